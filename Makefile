@@ -1,0 +1,47 @@
+# Every target makes its own .venv; python3 (3.11 or newer) is all it needs.
+PYTHON ?= python3
+BIN := .venv/bin
+export DAGSTER_DISABLE_TELEMETRY := 1
+
+.PHONY: help demo dev test test-kill test-dagster lint types format screenshots clean
+
+help:           ## what there is
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 16
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . --group dev
+	@touch $@
+
+demo: .venv/ready ## materialize the example project on the emulator, and say where the images are
+	$(BIN)/python -m example_project.demo
+
+dev: .venv/ready ## the Dagster UI on the example project, http://127.0.0.1:3000
+	DAGSTER_HOME=$$($(BIN)/python -m example_project.home) $(BIN)/dagster dev -f definitions.py
+
+test: .venv/ready ## all quick tests (and a sample of the kill suite)
+	$(BIN)/python -m pytest -n 4 --dist loadgroup -m "not dagster"
+
+test-kill: .venv/ready ## SIGKILL at every named point and at 200 random moments
+	KILLS=200 $(BIN)/python -m pytest -m kill
+
+test-dagster: .venv/ready ## Dagster's own processes: runs, terminations, the UI
+	$(BIN)/python -m pytest -m dagster
+
+lint: .venv/ready ## style, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+format: .venv/ready ## put the code in shape
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+screenshots: .venv/ready ## take docs/images from a real Dagster UI (needs Debian's chromium)
+	$(BIN)/python scripts/screenshots.py
+
+clean:          ## forget everything that was made here
+	rm -rf .venv .demo dist build

@@ -1,0 +1,229 @@
+"""Collect: from an accepted request to its images in the store and its outcome on record.
+
+A bad read is not a failure, COMPLETED is not success, and nothing here declares a paid image lost for good: what
+cannot be had now is raised as `LostError` and looked for again by every run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from dagster_gptimg.batch.watch import Latency
+from dagster_gptimg.errors import GoneError, ImageError, ReadError
+from dagster_gptimg.fal.answers import images_of
+from dagster_gptimg.fal.types import Completed, Failure, Images, Pending, Queued
+from dagster_gptimg.store.facts import Outcome
+from dagster_gptimg.store.images import store_image
+
+if TYPE_CHECKING:
+    from dagster_gptimg.batch.job import Job
+    from dagster_gptimg.fal.models import Price
+    from dagster_gptimg.fal.types import Answer, ImageFile, Submitted
+    from dagster_gptimg.store.facts import StoredImage
+
+DOWNLOADS = 8
+"""Images in memory at once. A request in flight costs no memory; its bytes do."""
+
+TRIES = 4
+
+
+class LostError(Exception):
+    """fal does not give a paid image now. It stays on record as in flight, and the next run looks again."""
+
+
+class TooLateError(Exception):
+    """A request has not ended within the run's patience. The next run goes on watching."""
+
+
+class Collector:
+    """Follows the requests of one run to their ends.
+
+    Attributes:
+        queued: ids that fal said wait in its queue when last asked: a cancel may still save them.
+    """
+
+    def __init__(self, job: Job) -> None:
+        """Nothing is asked yet."""
+        self._job, self._clock = job, job.runtime.clock
+        self._latency = Latency()
+        self._downloads = asyncio.Semaphore(DOWNLOADS)
+        self._unit_price: Decimal | None = None
+        self._asking_price = asyncio.Lock()
+        self._asked_price = False
+        self.queued: set[str] = set()
+
+    async def collect(self, key: str, request: Submitted, price: Price) -> Outcome:
+        """Wait for a request's end and bring home what it made; `price` is what it may cost.
+
+        Raises:
+            LostError: fal does not have the result or an image (any more).
+            TooLateError: it does not end.
+            StoreError: the store cannot be used.
+        """
+        began = self._clock.monotonic()
+        for _ in range(TRIES):
+            await self._ended(request, began)
+            answer = await self._answer(request)
+            if isinstance(answer, Failure):
+                return await self._failed(request, answer)
+            if isinstance(answer, Images):
+                return await self._stored(key, request, answer, price)
+        raise LostError("fal says that it has ended, and its result cannot be read")
+
+    # -- watching
+
+    async def _ended(self, request: Submitted, began: float) -> None:
+        """Return when fal says COMPLETED."""
+        try:
+            while not await self._looks_ended(request):
+                waited = self._clock.monotonic() - began
+                if waited > self._job.options.patience:
+                    raise TooLateError(f"not ended after {waited:.0f} s")
+                await self._clock.sleep(self._latency.wait(waited))
+        finally:
+            self.queued.discard(request.request_id)
+        self._latency.ended(self._clock.monotonic() - began)
+
+    async def _looks_ended(self, request: Submitted) -> bool:
+        try:
+            status = await self._job.fal.status(request)
+        except GoneError:
+            return True  # the result, or the history, will tell
+        except ReadError:
+            return False
+        if isinstance(status, Queued):
+            self.queued.add(request.request_id)
+        else:
+            self.queued.discard(request.request_id)
+        return isinstance(status, Completed)
+
+    # -- reading the result
+
+    async def _answer(self, request: Submitted) -> Answer:
+        """The result. A failure that would be free is read twice, so that nothing but fal's own word makes it so."""
+        first = await self._read(request)
+        if not isinstance(first, Failure) or not first.is_free:
+            return first
+        await self._clock.sleep(1.0)
+        second = await self._read(request)
+        return second if isinstance(second, Images) or (isinstance(second, Failure) and second.is_free) else Pending()
+
+    async def _read(self, request: Submitted) -> Answer:
+        for _ in range(TRIES):
+            try:
+                answer = await self._job.fal.result(request)
+            except GoneError:
+                return await self._from_history(request)
+            except ReadError:
+                await self._clock.sleep(2.0)
+                continue
+            if not isinstance(answer, Pending):
+                return answer
+            await self._clock.sleep(1.0)
+        return Pending()
+
+    async def _from_history(self, request: Submitted) -> Answer:
+        """Fal keeps a result for an hour (6 minutes when large); its history keeps the same JSON for 30 days."""
+        try:
+            item = await self._job.fal.lookup(request.endpoint, request.request_id)
+        except ReadError as error:
+            raise LostError(f"fal no longer has the result, and its history cannot be read: {error}") from error
+        images = images_of(item.json_output) if item is not None else ()
+        if not images:
+            raise LostError("fal has neither the result nor its images in the history")
+        return Images(images)
+
+    # -- images
+
+    async def _images(self, key: str, request: Submitted, files: tuple[ImageFile, ...]) -> tuple[StoredImage, ...]:
+        self._job.runtime.reached("before image")
+        stored = [await self._image(key, request, index, file) for index, file in enumerate(files)]
+        self._job.runtime.reached("after image")
+        return tuple(stored)
+
+    async def _image(self, key: str, request: Submitted, index: int, file: ImageFile) -> StoredImage:
+        """One image, tried again while what comes is not whole."""
+        stem, trouble = f"{key}-{request.request_id}-{index}", ""
+        for attempt in range(TRIES):
+            await self._clock.sleep(attempt * 2.0)
+            try:
+                return await self._fetch(stem, file)
+            except (ReadError, ImageError) as error:
+                trouble = str(error)
+            except _Moved:
+                file = await self._again(request, index, file)
+        raise LostError(f"image {index} cannot be had: {trouble or 'its URL is gone'}")
+
+    async def _fetch(self, stem: str, file: ImageFile) -> StoredImage:
+        async with self._downloads:
+            try:
+                data = await self._job.fal.download(file.url)
+            except GoneError as error:
+                raise _Moved from error
+            if file.file_size is not None and file.file_size != len(data):
+                raise ImageError(f"{len(data)} bytes came, fal says {file.file_size}")
+            dataset = self._job.dataset
+            return await self._job.runtime.io(store_image, dataset.store, dataset.folder, stem, data)
+
+    async def _again(self, request: Submitted, index: int, file: ImageFile) -> ImageFile:
+        """The same image's file from the result, read again: its URL may be another now."""
+        answer = await self._read(request)
+        if isinstance(answer, Images) and index < len(answer.images):
+            return answer.images[index]
+        return file
+
+    # -- the outcome
+
+    async def _stored(self, key: str, request: Submitted, answer: Images, price: Price) -> Outcome:
+        images = await self._images(key, request, answer.images)
+        cost = await self._billed(answer.billable_units)
+        if cost is None and price.low == price.high:
+            cost = price.high  # every input that the price depends on was said
+        now = self._clock.now()
+        return Outcome(
+            request_id=request.request_id,
+            kind="stored",
+            images=images,
+            cost_usd=cost,
+            billable_units=answer.billable_units,
+            completed_at=now,
+            recorded_at=now,
+        )
+
+    async def _failed(self, request: Submitted, failure: Failure) -> Outcome:
+        """500 and above is free; a refusal may be billed, so without fal's units its cost is not known."""
+        now = self._clock.now()
+        return Outcome(
+            request_id=request.request_id,
+            kind="free" if failure.is_free else "refused",
+            cost_usd=Decimal(0) if failure.is_free else await self._billed(failure.billable_units),
+            billable_units=failure.billable_units,
+            status_code=failure.status_code,
+            error_type=failure.error_type,
+            error=failure.message,
+            completed_at=now,
+            recorded_at=now,
+        )
+
+    async def _billed(self, units: Decimal | None) -> Decimal | None:
+        """What fal billed: its units at today's price a unit; None when either is not known."""
+        if units is None or not units:
+            return units
+        async with self._asking_price:
+            if not self._asked_price:
+                self._unit_price = await self._ask_price()
+                self._asked_price = True
+        return None if self._unit_price is None else units * self._unit_price
+
+    async def _ask_price(self) -> Decimal | None:
+        try:
+            price = await self._job.fal.unit_price(self._job.model.endpoint)
+            return None if price is None else Decimal(price)
+        except (ReadError, ArithmeticError):
+            return None
+
+
+class _Moved(Exception):  # noqa: N818 - not an error: the image has another URL now
+    """The CDN does not have an image under this URL."""

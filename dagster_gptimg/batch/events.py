@@ -1,0 +1,62 @@
+"""What a run tells whoever listens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from dagster_gptimg.batch.summary import Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The plan, before the first POST: what is there already, what will be bought, and its cost range."""
+
+    summary: Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run is. All counts are of requests.
+
+    Attributes:
+        done: requests that need nothing more from this run.
+        total: requests that were not settled when it began.
+        in_flight: requests that fal has, or may have.
+        spent: US dollars, known or at worst case, of what has ended.
+        failed: of `done`, those without images.
+    """
+
+    done: int
+    total: int
+    in_flight: int
+    failed: int
+    spent: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """Something about one request that somebody should read: it failed, is held, lost, or was paid for twice."""
+
+    row_id: str
+    request_id: str | None
+    status: Literal["refused", "failed", "held", "lost", "paid_twice"]
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The last event.
+
+    Attributes:
+        manifest: where the manifest is; None when it could not be written.
+    """
+
+    summary: Summary
+    manifest: str | None
+
+
+Event: TypeAlias = Planned | Progress | Noticed | Finished

@@ -1,0 +1,143 @@
+"""What a run is given: the job, its options, and the world it acts on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, ParamSpec, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+    from datetime import datetime
+    from decimal import Decimal
+
+    from dagster_gptimg.fal.models import FalModel
+    from dagster_gptimg.fal.types import Answer, Cancelled, HistoryItem, Json, Status, Submitted
+    from dagster_gptimg.prompts import PromptRow
+    from dagster_gptimg.store.dataset import Dataset
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Clock(Protocol):
+    """Time, as a run sees it."""
+
+    def now(self) -> datetime:
+        """The wall clock, with a time zone: for records only. No rule about money rests on it."""
+
+    def monotonic(self) -> float:
+        """Seconds since some moment; never goes back."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Let others run for so many seconds."""
+
+
+class Io(Protocol):
+    """Runs a blocking call of the store somewhere else."""
+
+    async def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """The function's result, or its error."""
+
+
+class Fal(Protocol):
+    """What the engine asks of fal. `dagster_gptimg.fal.client.FalClient` is it."""
+
+    def account(self, salt: str) -> str:
+        """A salted hash of the key."""
+
+    def request(
+        self, endpoint: str, request_id: str, status_url: str = "", response_url: str = "", cancel_url: str = ""
+    ) -> Submitted:
+        """A request by its id, and its URLs where they are known."""
+
+    async def submit(
+        self, endpoint: str, arguments: Mapping[str, Json], ready: Callable[[], Awaitable[None]]
+    ) -> Submitted:
+        """One POST, never repeated; its body leaves after `ready`, and not at all when that raises."""
+
+    async def status(self, request: Submitted) -> Status:
+        """Where a request is."""
+
+    async def result(self, request: Submitted) -> Answer:
+        """How it ended."""
+
+    async def cancel(self, request: Submitted) -> Cancelled:
+        """Wish that it did not run."""
+
+    def history(self, endpoint: str, start: datetime, end: datetime) -> AsyncIterator[HistoryItem]:
+        """The account's requests between two moments, as far as fal shows them."""
+
+    async def lookup(self, endpoint: str, request_id: str) -> HistoryItem | None:
+        """One request's line in the history."""
+
+    async def unit_price(self, endpoint: str) -> str | None:
+        """US dollars a billable unit."""
+
+    async def download(self, url: str) -> bytes:
+        """The bytes of one image."""
+
+    async def origin(self) -> str:
+        """To whom datasets made with this client belong."""
+
+    async def check(self, endpoint: str) -> None:
+        """Raise `UsageError` when fal cannot be reached, or does not know the key."""
+
+
+def _nothing(_point: str) -> None:
+    """The hook of a normal run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The world: time, threads for the store, randomness.
+
+    Attributes:
+        token: a new random text, at least 128 bits: nonces and run ids.
+        reached: called at each named point of a request's way; the kill suite dies there.
+    """
+
+    clock: Clock
+    io: Io
+    token: Callable[[], str]
+    reached: Callable[[str], None] = _nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a run behaves.
+
+    Attributes:
+        max_in_flight: requests in flight at most. More than the account's slots, so that fal's slots never idle.
+        max_cost: US dollars that this run may spend at most; reserved at worst case before each POST. None: no bound.
+        again: `held`, `refused`, or row ids: the user's word to buy these again. (`failed` is always tried again.)
+        on_ambiguous: `hold` shows a submit in doubt until evidence settles it; `resubmit` bets (docs/guarantee.md).
+        settle: seconds to wait for fal's history to show an ambiguous submit.
+        attempts: attempts a request may be given in one run after free failures, refused or unsent submits.
+        patience: seconds after which a request that does not end is left to a later run.
+    """
+
+    max_in_flight: int = 100
+    max_cost: Decimal | None = None
+    again: frozenset[str] = frozenset()
+    on_ambiguous: Literal["hold", "resubmit"] = "hold"
+    settle: float = 120.0
+    attempts: int = 3
+    patience: float = 7200.0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run over one partition of a prompt table.
+
+    Attributes:
+        rows: checked rows, in batches; raises `TableError` at its end when any row is invalid.
+        partition: the partition's key, or None for a table that has none.
+    """
+
+    rows: Iterable[list[PromptRow]]
+    model: FalModel
+    dataset: Dataset
+    fal: Fal
+    runtime: Runtime
+    partition: str | None = None
+    options: Options = field(default_factory=Options)

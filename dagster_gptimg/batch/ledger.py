@@ -1,0 +1,126 @@
+"""What a run knows about its requests: what is settled (by the index and by itself), and why the rest is not."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+from dagster_gptimg.store.settled import Settled, SettledIndex
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from dagster_gptimg.batch.job import Job
+    from dagster_gptimg.batch.state import Owns
+    from dagster_gptimg.store.facts import Attempt, Outcome
+
+CHECKPOINT = 1000
+"""Outcomes after which a piece of the index is written: what a crash leaves to be read from receipts."""
+
+
+class Unsettled(NamedTuple):
+    """A request that has no final outcome, and why.
+
+    Attributes:
+        bought_by: the run that sent it, when it was sent (or may have been).
+    """
+
+    key: str
+    status: Literal["in_flight", "failed", "held", "lost", "not_submitted"]
+    error_type: str | None = None
+    error: str | None = None
+    request_id: str | None = None
+    submitted_at: datetime | None = None
+    bought_by: str | None = None
+
+
+Result: TypeAlias = Settled | Unsettled
+
+
+class Ledger:
+    """The results of one run, by request key."""
+
+    def __init__(self, job: Job, run: str) -> None:
+        """`run`: the run's id, which names its pieces of the index."""
+        self._io, self.run = job.runtime.io, run
+        self.index = SettledIndex(job.dataset.store, job.dataset.folder)
+        self._recent: dict[str, Settled] = {}
+        self._unsettled: dict[str, Unsettled] = {}
+        self._pieces = 0
+
+    def get(self, key: str) -> Result | None:
+        """What is known of a request; None when it was never looked at."""
+        return self._unsettled.get(key) or self._recent.get(key) or self.index.get(key)
+
+    def settled(self, key: str) -> Settled | None:
+        """The final outcome of a request, if it has one."""
+        return self._recent.get(key) or self.index.get(key)
+
+    @property
+    def unsettled(self) -> int:
+        """How many requests this run leaves without a final outcome, although they may exist at fal."""
+        return sum(result.status in {"in_flight", "held", "lost"} for result in self._unsettled.values())
+
+    def leave(self, result: Unsettled) -> None:
+        """Note why a request has no final outcome."""
+        self._unsettled[result.key] = result
+
+    def absorb(self, result: Settled) -> None:
+        """Take what receipts say has ended, and the index did not know; the next checkpoint writes it."""
+        self._recent[result.key] = result
+
+    async def settle(self, result: Settled) -> None:
+        """Take a final outcome; every `CHECKPOINT` of them a piece of the index is written. Raises `StoreError`."""
+        self._unsettled.pop(result.key, None)
+        self._recent[result.key] = result
+        if len(self._recent) >= CHECKPOINT:
+            await self.checkpoint()
+
+    async def checkpoint(self) -> None:
+        """Write what is settled since the last time. Raises `StoreError`."""
+        rows, self._pieces = list(self._recent.values()), self._pieces + 1
+        await self._io(self.index.write, f"{self.run}-{self._pieces:04d}", rows)
+        for row in rows:
+            self._recent.pop(row.key, None)
+
+    def completed(self, start: datetime, end: datetime) -> set[str]:
+        """Ids of requests that we know fal to have completed between two moments."""
+        recent = {s.request_id for s in self._recent.values() if start <= s.completed_at <= end}
+        return recent | self.index.completed(start, end)
+
+
+def settled_of(key: str, attempts: Sequence[Attempt], owns: Owns, run: str) -> Settled | None:
+    """The line of the settled index for a key's facts: its images, or else its refusal; None when it has neither.
+
+    The cost is that of all its requests: a second purchase is part of the bill, however it came about.
+    """
+    ends = [(n, r, o) for n, a in enumerate(attempts) for r, o in sorted(a.outcomes.items()) if o and owns(n, r)]
+    final = [end for end in ends if end[2].kind == "stored"] or [end for end in ends if end[2].kind == "refused"][-1:]
+    if not final:
+        return None
+    n, request_id, outcome = final[0]
+    intent, accepted = attempts[n].intent, attempts[n].accepted.get(request_id)
+    record = accepted[1] if accepted else None
+    return Settled(
+        key=key,
+        attempt=n,
+        request_id=request_id,
+        kind="stored" if outcome.kind == "stored" else "refused",
+        images=[image.model_dump() for image in outcome.images],
+        cost_usd=_sum([end[2] for end in ends]),
+        billable_units=outcome.billable_units,
+        error_type=outcome.error_type,
+        error=outcome.error,
+        partition=intent.partition if intent else None,
+        bought_by=intent.run if intent else "",
+        settled_by=run,
+        submitted_at=record.accepted_at if record else outcome.completed_at,
+        completed_at=outcome.completed_at,
+        stored_at=outcome.recorded_at,
+    )
+
+
+def _sum(outcomes: list[Outcome]) -> Decimal | None:
+    costs = [outcome.cost_usd for outcome in outcomes]
+    return None if None in costs else sum((cost for cost in costs if cost is not None), Decimal(0))

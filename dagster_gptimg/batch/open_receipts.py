@@ -1,0 +1,161 @@
+"""What earlier runs have left open: read from receipts once, and only when the index does not answer.
+
+Every run marks its start, and its end when nothing it touched is held or in flight. When all have ended, the settled
+index and the exclusive create answer everything, and no receipt is listed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from dagster_gptimg.batch.ledger import Ledger, Result, Unsettled, settled_of
+from dagster_gptimg.batch.plan import Request
+from dagster_gptimg.batch.records import row_status
+from dagster_gptimg.batch.state import Owns, owners, searching, state_of
+from dagster_gptimg.batch.summary import Tally
+from dagster_gptimg.store.settled import Settled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dagster_gptimg.batch.job import Job
+    from dagster_gptimg.batch.plan import Plan
+    from dagster_gptimg.store.facts import Attempt, FactName
+
+BEFORE = ""
+"""Who settled what an earlier run had recorded, and could not put into the index any more."""
+
+Names = list[tuple[str, "FactName"]]
+
+
+class OpenReceipts:
+    """The facts of every key that is not simply settled.
+
+    Attributes:
+        facts: by key; keys of the whole dataset, other partitions' among them.
+        runs: runs without an end mark, when the receipts were listed.
+    """
+
+    def __init__(self, job: Job, ledger: Ledger) -> None:
+        """Nothing is read yet; use `read`."""
+        self._job, self._ledger = job, ledger
+        self._owner: dict[str, tuple[str, int]] = {}
+        self.facts: dict[str, list[Attempt]] = {}
+        self.runs: list[str] = []
+
+    @classmethod
+    async def read(cls, job: Job, ledger: Ledger) -> OpenReceipts:
+        """Load the settled index and, if a run has left something open, the receipts. Raises `StoreError`."""
+        found, io, dataset = cls(job, ledger), job.runtime.io, job.dataset
+        await io(ledger.index.load)
+        found.runs = await io(dataset.open_runs)
+        if found.runs:
+            await io(found._load)
+        return found
+
+    def _load(self) -> None:
+        listing = self._job.dataset.receipts.listing()
+        every = (name for names in listing.values() for _, name in names)
+        accepted = [(name.key, name.attempt, name.request_id, name.how) for name in every if name.how]
+        twice = {request_id for request_id, count in Counter(a[2] for a in accepted).items() if count > 1}
+        self._owner = owners(a for a in accepted if a[2] in twice)
+        for key, names in listing.items():
+            shared = any(name.request_id in twice for _, name in names)
+            if shared or self._ledger.index.get(key) is None or not _all_ended(names):
+                self._take(key, self._job.dataset.receipts.read(names))
+
+    def _take(self, key: str, attempts: list[Attempt]) -> None:
+        """Keep what is open; what has ended goes where everything settled is."""
+        owns = self.owns(key)
+        ended = state_of(attempts, owns).state in {"done", "refused"} and not searching(attempts, owns)
+        settled = settled_of(key, attempts, owns, BEFORE) if ended else None
+        if settled is None:
+            self.facts[key] = attempts
+        else:
+            self._ledger.absorb(settled)
+
+    def owns(self, key: str) -> Owns:
+        """Whose ids found twice are, for one key."""
+
+        def owns(attempt: int, request_id: str) -> bool:
+            return self._owner.get(request_id, (key, attempt)) == (key, attempt)
+
+        return owns
+
+    def is_open(self, key: str) -> bool:
+        """Whether a key has something to follow, to resolve or to look for."""
+        attempts = self.facts.get(key)
+        if attempts is None:
+            return False
+        owns = self.owns(key)
+        return state_of(attempts, owns).state in {"in_flight", "held"} or bool(searching(attempts, owns))
+
+    def first(self, planned: Plan) -> Iterator[tuple[Request, bool]]:
+        """What comes before anything is bought: this table's open requests, then those that no row asks for any more.
+
+        Yields (request, whether it may be bought again).
+        """
+        left = {key for key in self.facts if self.is_open(key)}
+        for row in planned if left else ():
+            for request in row.requests:
+                if request.key in left:
+                    left.discard(request.key)
+                    yield request, True
+        for key in sorted(left):
+            intent = next((a.intent for a in self.facts[key] if a.intent is not None), None)
+            if intent is not None and intent.partition == self._job.partition:
+                yield Request(key, intent.row_id, intent.arguments), False
+
+    def is_to_buy(self, request: Request) -> bool:
+        """Whether a request is neither settled nor open (or the user's word wants a refused one again)."""
+        if self.is_open(request.key):
+            return False
+        settled = self._ledger.settled(request.key)
+        return settled is None or self._refused_again(request, settled)
+
+    def _refused_again(self, request: Request, settled: Settled) -> bool:
+        again = self._job.options.again
+        return settled.kind == "refused" and ("refused" in again or request.row_id in again)
+
+    async def attempts(self, request: Request) -> list[Attempt]:
+        """The facts of a request, as far as they must be known before it is dealt with. Raises `StoreError`."""
+        if request.key in self.facts:
+            return self.facts[request.key]
+        if self._ledger.settled(request.key) is None:
+            return []  # an exclusive create finds out if that is wrong
+        return await self._job.runtime.io(self._job.dataset.receipts.load, request.key)
+
+    def forecast(self, planned: Plan) -> Tally:
+        """What the run would come to if every request ended well."""
+        tally = Tally(self._ledger.run)
+        for row in planned:
+            results = [self._expected(request) for request in row.requests]
+            tally.row(row_status(results))
+            for request, result in zip(row.requests, results, strict=True):
+                tally.expect(result, planned.price(request), request.images, buys=self.is_to_buy(request))
+        return tally
+
+    def _expected(self, request: Request) -> Result:
+        settled = self._ledger.settled(request.key)
+        if settled is not None and not self._refused_again(request, settled):
+            return settled
+        if not self.is_open(request.key):
+            return Unsettled(request.key, "not_submitted")
+        held = state_of(self.facts[request.key], self.owns(request.key)).state == "held"
+        return Unsettled(request.key, "held" if held else "in_flight")
+
+    def ended_runs(self, before: str) -> list[str]:
+        """Runs older than `before` (a run id's beginning) whose marks may be ended: all they left is settled now."""
+        if any(self._ledger.settled(key) is None for key in self.facts if self.is_open(key)):
+            return []
+        return [run for run in self.runs if run < before]
+
+
+def _all_ended(names: Names) -> bool:
+    """By names alone: every attempt has an accepted request, and every such request its outcome."""
+    attempts = {name.attempt for _, name in names}
+    accepted = {(name.attempt, name.request_id) for _, name in names if name.kind == "accepted"}
+    outcomes = {(name.attempt, name.request_id) for _, name in names if name.kind == "outcome"}
+    known = all(name.kind is not None for _, name in names)
+    return known and attempts == {attempt for attempt, _ in accepted} and accepted <= outcomes

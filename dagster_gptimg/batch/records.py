@@ -1,0 +1,95 @@
+"""From rows and results to the manifest's records, and to the summary that is counted over them."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from dagster_gptimg.batch.ledger import Unsettled
+from dagster_gptimg.batch.summary import Tally
+from dagster_gptimg.store.settled import Settled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dagster_gptimg.batch.job import Job
+    from dagster_gptimg.batch.ledger import Ledger, Result
+    from dagster_gptimg.batch.plan import Plan, PlannedRow, Request
+    from dagster_gptimg.batch.summary import RowStatus
+
+WORST_FIRST: tuple[RowStatus, ...] = ("held", "lost", "in_flight", "failed", "refused", "not_submitted", "stored")
+_CENTS_OF_A_CENT = Decimal("0.000001")
+
+
+class Records:
+    """The manifest's records of one run, made row by row; `tally` counts them as they pass.
+
+    Iterate once, then read `tally`.
+    """
+
+    def __init__(self, job: Job, plan: Plan, ledger: Ledger) -> None:
+        """Nothing is counted yet."""
+        self._job, self._plan, self._ledger = job, plan, ledger
+        self.tally = Tally(ledger.run)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Every record, in table order."""
+        for row in self._plan:
+            results = [self._ledger.get(r.key) or Unsettled(r.key, "not_submitted") for r in row.requests]
+            self.tally.row(row_status(results))
+            index = 0
+            for request, result in zip(row.requests, results, strict=True):
+                self.tally.request(result, self._plan.price(request))
+                for record in self._of(row, request, result, index):
+                    index += record["image_index"] is not None
+                    yield record
+
+    def _of(self, row: PlannedRow, request: Request, result: Result, first: int) -> Iterator[dict[str, Any]]:
+        common = self._common(row, request, result)
+        if isinstance(result, Unsettled):
+            yield common | {"status": result.status, "submitted_at": result.submitted_at}
+            return
+        common |= {"billable_units": result.billable_units, "submitted_at": result.submitted_at}
+        common |= {"completed_at": result.completed_at, "stored_at": result.stored_at}
+        is_buyer = result.partition == self._job.partition
+        common["shared_with"] = None if is_buyer else result.partition or ""
+        if result.kind == "refused":
+            yield common | {"status": "refused", "cost_usd": result.cost_usd if is_buyer else Decimal(0)}
+            return
+        costs = _shares(result.cost_usd if is_buyer else Decimal(0), len(result.images))
+        for place, (image, cost) in enumerate(zip(result.images, costs, strict=True)):
+            yield common | self._image(image) | {"image_index": first + place, "cost_usd": cost, "status": "stored"}
+
+    def _common(self, row: PlannedRow, request: Request, result: Result) -> dict[str, Any]:
+        return {
+            "row_id": row.row_id,
+            "prompt": row.prompt,
+            "image_index": None,
+            "images_wanted": sum(r.images for r in row.requests),
+            "request_key": request.key,
+            "request_id": result.request_id,
+            "endpoint": self._job.model.endpoint,
+            "arguments": json.dumps(request.arguments, ensure_ascii=False),
+            "error_type": result.error_type,
+            "error": result.error,
+            "columns": json.dumps(row.columns, ensure_ascii=False),
+        }
+
+    def _image(self, image: dict[str, Any]) -> dict[str, Any]:
+        names = ("sha256", "bytes", "width", "height", "content_type")
+        return {"uri": self._job.dataset.uri(image["path"])} | {name: image[name] for name in names}
+
+
+def row_status(results: list[Result]) -> RowStatus:
+    """One word for a row: `stored` when all its requests are, else what is worst among them."""
+    found: set[str] = {result.kind if isinstance(result, Settled) else result.status for result in results}
+    return next(status for status in WORST_FIRST if status in found)
+
+
+def _shares(cost: Decimal | None, images: int) -> Sequence[Decimal | None]:
+    """A request's cost over its images, exact to the last digit: what cannot be divided is the first one's."""
+    if cost is None:
+        return [None] * images
+    share = (cost / images).quantize(_CENTS_OF_A_CENT)
+    return [cost - share * (images - 1)] + [share] * (images - 1)

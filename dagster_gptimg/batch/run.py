@@ -1,0 +1,248 @@
+"""A run: plan, follow what was paid for, buy what is missing, write down what is there.
+
+One async iterator of events; the last one is `Finished`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from dagster_gptimg.batch.budget import Budget
+from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Progress
+from dagster_gptimg.batch.ledger import Ledger, Result, Unsettled
+from dagster_gptimg.batch.open_receipts import OpenReceipts
+from dagster_gptimg.batch.plan import Plan, Request
+from dagster_gptimg.batch.records import Records
+from dagster_gptimg.batch.state import Owns, searching, state_of
+from dagster_gptimg.batch.stop import Stop
+from dagster_gptimg.batch.winding import cancel_queued
+from dagster_gptimg.batch.worker import Worker
+from dagster_gptimg.errors import GptImgError, UsageError
+from dagster_gptimg.store.manifest import write_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from dagster_gptimg.batch.job import Job
+    from dagster_gptimg.batch.summary import Summary
+    from dagster_gptimg.store.facts import Attempt
+
+WIND_DOWN = 8.0
+"""Seconds that an interrupted run takes at most to end its submits and cancel what is still queued."""
+
+
+async def generate(job: Job, interrupt: asyncio.Event) -> AsyncIterator[Event]:
+    """Turn a job's rows into images.
+
+    Args:
+        job: what to do.
+        interrupt: set it to have the run end orderly within 10 s: queued requests are cancelled, the rest is on record.
+
+    Yields:
+        `Planned`, then `Progress` and `Noticed`, then `Finished`.
+
+    Raises:
+        UsageError: something has to be mended first; nothing was sent.
+        StoreError: the store cannot be used; nothing was sent. (Later, it ends the run with `stop="unusable"`.)
+    """
+    run = await _Run.begin(job)
+    try:
+        working = asyncio.create_task(run.work(interrupt))
+        async for event in run.events(working):
+            yield event
+        await working
+        yield await run.finish()
+    finally:
+        run.close()
+
+
+async def plan(job: Job) -> Summary:
+    """What `generate` would buy and reuse, and what that costs. Needs no key and no network; buys nothing.
+
+    Raises:
+        UsageError: something has to be mended first.
+        StoreError: the store cannot be read.
+    """
+    clock = job.runtime.clock
+    began = clock.monotonic()
+    ledger = Ledger(job, "plan")
+    with await job.runtime.io(Plan, job.rows, job.model) as planned:
+        receipts = await OpenReceipts.read(job, ledger)
+        return receipts.forecast(planned).summary(clock.monotonic() - began)
+
+
+class _Run:
+    """One run's parts, and how they come together."""
+
+    def __init__(self, job: Job, planned: Plan, ledger: Ledger) -> None:
+        self.job, self.planned, self.ledger = job, planned, ledger
+        self.clock, self.io = job.runtime.clock, job.runtime.io
+        self.stop = Stop(job.runtime.clock)
+        self.budget = Budget(job.options.max_cost)
+        self.worker = Worker(job, ledger, self.budget, self.stop)
+        self.window = asyncio.Semaphore(job.options.max_in_flight)
+        self.queue: asyncio.Queue[Event] = asyncio.Queue()
+        self.done = self.total = self.failed = 0
+        self.searching = False
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.began = self.clock.monotonic()
+        self.receipts: OpenReceipts
+
+    @classmethod
+    async def begin(cls, job: Job) -> _Run:
+        """Check everything that can be checked before a cent is spent."""
+        io, clock = job.runtime.io, job.runtime.clock
+        planned = await io(Plan, job.rows, job.model)
+        try:
+            await job.fal.check(job.model.endpoint)
+            await io(job.dataset.open, await job.fal.origin())
+            run_id = f"{clock.now():%Y%m%dT%H%M%S}-{job.runtime.token()[:8]}"
+            run = cls(job, planned, Ledger(job, run_id))
+            run.receipts = await OpenReceipts.read(job, run.ledger)
+            run.check_again()
+            await io(job.dataset.start_run, run_id)
+        except BaseException:
+            planned.__exit__()
+            raise
+        return run
+
+    def check_again(self) -> None:
+        """A row id in `again` must be a row of the table: a misspelt word must not pass for "nothing to do"."""
+        wanted = self.job.options.again - {"failed", "held", "refused"}
+        if wanted:
+            wanted -= {row.row_id for row in self.planned if row.row_id in wanted}
+        if wanted:
+            msg = f"again: no row has the id {', '.join(sorted(wanted))}; use failed, held, refused or a row's id"
+            raise UsageError(msg)
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        for task in self.tasks:
+            task.cancel()
+        self.planned.__exit__()
+
+    # -- the work
+
+    async def events(self, working: asyncio.Task[None]) -> AsyncIterator[Event]:
+        """What happens, until the work is done."""
+        forecast = self.receipts.forecast(self.planned)
+        self.total = forecast.open_requests
+        yield Planned(forecast.summary(self.clock.monotonic() - self.began))
+        while not working.done() or not self.queue.empty():
+            getting = asyncio.create_task(self.queue.get())
+            await asyncio.wait({getting, working}, return_when=asyncio.FIRST_COMPLETED)
+            if getting.done():
+                yield getting.result()
+            else:
+                getting.cancel()
+
+    async def work(self, interrupt: asyncio.Event) -> None:
+        """Feed the workers until there is nothing left, the run is stopped, or somebody interrupts it."""
+        feeding = asyncio.create_task(self.feed())
+        interrupted = asyncio.create_task(interrupt.wait())
+        await asyncio.wait({feeding, interrupted}, return_when=asyncio.FIRST_COMPLETED)
+        if not feeding.done():
+            self.stop.because(
+                "interrupted", "interrupted; what fal has is on record and will be collected by the next run"
+            )
+            await self.wind_down(feeding)
+        interrupted.cancel()
+        await asyncio.gather(feeding, return_exceptions=True)
+
+    async def feed(self) -> None:
+        """Start with what was paid for; then buy, as far as the window allows."""
+        for request, buys in self.receipts.first(self.planned):
+            await self.start(request, buys=buys)
+        for row in self.planned:
+            for request in row.requests:
+                if not self.stop.reason and self.receipts.is_to_buy(request):
+                    await self.start(request, buys=True)
+        while self.tasks:
+            await asyncio.wait(self.tasks)
+
+    async def start(self, request: Request, *, buys: bool) -> None:
+        """Give one request to a worker as soon as the window has room."""
+        await self.window.acquire()
+        task = asyncio.create_task(self.one(request, buys=buys))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def one(self, request: Request, *, buys: bool) -> None:
+        """One request, from its facts to its result."""
+        owns, attempts = self.receipts.owns(request.key), []
+        try:
+            attempts = await self.receipts.attempts(request)
+            result = await self.worker.settle(request, attempts, owns, buys=buys)
+            self.searching |= bool(searching(attempts, owns))
+            await self.take(request, result)
+        except GptImgError as error:  # the store, or the key: nothing more can be recorded or read
+            self.stop.because("unusable", str(error))
+            self.ledger.leave(self.open_end(request, attempts, owns, str(error)))
+        except asyncio.CancelledError:
+            self.ledger.leave(self.open_end(request, attempts, owns, "interrupted"))
+            raise
+        finally:
+            self.window.release()
+
+    def open_end(self, request: Request, attempts: list[Attempt], owns: Owns, why: str) -> Unsettled:
+        """What stands on record of a request whose worker had to stop in the middle."""
+        view = state_of(attempts, owns)
+        if view.state == "in_flight":
+            return Unsettled(request.key, "in_flight", None, why, view.request_id, bought_by=self.ledger.run)
+        if view.state == "held" or request.key in self.worker.sending:
+            return Unsettled(request.key, "held", None, view.reason or why, bought_by=self.ledger.run)
+        return Unsettled(request.key, "not_submitted", None, why)
+
+    async def take(self, request: Request, result: Result) -> None:
+        """Keep one result, and report it."""
+        self.done += 1
+        if isinstance(result, Unsettled):
+            self.ledger.leave(result)
+        else:
+            await self.ledger.settle(result)
+        status = result.status if isinstance(result, Unsettled) else result.kind
+        if status in {"refused", "failed", "held", "lost"}:
+            self.failed += 1
+            self.queue.put_nowait(Noticed(request.row_id, result.request_id, status, result.error or ""))
+        flying = len(self.worker.in_flight)
+        self.queue.put_nowait(Progress(self.done, self.total, flying, self.failed, self.budget.spent))
+
+    async def wind_down(self, feeding: asyncio.Task[None]) -> None:
+        """Interrupted: end the submits, cancel what still waits in fal's queue, leave the rest on record."""
+        feeding.cancel()
+        await self.worker.sent(WIND_DOWN / 2)
+        flying = dict(self.worker.in_flight)
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await cancel_queued(self.job, self.ledger, flying, WIND_DOWN / 2)
+
+    # -- the end
+
+    async def finish(self) -> Finished:
+        """Write index and manifest, and mark the run's end when nothing is open."""
+        records = Records(self.job, self.planned, self.ledger)
+        uri = None
+        try:
+            await self.ledger.checkpoint()
+            uri = await self.io(write_manifest, self.job.dataset, self.job.partition, records)
+            await self.end_marks()
+        except GptImgError as error:
+            self.stop.because("unusable", str(error))
+            if uri is None:  # count all the same
+                records = Records(self.job, self.planned, self.ledger)
+                for _ in records:
+                    pass
+        seconds = self.clock.monotonic() - self.began
+        return Finished(records.tally.summary(seconds, self.stop.reason, self.stop.message), uri)
+
+    async def end_marks(self) -> None:
+        """A run whose mark has no end makes the next one list all receipts."""
+        if self.ledger.unsettled or self.searching or self.stop.reason in {"unusable", "interrupted"}:
+            return
+        await self.io(self.job.dataset.end_runs, [self.ledger.run])
+        yesterday = f"{self.clock.now() - timedelta(days=1):%Y%m%dT%H%M%S}"
+        await self.io(self.job.dataset.end_runs, self.receipts.ended_runs(yesterday))
+        await self.io(self.ledger.index.merge, f"{self.ledger.run}-merged")

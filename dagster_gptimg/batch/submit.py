@@ -1,0 +1,132 @@
+"""Submit: the intent, one POST, and the record of what it brought. The only place that spends money.
+
+Written by hand, because nothing does it right: fal's own clients repeat a POST whose reply was lost, and pay twice.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dagster_gptimg.errors import NotSentError, RejectedError, StoreError, SubmitError
+from dagster_gptimg.store.facts import Accepted, Attempt, Intent, Void
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from dagster_gptimg.batch.job import Job
+    from dagster_gptimg.batch.plan import Request
+    from dagster_gptimg.fal.types import Submitted
+
+RECORD_TRIES = 5
+
+
+class TakenError(Exception):
+    """Another run has created this attempt; what it wrote decides."""
+
+
+class Submitter:
+    """Sends the attempts of one run."""
+
+    def __init__(self, job: Job, run: str) -> None:
+        """`run`: the run's id, for the record."""
+        self._job, self._run = job, run
+        self._io, self._receipts = job.runtime.io, job.dataset.receipts
+
+    async def send(self, request: Request, n: int, worst_case: Decimal) -> tuple[Attempt | None, SubmitError | None]:
+        """Create the intent of attempt `n`, POST it once, and put on record what is known of it.
+
+        The intent is created when the connection stands and only the body is missing. So a host that cannot be reached
+        leaves no trace, and a crash finds hardly a moment in which the intent is there and the POST is not.
+
+        Returns:
+            The facts of the attempt (accepted; void; the intent alone, which is ambiguous; None: no intent was made)
+            and the error that they come from.
+
+        Raises:
+            TakenError: another run has the attempt; nothing was sent.
+            StoreError: nobody knows whose it is, and nothing was sent; or fal has the request, and its id could not be
+                recorded (the message names it).
+        """
+        attempt = Attempt()
+
+        async def ready() -> None:
+            attempt.intent = await self._claim(request, n, worst_case)
+            self._job.runtime.reached("before POST")
+
+        try:
+            submitted = await self._job.fal.submit(self._job.model.endpoint, request.arguments, ready)
+        except SubmitError as error:
+            return await self._not_accepted(request.key, n, attempt, error), error
+        self._job.runtime.reached("after POST")
+        await self._accept(request.key, n, attempt, submitted)
+        return attempt, None
+
+    async def _claim(self, request: Request, n: int, worst_case: Decimal) -> Intent:
+        """Create the intent; only its owner may send."""
+        intent = Intent(
+            endpoint=self._job.model.endpoint,
+            arguments=request.arguments,
+            partition=self._job.partition,
+            row_id=request.row_id,
+            run=self._run,
+            cost_high_usd=worst_case,
+            nonce=self._job.runtime.token(),
+            account=self._job.fal.account(self._job.dataset.salt),
+            created_at=self._job.runtime.clock.now(),
+        )
+        self._job.runtime.reached("before intent")
+        if not await self._create(request.key, n, intent):
+            raise TakenError
+        return intent
+
+    async def _create(self, key: str, n: int, intent: Intent) -> bool:
+        """Create an intent, and be back as soon as it is made: from here to the POST every moment counts.
+
+        A local create takes half a millisecond; the way through a thread and back would add several times that. A store
+        far away cannot be waited for here.
+        """
+        if self._job.dataset.store.is_local:
+            return self._receipts.create_intent(key, n, intent)
+        return await self._io(self._receipts.create_intent, key, n, intent)
+
+    async def _not_accepted(self, key: str, n: int, attempt: Attempt, error: SubmitError) -> Attempt | None:
+        if attempt.intent is None:
+            return None
+        if isinstance(error, NotSentError):
+            return await self._void(key, n, attempt, "not_sent", error)
+        if isinstance(error, RejectedError):
+            return await self._void(key, n, attempt, "rejected", error)
+        return attempt
+
+    async def _void(self, key: str, n: int, attempt: Attempt, reason: str, error: Exception) -> Attempt:
+        now = self._job.runtime.clock.now()
+        void = Void.model_validate({"reason": reason, "detail": str(error)[:500], "recorded_at": now})
+        await self._io(self._receipts.create_void, key, n, void)
+        attempt.void = void
+        return attempt
+
+    async def _accept(self, key: str, n: int, attempt: Attempt, submitted: Submitted) -> None:
+        accepted = Accepted(
+            request_id=submitted.request_id,
+            endpoint=submitted.endpoint,
+            status_url=submitted.status_url,
+            response_url=submitted.response_url,
+            cancel_url=submitted.cancel_url,
+            accepted_at=self._job.runtime.clock.now(),
+        )
+        attempt.accepted[submitted.request_id] = ("reply", accepted)
+        await self._insist(key, n, accepted)
+        self._job.runtime.reached("after accepted")
+
+    async def _insist(self, key: str, n: int, accepted: Accepted) -> None:
+        """Record the id, with patience: fal has been paid for it, and only we know it."""
+        for left in reversed(range(RECORD_TRIES)):
+            try:
+                await self._io(self._receipts.create_accepted, key, n, "reply", accepted)
+            except StoreError as error:
+                if not left:
+                    msg = f"fal has request {accepted.request_id}, and the store does not take its record: {error}"
+                    raise StoreError(msg) from error
+                await self._job.runtime.clock.sleep(1.0)
+            else:
+                return

@@ -1,0 +1,145 @@
+"""The one place where rows, images and dollars are counted; CLI, metadata and exit status read it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from dagster_gptimg.store.settled import Settled
+
+if TYPE_CHECKING:
+    from dagster_gptimg.batch.ledger import Result
+    from dagster_gptimg.fal.models import Price
+
+RowStatus: TypeAlias = Literal["stored", "in_flight", "refused", "failed", "held", "lost", "not_submitted"]
+StopReason: TypeAlias = Literal["budget", "locked", "unusable", "interrupted"]
+
+EXIT = {None: 0, "budget": 4, "locked": 5, "unusable": 5, "interrupted": 130}
+INCOMPLETE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run came to. `rows` is the sum of the row counts, `images` that of bought, reused and reattached.
+
+    Attributes:
+        rows: rows of the table (or its partition).
+        images: images of these rows that are in the store now.
+        bought: images that this run paid for.
+        reused: images that were in the store before.
+        reattached: images that an earlier (or another) run had paid for, and this one collected.
+        stored, refused, failed, held, lost, not_submitted, in_flight: rows by their status.
+        cost_low, cost_high: US dollars: what this run's requests can have cost, those in doubt included.
+        cost_billed: US dollars: what is known to be billed for what this run collected and bought.
+        seconds: wall time.
+        stop: why the run ended before its work did, if it did.
+        message: that, in a sentence.
+    """
+
+    rows: int = 0
+    images: int = 0
+    bought: int = 0
+    reused: int = 0
+    reattached: int = 0
+    stored: int = 0
+    refused: int = 0
+    failed: int = 0
+    held: int = 0
+    lost: int = 0
+    not_submitted: int = 0
+    in_flight: int = 0
+    cost_low: Decimal = Decimal(0)
+    cost_high: Decimal = Decimal(0)
+    cost_billed: Decimal = Decimal(0)
+    seconds: float = 0.0
+    stop: StopReason | None = None
+    message: str = ""
+
+    @property
+    def exit_status(self) -> int:
+        """The CLI's exit status: 0 every row has its images, 3 some have not, 4, 5 and 130 by `stop`."""
+        if self.stop is not None:
+            return EXIT[self.stop]
+        return 0 if self.stored == self.rows else INCOMPLETE
+
+    def as_json(self) -> dict[str, object]:
+        """The object that `--json` prints; dollars are numbers."""
+        cost = {"low": float(self.cost_low), "high": float(self.cost_high), "billed": float(self.cost_billed)}
+        counts = ("rows", "images", "bought", "reused", "reattached", "refused", "failed", "held", "lost")
+        rest = ("not_submitted", "in_flight")
+        found: dict[str, object] = {name: getattr(self, name) for name in (*counts, *rest)}
+        found |= {"cost_usd": cost, "seconds": round(self.seconds, 3)}
+        return found | ({"stop": self.stop, "message": self.message} if self.stop else {})
+
+    def sentence(self) -> str:
+        """One line for people: `0 bought, 48 reused, $0.00`; what is zero and no news is left out."""
+        parts = [f"{self.bought} bought", f"{self.reused} reused"]
+        names = ("reattached", "refused", "failed", "held", "lost", "in_flight", "not_submitted")
+        parts += [f"{count} {name.replace('_', ' ')}" for name in names if (count := getattr(self, name))]
+        return f"{', '.join(parts)}, ${self.cost_billed:.2f}"
+
+
+class Tally:
+    """Counts rows, images and dollars as they pass, for one run.
+
+    Attributes:
+        open_requests: requests that a plan found not to be settled.
+    """
+
+    def __init__(self, run: str) -> None:
+        """`run`: the run's id: what it bought and collected is told from what was there."""
+        self._run = run
+        self._rows: Counter[str] = Counter()
+        self._images: Counter[str] = Counter()
+        self._low = self._high = self._billed = Decimal(0)
+        self.open_requests = 0
+
+    def row(self, status: RowStatus) -> None:
+        """One row with its status."""
+        self._rows[status] += 1
+
+    def request(self, result: Result, price: Price) -> None:
+        """One request with its result; `price` is what it costs at least and at most."""
+        if isinstance(result, Settled):
+            self._settled(result, price)
+        elif result.bought_by == self._run:  # it is at fal, or may be
+            self._high += price.high
+
+    def expect(self, result: Result, price: Price, images: int, *, buys: bool) -> None:
+        """One request as a plan sees it: what is not settled is expected to end well."""
+        if isinstance(result, Settled):
+            self.request(result, price)
+            return
+        self.open_requests += 1
+        self._images["bought" if buys else "reattached"] += images * (buys or result.status == "in_flight")
+        if buys:
+            self._low += price.low
+            self._high += price.high
+
+    def _settled(self, result: Settled, price: Price) -> None:
+        whose = (
+            "reused" if result.settled_by != self._run else "bought" if result.bought_by == self._run else "reattached"
+        )
+        self._images[whose] += len(result.images)
+        if whose == "reused":
+            return
+        self._billed += result.cost_usd or Decimal(0)
+        self._low += Decimal(0) if result.cost_usd is None else result.cost_usd
+        self._high += price.high if result.cost_usd is None else result.cost_usd
+
+    def summary(self, seconds: float, stop: StopReason | None = None, message: str = "") -> Summary:
+        """What was counted."""
+        counts: dict[str, int] = {**self._images, **self._rows}
+        return Summary(
+            rows=self._rows.total(),
+            images=self._images.total(),
+            **counts,
+            cost_low=self._low,
+            cost_high=self._high,
+            cost_billed=self._billed,
+            seconds=seconds,
+            stop=stop,
+            message=message,
+        )

@@ -1,0 +1,248 @@
+"""One request's way: read the state from its facts, do what the table says, and look again.
+
+Every step adds a fact, and the state table decides what comes next; nothing else does. A worker holds no lock and
+may die
+anywhere: what it knew is on record, or is in doubt and shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Literal
+
+from dagster_gptimg.batch.collect import Collector, LostError, TooLateError
+from dagster_gptimg.batch.doubt import Doubt
+from dagster_gptimg.batch.ledger import Ledger, Result, Unsettled, settled_of
+from dagster_gptimg.batch.state import Owns, View, state_of
+from dagster_gptimg.batch.submit import Submitter, TakenError
+from dagster_gptimg.errors import AccountLockedError, NotSentError, RejectedError, SubmitError
+from dagster_gptimg.store.facts import Attempt
+
+if TYPE_CHECKING:
+    from dagster_gptimg.batch.budget import Budget
+    from dagster_gptimg.batch.job import Job
+    from dagster_gptimg.batch.plan import Request
+    from dagster_gptimg.batch.stop import Stop
+    from dagster_gptimg.fal.models import Price
+    from dagster_gptimg.fal.types import Submitted
+
+SUBMITS = 8
+"""Submits at once: what a crash leaves in doubt is at most these."""
+
+TOO_MANY = 429
+TELLS_ABOUT_ALL = frozenset({401, 404})
+"""Rejections that speak of the key or the endpoint, not of one row: they stop the run."""
+
+
+@dataclass(slots=True)
+class Way:
+    """One request on its way through a run.
+
+    Attributes:
+        attempts: its facts on record; added to as they are made.
+        owns: whose an id is.
+        price: US dollars, at least and at most.
+        buys: False for a request that no row asks for any more: it is collected, and never bought.
+        left: attempts that this run may still make.
+        sent: whether this run has claimed an attempt of it.
+        reserved: whether its price is reserved now.
+        trouble: what went wrong last.
+    """
+
+    request: Request
+    attempts: list[Attempt]
+    owns: Owns
+    price: Price
+    buys: bool
+    left: int
+    sent: bool = False
+    reserved: bool = False
+    trouble: str = ""
+
+    def view(self) -> View:
+        """What the facts say now."""
+        return state_of(self.attempts, self.owns)
+
+    def unsettled(self, status: Literal["failed", "held", "not_submitted"], error: str = "") -> Unsettled:
+        """This request, without a final outcome."""
+        return Unsettled(self.request.key, status, None, error or None)
+
+
+class Worker:
+    """Brings single requests to their ends; one for a run, many calls at once.
+
+    Attributes:
+        sending: the submits under way, by key.
+        in_flight: what is being followed, by key: what an interrupt may still cancel.
+    """
+
+    def __init__(self, job: Job, ledger: Ledger, budget: Budget, stop: Stop) -> None:
+        """Share a run's ledger, budget and stop."""
+        self._job, self._io, self._receipts = job, job.runtime.io, job.dataset.receipts
+        self._ledger, self._budget, self._stop = ledger, budget, stop
+        self._submitter = Submitter(job, ledger.run)
+        self._doubt = Doubt(job, ledger, stop)
+        self._collector = Collector(job)
+        self._slots = asyncio.Semaphore(SUBMITS)
+        self.sending: dict[str, asyncio.Task[Result | None]] = {}
+        self.in_flight: dict[str, tuple[int, Submitted]] = {}
+
+    async def sent(self, seconds: float) -> None:
+        """Let the submits that are under way come to their end, as far as they do within `seconds`.
+
+        An interrupt must not tear a submit apart: what it brought would be in doubt.
+        """
+        if self.sending:
+            await asyncio.wait(self.sending.values(), timeout=seconds)
+
+    async def settle(self, request: Request, attempts: list[Attempt], owns: Owns, *, buys: bool = True) -> Result:
+        """Follow, collect, buy or resolve one request until nothing more can be done now.
+
+        Args:
+            request: what a row needs.
+            attempts: its facts on record.
+            owns: whose an id is that was found more than once.
+            buys: False collects what was paid for, and buys nothing.
+
+        Raises:
+            StoreError: the store cannot be used.
+        """
+        price = self._job.model.price(request.arguments)
+        way = Way(request, attempts, owns, price, buys, self._job.options.attempts)
+        try:
+            await self._doubt.search(way)
+            result = None
+            while result is None:
+                result = await self._step(way)
+            return result
+        finally:
+            await self._refund(way, None)
+
+    async def _step(self, way: Way) -> Result | None:
+        """What the table says to do now; a result when nothing more can be done."""
+        view = way.view()
+        if view.state == "in_flight":
+            return await self._follow(way, view)
+        if view.state == "held":
+            return await self._doubt.resolve(way, view)
+        if view.state == "done" or (view.state == "refused" and not self._wanted_again(way)):
+            return settled_of(way.request.key, way.attempts, way.owns, self._ledger.run)
+        if not way.buys or self._stop.reason:
+            return way.unsettled("not_submitted", self._stop.message)
+        if not way.left:
+            return way.unsettled("failed", way.trouble)
+        return await self._buy(way, view.attempt + (view.state == "refused"))
+
+    def _wanted_again(self, way: Way) -> bool:
+        """A refused row is bought again at the user's word only; what this run sent itself is not meant by it."""
+        again = self._job.options.again
+        return way.buys and not way.sent and ("refused" in again or way.request.row_id in again)
+
+    # -- buying
+
+    async def _buy(self, way: Way, n: int) -> Result | None:
+        """Create attempt `n` and send it."""
+        if not await self._reserve(way):
+            self._stop.because("budget", f"the next request could pass the limit of ${self._budget.limit}")
+            return way.unsettled("not_submitted", self._stop.message)
+        async with self._slots:
+            await self._stop.pause()
+            if self._stop.reason:
+                return None
+            sending = asyncio.create_task(self._send(way, n))
+            self.sending[way.request.key] = sending
+            sending.add_done_callback(lambda _: self.sending.pop(way.request.key, None))
+            return await asyncio.shield(sending)
+
+    async def _send(self, way: Way, n: int) -> Result | None:
+        way.left -= 1
+        try:
+            attempt, error = await self._submitter.send(way.request, n, way.price.high)
+        except TakenError:
+            way.attempts[:] = await self._io(self._receipts.load, way.request.key)
+            await self._refund(way, Decimal(0))
+            return None
+        if attempt is not None:
+            way.sent = True
+            way.attempts.extend(Attempt() for _ in range(n + 1 - len(way.attempts)))
+            way.attempts[n] = attempt
+        if attempt is None or attempt.void is not None:
+            await self._refund(way, Decimal(0))
+        return self._react(way, error)
+
+    def _react(self, way: Way, error: SubmitError | None) -> Result | None:
+        """What a submit's end means for the run: nothing, wait a little, stop, or give this row up for now."""
+        if error is None:
+            self._stop.speed_up()
+            return None
+        way.trouble = str(error)
+        if isinstance(error, AccountLockedError):
+            self._stop.because("locked", way.trouble)
+        elif isinstance(error, NotSentError):
+            self._stop.slow_down(error)
+        elif isinstance(error, RejectedError):
+            return self._rejected(way, error)
+        return None
+
+    def _rejected(self, way: Way, error: RejectedError) -> Result | None:
+        if error.status_code == TOO_MANY:
+            self._stop.slow_down(error, error.retry_after)
+        elif error.status_code in TELLS_ABOUT_ALL:
+            self._stop.because("unusable", way.trouble)
+        else:
+            return way.unsettled("failed", way.trouble)
+        return None
+
+    # -- following
+
+    async def _follow(self, way: Way, view: View) -> Result | None:
+        key, attempt = way.request.key, way.attempts[view.attempt]
+        submitted = self._submitted(view.request_id, attempt)
+        self.in_flight[key] = (view.attempt, submitted)
+        try:
+            outcome = await self._collector.collect(key, submitted, way.price)
+        except (LostError, TooLateError) as error:
+            self.in_flight.pop(key)
+            return _still_at_fal(key, view.request_id, attempt, error)
+        self.in_flight.pop(key)
+        await self._io(self._receipts.create_outcome, key, view.attempt, outcome)
+        self._job.runtime.reached("after outcome")
+        attempt.outcomes[view.request_id] = outcome
+        if outcome.kind == "free":
+            way.trouble = f"{outcome.error_type}: {outcome.error}"
+        await self._refund(way, outcome.cost_usd)
+        return None
+
+    def _submitted(self, request_id: str, attempt: Attempt) -> Submitted:
+        """The request with the URLs that fal gave; an unreadable record still tells the id by its name."""
+        known = attempt.accepted[request_id][1]
+        if known is None:
+            return self._job.fal.request(self._job.model.endpoint, request_id)
+        return self._job.fal.request(known.endpoint, request_id, known.status_url, known.response_url, known.cancel_url)
+
+    # -- money
+
+    async def _reserve(self, way: Way) -> bool:
+        if not way.reserved:
+            way.reserved = await self._budget.reserve(way.price)
+        return way.reserved
+
+    async def _refund(self, way: Way, cost: Decimal | None) -> None:
+        """Give a reservation back for what was billed; None: nobody knows, so the worst case counts as spent."""
+        if way.reserved:
+            way.reserved = False
+            await self._budget.settle(way.price, cost)
+
+
+def _still_at_fal(key: str, request_id: str, attempt: Attempt, error: Exception) -> Unsettled:
+    accepted, intent = attempt.accepted[request_id][1], attempt.intent
+    return Unsettled(
+        key=key,
+        status="lost" if isinstance(error, LostError) else "in_flight",
+        error=str(error),
+        request_id=request_id,
+        submitted_at=accepted.accepted_at if accepted else None,
+        bought_by=intent.run if intent else None,
+    )

@@ -1,0 +1,114 @@
+"""What a run looks like to people: a live line on a terminal, plain lines elsewhere. Everything goes to stderr."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned
+from dagster_gptimg.batch.events import Progress as Step
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from dagster_gptimg.batch.summary import Summary
+
+PLAIN_EVERY = 5.0
+"""Seconds between two progress lines where there is no terminal."""
+
+NOTICES = 20
+"""Rows in trouble that are named one by one; the manifest has them all."""
+
+
+class RunView:
+    """Shows the events of one run; a context manager around it."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        """`console`: where to; stderr by default."""
+        self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+        self._bar = Progress(
+            SpinnerColumn(),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[in_flight]} in flight  ${task.fields[spent]:.2f}  {task.fields[rate]}"),
+            TimeRemainingColumn(compact=True),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self._task = self._bar.add_task("images", total=None, in_flight=0, spent=0.0, rate="")
+        self._began = self._said = time.monotonic()
+        self._notices = 0
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        if isinstance(event, Planned):
+            self._planned(event.summary)
+        elif isinstance(event, Step):
+            self._step(event)
+        elif isinstance(event, Noticed):
+            self._noticed(event)
+        elif isinstance(event, Finished):
+            self._bar.stop()
+            self._finished(event)
+
+    def _planned(self, summary: Summary) -> None:
+        self._began = time.monotonic()
+        self.console.print(f"plan: {forecast(summary)}")
+
+    def _step(self, step: Step) -> None:
+        rate = step.done / max(time.monotonic() - self._began, 0.001)
+        spent = float(step.spent)
+        self._bar.update(
+            self._task,
+            total=step.total,
+            completed=step.done,
+            in_flight=step.in_flight,
+            spent=spent,
+            rate=f"{rate:.1f}/s",
+        )
+        if not self.console.is_terminal and time.monotonic() - self._said >= PLAIN_EVERY:
+            self._said = time.monotonic()
+            left = (step.total - step.done) / max(rate, 0.001)
+            counts = f"{step.done}/{step.total} done, {step.in_flight} in flight"
+            self.console.print(f"{counts}, ${spent:.2f}, {rate:.1f}/s, {left:.0f} s left")
+
+    def _noticed(self, event: Noticed) -> None:
+        self._notices += 1
+        if self._notices <= NOTICES:
+            row = f"row {event.row_id[:80]!r}: {event.status.replace('_', ' ')}: {event.message}"
+            self.console.print(escape(row), style="yellow")
+        elif self._notices == NOTICES + 1:
+            self.console.print("more rows are in trouble; the manifest names them all", style="yellow")
+
+    def _finished(self, event: Finished) -> None:
+        summary = event.summary
+        if summary.stop:
+            self.console.print(f"stopped ({summary.stop}): {escape(summary.message)}", style="bold red")
+        self.console.print(f"{summary.sentence()}, {summary.seconds:.1f} s", style="bold")
+        if event.manifest:
+            self.console.print(f"manifest: {escape(event.manifest)}")
+
+
+def forecast(summary: Summary) -> str:
+    """A plan in one line: what there is, what would be bought, what that costs."""
+    parts = [f"{summary.rows} rows", f"{summary.reused} images reused"]
+    if summary.reattached:
+        parts.append(f"{summary.reattached} paid for and not collected yet")
+    parts += [f"{count} rows {name}" for name in ("held", "refused") if (count := getattr(summary, name))]
+    low, high = summary.cost_low, summary.cost_high
+    cost = f"${high:.2f}" if low == high else f"${low:.2f} to ${high:.2f}"
+    return f"{', '.join(parts)}; {summary.bought} images to buy for {cost}"

@@ -1,0 +1,97 @@
+"""`doctor`: is everything there that a run needs? It looks, writes one small object to the store, and costs nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+
+from dagster_gptimg.errors import GptImgError
+from dagster_gptimg.fal.client import FalClient
+from dagster_gptimg.fal.models import DEFAULT_MODEL, FalModel, get_model
+from dagster_gptimg.fal.settings import FalSettings
+from dagster_gptimg.store.root import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NEAR = timedelta(days=60)
+
+
+def examine(store: str | None, model: str | None) -> bool:
+    """Look at everything, say it on stdout, and return whether all is well."""
+    checks: list[tuple[str, Callable[[], str]]] = [
+        ("key", _key),
+        ("model", lambda: _model(get_model(model or DEFAULT_MODEL))),
+        ("fal", lambda: asyncio.run(_fal(get_model(model or DEFAULT_MODEL)))),
+    ]
+    if store is not None:
+        checks.append(("store", lambda: check_store(Store(store))))
+    console = Console(highlight=False, soft_wrap=True)
+    return all([_said(console, name, check) for name, check in checks])  # noqa: C419 - every check is to run
+
+
+def _said(console: Console, name: str, check: Callable[[], str]) -> bool:
+    try:
+        words = check()
+    except GptImgError as error:
+        console.print(f"[red]✗[/] {name}: {escape(str(error))}")
+        return False
+    console.print(f"[green]✓[/] {name}: {escape(words)}")
+    return True
+
+
+def _key() -> str:
+    FalSettings.from_env()
+    return "FAL_KEY is set"
+
+
+def _model(model: FalModel) -> str:
+    words = f"{model.name} ({model.endpoint})"
+    if model.sunset is None:
+        return words
+    left = model.sunset - datetime.now(UTC).date()
+    if left > NEAR:
+        return f"{words}, until {model.sunset}"
+    then = "ended on" if left <= timedelta(0) else "ends on"
+    move = f"; move to {model.successor}" if model.successor else "; choose a successor"
+    return f"{words}. ATTENTION: it {then} {model.sunset} by its maker's own page{move}"
+
+
+async def _fal(model: FalModel) -> str:
+    async with FalClient(FalSettings.from_env()) as fal:
+        await fal.check(model.endpoint)
+        origin = await fal.origin()
+        return f"{fal.urls.queue} answers and takes the key; origin {origin}"
+
+
+def check_store(store: Store) -> str:
+    """Create an object exclusively, read it, create it again, remove it.
+
+    Returns a sentence. Raises `StoreError` when the store cannot be used at all.
+    """
+    name = f".dagster-gptimg-{secrets.token_hex(8)}"
+    store.create(name, b"probe")
+    try:
+        whole = store.read(name) == b"probe"
+        exclusive = _is_refused(store, name)
+    finally:
+        store.delete(name)
+    if whole and exclusive:
+        return f"{store.uri('')} can be written, read and created exclusively"
+    return (
+        f"{store.uri('')} can be written, but has no exclusive create: two runs at once could buy a row twice."
+        " Make sure yourself that only one run uses a dataset at a time."
+    )
+
+
+def _is_refused(store: Store, name: str) -> bool:
+    try:
+        store.create(name, b"again")
+    except FileExistsError:
+        return True
+    return False

@@ -1,0 +1,155 @@
+"""Every error that this package raises, as one tree.
+
+GptImgError
+├── UsageError                 something to mend before anything is sent; costs nothing (exit 2)
+│   ├── MissingKeyError        no fal key
+│   ├── KeyRejectedError       fal does not know the key (401)
+│   ├── UnreachableError       fal cannot be reached
+│   ├── ArgumentsError         wrong model inputs, told in fal's field names
+│   ├── TableError             invalid rows, all at once
+│   └── OriginError            the dataset belongs to another origin (fal, or another emulator)
+├── StoreError                 the store cannot be used (exit 5; exit 2 while nothing was sent)
+│   └── UnreadableError        an object is there and cannot be read; never "nothing there"
+├── FalError
+│   ├── SubmitError            a POST that brought no request id: this is the line that matters for money
+│   │   ├── NotSentError       it provably never reached fal: may be sent again
+│   │   ├── RejectedError      fal itself refused it: no request exists: may be sent again
+│   │   │   └── AccountLockedError   403: stops the run (exit 5)
+│   │   └── AmbiguousSubmitError     everything else: may be a paid request: NEVER sent again by itself
+│   └── ReadError              a read (status, result, history, download) failed; reads are free and repeated
+│       └── GoneError          404: fal or its CDN does not have it (any more)
+└── ImageError                 the bytes are not the whole image that fal promised
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class GptImgError(Exception):
+    """The base of all errors of this package; the message says what happened and what to do."""
+
+
+class UsageError(GptImgError):
+    """Something has to be mended before anything is sent. Nothing was bought."""
+
+
+class MissingKeyError(UsageError):
+    """No fal key was given."""
+
+
+class KeyRejectedError(UsageError):
+    """fal does not know the key (HTTP 401)."""
+
+
+class UnreachableError(UsageError):
+    """fal cannot be reached from here (DNS, connect, TLS)."""
+
+
+class ArgumentsError(UsageError):
+    """Model inputs that fal would refuse; nothing was sent.
+
+    Attributes:
+        problems: (field, reason) pairs in fal's own field names.
+    """
+
+    def __init__(self, problems: list[tuple[str, str]]) -> None:
+        self.problems = problems
+        super().__init__("; ".join(f"{field}: {reason}" for field, reason in problems))
+
+
+@dataclass(frozen=True, slots=True)
+class RowProblem:
+    """One thing that is wrong with one row of a prompt table.
+
+    Attributes:
+        source: the table, as the user named it.
+        line: 1-based line in a text file, or 1-based row number elsewhere (the header of a CSV is line 1).
+        column: the column, or None when the row as a whole is meant.
+        reason: what is wrong, and what would be right.
+    """
+
+    source: str
+    line: int
+    column: str | None
+    reason: str
+
+    def __str__(self) -> str:
+        where = f"{self.source}:{self.line}"
+        return f"{where}: {self.column}: {self.reason}" if self.column else f"{where}: {self.reason}"
+
+
+class TableError(UsageError):
+    """The prompt table cannot be used; nothing was sent.
+
+    Attributes:
+        problems: every invalid row, in table order. Empty when the table as a whole is at fault.
+    """
+
+    def __init__(self, message: str, problems: list[RowProblem] | None = None) -> None:
+        self.problems = problems or []
+        super().__init__(message)
+
+
+class OriginError(UsageError):
+    """The dataset was made with fal, or with one emulator, and this is another."""
+
+
+class StoreError(GptImgError):
+    """The store cannot be used: no write access, disk full, a failing service."""
+
+
+class UnreadableError(StoreError):
+    """An object is there and cannot be read. It is never taken for "nothing there", and never bought over."""
+
+
+class FalError(GptImgError):
+    """fal answered with an error, or not at all."""
+
+
+class SubmitError(FalError):
+    """A submit that brought no request id."""
+
+    def __init__(self, message: str, *, status_code: int | None = None) -> None:
+        self.status_code = status_code
+        super().__init__(message)
+
+
+class NotSentError(SubmitError):
+    """The POST provably never reached fal (DNS, connect or pool failure). It may be sent again."""
+
+
+class RejectedError(SubmitError):
+    """fal itself rejected the POST; no request exists. It may be sent again once the cause is gone.
+
+    Attributes:
+        retry_after: seconds that fal asked us to wait, if it did.
+    """
+
+    def __init__(self, message: str, *, status_code: int, retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(message, status_code=status_code)
+
+
+class AccountLockedError(RejectedError):
+    """fal has locked the account (403), mostly for an exhausted balance. The run stops."""
+
+
+class AmbiguousSubmitError(SubmitError):
+    """Nobody can tell whether fal has the request. Sending it again could be a second purchase."""
+
+
+class ReadError(FalError):
+    """A read failed. It says nothing about the request: reads are free, and are repeated."""
+
+    def __init__(self, message: str, *, status_code: int | None = None) -> None:
+        self.status_code = status_code
+        super().__init__(message)
+
+
+class GoneError(ReadError):
+    """fal, or its CDN, answers 404: it does not have this (any more)."""
+
+
+class ImageError(GptImgError):
+    """The downloaded bytes are not the whole image that fal promised."""

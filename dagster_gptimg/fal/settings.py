@@ -1,0 +1,120 @@
+"""Where fal is, and with which key: from the environment, or given by hand."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dagster_gptimg.errors import MissingKeyError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_DEFAULTS = {
+    "queue": "https://queue.fal.run",
+    "run": "https://fal.run",
+    "rest": "https://rest.fal.ai",
+    "cdn": "https://v3.fal.media",
+    "api": "https://api.fal.ai",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FalUrls:
+    """One origin (scheme, host, port; no trailing slash) for each of fal's services."""
+
+    queue: str = _DEFAULTS["queue"]
+    run: str = _DEFAULTS["run"]
+    rest: str = _DEFAULTS["rest"]
+    cdn: str = _DEFAULTS["cdn"]
+    api: str = _DEFAULTS["api"]
+
+    @classmethod
+    def at(cls, base_url: str) -> FalUrls:
+        """All services at one origin, as the emulator serves them."""
+        base = _checked(base_url, "FAL_BASE_URL")
+        return cls(base, base, base, base, base)
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> FalUrls:
+        """From `FAL_BASE_URL`, and `FAL_QUEUE_URL`, `FAL_RUN_URL`, `FAL_REST_URL`, `FAL_CDN_URL`, `FAL_API_URL`.
+
+        Raises:
+            UsageError: one of them is not an http(s) URL.
+        """
+        env = os.environ if env is None else env
+        base = env.get("FAL_BASE_URL", "")
+        urls = {}
+        for service, default in _DEFAULTS.items():
+            name = f"FAL_{service.upper()}_URL"
+            urls[service] = _checked(env.get(name) or base or default, name if env.get(name) else "FAL_BASE_URL")
+        return cls(**urls)
+
+    @property
+    def is_fal(self) -> bool:
+        """True when every service is fal's own."""
+        return self == FalUrls()
+
+
+@dataclass(frozen=True, slots=True)
+class FalSettings:
+    """What a client needs to talk to fal.
+
+    Attributes:
+        key: the fal key, `KEY` or `KEY_ID:KEY_SECRET`; never shown by `repr`.
+        urls: where fal's services are.
+        connections: HTTP connections at most. A request in flight is a row in a timer, not a socket: 32 serve
+            thousands of them.
+        submit_timeout: seconds to wait for the answer to a submit. A submit that takes longer is ambiguous, so
+            this is generous.
+        read_timeout: seconds to wait for any other answer.
+        connect_timeout: seconds to wait for a connection.
+    """
+
+    key: str = field(repr=False)
+    urls: FalUrls = field(default_factory=FalUrls)
+    connections: int = 32
+    submit_timeout: float = 90.0
+    read_timeout: float = 30.0
+    connect_timeout: float = 10.0
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> FalSettings:
+        """The key from `FAL_KEY`, the hosts as in `FalUrls.from_env`.
+
+        Raises:
+            MissingKeyError: `FAL_KEY` is not set.
+        """
+        env = os.environ if env is None else env
+        key = env.get("FAL_KEY", "").strip()
+        if not key:
+            msg = "no fal key: set FAL_KEY (make one at https://fal.ai/dashboard/keys). Nothing was sent."
+            raise MissingKeyError(msg)
+        return cls(key=check_key(key), urls=FalUrls.from_env(env))
+
+    def account(self, salt: str) -> str:
+        """A salted hash that tells one key from another, and nothing else about it."""
+        return hashlib.sha256(f"{salt}:{self.key}".encode()).hexdigest()[:16]
+
+
+def check_key(key: str) -> str:
+    """The key itself, when it can stand in a header.
+
+    Raises:
+        MissingKeyError: it is empty, or has characters that no fal key has (mostly a newline that was pasted along).
+    """
+    if not key or not key.isascii() or not key.isprintable() or " " in key:
+        msg = (
+            "the fal key is empty or has characters that no key has (a newline?): set FAL_KEY again. Nothing was sent."
+        )
+        raise MissingKeyError(msg)
+    return key
+
+
+def _checked(url: str, name: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        msg = f"{name} is {url!r}: it must begin with http:// or https://"
+        raise UsageError(msg)
+    return url.rstrip("/")

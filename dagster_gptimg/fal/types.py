@@ -1,0 +1,122 @@
+"""What fal says, as values: a submitted request, its status, its result, a line of the request history.
+
+Field names are fal's (docs/fal.md). Everything that fal marks as nullable is optional here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from decimal import Decimal
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A request that fal has accepted: its id, and the URLs by which it is followed.
+
+    The id means something only together with its app, so the URLs are kept with it (fal's advice: do not build them).
+    """
+
+    request_id: str
+    endpoint: str
+    status_url: str
+    response_url: str
+    cancel_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """IN_QUEUE. `position` counts the requests before this one; None when fal does not say."""
+
+    position: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InProgress:
+    """IN_PROGRESS: it has one of the account's slots. It can go back to the queue when fal retries it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """COMPLETED: it has ended. That is not success: only the result decides (fal-api, request errors)."""
+
+    error: str | None = None
+    error_type: str | None = None
+
+
+Status: TypeAlias = Queued | InProgress | Completed
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """One image of a result. Only `url` is certain; the rest may be missing or wrong (sizes in bytes and pixels)."""
+
+    url: str
+    content_type: str | None = None
+    file_name: str | None = None
+    file_size: int | None = None
+    width: int | None = None
+    height: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """A result with images: 1 to `num_images` of them; fal may return fewer than asked for."""
+
+    images: tuple[ImageFile, ...]
+    billable_units: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A result that is an error, in fal's own words.
+
+    Attributes:
+        status_code: the model's HTTP status: 422 a refusal; 500 and above are never billed by fal.
+        error_type: fal's machine-readable type, such as `content_policy_violation`.
+        message: for people; what the prompt said is not in it.
+        billable_units: what fal says it billed for it, when it says so.
+    """
+
+    status_code: int
+    error_type: str
+    message: str
+    billable_units: Decimal | None = None
+
+    @property
+    def is_free(self) -> bool:
+        """True for 500 and above, which fal never bills (its FAQ)."""
+        return self.status_code >= 500  # noqa: PLR2004 - the HTTP class itself
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The result is asked for too early: the request has not ended."""
+
+
+Answer: TypeAlias = Images | Failure | Pending
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """fal's answer to a cancel. A cancel is only a wish, unless `removed`: then it left the queue, unbilled."""
+
+    removed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryItem:
+    """One line of fal's request history (`GET /v1/models/requests/by-endpoint?expand=payloads`)."""
+
+    request_id: str
+    endpoint_id: str
+    sent_at: datetime
+    ended_at: datetime | None
+    status_code: int | None
+    json_input: dict[str, Json] | None
+    json_output: dict[str, Json] | None

@@ -1,0 +1,83 @@
+"""Manifests on stdout, in the format that was asked for."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from datetime import datetime
+from decimal import Decimal
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dagster_gptimg.errors import UsageError
+from dagster_gptimg.store.manifest import SCHEMA, read_all_manifests, read_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dagster_gptimg.store.dataset import Dataset
+
+_JSON_COLUMNS = ("arguments", "columns")
+WIDTH = 60
+_SHOWN = ("row_id", "status", "image_index", "prompt", "width", "height", "cost_usd", "uri", "error")
+
+
+def print_manifest(dataset: Dataset, partition: str | None, form: str) -> None:
+    """Print one manifest, or all of a dataset, as `jsonl`, `csv`, `parquet` or `table`.
+
+    Raises:
+        UsageError: there is none.
+    """
+    table = _read(dataset, partition)
+    if form == "parquet":
+        pq.write_table(table, pa.PythonFile(sys.stdout.buffer, mode="w"))
+    elif form == "table":
+        _print_table(table)
+    elif form == "csv":
+        writer = csv.DictWriter(sys.stdout, SCHEMA.names)
+        writer.writeheader()
+        writer.writerows({n: _plain(v) for n, v in record.items()} for record in _records(table))
+    else:
+        for record in _records(table):
+            sys.stdout.write(json.dumps(_json_record(record), ensure_ascii=False) + "\n")
+
+
+def _read(dataset: Dataset, partition: str | None) -> pa.Table:
+    try:
+        return read_all_manifests(dataset) if partition is None else read_manifest(dataset, partition)
+    except FileNotFoundError as error:
+        where = f"partition {partition!r} of dataset" if partition is not None else "dataset"
+        msg = f"{where} {dataset.name!r} has no manifest in this store yet: run `generate` first"
+        raise UsageError(msg) from error
+
+
+def _records(table: pa.Table) -> Iterator[dict[str, Any]]:
+    for batch in table.to_batches():
+        yield from batch.to_pylist()
+
+
+def _json_record(record: dict[str, Any]) -> dict[str, Any]:
+    found = {name: _plain(value) for name, value in record.items()}
+    return found | {name: json.loads(record[name]) for name in _JSON_COLUMNS if record[name]}
+
+
+def _plain(value: object) -> object:
+    """Times as ISO 8601, dollars as numbers without trailing zeros."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return float(value) if isinstance(value, Decimal) else value
+
+
+def _print_table(table: pa.Table) -> None:
+    shown = Table(*_SHOWN)
+    for record in _records(table):
+        cells = ("" if record[name] is None else str(_plain(record[name])) for name in _SHOWN)
+        shown.add_row(*(Text(shorten(cell, WIDTH, placeholder="...")) for cell in cells))
+    Console().print(shown)

@@ -1,0 +1,8 @@
+"""Prompt tables and templates in, checked rows out. Knows the registry's types only."""
+
+from __future__ import annotations
+
+from dagster_gptimg.prompts.rows import PromptRow, PromptSpec, read_rows
+from dagster_gptimg.prompts.sources import Source
+
+__all__ = ["PromptRow", "PromptSpec", "Source", "read_rows"]

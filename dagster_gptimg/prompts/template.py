@@ -1,0 +1,59 @@
+"""Prompt templates: text with `{column}` fields, and nothing else. Text from tables never reaches an attribute."""
+
+from __future__ import annotations
+
+from string import Formatter
+from typing import TYPE_CHECKING
+
+from dagster_gptimg.errors import UsageError
+from dagster_gptimg.fal.models import is_missing
+from dagster_gptimg.prompts.values import text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Template:
+    """A parsed template.
+
+    Attributes:
+        columns: the columns that it names, each once, in order.
+    """
+
+    def __init__(self, text: str) -> None:
+        """Parse it.
+
+        Raises:
+            UsageError: it is not a template, or wants more than columns (`{a.b}`, `{a[0]}`, `{a!r}`, `{a:>3}`, `{}`).
+        """
+        self.text = text
+        try:
+            parts = list(Formatter().parse(text))
+        except ValueError as error:
+            msg = f"the template {text!r} cannot be read: {error}; write {{{{ and }}}} for braces"
+            raise UsageError(msg) from error
+        for _, name, spec, conversion in parts:
+            if name is not None and (not name or spec or conversion or set(name) & set(".[]")):
+                field = name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
+                msg = f"the template has {{{field}}}: only {{column}} is allowed, a column's plain name"
+                raise UsageError(msg)
+        self._parts = [(literal, name) for literal, name, _, _ in parts]
+        self.columns = list(dict.fromkeys(name for _, name in self._parts if name is not None))
+        if not self.columns:
+            msg = f"the template {text!r} names no column: every row would have the same prompt"
+            raise UsageError(msg)
+
+    def fill(self, row: Mapping[str, object]) -> str:
+        """The prompt of one row.
+
+        Raises:
+            KeyError: a column is empty in this row (None, NaN, an empty cell); its name is the error's argument.
+        """
+        out = []
+        for literal, name in self._parts:
+            out.append(literal)
+            if name is not None:
+                if is_missing(row.get(name)):
+                    raise KeyError(name)
+                out.append(text_of(row[name]))
+        return "".join(out)

@@ -1,0 +1,99 @@
+"""One run from ordinary code: what the CLI, the assets and the ops share."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from dagster_gptimg.batch import run as engine
+from dagster_gptimg.batch.events import Finished
+from dagster_gptimg.batch.job import Job, Options
+from dagster_gptimg.fal.client import FalClient
+from dagster_gptimg.fal.settings import FalSettings
+from dagster_gptimg.runtime import iterate, system_runtime
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable
+
+    from dagster_gptimg.batch.events import Event
+    from dagster_gptimg.batch.summary import Summary
+    from dagster_gptimg.fal.models import FalModel
+    from dagster_gptimg.prompts import PromptRow
+    from dagster_gptimg.store.dataset import Dataset
+
+KILL_AT = "DAGSTER_GPTIMG_KILL_AT"
+"""For the kill suite only: `NAME:N` has the process SIGKILL itself when it reaches the point NAME for the N-th time."""
+
+
+def run(
+    rows: Iterable[list[PromptRow]],
+    model: FalModel,
+    dataset: Dataset,
+    settings: FalSettings,
+    *,
+    partition: str | None = None,
+    options: Options | None = None,
+    on_event: Callable[[Event], None] = lambda _: None,
+) -> Finished:
+    """Turn checked rows into images; blocks until it is done. Events reach the calling thread.
+
+    Raises:
+        UsageError: something has to be mended first; nothing was sent.
+        StoreError: the store cannot be used; nothing was sent.
+    """
+    ends: list[Finished] = []
+
+    async def events(interrupt: asyncio.Event) -> AsyncIterator[Event]:
+        async with FalClient(settings) as fal:
+            job = Job(rows, model, dataset, fal, system_runtime(_kill_hook()), partition, options or Options())
+            async for event in engine.generate(job, interrupt):
+                yield event
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Finished):
+            ends.append(event)
+        on_event(event)
+
+    iterate(events, listen)
+    return ends[0]
+
+
+def plan(
+    rows: Iterable[list[PromptRow]],
+    model: FalModel,
+    dataset: Dataset,
+    *,
+    partition: str | None = None,
+    options: Options | None = None,
+) -> Summary:
+    """What `run` would buy and reuse, and its cost range. Needs no key and no network.
+
+    Raises:
+        UsageError: something has to be mended first.
+        StoreError: the store cannot be read.
+    """
+    found: list[Summary] = []
+
+    async def once(_interrupt: asyncio.Event) -> AsyncIterator[Summary]:
+        fal = FalClient(FalSettings(key=""))  # a plan asks fal nothing
+        yield await engine.plan(Job(rows, model, dataset, fal, system_runtime(), partition, options or Options()))
+
+    iterate(once, found.append)
+    return found[0]
+
+
+def _kill_hook() -> Callable[[str], None] | None:
+    name, _, count = os.environ.get(KILL_AT, "").partition(":")
+    if not name:
+        return None
+    left = int(count or 1)
+
+    def reached(point: str) -> None:
+        nonlocal left
+        left -= point == name
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return reached

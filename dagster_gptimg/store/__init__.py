@@ -1,0 +1,1 @@
+"""fsspec: images, receipts, the settled index, manifests. Knows bytes and paths only."""

@@ -1,0 +1,103 @@
+"""A dataset: a named set of images in a store, its origin, and the marks of its runs."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from dagster_gptimg.errors import OriginError, UnreadableError
+from dagster_gptimg.store.paths import check_dataset
+from dagster_gptimg.store.receipts import Receipts
+
+if TYPE_CHECKING:
+    from dagster_gptimg.store.root import Store
+
+VERSION = 1
+
+
+class Dataset:
+    """One dataset in a store. Every call blocks.
+
+    Attributes:
+        folder: its path relative to the store.
+        receipts: its receipts.
+        salt: random, made with the dataset; hides keys in account hashes. Empty until `open`.
+    """
+
+    def __init__(self, store: Store, name: str) -> None:
+        """Name a dataset; nothing is read or written yet. Raises `UsageError` for a bad name."""
+        self.store, self.name, self.folder = store, name, check_dataset(name)
+        self.receipts = Receipts(store, self.folder)
+        self.salt = ""
+
+    def uri(self, name: str) -> str:
+        """A URI, openable with `fsspec.open`, of an object of this dataset."""
+        return self.store.uri(f"{self.folder}/{name}")
+
+    def origin(self) -> str | None:
+        """To whom the dataset belongs (`fal`, or `emulator:<id>`); None when it does not exist yet.
+
+        Raises:
+            UnreadableError: its `dataset.json` is there and cannot be read.
+        """
+        name = f"{self.folder}/dataset.json"
+        try:
+            about = json.loads(self.store.read(name))
+            version, origin, salt = about["version"], str(about["origin"]), str(about["salt"])
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            msg = f"{self.store.uri(name)} is there and cannot be read: {error}"
+            raise UnreadableError(msg) from error
+        if version != VERSION:
+            msg = f"{self.store.uri(name)} has version {version}; this release reads version {VERSION}: update it"
+            raise UnreadableError(msg)
+        self.salt = salt
+        return origin
+
+    def open(self, origin: str) -> None:
+        """Make sure that the dataset exists and belongs to `origin`, before anything of it is read as done.
+
+        Raises:
+            OriginError: it belongs to another origin.
+            StoreError: the store cannot be used.
+        """
+        if self.origin() is None:
+            about = {"version": VERSION, "origin": origin, "salt": secrets.token_hex(16)}
+            with suppress(FileExistsError):  # another run was quicker; whose it is stands there now
+                self.store.create(f"{self.folder}/dataset.json", json.dumps(about).encode())
+        found = self.origin()
+        if found != origin:
+            msg = (
+                f"dataset {self.name!r} in this store was made with {_who(found)}, and this run would use "
+                f"{_who(origin)}. Give another --dataset or --store. Nothing was sent."
+            )
+            raise OriginError(msg)
+
+    # -- run marks: whether receipts must be listed to know what is open
+
+    def start_run(self, run: str) -> None:
+        """Mark that a run has begun. Raises `StoreError`."""
+        self.store.create(f"{self.folder}/runs/{run}.start.json", b"{}")
+
+    def end_runs(self, runs: list[str]) -> None:
+        """Mark runs as ended: what they began is known to be neither held nor in flight. Raises `StoreError`."""
+        for run in runs:
+            try:
+                self.store.create(f"{self.folder}/runs/{run}.end.json", b"{}")
+            except FileExistsError:
+                continue
+
+    def open_runs(self) -> list[str]:
+        """The runs that have begun and left something open, or still go on. Raises `StoreError`."""
+        names = set(self.store.names(f"{self.folder}/runs"))
+        runs = (name.removesuffix(".start.json") for name in sorted(names) if name.endswith(".start.json"))
+        return [run for run in runs if f"{run}.end.json" not in names]
+
+
+def _who(origin: str | None) -> str:
+    if origin is not None and origin.startswith("emulator:"):
+        return f"an emulator ({origin.removeprefix('emulator:')[:8]})"
+    return "fal"

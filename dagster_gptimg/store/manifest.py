@@ -1,0 +1,114 @@
+"""Manifests: the image table that people read, one Parquet file a partition, replaced as a whole. Derived."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import IO, TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dagster_gptimg.errors import UnreadableError
+from dagster_gptimg.store.paths import partition_folder
+from dagster_gptimg.store.settled import read_parquet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from dagster_gptimg.store.dataset import Dataset
+
+_MONEY = pa.decimal128(18, 6)
+_TIME = pa.timestamp("us", tz="UTC")
+SCHEMA = pa.schema(
+    [
+        ("row_id", pa.string()),
+        ("prompt", pa.string()),
+        ("status", pa.string()),
+        ("image_index", pa.int32()),
+        ("images_wanted", pa.int32()),
+        ("uri", pa.string()),
+        ("sha256", pa.string()),
+        ("bytes", pa.int64()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("content_type", pa.string()),
+        ("request_key", pa.string()),
+        ("request_id", pa.string()),
+        ("endpoint", pa.string()),
+        ("arguments", pa.string()),
+        ("cost_usd", _MONEY),
+        ("shared_with", pa.string()),
+        ("billable_units", _MONEY),
+        ("error_type", pa.string()),
+        ("error", pa.string()),
+        ("submitted_at", _TIME),
+        ("completed_at", _TIME),
+        ("stored_at", _TIME),
+        ("columns", pa.string()),
+    ],
+    metadata={"dagster_gptimg.manifest.version": "1"},
+)
+"""One record per image, and one per request of a row that has none. `arguments` and `columns` are JSON."""
+
+BATCH = 2048
+
+
+def manifest_name(partition: str | None) -> str:
+    """A manifest's path in its dataset."""
+    return f"manifests/{partition_folder(partition)}/manifest.parquet"
+
+
+def write_manifest(dataset: Dataset, partition: str | None, records: Iterable[dict[str, Any]]) -> str:
+    """Write a manifest, record by record, and put it in place as a whole. Returns its URI. Raises `StoreError`."""
+    name = manifest_name(partition)
+    with tempfile.TemporaryFile(prefix="dagster-gptimg-manifest-") as file:
+        _write_parquet(file, records)
+        file.seek(0)
+        dataset.store.write_file(f"{dataset.folder}/{name}", file)
+    return dataset.uri(name)
+
+
+def read_manifest(dataset: Dataset, partition: str | None) -> pa.Table:
+    """A partition's manifest.
+
+    Raises:
+        FileNotFoundError: it has none yet.
+        UnreadableError: it is there and cannot be read.
+    """
+    return _read(dataset, manifest_name(partition))
+
+
+def read_all_manifests(dataset: Dataset) -> pa.Table:
+    """All partitions' manifests, one after the other; `FileNotFoundError` when there is none."""
+    folders = dataset.store.names(f"{dataset.folder}/manifests")
+    tables = [_read(dataset, f"manifests/{folder}/manifest.parquet") for folder in folders]
+    if not tables:
+        raise FileNotFoundError(dataset.name)
+    return pa.concat_tables(tables)
+
+
+def _read(dataset: Dataset, path: str) -> pa.Table:
+    name = f"{dataset.folder}/{path}"
+    data = dataset.store.read(name)
+    try:
+        return read_parquet(data)
+    except (pa.ArrowException, ValueError) as error:
+        msg = f"{dataset.store.uri(name)} is there and cannot be read: {error}"
+        raise UnreadableError(msg) from error
+
+
+def _write_parquet(file: IO[bytes], records: Iterable[dict[str, Any]]) -> None:
+    with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
+        for batch in _batches(records):
+            writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=SCHEMA))
+
+
+def _batches(records: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    batch: list[dict[str, Any]] = []
+    for record in records:
+        batch.append(record)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -1,0 +1,144 @@
+"""Receipts: one folder of immutable facts. Together they are the only truth about money (DESIGN §2, §5)."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from dagster_gptimg.errors import StoreError, UnreadableError
+from dagster_gptimg.store.facts import (
+    Accepted,
+    Attempt,
+    FactName,
+    How,
+    Intent,
+    Outcome,
+    Void,
+    fact_path,
+    parse_fact,
+    parse_name,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dagster_gptimg.store.root import Store
+
+PREFIXES = tuple(f"{n:02x}" for n in range(256))
+"""The first two digits of a key name its folder, so that a listing can go in parallel."""
+
+
+class Receipts:
+    """The receipts of one dataset. Every call blocks."""
+
+    def __init__(self, store: Store, folder: str) -> None:
+        """`folder` is the dataset's, relative to the store."""
+        self.store, self.folder = store, folder
+
+    # -- writing: each fact once, exclusively
+
+    def create_intent(self, key: str, attempt: int, intent: Intent) -> bool:
+        """Create the intent of an attempt; True when it is ours, and only then may its POST leave.
+
+        A repeated conditional put (s3fs does that by itself) makes a winner look like a loser, and a lost reply looks
+        like a failure: both times our own nonce in the object tells. Nobody but this process knows that nonce.
+
+        Raises:
+            StoreError: nobody knows. Nothing may be sent.
+        """
+        try:
+            self._create(key, attempt, "intent", intent)
+        except (FileExistsError, StoreError) as error:
+            return self._has_nonce(key, attempt, intent.nonce, error)
+        return True
+
+    def create_accepted(self, key: str, attempt: int, how: How, accepted: Accepted) -> None:
+        """Record that fal has a request for this attempt. Who comes second changes nothing."""
+        self._record(key, attempt, f"accepted.{accepted.request_id}.{how}", accepted)
+
+    def create_outcome(self, key: str, attempt: int, outcome: Outcome) -> None:
+        """Record how a request ended. Who comes second changes nothing."""
+        self._record(key, attempt, f"outcome.{outcome.request_id}", outcome)
+
+    def create_void(self, key: str, attempt: int, void: Void) -> None:
+        """Record that an attempt has no request. Who comes second changes nothing."""
+        self._record(key, attempt, "void", void)
+
+    def _record(self, key: str, attempt: int, kind: str, fact: Accepted | Outcome | Void) -> None:
+        try:
+            self._create(key, attempt, kind, fact)
+        except FileExistsError:
+            return
+
+    def _create(self, key: str, attempt: int, kind: str, fact: Intent | Accepted | Outcome | Void) -> None:
+        self.store.create(f"{self.folder}/{fact_path(key, attempt, kind)}", fact.model_dump_json().encode())
+
+    def _has_nonce(self, key: str, attempt: int, nonce: str, error: Exception) -> bool:
+        name = f"{self.folder}/{fact_path(key, attempt, 'intent')}"
+        try:
+            return parse_fact(Intent, self.store.read(name), name).nonce == nonce
+        except FileNotFoundError:
+            msg = f"an intent could not be created and is not there: {error}"
+            raise StoreError(msg) from error
+        except UnreadableError:
+            if isinstance(error, FileExistsError):
+                return False
+            raise
+
+    # -- reading
+
+    def load(self, key: str) -> list[Attempt]:
+        """The facts of one key, by attempt. Raises `StoreError` when the folder cannot be listed."""
+        found = [parsed for parsed in self._names(key[:2]) if parsed[1].key == key]
+        return self.read(found)
+
+    def listing(self) -> dict[str, list[tuple[str, FactName]]]:
+        """The names of all receipts by key, listed in parallel; no object is opened. Raises `StoreError`."""
+        found: dict[str, list[tuple[str, FactName]]] = {}
+        with ThreadPoolExecutor(16) as pool:
+            for names in pool.map(self._names, PREFIXES):
+                for name, parsed in names:
+                    found.setdefault(parsed.key, []).append((name, parsed))
+        return found
+
+    def read(self, names: Iterable[tuple[str, FactName]]) -> list[Attempt]:
+        """The facts behind these names, which are all those of one key, by attempt.
+
+        An attempt whose intent is missing is there all the same: a fact without its intent says that something was
+        lost.
+        """
+        attempts: dict[int, Attempt] = {}
+        for name, parsed in names:
+            self._read_into(attempts.setdefault(parsed.attempt, Attempt()), name, parsed)
+        return [attempts.get(n, Attempt()) for n in range(max(attempts, default=-1) + 1)]
+
+    def _names(self, prefix: str) -> list[tuple[str, FactName]]:
+        names = self.store.names(f"{self.folder}/receipts/{prefix}")
+        return [(name, parsed) for name in names if (parsed := parse_name(name)) is not None]
+
+    def _read_into(self, attempt: Attempt, name: str, parsed: FactName) -> None:
+        path = f"{self.folder}/receipts/{parsed.key[:2]}/{name}"
+        try:
+            self._read_fact(attempt, path, parsed)
+        except (UnreadableError, FileNotFoundError) as error:
+            attempt.unreadable.append(str(error))
+            if parsed.kind == "accepted":
+                attempt.accepted.setdefault(parsed.request_id, ("history", None))
+            elif parsed.kind == "outcome":
+                attempt.outcomes[parsed.request_id] = None
+
+    def _read_fact(self, attempt: Attempt, path: str, parsed: FactName) -> None:
+        if parsed.kind is None:
+            msg = f"{path} is a kind of receipt that this version does not know"
+            raise UnreadableError(msg)
+        data = self.store.read(path)
+        if parsed.kind == "intent":
+            attempt.intent = parse_fact(Intent, data, path)
+        elif parsed.kind == "void":
+            attempt.void = parse_fact(Void, data, path)
+        elif parsed.kind == "outcome":
+            attempt.outcomes[parsed.request_id] = parse_fact(Outcome, data, path)
+        elif parsed.how is not None:
+            known = attempt.accepted.get(parsed.request_id)
+            if known is None or known[0] == "history":
+                attempt.accepted[parsed.request_id] = (parsed.how, parse_fact(Accepted, data, path))

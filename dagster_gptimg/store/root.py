@@ -1,0 +1,200 @@
+"""A store: an fsspec root with the three operations that everything else stands on.
+
+* `create` makes an object exclusively and durably; whoever comes second gets `FileExistsError`. It is idempotency key,
+  lock and record in one (DESIGN invariant 7).
+* `write` replaces an object as a whole: no reader ever sees half of it.
+* `read` tells "not there" (`FileNotFoundError`) from "could not be read" (`UnreadableError`): the second never buys.
+
+Local folders get their own writer, because fsspec's would leave a torn file behind a crash: a file is written whole
+beside its place, synced, and linked or renamed in; then the folder is synced.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import IO, TYPE_CHECKING, Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from dagster_gptimg.errors import StoreError, UnreadableError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Store:
+    """Objects below one fsspec root, by their paths relative to it. Every call blocks; run it in a thread."""
+
+    def __init__(self, uri: str, storage_options: Mapping[str, Any] | None = None) -> None:
+        """Open a root; nothing is read or written yet.
+
+        Args:
+            uri: `file:///...` or a plain path, `memory://...`, `s3://...`, `gs://...`, `abfs://...`.
+            storage_options: passed to fsspec as they are.
+
+        Raises:
+            UsageError: fsspec does not know the protocol, or its package is not installed.
+        """
+        try:
+            # No listings cache: another process's receipts must be seen at once.
+            self.fs, self.root = fsspec.url_to_fs(uri, use_listings_cache=False, **dict(storage_options or {}))
+        except (ImportError, ValueError) as error:
+            msg = f"the store {uri!r} cannot be opened: {error}"
+            raise UsageError(msg) from error
+        self.is_local = isinstance(self.fs, LocalFileSystem)
+        self.root = self.root.rstrip("/")
+
+    def path(self, name: str) -> str:
+        """The path of an object in fsspec's words."""
+        return f"{self.root}/{name}"
+
+    def uri(self, name: str) -> str:
+        """A URI of an object that `fsspec.open` opens."""
+        return str(self.fs.unstrip_protocol(self.path(name)))
+
+    def create(self, name: str, data: bytes) -> None:
+        """Make an object that must not be there yet, durably.
+
+        Raises:
+            FileExistsError: it is there. (Read it: a repeated request inside fsspec can make a winner look like a
+            loser.)
+            StoreError: it could not be made, or nobody knows.
+        """
+        with _Explained("create", name):
+            if self.is_local:
+                _create_file(Path(self.path(name)), data)
+            else:
+                self.fs.pipe_file(self.path(name), data, mode="create")
+
+    def write(self, name: str, data: bytes) -> None:
+        """Make or replace an object as a whole, durably. Raises `StoreError`."""
+        with _Explained("write", name):
+            if self.is_local:
+                _replace_file(Path(self.path(name)), data)
+            else:
+                self.fs.pipe_file(self.path(name), data)
+
+    def write_file(self, name: str, file: IO[bytes]) -> None:
+        """Make or replace an object, as a whole, with what is left to read of a file. Raises `StoreError`."""
+        with _Explained("write", name):
+            if self.is_local:
+                _replace_file(Path(self.path(name)), file)
+            else:
+                self.fs.pipe_file(self.path(name), file.read())
+
+    def read(self, name: str) -> bytes:
+        """The bytes of an object.
+
+        Raises:
+            FileNotFoundError: it is not there.
+            UnreadableError: it may be there, and cannot be read.
+        """
+        try:
+            return bytes(self.fs.cat_file(self.path(name)))
+        except FileNotFoundError as error:
+            raise FileNotFoundError(name) from error
+        except Exception as error:
+            msg = f"cannot read {self.uri(name)}: {error}"
+            raise UnreadableError(msg) from error
+
+    def names(self, folder: str) -> list[str]:
+        """The names of the objects right in a folder, sorted; none when it is not there. Raises `StoreError`."""
+        try:
+            found = self.fs.ls(self.path(folder), detail=False, **({} if self.is_local else {"refresh": True}))
+        except FileNotFoundError:
+            return []
+        except Exception as error:
+            msg = f"cannot list {self.uri(folder)}: {error}"
+            raise StoreError(msg) from error
+        names = (PurePosixPath(path).name for path in found)
+        return sorted(name for name in names if not name.startswith(_PART))
+
+    def delete(self, name: str) -> None:
+        """Remove an object, if it is there. Raises `StoreError`."""
+        with _Explained("delete", name), suppress(FileNotFoundError):
+            self.fs.rm_file(self.path(name))
+
+
+class _Explained:
+    """Turns whatever a file system raises into a `StoreError` that names the object; FileExistsError passes."""
+
+    def __init__(self, verb: str, name: str) -> None:
+        self.verb, self.name = verb, name
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, Exception) or isinstance(error, FileExistsError):
+            return
+        hint = " (the disk is full)" if getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT} else ""
+        msg = f"cannot {self.verb} {self.name} in the store{hint}: {error}"
+        raise StoreError(msg) from error
+
+
+_PART = ".part-"
+
+
+def _create_file(path: Path, data: bytes) -> None:
+    part = _written(path, data)
+    try:
+        # A link is atomic and exclusive; an open with "x" could be torn by a crash.
+        os.link(part, path)
+    finally:
+        part.unlink()
+    _sync(path.parent)
+
+
+def _replace_file(path: Path, data: bytes | IO[bytes]) -> None:
+    part = _written(path, data)
+    try:
+        part.replace(path)
+    except OSError:
+        part.unlink()
+        raise
+    _sync(path.parent)
+
+
+def _written(path: Path, data: bytes | IO[bytes]) -> Path:
+    """A synced file beside `path`, under a name that no reader looks at."""
+    _make_folder(path.parent)
+    part = path.with_name(f"{_PART}{secrets.token_hex(8)}")
+    try:
+        with part.open("xb") as file:
+            if isinstance(data, bytes):
+                file.write(data)
+            else:
+                shutil.copyfileobj(data, file)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+    return part
+
+
+def _make_folder(folder: Path) -> None:
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    try:
+        folder.mkdir(exist_ok=True)
+    except FileExistsError as error:  # it must not pass for an object that somebody else has created
+        msg = f"{folder} is a file, not a folder"
+        raise NotADirectoryError(msg) from error
+    _sync(folder.parent)
+
+
+def _sync(folder: Path) -> None:
+    """Make the folder's entries durable: without it, a power cut may forget a file that was synced itself."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

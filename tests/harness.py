@@ -1,0 +1,131 @@
+"""Real parts for tests: an emulator in its own process, the CLI in its own process, and the bill that judges both."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from tests.support import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CLI = [sys.executable, "-m", "dagster_gptimg.cli"]
+DEADLINE = 120.0
+
+
+@dataclass(frozen=True)
+class Fal:
+    """An emulator in its own process: fal as the tests see it."""
+
+    url: str
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment of whoever is to use it."""
+        return {**os.environ, "FAL_KEY": "test-key", "FAL_BASE_URL": self.url}
+
+    def bill(self) -> dict[str, Any]:
+        """What it would charge: the judge of money."""
+        return dict(httpx.get(f"{self.url}/emulator/bill").json())
+
+    def charged(self) -> list[dict[str, Any]]:
+        """The requests on the bill that cost something."""
+        return [row for row in self.bill()["rows"] if float(row["cost_usd"]) > 0]
+
+    def set(self, **settings: Any) -> None:
+        """Change how it behaves from now on."""
+        httpx.post(f"{self.url}/emulator/settings", json=settings).raise_for_status()
+
+    def fail(self, match: str, fault: str, times: int | None = None) -> None:
+        """Have a fault strike the requests whose prompt contains a text."""
+        body = {"match": match, "fault": fault, "times": times}
+        httpx.post(f"{self.url}/emulator/faults", json=body).raise_for_status()
+
+    def mend(self) -> None:
+        """Take the faults for single prompts back."""
+        httpx.delete(f"{self.url}/emulator/faults").raise_for_status()
+
+
+@contextmanager
+def emulator(state: Path, *arguments: str) -> Iterator[Fal]:
+    """Run one emulator on a state folder."""
+    command = [*CLI, "emulate", "--state", str(state), "--seed", "7", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line.startswith("emulator: "), f"the emulator did not start: {line!r}"
+    try:
+        yield Fal(line.removeprefix("emulator: ").strip())
+    finally:
+        process.terminate()
+        process.wait(10)
+        process.stdout.close()
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What one CLI call came to."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The JSON object on the last line of stdout."""
+        return dict(json.loads(self.stdout.splitlines()[-1]))
+
+
+def cli(fal: Fal | None, *arguments: str, env: dict[str, str] | None = None) -> Ran:
+    """Run the CLI to its end."""
+    given = {**(fal.env if fal else os.environ), **(env or {})}
+    done = subprocess.run(
+        [*CLI, *arguments], env=given, capture_output=True, text=True, timeout=DEADLINE, check=False, cwd=ROOT
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def start(fal: Fal, *arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    """Start the CLI and go on."""
+    return subprocess.Popen(
+        [*CLI, *arguments],
+        env={**fal.env, **(env or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=ROOT,
+    )
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """SIGKILL: nothing is cleaned up, nothing is said."""
+    process.send_signal(signal.SIGKILL)
+    process.wait(10)
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+def until(what: str, condition: Any) -> None:
+    """Wait until something holds."""
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < end, f"never: {what}"
+        time.sleep(0.02)
+
+
+def records(store: Path, dataset: str) -> list[dict[str, Any]]:
+    """The manifest, as the CLI prints it."""
+    ran = cli(None, "manifest", "--store", str(store), "--dataset", dataset)
+    assert ran.status == 0, ran.stderr
+    return [json.loads(line) for line in ran.stdout.splitlines()]
