@@ -1,0 +1,52 @@
+"""All of fal on one port: the routes put together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.types import Receive, Scope, Send
+
+from .account import Account
+from .routes_control import ControlRoutes
+from .routes_files import FileRoutes
+from .routes_platform import PlatformRoutes
+from .routes_queue import QueueRoutes
+from .studio import Studio
+
+
+class App:
+    """The ASGI application, which also knows when it was last called."""
+
+    def __init__(self, account: Account) -> None:
+        self._studio = Studio()
+        self._calls = 0
+        self._last_call = time.monotonic()
+        # The queue comes last: its paths match nearly everything.
+        routes = [
+            *PlatformRoutes(account).routes(),
+            *ControlRoutes(account).routes(),
+            *FileRoutes(account, self._studio).routes(),
+            *QueueRoutes(account, self._studio).routes(),
+        ]
+        self._starlette = Starlette(routes=routes, lifespan=self._lifespan)
+
+    @asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        yield
+        self._studio.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one call."""
+        self._calls += scope["type"] == "http"
+        try:
+            await self._starlette(scope, receive, send)
+        finally:
+            self._calls -= scope["type"] == "http"
+            self._last_call = time.monotonic()
+
+    def idle_seconds(self) -> float:
+        """How long nobody has called; 0 while a call is being answered."""
+        return 0.0 if self._calls else time.monotonic() - self._last_call

@@ -1,0 +1,45 @@
+"""The bill as tests and people read it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from .account import Account
+from .prices import dollars
+from .records import Record
+from .replies import iso
+
+
+def bill(account: Account, *, rows: bool) -> dict[str, Any]:
+    """What this emulator charges so far. Sums count requests and images that cost something.
+
+    A request has its price from the moment in which it is accepted, and loses it when it ends free.
+    """
+    account.now()
+    totals = account.ledger.totals()
+    sums: dict[str, Any] = {
+        "origin": account.ledger.id,
+        "requests": totals.requests,
+        "images": totals.images,
+        "in_flight": totals.in_flight,
+        "total_usd": dollars(totals.cost),
+    }
+    return {**sums, "rows": [_row(record) for record in account.ledger.everything()]} if rows else sums
+
+
+def _row(record: Record) -> dict[str, Any]:
+    row = {
+        "request_id": record.request_id,
+        "endpoint_id": record.endpoint_id,
+        "prompt": record.prompt,
+        "arguments": json.loads(record.arguments),
+        "status": record.state.value,
+        "outcome": record.outcome.value,
+        "images": record.images,
+        "cost_usd": dollars(record.cost),
+        "submitted_at": iso(record.submitted_at),
+        "started_at": iso(record.started_at),
+        "completed_at": iso(record.completed_at),
+    }
+    return {**row, **({"twin_of": record.twin_of} if record.twin_of else {})}

@@ -1,0 +1,111 @@
+"""Checks a request's inputs as fal's model servers do: with pydantic's rules, at run time (fal-api.md §1.4, §2.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+PYDANTIC_DOCS = "https://errors.pydantic.dev/2.10/v/"
+
+
+@dataclass(frozen=True)
+class Field:
+    """One input: its kind, default and limits. `default=None` with `required` means that it must be given."""
+
+    kind: type[str | int | bool]
+    default: str | int | bool | None = None
+    required: bool = False
+    choices: tuple[str, ...] = ()
+    least: int | None = None
+    most: int | None = None
+
+
+Schema = Mapping[str, Field]
+
+
+class _InvalidError(Exception):
+    """A value that its field refuses: pydantic's error type, message and context."""
+
+    def __init__(self, kind: str, msg: str, ctx: dict[str, Any] | None = None) -> None:
+        super().__init__(msg)
+        self.kind, self.msg, self.ctx = kind, msg, ctx
+
+
+def check(schema: Schema, arguments: object) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The inputs with defaults filled in, and the error list (empty: valid). Unknown inputs are ignored, as by fal."""
+    if not isinstance(arguments, dict):
+        error = _InvalidError(
+            "model_attributes_type", "Input should be a valid dictionary or object to extract fields from"
+        )
+        return {}, [_told(["body"], error, arguments)]
+    inputs: dict[str, Any] = {}
+    errors: list[dict[str, Any]] = []
+    for name, field in schema.items():
+        try:
+            inputs[name] = _value(field, name, arguments)
+        except _InvalidError as error:
+            errors.append(_told(["body", name], error, arguments.get(name, arguments)))
+    return inputs, errors
+
+
+def _told(loc: list[str], error: _InvalidError, given: object) -> dict[str, Any]:
+    entry = {"type": error.kind, "loc": loc, "msg": error.msg, "input": given}
+    return {**entry, **({"ctx": error.ctx} if error.ctx else {}), "url": PYDANTIC_DOCS + error.kind}
+
+
+def _value(field: Field, name: str, arguments: dict[str, Any]) -> str | int | bool | None:
+    if name not in arguments:
+        if field.required:
+            raise _InvalidError("missing", "Field required")
+        return field.default
+    given = arguments[name]
+    if field.kind is bool:
+        return _boolean(given)
+    if field.kind is int:
+        return _within(field, _integer(given))
+    return _text(field, given)
+
+
+def _text(field: Field, given: object) -> str:
+    if field.choices:
+        if given in field.choices:
+            return str(given)
+        expected = " or ".join([", ".join(f"'{choice}'" for choice in field.choices[:-1]), f"'{field.choices[-1]}'"])
+        raise _InvalidError("literal_error", f"Input should be {expected}", {"expected": expected})
+    if not isinstance(given, str):
+        raise _InvalidError("string_type", "Input should be a valid string")
+    return given
+
+
+def _integer(given: object) -> int:
+    if isinstance(given, bool) or not isinstance(given, (int, float, str)):
+        raise _InvalidError("int_type", "Input should be a valid integer")
+    try:
+        number = float(given)
+    except (ValueError, OverflowError):
+        message = "Input should be a valid integer, unable to parse string as an integer"
+        raise _InvalidError("int_parsing", message) from None
+    if not number.is_integer():
+        raise _InvalidError("int_from_float", "Input should be a valid integer, got a number with a fractional part")
+    return int(number)
+
+
+def _within(field: Field, number: int) -> int:
+    if field.least is not None and number < field.least:
+        message = f"Input should be greater than or equal to {field.least}"
+        raise _InvalidError("greater_than_equal", message, {"ge": field.least})
+    if field.most is not None and number > field.most:
+        raise _InvalidError(
+            "less_than_equal", f"Input should be less than or equal to {field.most}", {"le": field.most}
+        )
+    return number
+
+
+def _boolean(given: object) -> bool:
+    words = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+    if isinstance(given, bool):
+        return given
+    if str(given).lower() in words:
+        return words[str(given).lower()]
+    raise _InvalidError("bool_parsing", "Input should be a valid boolean, unable to interpret input")

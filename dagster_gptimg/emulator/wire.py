@@ -1,0 +1,95 @@
+"""What goes over the wire besides good answers: broken connections, and the gateway's HTML."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+_TRANSPORTS: dict[tuple[str, int], asyncio.Transport] = {}
+"""The open connections by the peer's address: ASGI itself has no way to break one."""
+
+
+def _peer(transport: asyncio.BaseTransport) -> tuple[str, int]:
+    host, port = transport.get_extra_info("peername")[:2]
+    return str(host), int(port)
+
+
+class Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+    """Uvicorn's HTTP protocol, which remembers its connection so that a fault can break it."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Remember the connection."""
+        self._address = _peer(transport)
+        _TRANSPORTS[self._address] = transport
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        _TRANSPORTS.pop(self._address, None)
+        super().connection_lost(exc)
+
+
+async def _disconnected(receive: Receive) -> None:
+    """Wait until uvicorn knows that the connection is gone: otherwise it would answer 500, or complain."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+class Dropped(Response):
+    """No answer at all: the connection is dropped without a byte."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        """Break the connection."""
+        _TRANSPORTS[tuple(scope["client"])].abort()
+        await _disconnected(receive)
+
+
+class Cut(Response):
+    """The head of the answer and half of its body; then the connection is dropped, or kept waiting for a while."""
+
+    def __init__(self, whole: Response, pause: float | None = None) -> None:
+        super().__init__(whole.body, whole.status_code, media_type=whole.media_type)
+        self.raw_headers = whole.raw_headers
+        self._pause = pause
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send half; drop, or send the rest after the pause."""
+        half = len(self.body) // 2
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": bytes(self.body[:half]), "more_body": True})
+        if self._pause is None:
+            # close() and not abort(): what was written is still delivered.
+            _TRANSPORTS[tuple(scope["client"])].close()
+            await _disconnected(receive)
+        else:
+            await asyncio.sleep(self._pause)
+            await send({"type": "http.response.body", "body": bytes(self.body[half:])})
+
+
+def nginx(status_code: int) -> Response:
+    """A gateway's error page: HTML, no `x-fal-request-id` (fal-api.md §2.1, 4)."""
+    reason = {503: "Service Temporarily Unavailable", 504: "Gateway Time-out"}.get(
+        status_code, HTTPStatus(status_code).phrase
+    )
+    title = f"{status_code} {reason}"
+    page = (
+        f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n"
+        "<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
+    )
+    return Response(page, status_code, media_type="text/html")
+
+
+def peer_is_local(scope: Scope) -> bool:
+    """Whether the caller sits on this machine."""
+    client: tuple[str, int] | None = scope.get("client")
+    return client is not None and (client[0].startswith("127.") or client[0] in ("::1", "::ffff:127.0.0.1"))
+
+
+def header(headers: Mapping[str, str], *names: str) -> str | None:
+    """The first of these headers that is there."""
+    return next((headers[name] for name in names if name in headers), None)
