@@ -1,0 +1,68 @@
+"""Prompt tables become image assets in Dagster, through fal's queue; no image is paid for twice or lost.
+
+The public names load what they need when they are first used: the command line never imports Dagster.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from dagster_gptimg._version import __version__
+
+if TYPE_CHECKING:
+    from dagster_gptimg.assets import GenerateConfig, ImageAsset, build_gptimg_asset, gptimg_asset
+    from dagster_gptimg.batch.summary import Summary
+    from dagster_gptimg.errors import GptImgError
+    from dagster_gptimg.fal.models import FalModel, get_model, register
+    from dagster_gptimg.io_manager import ManifestLoader
+    from dagster_gptimg.partitions import TablePartitions, by_column
+    from dagster_gptimg.resource import EmulatedFalResource, FalResource, ImageStoreResource
+
+_HOMES = {
+    "EmulatedFalResource": "resource",
+    "FalModel": "fal.models",
+    "FalResource": "resource",
+    "GenerateConfig": "assets",
+    "GptImgError": "errors",
+    "ImageAsset": "assets",
+    "ImageStoreResource": "resource",
+    "ManifestLoader": "io_manager",
+    "Summary": "batch.summary",
+    "TablePartitions": "partitions",
+    "build_gptimg_asset": "assets",
+    "by_column": "partitions",
+    "get_model": "fal.models",
+    "gptimg_asset": "assets",
+    "register": "fal.models",
+}
+
+__all__ = [
+    "EmulatedFalResource",
+    "FalModel",
+    "FalResource",
+    "GenerateConfig",
+    "GptImgError",
+    "ImageAsset",
+    "ImageStoreResource",
+    "ManifestLoader",
+    "Summary",
+    "TablePartitions",
+    "__version__",
+    "build_gptimg_asset",
+    "by_column",
+    "get_model",
+    "gptimg_asset",
+    "register",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -87,6 +87,8 @@ class _Run:
         self.done = self.total = self.failed = 0
         self.searching = False
         self.tasks: set[asyncio.Task[None]] = set()
+        self.crash: BaseException | None = None
+        self.crashed = asyncio.Event()
         self.began = self.clock.monotonic()
         self.receipts: OpenReceipts
 
@@ -141,15 +143,16 @@ class _Run:
     async def work(self, interrupt: asyncio.Event) -> None:
         """Feed the workers until there is nothing left, the run is stopped, or somebody interrupts it."""
         feeding = asyncio.create_task(self.feed())
-        interrupted = asyncio.create_task(interrupt.wait())
-        await asyncio.wait({feeding, interrupted}, return_when=asyncio.FIRST_COMPLETED)
-        if not feeding.done():
-            self.stop.because(
-                "interrupted", "interrupted; what fal has is on record and will be collected by the next run"
-            )
+        signals = [asyncio.create_task(event.wait()) for event in (interrupt, self.crashed)]
+        await asyncio.wait({feeding, *signals}, return_when=asyncio.FIRST_COMPLETED)
+        if interrupt.is_set() or self.crash is not None:
+            self.stop.because("interrupted", "interrupted; what fal has is on record, and the next run collects it")
             await self.wind_down(feeding)
-        interrupted.cancel()
-        await asyncio.gather(feeding, return_exceptions=True)
+        for signal in signals:
+            signal.cancel()
+        await asyncio.gather(feeding, *signals, return_exceptions=True)
+        if self.crash is not None:
+            raise self.crash
 
     async def feed(self) -> None:
         """Start with what was paid for; then buy, as far as the window allows."""
@@ -167,7 +170,14 @@ class _Run:
         await self.window.acquire()
         task = asyncio.create_task(self.one(request, buys=buys))
         self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        task.add_done_callback(self.ended)
+
+    def ended(self, task: asyncio.Task[None]) -> None:
+        """A worker's end. An error that nobody expected ends the run, and is raised when all others have stopped."""
+        self.tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.crash = self.crash or error
+            self.crashed.set()
 
     async def one(self, request: Request, *, buys: bool) -> None:
         """One request, from its facts to its result."""

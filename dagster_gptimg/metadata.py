@@ -1,0 +1,137 @@
+"""What a run leaves in Dagster's event log: counts, cost, schema, a preview. All text from outside is escaped."""
+
+import base64
+import hashlib
+import io
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+from PIL import Image
+
+from dagster_gptimg.batch.summary import Summary
+from dagster_gptimg.store.dataset import Dataset
+from dagster_gptimg.store.manifest import SCHEMA
+
+THUMBNAILS = 8
+A_ROW = 4
+THUMBNAIL_PIXELS = 104
+PREVIEW_BYTES = 32 * 1024
+"""The preview is kept in the event row, and read again with every look at the asset's page."""
+
+CAPTION = 60
+TROUBLED = 20
+_COUNTS = (
+    "images",
+    "bought",
+    "reused",
+    "reattached",
+    "refused",
+    "failed",
+    "held",
+    "lost",
+    "in_flight",
+    "not_submitted",
+)
+_ESCAPED = str.maketrans(
+    {letter: f"\\{letter}" for letter in "\\`*_{}[]()#+-.!|~$:"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+)
+"""Everything that Markdown, HTML or a table's cell could take for markup."""
+
+
+def counts(summary: Summary, manifest: str | None) -> dict[str, Any]:
+    """The numbers that Dagster plots over time, and where the manifest is. Dollars and seconds are floats."""
+    found: dict[str, Any] = {name: getattr(summary, name) for name in _COUNTS}
+    found |= {"cost_usd": float(summary.cost_billed), "seconds": round(summary.seconds, 1)}
+    if manifest is not None:
+        found["dagster/uri"] = manifest
+    return found
+
+
+def of_manifest(table: pa.Table, dataset: Dataset, *, partitioned: bool) -> dict[str, Any]:
+    """Row count, column schema, preview, and the rows in trouble."""
+    rows = "dagster/partition_row_count" if partitioned else "dagster/row_count"
+    found: dict[str, Any] = {rows: table.num_rows, "dagster/column_schema": column_schema()}
+    records = table.select(_SHOWN).to_pylist()
+    if shown := preview((r for r in records if r["status"] == "stored"), dataset):
+        found["preview"] = dg.MetadataValue.md(shown)
+    if trouble := _trouble([r for r in records if r["status"] != "stored"]):
+        found["rows_without_images"] = dg.MetadataValue.md(trouble)
+    return found
+
+
+_SHOWN = ["row_id", "prompt", "status", "uri", "error_type", "error"]
+
+
+def column_schema() -> dg.TableSchema:
+    """The manifest's columns, as Dagster shows them."""
+    return dg.TableSchema(columns=[dg.TableColumn(name=f.name, type=str(f.type)) for f in SCHEMA])
+
+
+def data_version(table: pa.Table) -> dg.DataVersion:
+    """A version that changes when an image does: the hash of all images' hashes, in no order."""
+    hashes = sorted(value for value in table["sha256"].to_pylist() if value)
+    return dg.DataVersion(hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:32])
+
+
+def preview(records: Iterable[Mapping[str, Any]], dataset: Dataset) -> str:
+    """Up to 8 thumbnails with their prompts, as a Markdown table of at most 32 KB; empty when there is no image.
+
+    WebP data URIs in a table render in Dagster's own Markdown; raw HTML and s3:// addresses do not (its sanitizer).
+    """
+    cells: list[tuple[str, str]] = []
+    for record in records:
+        if len(cells) == THUMBNAILS:
+            break
+        caption = text(record["prompt"])
+        cells.append((f"![{text(record['row_id'])}]({_thumbnail(record['uri'], dataset)})", caption))
+    while cells and len(_table(cells)) > PREVIEW_BYTES:
+        cells.pop()
+    return _table(cells)
+
+
+def _table(cells: list[tuple[str, str]]) -> str:
+    if not cells:
+        return ""
+    width = min(A_ROW, len(cells))
+    lines = []
+    for start in range(0, len(cells), A_ROW):
+        part = cells[start : start + A_ROW]
+        part += [("", "")] * (width - len(part))
+        lines.append("| " + " | ".join(image for image, _ in part) + " |")
+        if not start:
+            lines.append("|" + " :-: |" * width)
+        lines.append("| " + " | ".join(caption for _, caption in part) + " |")
+    return "\n".join(lines)
+
+
+def _thumbnail(uri: str, dataset: Dataset) -> str:
+    """A small WebP of a stored image, as a data URI; transparent ones on white."""
+    path = uri[len(dataset.uri("")) :]
+    with Image.open(io.BytesIO(dataset.store.read(f"{dataset.folder}/{path}"))) as image:
+        image.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
+        small = image.convert("RGBA")
+    flat = Image.alpha_composite(Image.new("RGBA", small.size, "white"), small).convert("RGB")
+    buffer = io.BytesIO()
+    flat.save(buffer, "WEBP", quality=60, method=4)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _trouble(records: list[Mapping[str, Any]]) -> str:
+    if not records:
+        return ""
+    lines = ["| row | status | why |", "| --- | --- | --- |"]
+    for record in records[:TROUBLED]:
+        why = record["error"] or record["error_type"] or ""
+        lines.append(f"| {text(record['row_id'])} | {record['status'].replace('_', ' ')} | {text(why, 300)} |")
+    if len(records) > TROUBLED:
+        lines.append(f"| and {len(records) - TROUBLED} more | | the manifest has them all |")
+    return "\n".join(lines)
+
+
+def text(value: str, longest: int = CAPTION) -> str:
+    """Text from outside as plain text in a Markdown table's cell: no markup, no link, no line break, no HTML."""
+    plain = " ".join(value.split())
+    plain = plain if len(plain) <= longest else f"{plain[: longest - 1]}…"
+    return plain.translate(_ESCAPED)

@@ -1,0 +1,116 @@
+"""The resources: fal's client, and the store of images, as Dagster knows them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from dagster_gptimg.errors import UsageError
+from dagster_gptimg.fal.settings import FalSettings, FalUrls, check_key
+from dagster_gptimg.store.dataset import Dataset
+from dagster_gptimg.store.root import Store
+
+EMULATOR_IDLE_EXIT = 600.0
+"""Seconds after which an emulator that nobody calls ends by itself."""
+
+
+class FalResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """fal's queue, with your key. Nothing is opened until a run needs it.
+
+    Give the key as `EnvVar`: then Dagster shows the variable's name, and never its value.
+    """
+
+    api_key: str = Field(
+        description="Your fal key; use `EnvVar('FAL_KEY')`.",
+        repr=False,
+        json_schema_extra={"dagster__is_secret": True},
+    )
+    base_url: str | None = Field(
+        default=None,
+        description="One origin that serves all of fal; by default fal's own hosts, or FAL_BASE_URL and its relatives.",
+    )
+
+    @classmethod
+    def emulated(cls, state: str = ".fal-emulator", *, latency: float = 0.5, slots: int = 20) -> "EmulatedFalResource":
+        """Fal on your own machine, in a process that starts when a run needs it. Its pictures are drawn, not generated.
+
+        Args:
+            state: the folder that keeps its state.
+            latency: seconds a request takes, +-30 %.
+            slots: requests in progress at once.
+        """
+        return EmulatedFalResource(state=state, latency=latency, slots=slots)
+
+    def settings(self) -> FalSettings:
+        """What a client needs. Raises `UsageError` when the key or a URL cannot be one."""
+        urls = FalUrls.at(self.base_url) if self.base_url else FalUrls.from_env()
+        return FalSettings(key=check_key(self.api_key), urls=urls)
+
+
+class EmulatedFalResource(FalResource):
+    """The emulator as fal. A dataset that is made with it never mixes with one that is made with fal."""
+
+    api_key: str = Field(default="emulated", description="The emulator takes any key.", repr=False)
+    state: str = Field(description="The folder that keeps the emulator's state and its bill.")
+    latency: float = Field(default=0.5, description="Seconds that a request takes, +-30 %.")
+    slots: int = Field(default=20, description="Requests in progress at once.")
+
+    def settings(self) -> FalSettings:
+        """Find the emulator of this state folder, or start it, and point there.
+
+        Raises:
+            UsageError: the emulator's packages are not installed, or it does not start.
+        """
+        try:
+            from dagster_gptimg import emulator
+        except ImportError as error:
+            msg = f"the emulator needs more packages: pip install 'dagster-gptimg[emulator]' ({error})"
+            raise UsageError(msg) from error
+        wanted = emulator.Settings(latency=self.latency, slots=self.slots, idle_exit=EMULATOR_IDLE_EXIT)
+        try:
+            running = emulator.ensure(self.state, wanted)
+        except emulator.EmulatorError as error:
+            raise UsageError(str(error)) from error
+        return FalSettings(key=check_key(self.api_key), urls=FalUrls.at(running.url))
+
+
+class ImageStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The store: an fsspec root that holds images, receipts and manifests of any number of datasets."""
+
+    root: str = Field(description="A folder, or any fsspec URL: s3://..., gs://..., abfs://..., memory://...")
+    storage_options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Passed to fsspec. Name secrets as `{'env': 'VARIABLE'}`: they are read when a run needs them.",
+    )
+
+    def dataset(self, name: str) -> Dataset:
+        """One dataset of this store; nothing is read or written yet.
+
+        Raises:
+            UsageError: the root cannot be opened, the name cannot stand in a path, or a variable is not set.
+        """
+        return Dataset(Store(self.root, resolved(self.storage_options)), name)
+
+
+def resolved(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Storage options with every `EnvVar` and `{"env": NAME}` replaced, however deep.
+
+    Dagster resolves `EnvVar` only where a field is typed for it, not inside a free dictionary.
+
+    Raises:
+        UsageError: a variable is not set.
+    """
+    return {name: _value(value) for name, value in options.items()}
+
+
+def _value(value: Any) -> Any:  # noqa: ANN401 - fsspec's options are anything
+    if isinstance(value, Mapping) and set(value) == {"env"}:
+        value = dg.EnvVar(value["env"])
+    if isinstance(value, dg.EnvVar):
+        found = value.get_value()
+        if found is None:
+            msg = f"the environment variable {value.env_var_name} is not set, and the store's options name it"
+            raise UsageError(msg)
+        return found
+    return resolved(value) if isinstance(value, Mapping) else value

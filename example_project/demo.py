@@ -1,0 +1,83 @@
+"""`make demo`: materialize the example through Dagster, and say what came of it."""
+
+import logging
+import os
+import sys
+import time
+import warnings
+
+from rich.console import Console
+
+from example_project.home import HOME, dagster_home
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def main() -> int:
+    """Materialize every asset and partition. Returns the exit status."""
+    os.environ["DAGSTER_HOME"] = str(dagster_home())
+    warnings.filterwarnings("ignore", category=Warning, module="dagster.*")
+    import dagster as dg
+
+    from example_project import definitions as example
+
+    logging.getLogger("dagster").setLevel(logging.ERROR)
+    where = "fal: this costs money" if example.ON_FAL else "the emulator: pictures are drawn, and nothing is charged"
+    console.print(f"Using {where}.")
+    instance = dg.DagsterInstance.get()
+    began = time.monotonic()
+    steps = [("products", None)] + [("catalog_images", key) for key in example.CATEGORIES] + [("contact_sheet", None)]
+    for name, partition in steps:
+        if not _materialize(instance, name, partition):
+            console.print(f"[red]✗[/] {name} {partition or ''}: failed; `make dev` shows why")
+            return 1
+    console.print(f"Done in {time.monotonic() - began:.0f} s.\n")
+    _tell()
+    return 0
+
+
+def _materialize(instance: object, name: str, partition: str | None) -> bool:
+    from example_project import definitions as example
+
+    job = example.defs.get_implicit_global_asset_job_def()
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    import dagster as dg
+
+    result = job.execute_in_process(
+        instance=instance,  # type: ignore[arg-type]
+        asset_selection=[dg.AssetKey(name)],
+        partition_key=partition,
+        run_config=quiet,
+        raise_on_error=False,
+    )
+    if result.success:
+        [event] = result.get_asset_materialization_events()
+        found = event.materialization.metadata
+        label = f"{name}, {partition}" if partition else name
+        if "cost_usd" in found:
+            bought, reused = found["bought"].value, found["reused"].value
+            refused = f", {found['refused'].value} refused" if found["refused"].value else ""
+            label += f": {bought} bought, {reused} reused{refused}, ${found['cost_usd'].value:.2f}"
+        console.print(f"[green]✓[/] {label}")
+    return bool(result.success)
+
+
+def _tell() -> None:
+    from example_project import definitions as example
+
+    images = example.HOME / ("images-fal" if example.ON_FAL else "images")
+    sheet = example.HOME / ("contact-sheet-fal.webp" if example.ON_FAL else "contact-sheet.webp")
+    count = sum(1 for _ in images.glob("catalog_images/images/*/*.*"))
+    console.print(f"{count} images      {images}/catalog_images/images")
+    console.print(f"contact sheet  {sheet}")
+    console.print(f"manifests      {images}/catalog_images/manifests")
+    if not example.ON_FAL:
+        from dagster_gptimg import emulator
+
+        running = emulator.ensure(str(HOME / "emulator"))
+        console.print(f"the bill       {running.url}/emulator/bill")
+    console.print("\nRun `make demo` again: it buys nothing. `make dev` opens the Dagster UI on it.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

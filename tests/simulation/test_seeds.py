@@ -1,0 +1,79 @@
+"""Thousands of short histories of several processes, one fal and one store, each drawn from a seed.
+
+    SEEDS=5000 pytest tests/simulation             more of them
+    SEED=1234 SEEDS=1 pytest tests/simulation      one of them, again
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+from decimal import Decimal
+
+import pytest
+
+from dagster_gptimg.batch.job import Options
+from dagster_gptimg.store.dataset import Dataset
+from dagster_gptimg.store.manifest import read_manifest
+
+from tests.simulation.world import PRICE, Life, World, picture
+
+SEEDS = int(os.environ.get("SEEDS", "400"))
+FIRST = int(os.environ.get("SEED", "0"))
+CHUNKS = 4
+FAULTS = (
+    "not_sent", "rejected_429", "rejected_400", "submit_dropped", "submit_late", "submit_lost", "refused", "failed",
+    "expired", "history", "image_broken", "image_gone", "read",
+)  # fmt: skip
+
+
+def history(seed: int) -> World:
+    """Some lives with faults and deaths, then two quiet ones."""
+    draw = random.Random(seed)
+    rate = draw.choice([0.0, 0.05, 0.2])
+    faults = {fault: rate * draw.random() for fault in FAULTS}
+    rows = [f"thing {n}" if draw.random() < 0.8 else "twins" for n in range(draw.randint(1, 6))]
+    world = World(seed, faults, rows)
+    for _ in range(draw.randint(1, 4)):
+        Life(world, kill_after=draw.choice([None, draw.randint(0, 150)])).run()
+        world.now += draw.choice([0.0, 5.0, 200.0])
+    world.faults = {}
+    world.now += 100.0
+    for _ in range(2):
+        end = Life(world, options=Options(settle=60.0)).run()
+        assert end is not None
+        assert end.summary.stop is None
+    return world
+
+
+def check(world: World) -> None:
+    """What the bill says, and what the manifest says, and that they agree."""
+    table = read_manifest(Dataset(world.store, "d"), None).to_pylist()
+    billed = world.billed()
+    stored = [row for row in table if row["status"] == "stored"]
+    held = [row for row in table if row["status"] == "held"]
+    for prompt in set(world.rows):
+        paid = sum(r.prompt == prompt for r in billed)
+        assert paid <= world.rows.count(prompt), f"{prompt!r} is paid for {paid} times"
+    assert {row["request_id"] for row in stored} == {r.id for r in billed}, "paid, and not collected (or the other way)"
+    assert len(stored) == len(billed), "one image serves two rows"
+    for row in stored:
+        request = world.requests[row["request_id"]]
+        assert request.prompt == row["prompt"], "an image under the wrong row"
+        assert row["sha256"] == hashlib.sha256(picture(f"cdn/{request.id}")).hexdigest()
+    assert {row["status"] for row in table} <= {"stored", "refused", "failed", "held"}
+    assert sum(row["cost_usd"] or Decimal(0) for row in table) == PRICE * len(billed)
+    assert len(stored) + len(held) + sum(r["status"] in {"refused", "failed"} for r in table) == len(world.rows)
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_no_seed_pays_twice_loses_or_mixes_up(chunk: int) -> None:
+    for seed in range(FIRST + chunk, FIRST + SEEDS, CHUNKS):
+        try:
+            world = history(seed)
+            check(world)
+            world.forget()
+        except BaseException:
+            print(f"\nreplay: SEED={seed} SEEDS=1 python -m pytest tests/simulation")  # noqa: T201
+            raise

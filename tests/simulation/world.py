@@ -1,0 +1,358 @@
+"""A world without waiting: virtual time, a store in memory, and a fal in this process that misbehaves by seed.
+
+The engine is the real one. A process dies by `Life.kill_after`: from then on none of its effects happens any more, as after a
+SIGKILL. What fal has accepted goes on, and its bill is the judge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import random
+import selectors
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from dagster_gptimg.batch.events import Finished
+from dagster_gptimg.batch.job import Job, Options, Runtime
+from dagster_gptimg.batch.run import generate
+from dagster_gptimg.errors import (
+    AccountLockedError,
+    AmbiguousSubmitError,
+    GoneError,
+    NotSentError,
+    ReadError,
+    RejectedError,
+)
+from dagster_gptimg.fal.models import get_model
+from dagster_gptimg.fal.types import (
+    Cancelled,
+    Completed,
+    Failure,
+    HistoryItem,
+    ImageFile,
+    Images,
+    InProgress,
+    Pending,
+    Queued,
+    Submitted,
+)
+from dagster_gptimg.prompts import PromptRow
+from dagster_gptimg.store.dataset import Dataset
+from dagster_gptimg.store.root import Store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+EPOCH = datetime(2026, 11, 24, tzinfo=UTC)
+PRICE = Decimal("0.01")
+LOW = {"quality": "low", "image_size": "1024x1024"}
+
+
+class Killed(BaseException):  # noqa: N818 - not an error of the code under test
+    """The process is dead: nothing that it still does has an effect."""
+
+
+class _Selector(selectors.DefaultSelector):
+    """Never waits: it moves the loop's clock instead."""
+
+    loop: VirtualLoop
+
+    def select(self, timeout: float | None = None) -> Any:
+        if timeout:
+            self.loop.now += timeout
+        return super().select(0)
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time is only a number."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+        selector = _Selector()
+        selector.loop = self
+        super().__init__(selector)
+
+    def time(self) -> float:
+        return self.now
+
+
+@dataclass
+class Request:
+    """One request that fal has accepted."""
+
+    id: str
+    arguments: dict[str, Any]
+    sent_at: float
+    ends_at: float
+    end: str  # ok | refused | failed | cancelled
+    attempts_to_read: int = 0
+
+    @property
+    def prompt(self) -> str:
+        return str(self.arguments["prompt"])
+
+
+@dataclass
+class World:
+    """What survives a process: fal, the store, time."""
+
+    seed: int
+    faults: dict[str, float]
+    rows: list[str]
+    now: float = 0.0
+    requests: dict[str, Request] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)
+        self.store = Store(f"memory://simulation/{self.seed}-{id(self)}")
+        self.model = get_model("gpt-image-1-mini")
+
+    def strikes(self, fault: str) -> bool:
+        return self.random.random() < self.faults.get(fault, 0.0)
+
+    def forget(self) -> None:
+        """Give the memory back."""
+        self.store.fs.rm(self.store.root, recursive=True)
+
+    def billed(self, now: float | None = None) -> list[Request]:
+        """Requests that cost money once everything has ended."""
+        return [r for r in self.requests.values() if r.end == "ok"]
+
+
+@dataclass
+class Life:
+    """One process, from its start to its end or its death."""
+
+    world: World
+    kill_after: int | None = None
+    options: Options = field(default_factory=lambda: Options(settle=60.0, max_in_flight=4))
+    effects: int = 0
+
+    def effect(self) -> None:
+        """Called around every effect; the process dies at the chosen one."""
+        self.effects += 1
+        if self.kill_after is not None and self.effects > self.kill_after:
+            raise Killed
+
+    async def io(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        self.effect()
+        result = function(*args, **kwargs)
+        self.effect()
+        await asyncio.sleep(0.001)
+        return result
+
+    def run(self) -> Finished | None:
+        """Live; None when it died."""
+        loop = VirtualLoop(self.world.now)
+        loop.set_exception_handler(lambda *_: None)  # the dead do not report
+        try:
+            return loop.run_until_complete(self._main())
+        except Killed:
+            return None
+        finally:
+            self.kill_after = 0
+            _bury(loop)
+            self.world.now = loop.now
+
+    async def _main(self) -> Finished | None:
+        loop = asyncio.get_running_loop()
+        end = None
+        watch = asyncio.create_task(self._watch())
+        main = asyncio.create_task(self._consume(loop))
+        await asyncio.wait({main, watch}, return_when=asyncio.FIRST_COMPLETED)
+        if main.done():
+            watch.cancel()
+            end = main.result()
+        else:
+            raise Killed
+        return end
+
+    async def _watch(self) -> None:
+        """Death is not an exception that somebody may catch: it is noticed from outside."""
+        while self.kill_after is None or self.effects <= self.kill_after:
+            await asyncio.sleep(0.5)
+
+    async def _consume(self, loop: Any) -> Finished:
+        clock = Clock(loop)
+        job = Job(
+            rows=[[PromptRow(f"r{n}", p, dict(LOW), {}, n) for n, p in enumerate(self.world.rows)]],
+            model=self.world.model,
+            dataset=Dataset(self.world.store, "d"),
+            fal=SimFal(self, loop),
+            runtime=Runtime(clock, self.io, lambda: f"{self.world.random.getrandbits(128):032x}"),
+            options=self.options,
+        )
+        async for event in generate(job, asyncio.Event()):
+            if isinstance(event, Finished):
+                return event
+        raise AssertionError("a run without an end")
+
+
+def _bury(loop: VirtualLoop) -> None:
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+
+
+class Clock:
+    """The loop's virtual time."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self.loop = loop
+
+    def now(self) -> datetime:
+        return EPOCH + timedelta(seconds=self.loop.time())
+
+    def monotonic(self) -> float:
+        return self.loop.time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(max(seconds, 0.0))
+
+
+class SimFal:
+    """fal as one process sees it: the world's requests, through a network that fails by seed."""
+
+    def __init__(self, life: Life, loop: VirtualLoop) -> None:
+        self.life, self.world, self.loop = life, life.world, loop
+
+    def account(self, salt: str) -> str:
+        return "account"
+
+    def request(self, endpoint: str, request_id: str, *urls: str) -> Submitted:
+        return Submitted(request_id, endpoint, "", "", "")
+
+    async def origin(self) -> str:
+        return "fal"
+
+    async def check(self, endpoint: str) -> None:
+        return
+
+    async def unit_price(self, endpoint: str) -> str | None:
+        return "0.01"
+
+    async def submit(
+        self, endpoint: str, arguments: dict[str, Any], ready: Callable[[], Awaitable[None]]
+    ) -> Submitted:
+        await self._wire()
+        if self.world.strikes("not_sent"):
+            raise NotSentError("connection refused")
+        await ready()
+        self.life.effect()
+        for fault, error in _REJECTIONS.items():
+            if self.world.strikes(fault):
+                raise error
+        if self.world.strikes("submit_dropped"):
+            raise AmbiguousSubmitError("reset before fal had it")
+        late = 30.0 if self.world.strikes("submit_late") else 0.0
+        request = self._accept(arguments, late)
+        self.life.effect()
+        await self._wire()
+        if late or self.world.strikes("submit_lost"):
+            raise AmbiguousSubmitError("the reply was lost")
+        return Submitted(request.id, endpoint, "", "", "")
+
+    def _accept(self, arguments: dict[str, Any], late: float) -> Request:
+        draw = self.world.random
+        end = "refused" if self.world.strikes("refused") else "failed" if self.world.strikes("failed") else "ok"
+        now = self.loop.time() + late
+        ends_at = now + draw.uniform(2.0, 8.0)
+        request = Request(f"R{len(self.world.requests)}", dict(arguments), now, ends_at, end)
+        self.world.requests[request.id] = request
+        return request
+
+    async def status(self, request: Submitted) -> Any:
+        found = await self._read("status", request)
+        if found.end == "cancelled" or self.loop.time() >= found.ends_at:
+            return Completed()
+        return Queued(0) if self.loop.time() < found.ends_at - 2.0 else InProgress()
+
+    async def result(self, request: Submitted) -> Any:
+        found = await self._read("result", request)
+        if self.loop.time() < found.ends_at:
+            return Pending()
+        if self.world.strikes("expired"):
+            raise GoneError("expired")
+        if found.end == "failed":
+            return Failure(500, "internal_server_error", "it broke")
+        if found.end == "refused":
+            return Failure(422, "content_policy_violation", "no", Decimal(0))
+        return Images((ImageFile(f"cdn/{found.id}"),), Decimal(1))
+
+    async def cancel(self, request: Submitted) -> Cancelled:
+        return Cancelled(removed=False)
+
+    async def history(self, endpoint: str, start: datetime, end: datetime) -> AsyncIterator[HistoryItem]:
+        await self._wire()
+        if self.world.strikes("history"):
+            raise ReadError("the history is down")
+        for item in self._shown():
+            yield item
+
+    async def lookup(self, endpoint: str, request_id: str) -> HistoryItem | None:
+        await self._wire()
+        if self.world.strikes("history"):
+            raise ReadError("the history is down")
+        return next((item for item in self._shown() if item.request_id == request_id), None)
+
+    def _shown(self) -> list[HistoryItem]:
+        now = self.loop.time()
+        return [
+            HistoryItem(
+                request_id=r.id,
+                endpoint_id="e",
+                sent_at=EPOCH + timedelta(seconds=r.sent_at),
+                ended_at=EPOCH + timedelta(seconds=r.ends_at),
+                status_code={"ok": 200, "refused": 422}.get(r.end, 500),
+                json_input={**r.arguments, "background": "auto"},
+                json_output={"images": [{"url": f"cdn/{r.id}"}]} if r.end == "ok" else None,
+            )
+            for r in self.world.requests.values()
+            if now >= r.ends_at + 3.0
+        ]
+
+    async def download(self, url: str) -> bytes:
+        await self._wire()
+        if self.world.strikes("image_broken"):
+            return picture(url)[:-20]
+        if self.world.strikes("image_gone"):
+            raise GoneError("404")
+        if self.world.strikes("read"):
+            raise ReadError("reset")
+        return picture(url)
+
+    async def _read(self, what: str, request: Submitted) -> Request:
+        await self._wire()
+        if self.world.strikes("read"):
+            raise ReadError(f"{what}: nginx 503")
+        return self.world.requests[request.request_id]
+
+    async def _wire(self) -> None:
+        self.life.effect()
+        await asyncio.sleep(self.world.random.uniform(0.01, 0.2))
+
+
+_REJECTIONS: dict[str, Exception] = {
+    "rejected_429": RejectedError("too many", status_code=429, retry_after=3.0),
+    "rejected_400": RejectedError("bad", status_code=400),
+    "locked": AccountLockedError("User is locked", status_code=403),
+}
+
+
+@cache
+def picture(url: str) -> bytes:
+    """A small PNG that is different for each URL."""
+    number = int(url.rpartition("R")[2])
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), (number % 256, number // 256 % 256, 77)).save(buffer, "PNG")
+    return buffer.getvalue()
