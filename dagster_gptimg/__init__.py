@@ -13,7 +13,7 @@ from dagster_gptimg._version import __version__
 if TYPE_CHECKING:
     from dagster_gptimg.assets import GenerateConfig, ImageAsset, build_gptimg_asset, gptimg_asset
     from dagster_gptimg.batch.summary import Summary
-    from dagster_gptimg.errors import GptImgError
+    from dagster_gptimg.errors import GptImgError, UsageError
     from dagster_gptimg.fal.models import FalModel, get_model, register
     from dagster_gptimg.io_manager import ManifestLoader
     from dagster_gptimg.partitions import TablePartitions, by_column
@@ -25,6 +25,7 @@ _HOMES = {
     "FalResource": "resource",
     "GenerateConfig": "assets",
     "GptImgError": "errors",
+    "UsageError": "errors",
     "ImageAsset": "assets",
     "ImageStoreResource": "resource",
     "ManifestLoader": "io_manager",
@@ -43,6 +44,7 @@ __all__ = [
     "FalResource",
     "GenerateConfig",
     "GptImgError",
+    "UsageError",
     "ImageAsset",
     "ImageStoreResource",
     "ManifestLoader",

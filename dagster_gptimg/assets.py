@@ -4,6 +4,7 @@ import functools
 import inspect
 import json
 import time
+import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -274,10 +275,8 @@ def _asset(made: ImageAsset, function: Callable[..., Source], given: dict[str, A
     del body.__wrapped__  # Dagster would look through it, and miss context and config
     defaults: dict[str, Any] = {"kinds": KINDS, "code_version": made.code_version}
     if made.partitions is not None:
-        defaults |= {
-            "partitions_def": made.partitions.definition,
-            "backfill_policy": dg.BackfillPolicy.multi_run(1),
-        }
+        # Dagster's default, one run a partition, is what we need; saying it would warn next to assets that do not.
+        defaults["partitions_def"] = made.partitions.definition
     if function.__doc__:
         defaults["description"] = inspect.cleandoc(function.__doc__)
     settings = defaults | given
@@ -294,8 +293,18 @@ def _signature(function: Callable[..., Source]) -> inspect.Signature:
         inspect.Parameter("context", kind, annotation=dg.AssetExecutionContext),
         inspect.Parameter("config", kind, annotation=GenerateConfig),
     ]
-    own = inspect.signature(function, eval_str=True).parameters.values()
-    return inspect.Signature([*first, *own])
+    own = inspect.signature(function).parameters.values()
+    return inspect.Signature([*first, *(p.replace(annotation=_annotation(p, function)) for p in own)])
+
+
+def _annotation(parameter: inspect.Parameter, function: Callable[..., Source]) -> Any:  # noqa: ANN401
+    """An input's type, also where the user's module keeps annotations as text; Any where it cannot be known here."""
+    if not isinstance(parameter.annotation, str):
+        return parameter.annotation
+    try:
+        return typing.get_type_hints(function)[parameter.name]
+    except NameError:
+        return Any
 
 
 def _key_of(given: Mapping[str, Any]) -> dg.AssetKey:
@@ -312,7 +321,7 @@ def _partition(context: dg.AssetExecutionContext, partitions: TablePartitions | 
     if len(keys) != 1:
         message = (
             f"this run has {len(keys)} partitions, and an image asset takes one at a time: "
-            "leave its backfill policy at multi_run(1). Nothing was sent."
+            "leave its backfill policy at the default, multi_run(1). Nothing was sent."
         )
         raise dg.Failure(message, metadata={"reason": "usage"}, allow_retries=False)
     return str(keys[0])

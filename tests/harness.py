@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CLI = [sys.executable, "-m", "dagster_gptimg.cli"]
-DEADLINE = 120.0
+DEADLINE = 60.0
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,284 @@
+"""Image assets in Dagster, against an emulator in its own process: the events are truthful, and the bill agrees."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_origin
+
+import dagster as dg
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from dagster_gptimg import FalResource, ImageStoreResource, UsageError, build_gptimg_asset, by_column, gptimg_asset
+from dagster_gptimg.metadata import PREVIEW_BYTES, text
+
+from tests.harness import Fal, emulator
+
+ROWS = [
+    {"sku": f"{category}-{n}", "category": category, "product": f"{category} number {n}"}
+    for category in ("bags", "shoes")
+    for n in range(3)
+]
+LOW = {"quality": "low", "image_size": "1024x1024"}
+
+
+@pytest.fixture
+def fal(tmp_path: Path) -> Iterator[Fal]:
+    with emulator(tmp_path / "emulator", "--latency", "0.1", "--slots", "20") as running:
+        yield running
+
+
+@pytest.fixture
+def resources(fal: Fal, tmp_path: Path) -> dict[str, Any]:
+    return {
+        "fal": FalResource(api_key="secret-key", base_url=fal.url),
+        "image_store": ImageStoreResource(root=str(tmp_path / "store")),
+    }
+
+
+def dagster_instance(tmp_path: Path) -> dg.DagsterInstance:
+    home = tmp_path / "dagster"
+    home.mkdir()
+    return dg.DagsterInstance.local_temp(str(home), overrides={"telemetry": {"enabled": False}})
+
+
+def images(**more: Any) -> dg.AssetsDefinition:
+    settings: dict[str, Any] = {
+        "template": "photo of {product}",
+        "id_column": "sku",
+        "arguments": LOW,
+        "partitions": by_column("category", ["bags", "shoes"]),
+    }
+    return build_gptimg_asset("images", prompts=ROWS, **{**settings, **more})
+
+
+def run(asset: Any, resources: dict[str, Any], config: dict[str, Any] | None = None, **more: Any) -> Any:
+    return dg.materialize(
+        asset if isinstance(asset, list) else [asset],
+        resources=resources,
+        run_config={"ops": {"images": {"config": config or {}}}},
+        raise_on_error=False,
+        **more,
+    )
+
+
+def metadata(result: Any) -> dict[str, Any]:
+    [event] = result.asset_materializations_for_node("images")
+    return {name: value.value for name, value in event.metadata.items()}
+
+
+def failure(result: Any) -> dg.Failure | Any:
+    [event] = [e for e in result.all_node_events if e.is_step_failure]
+    return event.step_failure_data.user_failure_data
+
+
+def test_a_partition_becomes_one_truthful_event(fal: Fal, resources: dict[str, Any]) -> None:
+    result = run(images(), resources, partition_key="bags")
+    assert result.success
+    found = metadata(result)
+    assert (found["images"], found["bought"], found["reused"], found["cost_usd"]) == (3, 3, 0, 0.03)
+    assert found["dagster/partition_row_count"] == 3
+    assert [c.name for c in found["dagster/column_schema"].columns][:3] == ["row_id", "prompt", "status"]
+    assert Path(found["dagster/uri"].removeprefix("file://")).is_file()
+    assert found["preview"].count("data:image/webp;base64,") == 3
+    assert len(found["preview"]) <= PREVIEW_BYTES
+    assert sorted(row["prompt"] for row in fal.charged()) == [f"photo of bags number {n}" for n in range(3)]
+
+
+def test_the_second_materialization_buys_nothing_and_keeps_the_data_version(
+    fal: Fal, resources: dict[str, Any]
+) -> None:
+    versions = []
+    for bought in (3, 0):
+        result = run(images(), resources, partition_key="bags")
+        assert metadata(result)["bought"] == bought
+        [event] = result.asset_materializations_for_node("images")
+        versions.append(event.tags["dagster/data_version"])
+    assert versions[0] == versions[1]
+    assert len(fal.bill()["rows"]) == 3
+
+
+def test_a_refused_row_does_not_fail_the_partition(fal: Fal, resources: dict[str, Any]) -> None:
+    fal.fail("bags number 1", "refused")
+    result = run(images(), resources, partition_key="bags")
+    assert result.success
+    found = metadata(result)
+    assert (found["images"], found["refused"]) == (2, 1)
+    assert "| bags\\-1 | refused | The content could not be processed" in found["rows_without_images"]
+
+
+def test_failed_rows_above_the_threshold_fail_the_step_with_a_reason(fal: Fal, resources: dict[str, Any]) -> None:
+    fal.fail("bags number 1", "failed")
+    result = run(images(), resources, partition_key="bags")
+    assert not result.success
+    told = failure(result)
+    assert told.metadata["reason"].value == "failed_rows"
+    assert told.metadata["failed"].value == 1
+    assert result.asset_materializations_for_node("images") == []
+    assert run(images(max_failed=0.5), resources, partition_key="bags").success
+
+
+def test_the_budget_stops_the_step_and_what_was_made_stays(fal: Fal, resources: dict[str, Any]) -> None:
+    result = run(images(max_cost_usd=5.0), resources, {"max_cost_usd": 0.02}, partition_key="shoes")
+    assert not result.success
+    told = failure(result)
+    assert (told.metadata["reason"].value, told.metadata["bought"].value) == ("budget", 2)
+    assert fal.bill()["total_usd"] == "0.02"
+    assert metadata(run(images(), resources, partition_key="shoes"))["bought"] == 1
+
+
+def test_a_plan_buys_nothing_and_materializes_nothing(fal: Fal, resources: dict[str, Any]) -> None:
+    result = run(images(), resources, {"plan_only": True}, partition_key="bags")
+    assert result.success
+    assert result.asset_materializations_for_node("images") == []
+    assert fal.bill()["rows"] == []
+
+
+def test_bad_rows_fail_the_step_before_anything_is_sent(fal: Fal, resources: dict[str, Any]) -> None:
+    rows = [*ROWS, {"sku": "", "category": "bags", "product": "x"}]
+    asset = build_gptimg_asset(
+        "images",
+        prompts=rows,
+        template="{product}",
+        id_column="sku",
+        partitions=by_column("category", ["bags", "shoes"]),
+    )
+    told = failure(run(asset, resources, partition_key="bags"))
+    assert told.metadata["reason"].value == "usage"
+    assert "the id is empty" in told.description
+    assert fal.bill()["rows"] == []
+
+
+def test_bad_templates_and_arguments_do_not_load() -> None:
+    with pytest.raises(UsageError, match="only {column} is allowed"):
+        images(template="{product.price}")
+    with pytest.raises(UsageError, match="did you mean high"):
+        images(arguments={"quality": "hihg"})
+    with pytest.raises(UsageError, match="no model"):
+        images(model="gpt-image-9")
+    with pytest.raises(UsageError, match="cannot be a dataset's name"):
+        images(dataset="../x")
+
+
+@pytest.mark.parametrize(
+    ("kind", "check"),
+    [
+        (pl.DataFrame, lambda t: t["prompt"].to_list()),
+        (pd.DataFrame, lambda t: list(t["prompt"])),
+        (pa.Table, lambda t: t["prompt"].to_pylist()),
+        (list[dict[str, Any]], lambda t: [r["prompt"] for r in t]),
+    ],
+)
+def test_downstream_assets_take_the_manifest_by_annotation(
+    resources: dict[str, Any], kind: Any, check: Any, tmp_path: Path
+) -> None:
+    seen: dict[str, Any] = {}
+    one = images()
+
+    def single(images):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        seen["one"] = images
+
+    def every(images):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        seen["all"] = images
+
+    single.__annotations__ = {"images": kind, "return": None}
+    every.__annotations__ = {"images": dict[str, kind], "return": None}
+    below = [dg.asset(partitions_def=one.partitions_def)(single), dg.asset(every)]
+    instance = dagster_instance(tmp_path)
+    for key in ("bags", "shoes"):
+        run([one, below[0]], resources, partition_key=key, instance=instance)
+    loaded = dg.materialize([one, below[1]], selection=["every"], resources=resources, instance=instance)
+    assert loaded.success
+    assert sorted(seen["all"]) == ["bags", "shoes"]
+    assert check(seen["one"]) == check(seen["all"]["shoes"]) == [f"photo of shoes number {n}" for n in range(3)]
+    assert isinstance(seen["one"], get_origin(kind) or kind)
+
+
+def test_an_upstream_table_comes_as_an_argument(fal: Fal, resources: dict[str, Any]) -> None:
+    @dg.asset
+    def products() -> pl.DataFrame:
+        return pl.DataFrame(ROWS)
+
+    @gptimg_asset(template="{product}", id_column="sku", arguments=LOW, name="images", owners=["team:creative"])
+    def anything(products: pl.DataFrame) -> pl.DataFrame:
+        """From a table upstream."""
+        return products.filter(pl.col("category") == "shoes")
+
+    assert anything.keys_by_input_name == {"products": dg.AssetKey("products")}
+    spec = anything.specs_by_key[dg.AssetKey("images")]
+    assert (spec.description, spec.owners, spec.kinds) == ("From a table upstream.", ["team:creative"], {"fal", "openai"})
+    result = run([products, anything], resources)
+    assert metadata(result)["images"] == 3
+    assert metadata(result)["dagster/row_count"] == 3
+    assert len(fal.charged()) == 3
+
+
+def test_code_version_changes_with_template_model_and_arguments() -> None:
+    def version(**more: Any) -> str | None:
+        return images(**more).specs_by_key[dg.AssetKey("images")].code_version
+
+    assert version() == version()
+    assert len({version(), version(template="{product}"), version(arguments={"quality": "high"})}) == 3
+
+
+def test_the_key_is_never_shown(resources: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert "secret-key" not in f"{resources['fal']} {resources['fal']!r}"
+    instance = dagster_instance(tmp_path)
+    result = run(images(), resources, partition_key="bags", instance=instance)
+    log = "".join(str(record) for record in instance.get_records_for_run(result.run_id).records)
+    assert len(log) > 1000
+    out = capfd.readouterr()
+    assert "secret-key" not in log + out.out + out.err
+    stored = [p.read_bytes() for p in (tmp_path / "store").rglob("*") if p.is_file() and p.suffix != ".png"]
+    assert stored
+    assert not any(b"secret-key" in data for data in stored)
+
+
+def test_an_unset_variable_is_named_before_anything_runs(resources: dict[str, Any]) -> None:
+    resources["fal"] = FalResource(api_key=dg.EnvVar("NO_SUCH_KEY_HERE"))
+    with pytest.raises(dg.DagsterInvalidConfigError, match="NO_SUCH_KEY_HERE"):
+        dg.materialize([images()], resources=resources, partition_key="bags")
+
+
+def test_store_options_read_their_variables_when_a_run_needs_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ImageStoreResource(root="memory://x", storage_options={"client_kwargs": {"token": {"env": "STORE_TOKEN"}}})
+    with pytest.raises(UsageError, match="STORE_TOKEN is not set"):
+        store.dataset("d")
+    monkeypatch.setenv("STORE_TOKEN", "t")
+    from dagster_gptimg.resource import resolved
+
+    assert resolved(store.storage_options) == {"client_kwargs": {"token": "t"}}
+
+
+def test_text_from_outside_is_no_markup() -> None:
+    hostile = "a|b `c` <img src=x onerror=y> [l](javascript:x) ![i](http://x)\n# h & $1"
+    shown = text(hostile, 500)
+    assert "\n" not in shown
+    assert "<" not in shown
+    for mark in "|`[]()!#":
+        assert shown.count(mark) == shown.count(f"\\{mark}") == hostile.count(mark)
+    assert len(text("x" * 1000)) == 60
+
+
+def test_several_partitions_in_one_run_are_refused_with_what_to_do(fal: Fal, resources: dict[str, Any]) -> None:
+    tags = {"dagster/asset_partition_range_start": "bags", "dagster/asset_partition_range_end": "shoes"}
+    told = failure(run(images(), resources, tags=tags))
+    assert "multi_run(1)" in told.description
+    assert fal.bill()["rows"] == []
+
+
+def test_the_log_has_few_lines(fal: Fal, resources: dict[str, Any], tmp_path: Path) -> None:
+    rows = [{"sku": str(n), "category": "bags", "product": f"p{n}"} for n in range(200)]
+    instance = dagster_instance(tmp_path)
+    asset = build_gptimg_asset("images", prompts=rows, template="{product}", id_column="sku", arguments=LOW)
+    result = run(asset, resources, instance=instance)
+    lines = [r for r in instance.get_records_for_run(result.run_id).records if r.event_log_entry.dagster_event is None]
+    assert 2 <= len(lines) <= 12
+    assert any("plan: 200 rows" in line.event_log_entry.user_message for line in lines)
+
+
+def test_the_run_config_is_typed() -> None:
+    schema = json.dumps(images().node_def.config_schema.config_type.fields["max_cost_usd"].description)
+    assert "US dollars" in schema

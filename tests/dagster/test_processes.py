@@ -1,0 +1,98 @@
+"""Dagster's own processes: terminating a run, loading the definitions, the demo as a new user runs it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Fal, until
+from tests.support import ROOT
+
+pytestmark = pytest.mark.dagster
+DAGSTER = [sys.executable, "-m", "dagster"]
+
+CODE = '''
+import os
+import dagster as dg
+from dagster_gptimg import FalResource, ImageStoreResource, build_gptimg_asset
+
+images = build_gptimg_asset(
+    "images",
+    prompts=[{"id": str(n), "prompt": f"thing {n}"} for n in range(40)],
+    id_column="id",
+    arguments={"quality": "low", "image_size": "1024x1024"},
+)
+defs = dg.Definitions(
+    assets=[images],
+    resources={
+        "fal": FalResource(api_key=dg.EnvVar("FAL_KEY")),
+        "image_store": ImageStoreResource(root=os.environ["STORE"]),
+    },
+    executor=dg.in_process_executor if os.environ["EXECUTOR"] == "in_process" else dg.multiprocess_executor,
+)
+'''
+
+
+def environment(fal: Fal, tmp_path: Path, executor: str) -> dict[str, str]:
+    home = tmp_path / "dagster"
+    home.mkdir(exist_ok=True)
+    (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n", encoding="utf-8")
+    more = {"DAGSTER_HOME": str(home), "STORE": str(tmp_path / "store"), "EXECUTOR": executor}
+    return {**fal.env, **more}
+
+
+@pytest.mark.parametrize("executor", ["in_process", "multiprocess"])
+def test_a_terminated_run_ends_within_ten_seconds_and_the_next_one_pays_nothing_twice(
+    fal: Fal, tmp_path: Path, executor: str
+) -> None:
+    (tmp_path / "pipeline.py").write_text(CODE, encoding="utf-8")
+    env = environment(fal, tmp_path, executor)
+    job = ["job", "execute", "-f", str(tmp_path / "pipeline.py"), "-j", "__ASSET_JOB"]
+    fal.set(latency=6.0, slots=5)
+    with (tmp_path / "log.txt").open("w", encoding="utf-8") as log:
+        run = subprocess.Popen([*DAGSTER, *job], env=env, stdout=log, stderr=log, cwd=tmp_path)
+        until("40 requests at fal", lambda: len(fal.bill()["rows"]) == 40)
+        began = time.monotonic()
+        run.send_signal(signal.SIGTERM)
+        run.wait(20)
+    assert time.monotonic() - began < 10
+    states = [row["outcome"] for row in fal.bill()["rows"]]
+    assert states.count("cancelled") == 35, (tmp_path / "log.txt").read_text(encoding="utf-8")[-3000:]
+    fal.set(latency=0.2, slots=20)
+    again = subprocess.run([*DAGSTER, *job], env=env, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert len(fal.charged()) == 40
+    assert len({row["prompt"] for row in fal.charged()}) == 40
+
+
+def test_the_definitions_load(tmp_path: Path) -> None:
+    env = {**os.environ, "DAGSTER_HOME": str(tmp_path)}
+    command = [*DAGSTER, "definitions", "validate", "-f", "definitions.py"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_the_demo_shows_every_partition_as_materialized_and_buys_once(tmp_path: Path) -> None:
+    env = {**os.environ, "EXAMPLE_HOME": str(tmp_path / ".demo"), "PYTHONPATH": str(ROOT)}
+    env.pop("FAL_KEY", None)
+    command = [sys.executable, "-m", "example_project.demo"]
+    first, second = (
+        subprocess.run(command, env=env, capture_output=True, text=True, cwd=tmp_path, check=False) for _ in range(2)
+    )
+    assert (first.returncode, second.returncode) == (0, 0), first.stdout + first.stderr[-3000:]
+    assert "shoes: 15 bought, 0 reused, $0.14" in first.stdout
+    assert "shoes: 0 bought, 15 reused, $0.00" in second.stdout
+    assert first.stderr == ""
+    images = list((tmp_path / ".demo").glob("images/catalog_images/images/*/*.png"))
+    assert len(images) == 50
+    check = (
+        "import dagster as dg; i = dg.DagsterInstance.get();"
+        "print(sorted(i.get_materialized_partitions(dg.AssetKey('catalog_images'))))"
+    )
+    home = {**env, "DAGSTER_HOME": str(tmp_path / ".demo" / "dagster")}
+    told = subprocess.run([sys.executable, "-c", check], env=home, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "['bags', 'lamps', 'mugs', 'shoes']"
