@@ -135,7 +135,9 @@ class ImageAsset:
         if end.manifest is None:
             raise dg.Failure(message, metadata={"reason": reason or "unusable", **found}, allow_retries=False)
         table = read_manifest(dataset, partition)
-        found |= metadata.of_manifest(table, dataset, partitioned=partition is not None)
+        found = (
+            metadata.of_manifest(table, dataset) | found | metadata.of_table(table, partitioned=partition is not None)
+        )
         if reason:
             raise dg.Failure(message, metadata={"reason": reason, **found}, allow_retries=False)
         return dg.MaterializeResult(metadata=found, data_version=metadata.data_version(table))

@@ -49,11 +49,10 @@ def counts(summary: Summary, manifest: str | None) -> dict[str, Any]:
     return found
 
 
-def of_manifest(table: pa.Table, dataset: Dataset, *, partitioned: bool) -> dict[str, Any]:
-    """Row count, column schema, preview, and the rows in trouble."""
-    rows = "dagster/partition_row_count" if partitioned else "dagster/row_count"
-    found: dict[str, Any] = {rows: table.num_rows, "dagster/column_schema": column_schema()}
-    records = table.select(_SHOWN).to_pylist()
+def of_manifest(table: pa.Table, dataset: Dataset) -> dict[str, Any]:
+    """What people look at first: the preview, and the rows that have no images."""
+    found: dict[str, Any] = {}
+    records = table.select(["row_id", "prompt", "status", "uri", "error_type", "error"]).to_pylist()
     if shown := preview((r for r in records if r["status"] == "stored"), dataset):
         found["preview"] = dg.MetadataValue.md(shown)
     if trouble := _trouble([r for r in records if r["status"] != "stored"]):
@@ -61,7 +60,10 @@ def of_manifest(table: pa.Table, dataset: Dataset, *, partitioned: bool) -> dict
     return found
 
 
-_SHOWN = ["row_id", "prompt", "status", "uri", "error_type", "error"]
+def of_table(table: pa.Table, *, partitioned: bool) -> dict[str, Any]:
+    """The manifest as a table: its row count and its columns, in Dagster's own keys."""
+    rows = "dagster/partition_row_count" if partitioned else "dagster/row_count"
+    return {rows: table.num_rows, "dagster/column_schema": column_schema()}
 
 
 def column_schema() -> dg.TableSchema:

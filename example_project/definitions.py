@@ -1,7 +1,7 @@
 """The example's assets, resources and schedule.
 
-It names the emulator itself: without `FAL_KEY` the pictures are drawn on this machine and cost nothing. With `FAL_KEY` set it
-uses fal, and another store, so that what was emulated never passes for the model's work.
+It names the emulator itself: without `FAL_KEY` the pictures are drawn on this machine and cost nothing. With `FAL_KEY`
+set it uses fal, and another store, so that what was emulated never passes for the model's work.
 """
 
 import io

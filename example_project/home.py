@@ -9,7 +9,7 @@ def dagster_home() -> Path:
     """The folder in which Dagster keeps the example's runs; made when it is not there."""
     home = HOME / "dagster"
     home.mkdir(parents=True, exist_ok=True)
-    (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n", encoding="utf-8")
+    (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\nnux:\n  enabled: false\n", encoding="utf-8")
     return home
 
 

@@ -23,16 +23,12 @@ def cut(images: int, most: int) -> list[int]:
     return [most] * full + [rest] * (rest > 0)
 
 
-def content_of(model: FalModel, arguments: Mapping[str, Json]) -> bytes:
-    """The RFC 8785 JSON of what a request asks for, without arguments that equal the model's first defaults."""
-    asked: dict[str, Any] = {"endpoint": model.endpoint, "recipe": RECIPE}
-    asked["arguments"] = model.key_arguments(arguments)
-    return rfc8785.dumps(asked)
+def request_key(model: FalModel, arguments: Mapping[str, Json], copy: int) -> str:
+    """SHA-256, in hex, of the RFC 8785 JSON of endpoint, arguments, copy number and recipe.
 
-
-def request_key(content: bytes, copy: int) -> str:
-    """SHA-256, in hex, of `content_of` and the copy number.
-
-    Equal requests of one partition are told apart by the copy number, counted from 0 in table order.
+    Arguments that equal the model's first defaults are left out. Equal requests of one partition are told apart by the
+    copy number, counted from 0 in table order.
     """
-    return hashlib.sha256(b"%s#%d" % (content, copy)).hexdigest()
+    asked: dict[str, Any] = {"endpoint": model.endpoint, "copy": copy, "recipe": RECIPE}
+    asked["arguments"] = model.key_arguments(arguments)
+    return hashlib.sha256(rfc8785.dumps(asked)).hexdigest()

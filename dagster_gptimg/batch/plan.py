@@ -6,14 +6,13 @@ object is kept for a row.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import pyarrow as pa
 
-from dagster_gptimg.batch.keys import content_of, cut, request_key
+from dagster_gptimg.batch.keys import cut, request_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -120,11 +119,12 @@ class Plan:
         return {"row_id": row.row_id, "prompt": row.prompt, "arguments": arguments, "columns": columns, "keys": keys}
 
     def _key(self, arguments: dict[str, Json]) -> str:
-        content = content_of(self.model, arguments)
-        digest = hashlib.blake2b(content, digest_size=16).digest()
+        """The key of the next request that asks for this."""
+        first = request_key(self.model, arguments, 0)
+        digest = bytes.fromhex(first[:32])  # 16 bytes stand for it: a million of them are kept
         copy = self._copies.get(digest, 0)
         self._copies[digest] = copy + 1
-        return request_key(content, copy)
+        return request_key(self.model, arguments, copy) if copy else first
 
     def _row(self, spilled: dict[str, str]) -> PlannedRow:
         row_id, prompt, arguments = spilled["row_id"], spilled["prompt"], json.loads(spilled["arguments"])

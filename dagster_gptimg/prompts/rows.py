@@ -203,15 +203,14 @@ class _Checker:
         """The row's prompt, or None with its problem reported."""
         try:
             prompt = self.template.fill(cells) if self.template else self.cell(cells, str(self.prompt_column))
+            _check_sendable(prompt)
             self.model.check({"prompt": prompt})
         except KeyError as error:
             self.report(line, str(error.args[0]), "the cell is empty")
         except ArgumentsError as error:
             self.report(line, self.prompt_column, "; ".join(reason for _, reason in error.problems))
         else:
-            if not not_utf8(prompt):
-                return prompt
-            self.report(line, self.prompt_column, "it has bytes that are not UTF-8: save the table as UTF-8")
+            return prompt
         return None
 
     def cell(self, cells: Mapping[str, object], column: str) -> str:
@@ -260,6 +259,12 @@ class _Checker:
         count = self.ids.get(content[:16], 0) + 1
         self.ids[content[:16]] = count
         return content.hex()[:16] if count == 1 else f"{content.hex()[:16]}-{count}"
+
+
+def _check_sendable(prompt: str) -> None:
+    """What is not UTF-8 cannot be sent; pydantic would only say that it is odd."""
+    if not_utf8(prompt):
+        raise ArgumentsError([("prompt", "it has bytes that are not UTF-8: save the table as UTF-8")])
 
 
 def _digest(data: bytes) -> bytes:

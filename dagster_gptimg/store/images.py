@@ -68,7 +68,7 @@ def inspect(data: bytes) -> tuple[str, int, int]:
 
 def _ends_well(kind: str, data: bytes) -> bool:
     if kind == "PNG":
-        return data.endswith(b"IEND\xaeB`\x82")
+        return data.endswith(b"\0\0\0\0IEND\xaeB`\x82")  # whole: Pillow does not look at it
     if kind == "JPEG":
         return data.rstrip(b"\0").endswith(b"\xff\xd9")
     return len(data) >= int.from_bytes(data[4:8], "little") + 8

@@ -89,7 +89,7 @@ def reachable(model: ModuleType, config: Any, limit: int) -> set[Any]:
 
 
 def owner_of(store: Any) -> dict[str, tuple[str, int]]:
-    found = [
+    found: list[tuple[str, int, str, Any]] = [
         (str(k), n, f"R{r}", "history" if spec[0] == "accepted" else how)
         for k, specs in enumerate(store)
         for n, spec in enumerate(specs)

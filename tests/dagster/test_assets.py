@@ -1,6 +1,5 @@
 """Image assets in Dagster, against an emulator in its own process: the events are truthful, and the bill agrees."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_origin
@@ -13,7 +12,6 @@ import pytest
 
 from dagster_gptimg import FalResource, ImageStoreResource, UsageError, build_gptimg_asset, by_column, gptimg_asset
 from dagster_gptimg.metadata import PREVIEW_BYTES, text
-
 from tests.harness import Fal, emulator
 
 ROWS = [
@@ -147,12 +145,12 @@ def test_bad_rows_fail_the_step_before_anything_is_sent(fal: Fal, resources: dic
     )
     told = failure(run(asset, resources, partition_key="bags"))
     assert told.metadata["reason"].value == "usage"
-    assert "the id is empty" in told.description
+    assert "the id is empty" in str(told.description)
     assert fal.bill()["rows"] == []
 
 
 def test_bad_templates_and_arguments_do_not_load() -> None:
-    with pytest.raises(UsageError, match="only {column} is allowed"):
+    with pytest.raises(UsageError, match=r"only \{column\} is allowed"):
         images(template="{product.price}")
     with pytest.raises(UsageError, match="did you mean high"):
         images(arguments={"quality": "hihg"})
@@ -208,7 +206,11 @@ def test_an_upstream_table_comes_as_an_argument(fal: Fal, resources: dict[str, A
 
     assert anything.keys_by_input_name == {"products": dg.AssetKey("products")}
     spec = anything.specs_by_key[dg.AssetKey("images")]
-    assert (spec.description, spec.owners, spec.kinds) == ("From a table upstream.", ["team:creative"], {"fal", "openai"})
+    assert (spec.description, spec.owners, spec.kinds) == (
+        "From a table upstream.",
+        ["team:creative"],
+        {"fal", "openai"},
+    )
     result = run([products, anything], resources)
     assert metadata(result)["images"] == 3
     assert metadata(result)["dagster/row_count"] == 3
@@ -265,7 +267,7 @@ def test_text_from_outside_is_no_markup() -> None:
 def test_several_partitions_in_one_run_are_refused_with_what_to_do(fal: Fal, resources: dict[str, Any]) -> None:
     tags = {"dagster/asset_partition_range_start": "bags", "dagster/asset_partition_range_end": "shoes"}
     told = failure(run(images(), resources, tags=tags))
-    assert "multi_run(1)" in told.description
+    assert "multi_run(1)" in str(told.description)
     assert fal.bill()["rows"] == []
 
 
@@ -279,6 +281,6 @@ def test_the_log_has_few_lines(fal: Fal, resources: dict[str, Any], tmp_path: Pa
     assert any("plan: 200 rows" in line.event_log_entry.user_message for line in lines)
 
 
-def test_the_run_config_is_typed() -> None:
-    schema = json.dumps(images().node_def.config_schema.config_type.fields["max_cost_usd"].description)
-    assert "US dollars" in schema
+def test_a_misspelt_run_config_is_told_before_anything_runs(resources: dict[str, Any]) -> None:
+    with pytest.raises(dg.DagsterInvalidConfigError, match="max_cost"):
+        run(images(), resources, {"max_cost": 1}, partition_key="bags")

@@ -15,7 +15,7 @@ from tests.support import ROOT
 pytestmark = pytest.mark.dagster
 DAGSTER = [sys.executable, "-m", "dagster"]
 
-CODE = '''
+CODE = """
 import os
 import dagster as dg
 from dagster_gptimg import FalResource, ImageStoreResource, build_gptimg_asset
@@ -34,7 +34,7 @@ defs = dg.Definitions(
     },
     executor=dg.in_process_executor if os.environ["EXECUTOR"] == "in_process" else dg.multiprocess_executor,
 )
-'''
+"""
 
 
 def environment(fal: Fal, tmp_path: Path, executor: str) -> dict[str, str]:

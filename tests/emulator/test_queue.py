@@ -230,7 +230,8 @@ def test_results_expire(start: Start) -> None:
         emulator.finished(handle)
     large = [emulator.submit(long, headers=unstored), emulator.submit("a data URI", sync_mode=True)]
     for handle in large:
-        until(lambda handle=handle: emulator.http.get(handle["status_url"]).status_code == 404)
+        url = handle["status_url"]
+        until(lambda url=url: emulator.http.get(url).status_code == 404)  # type: ignore[misc]
         assert emulator.http.get(handle["response_url"]).json() == {"status": "NOT_FOUND"}
     assert emulator.http.get(kept["response_url"]).status_code == 422
     assert emulator.http.get(small["response_url"]).status_code == 200

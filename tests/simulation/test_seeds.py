@@ -1,7 +1,7 @@
 """Thousands of short histories of several processes, one fal and one store, each drawn from a seed.
 
-    SEEDS=5000 pytest tests/simulation             more of them
-    SEED=1234 SEEDS=1 pytest tests/simulation      one of them, again
+SEEDS=5000 pytest tests/simulation             more of them
+SEED=1234 SEEDS=1 pytest tests/simulation      one of them, again
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import pytest
 from dagster_gptimg.batch.job import Options
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.manifest import read_manifest
-
 from tests.simulation.world import PRICE, Life, World, picture
 
 SEEDS = int(os.environ.get("SEEDS", "400"))

@@ -1,7 +1,7 @@
 """A world without waiting: virtual time, a store in memory, and a fal in this process that misbehaves by seed.
 
-The engine is the real one. A process dies by `Life.kill_after`: from then on none of its effects happens any more, as after a
-SIGKILL. What fal has accepted goes on, and its bill is the judge.
+The engine is the real one. A process dies by `Life.kill_after`: from then on none of its effects happens any more, as
+after a SIGKILL. What fal has accepted goes on, and its bill is the judge.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.root import Store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 EPOCH = datetime(2026, 11, 24, tzinfo=UTC)
 PRICE = Decimal("0.01")
 LOW = {"quality": "low", "image_size": "1024x1024"}
 
 
-class Killed(BaseException):  # noqa: N818 - not an error of the code under test
+class Killed(BaseException):
     """The process is dead: nothing that it still does has an effect."""
 
 
@@ -175,7 +175,7 @@ class Life:
 
     async def _watch(self) -> None:
         """Death is not an exception that somebody may catch: it is noticed from outside."""
-        while self.kill_after is None or self.effects <= self.kill_after:
+        while self.kill_after is None or self.effects <= self.kill_after:  # noqa: ASYNC110 - effects come from anywhere
             await asyncio.sleep(0.5)
 
     async def _consume(self, loop: Any) -> Finished:
@@ -241,9 +241,7 @@ class SimFal:
     async def unit_price(self, endpoint: str) -> str | None:
         return "0.01"
 
-    async def submit(
-        self, endpoint: str, arguments: dict[str, Any], ready: Callable[[], Awaitable[None]]
-    ) -> Submitted:
+    async def submit(self, endpoint: str, arguments: Mapping[str, Any], ready: Callable[[], Awaitable[None]]) -> Submitted:
         await self._wire()
         if self.world.strikes("not_sent"):
             raise NotSentError("connection refused")
@@ -262,7 +260,7 @@ class SimFal:
             raise AmbiguousSubmitError("the reply was lost")
         return Submitted(request.id, endpoint, "", "", "")
 
-    def _accept(self, arguments: dict[str, Any], late: float) -> Request:
+    def _accept(self, arguments: Mapping[str, Any], late: float) -> Request:
         draw = self.world.random
         end = "refused" if self.world.strikes("refused") else "failed" if self.world.strikes("failed") else "ok"
         now = self.loop.time() + late

@@ -1,0 +1,124 @@
+"""The registry: inputs and prices of fal's pages, told in fal's words."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from dagster_gptimg.errors import ArgumentsError, UsageError
+from dagster_gptimg.fal import models
+from dagster_gptimg.fal.models import FalModel, Price, TextToImage, get_model, register
+from tests.support import ROOT
+
+MINI = get_model("gpt-image-1-mini")
+SQUARE = {"image_size": "1024x1024", "prompt": "a red cup"}
+
+
+def price(**arguments: Any) -> tuple[str, str]:
+    low, high = MINI.price({**SQUARE, **arguments})
+    return str(low), str(high)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "dollars"),
+    [
+        ({"quality": "low"}, "0.01"),
+        ({"quality": "low", "num_images": 2}, "0.02"),
+        ({"quality": "low", "num_images": 3}, "0.02"),
+        ({"quality": "low", "num_images": 4}, "0.03"),
+        ({"quality": "medium"}, "0.02"),
+        ({"quality": "medium", "num_images": 4}, "0.05"),
+        ({"quality": "high"}, "0.04"),
+        ({"quality": "high", "image_size": "1536x1024"}, "0.06"),
+        ({"quality": "low", "prompt": "word " * 1000}, "0.02"),
+    ],
+)
+def test_a_price_is_fals_table_rounded_up_to_a_cent(arguments: dict[str, Any], dollars: str) -> None:
+    assert price(**arguments) == (dollars, dollars)
+
+
+def test_auto_is_a_range_and_never_a_guess() -> None:
+    assert price() == ("0.01", "0.04")
+    assert price(image_size="auto") == ("0.01", "0.06")
+    assert price(image_size="auto", quality="medium") == ("0.02", "0.02")
+    assert price(num_images=4, image_size="auto") == ("0.03", "0.21")
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("image_size", ["auto", "1024x1024", "1536x1024", "1024x1536"], ["1024", "512x512", 3]),
+        ("background", ["auto", "transparent", "opaque"], ["white"]),
+        ("quality", ["auto", "low", "medium", "high"], ["hihg", "LOW"]),
+        ("output_format", ["jpeg", "png", "webp"], ["jpg", "gif"]),
+        ("num_images", [1, 4, 10, "2", 3.0], [0, 1001, 1.5, "many"]),
+        ("sync_mode", [False, "false"], [True, "true", "maybe"]),
+    ],
+)
+def test_inputs_are_fals(name: str, good: list[Any], bad: list[Any]) -> None:
+    for value in good:
+        assert name in MINI.check({name: value})
+    for value in bad:
+        with pytest.raises(ArgumentsError) as caught:
+            MINI.check({name: value})
+        assert [field for field, _ in caught.value.problems] == [name]
+
+
+def test_values_take_one_canonical_form() -> None:
+    given = {"num_images": "2", "quality": " low ", "background": None, "image_size": "", "output_format": float("nan")}
+    assert MINI.check(given) == {"num_images": 2, "quality": "low"}
+
+
+def test_what_cannot_be_is_said() -> None:
+    with pytest.raises(ArgumentsError, match="sync_mode: true keeps the image out of fal's history"):
+        MINI.check({"sync_mode": True})
+    with pytest.raises(ArgumentsError, match="output_format: jpeg has no transparency"):
+        MINI.check({"background": "transparent", "output_format": "jpeg"})
+    with pytest.raises(ArgumentsError, match=r"qualty: .* did you mean quality\?"):
+        MINI.check({"qualty": "low"})
+    with pytest.raises(ArgumentsError, match="seed: gpt-image-1-mini has no such input; it has background"):
+        MINI.check({"seed": 1})
+
+
+def test_key_arguments_leave_out_the_first_defaults_and_nothing_else() -> None:
+    assert MINI.key_arguments({"prompt": "x", "quality": "auto", "num_images": 1, "background": "opaque"}) == {
+        "prompt": "x",
+        "background": "opaque",
+    }
+
+
+def test_models_by_name_and_endpoint() -> None:
+    assert get_model("fal-ai/gpt-image-1-mini") is MINI
+    with pytest.raises(UsageError, match="did you mean gpt-image-1-mini"):
+        get_model("gpt-image-mini")
+
+
+def test_a_model_of_your_own_in_ten_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "_REGISTRY", dict(models._REGISTRY))
+    register(
+        FalModel(
+            name="mine",
+            endpoint="me/mine",
+            inputs=TextToImage,
+            key_defaults={"num_images": 1},
+            price=lambda _: Price(Decimal("0.10"), Decimal("0.20")),
+        )
+    )
+    assert get_model("me/mine").price({}).high == Decimal("0.20")
+
+
+def test_the_expected_size() -> None:
+    assert MINI.expected_size({"image_size": "1536x1024"}) == (1536, 1024)
+    assert MINI.expected_size({}) is None
+
+
+def test_nothing_outside_the_registry_knows_a_models_name_or_price() -> None:
+    package = ROOT / "dagster_gptimg"
+    for path in package.rglob("*.py"):
+        if path.name == "models.py" or "emulator" in path.parts:
+            continue
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"gpt-image-\d|0\.0(05|06|11|15|36|52)\b", text), path

@@ -1,0 +1,157 @@
+"""The store: exclusive creates, whole writes, and "could not read" told from "not there"."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dagster_gptimg.errors import StoreError, UnreadableError, UsageError
+from dagster_gptimg.store.paths import WHOLE, check_dataset, partition_folder
+from dagster_gptimg.store.root import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(params=["local", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return Store(str(tmp_path / "s") if request.param == "local" else f"memory://{tmp_path}")
+
+
+def test_create_is_exclusive_and_write_replaces(store: Store) -> None:
+    store.create("a/b.json", b"one")
+    with pytest.raises(FileExistsError):
+        store.create("a/b.json", b"two")
+    assert store.read("a/b.json") == b"one"
+    store.write("a/b.json", b"three")
+    assert store.read("a/b.json") == b"three"
+    assert store.names("a") == ["b.json"]
+    store.delete("a/b.json")
+    store.delete("a/b.json")
+    with pytest.raises(FileNotFoundError):
+        store.read("a/b.json")
+    assert store.names("nowhere") == []
+
+
+def test_of_sixteen_creates_at_once_one_wins(tmp_path: Path) -> None:
+    store, gate = Store(str(tmp_path)), threading.Barrier(16)
+
+    def attempt(n: int) -> bool:
+        gate.wait()
+        try:
+            store.create("r/x", b"%d" % n)
+        except FileExistsError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(16) as pool:
+        wins = list(pool.map(attempt, range(16)))
+    assert wins.count(True) == 1
+    assert store.read("r/x") == b"%d" % wins.index(True)
+    assert [p.name for p in (tmp_path / "r").iterdir()] == ["x"]
+
+
+def test_a_file_is_synced_before_it_is_linked_and_its_folder_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    sync, link = os.fsync, os.link
+
+    def fsync(handle: int) -> None:
+        steps.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
+        sync(handle)
+
+    def linked(source: Path, target: Path) -> None:
+        steps.append("link")
+        link(source, target)
+
+    store = Store(str(tmp_path))
+    store.create("r/first", b"x")
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "link", linked)
+    store.create("r/x", b"x")
+    assert steps == ["file", "link", "folder"]
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
+    store, done = Store(str(tmp_path)), threading.Event()
+    contents = [bytes([n]) * 300_000 for n in range(4)]
+    store.write("m", contents[0])
+    seen: set[bytes] = set()
+
+    def read() -> None:
+        while not done.is_set():
+            seen.add(store.read("m"))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for n in range(60):
+        store.write("m", contents[n % 4])
+    done.set()
+    reader.join()
+    assert seen <= set(contents)
+
+
+def test_what_cannot_be_read_is_not_absent(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    (tmp_path / "x").mkdir()
+    with pytest.raises(UnreadableError):
+        store.read("x")
+
+
+def test_a_full_disk_says_so_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(str(tmp_path))
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    for call in (store.create, store.write):
+        with pytest.raises(StoreError, match="the disk is full"):
+            call("x", b"data")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_place_of_a_folder_is_no_object_that_exists(tmp_path: Path) -> None:
+    (tmp_path / "r").write_text("a file", encoding="utf-8")
+    with pytest.raises(StoreError, match="is a file, not a folder"):
+        Store(str(tmp_path)).create("r/x", b"")
+
+
+def test_an_unknown_protocol_says_so() -> None:
+    with pytest.raises(UsageError, match="cannot be opened"):
+        Store("nosuch://x")
+
+
+KEYS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+
+
+@given(st.lists(KEYS, unique=True, max_size=20))
+def test_partitions_become_folders_that_cannot_meet_or_leave(keys: list[str]) -> None:
+    folders = [partition_folder(key) for key in keys]
+    assert len(set(folders)) == len(keys)
+    for folder in folders:
+        assert folder not in {"", ".", "..", WHOLE}
+        assert not set(folder) & set("/\\\0\n")
+        assert len(folder.encode()) <= 255
+
+
+def test_long_partitions_stay_apart() -> None:
+    assert partition_folder("ä" * 500) != partition_folder("ä" * 501)
+    assert partition_folder(None) == WHOLE
+    assert partition_folder("bags") == "bags"
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/../b", "/a", "a/", "a b", "a//b", "-x", ".x", "ä"])
+def test_datasets_have_plain_names(name: str) -> None:
+    assert check_dataset("creative/catalog-v1.2") == "creative/catalog-v1.2"
+    with pytest.raises(UsageError, match="cannot be a dataset's name"):
+        check_dataset(name)

@@ -1,0 +1,94 @@
+"""The settled index: derived, and right whatever order its pieces come in."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dagster_gptimg.store import settled as settled_module
+from dagster_gptimg.store.root import Store
+from dagster_gptimg.store.settled import Settled, SettledIndex
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+def line(key: str, **more: Any) -> Settled:
+    image = {"path": "p", "sha256": "s", "bytes": 1, "width": 2, "height": 3, "content_type": "image/png"}
+    given: dict[str, Any] = {
+        "key": key,
+        "attempt": 0,
+        "request_id": f"R-{key}",
+        "kind": "stored",
+        "images": [image],
+        "cost_usd": Decimal("0.020000"),
+        "billable_units": Decimal("2.000000"),
+        "error_type": None,
+        "error": None,
+        "partition": None,
+        "bought_by": "r1",
+        "settled_by": "r1",
+        "submitted_at": NOW,
+        "completed_at": NOW,
+        "stored_at": NOW,
+    }
+    return Settled(**{**given, **more})
+
+
+def index(tmp_path: Path) -> SettledIndex:
+    found = SettledIndex(Store(str(tmp_path)), "d")
+    found.load()
+    return found
+
+
+def test_lines_come_back(tmp_path: Path) -> None:
+    made = index(tmp_path)
+    made.write("r1-1", [line("a"), line("b", kind="refused", images=[], cost_usd=None, error="no")])
+    for found in (made, index(tmp_path)):
+        assert found.get("a") == line("a")
+        assert found.get("b") == line("b", kind="refused", images=[], cost_usd=None, error="no")
+        assert found.get("c") is None
+        assert len(found) == 2
+
+
+def test_images_come_before_a_refusal_and_later_attempts_before_earlier(tmp_path: Path) -> None:
+    made = index(tmp_path)
+    made.write("r1", [line("a", kind="refused"), line("b", kind="refused", error="old")])
+    made.write("r2", [line("a", attempt=1), line("b", kind="refused", attempt=1, error="new")])
+    made.write("r3", [line("a", kind="refused", attempt=2)])
+    found = index(tmp_path)
+    assert [(s.kind, s.attempt) for s in (found.get("a"), found.get("b")) if s] == [("stored", 1), ("refused", 1)]
+
+
+def test_a_broken_piece_costs_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    index(tmp_path).write("r1", [line("a")])
+    (tmp_path / "d/settled/r0.parquet").write_bytes(b"PAR1 torn")
+    with caplog.at_level(logging.WARNING):
+        assert index(tmp_path).get("a") == line("a")
+    assert "left out" in caplog.text
+
+
+def test_merging_keeps_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settled_module, "MERGE_ABOVE", 3)
+    made = index(tmp_path)
+    for n in range(5):
+        made.write(f"r{n}", [line(f"k{n}"), line("same", attempt=n)])
+    made.merge("merged")
+    assert [p.name for p in (tmp_path / "d/settled").iterdir()] == ["merged.parquet"]
+    found = index(tmp_path)
+    assert len(found) == 6
+    same = found.get("same")
+    assert same is not None
+    assert same.attempt == 4
+
+
+def test_what_completed_between_two_moments(tmp_path: Path) -> None:
+    made = index(tmp_path)
+    made.write("r1", [line(str(n), completed_at=NOW + timedelta(minutes=n)) for n in range(5)])
+    assert made.completed(NOW + timedelta(minutes=1), NOW + timedelta(minutes=3)) == {"R-1", "R-2", "R-3"}
