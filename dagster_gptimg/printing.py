@@ -7,7 +7,6 @@ import json
 import sys
 from datetime import datetime
 from decimal import Decimal
-from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from dagster_gptimg.store.dataset import Dataset
 
 _JSON_COLUMNS = ("arguments", "columns")
-WIDTH = 60
-_SHOWN = ("row_id", "status", "image_index", "prompt", "width", "height", "cost_usd", "uri", "error")
 
 
 def print_manifest(dataset: Dataset, partition: str | None, form: str) -> None:
@@ -76,8 +73,14 @@ def _plain(value: object) -> object:
 
 
 def _print_table(table: pa.Table) -> None:
-    shown = Table(*_SHOWN)
-    for record in _records(table):
-        cells = ("" if record[name] is None else str(_plain(record[name])) for name in _SHOWN)
-        shown.add_row(*(Text(shorten(cell, WIDTH, placeholder="...")) for cell in cells))
-    Console().print(shown)
+    """One line a record; what does not fit is cut with an ellipsis, so that a page of them can be read."""
+    shown = Table("row", "status", "image", "size", "US$", "prompt", "uri, or why there is none", box=None)
+    for column in shown.columns:
+        column.no_wrap = True
+    for r in _records(table):
+        size = f"{r['width']}x{r['height']}" if r["uri"] else ""
+        image = "" if r["image_index"] is None else f"{r['image_index'] + 1}/{r['images_wanted']}"
+        cost = "" if r["cost_usd"] is None else f"{r['cost_usd']:.4f}"
+        cells = (r["row_id"], r["status"], image, size, cost, r["prompt"], r["uri"] or r["error"] or "")
+        shown.add_row(*(Text(" ".join(str(cell).split())) for cell in cells))
+    Console(highlight=False).print(shown)

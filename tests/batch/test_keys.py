@@ -28,7 +28,13 @@ def test_keys_are_what_they_always_were(line: str) -> None:
 
 
 def test_defaults_said_or_not_are_the_same_purchase() -> None:
-    said: dict[str, Json] = {"prompt": "x", "quality": "auto", "image_size": "auto", "num_images": 1, "output_format": "png"}
+    said: dict[str, Json] = {
+        "prompt": "x",
+        "quality": "auto",
+        "image_size": "auto",
+        "num_images": 1,
+        "output_format": "png",
+    }
     assert request_key(MINI, said, 0) == request_key(MINI, {"prompt": "x"}, 0)
     assert request_key(MINI, {"prompt": "x", "quality": "low"}, 0) != request_key(MINI, {"prompt": "x"}, 0)
 

@@ -241,7 +241,9 @@ class SimFal:
     async def unit_price(self, endpoint: str) -> str | None:
         return "0.01"
 
-    async def submit(self, endpoint: str, arguments: Mapping[str, Any], ready: Callable[[], Awaitable[None]]) -> Submitted:
+    async def submit(
+        self, endpoint: str, arguments: Mapping[str, Any], ready: Callable[[], Awaitable[None]]
+    ) -> Submitted:
         await self._wire()
         if self.world.strikes("not_sent"):
             raise NotSentError("connection refused")
