@@ -1,0 +1,106 @@
+"""Real processes, SIGKILL and SIGSTOP at random moments; the emulator's bill and pictures are the judges.
+
+KILLS=200 pytest -m kill            more moments (`make test-kill`)
+SEED=7 KILLS=1 pytest -m kill       the same moments again
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.harness import Fal, cli, emulator, kill, records, start
+
+pytestmark = pytest.mark.kill
+KILLS = int(os.environ.get("KILLS", "10"))
+SEED = int(os.environ.get("SEED", str(random.randrange(10**6))))
+ROWS = 60
+A_ROUND = 5
+
+
+def table(path: Path) -> str:
+    lines = (json.dumps({"prompt": f"picture number {n}"}) for n in range(ROWS))
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return str(path)
+
+
+def call(rows: str, store: Path) -> tuple[str, ...]:
+    more = ("--set", "quality=low", "--set", "image_size=1024x1024", "--settle", "2", "--max-in-flight", "25")
+    return ("generate", rows, "--store", str(store), "--dataset", "d", "--json", *more)
+
+
+def judge(fal: Fal, store: Path, last: dict[str, Any]) -> int:
+    """The bill against the store: nothing twice, nothing lost, nothing under a wrong row. Returns the rows in doubt."""
+    charged = fal.charged()
+    prompts = [row["prompt"] for row in charged]
+    assert len(prompts) == len(set(prompts)), "paid twice"
+    table_ = records(store, "d")
+    stored = {row["prompt"]: row for row in table_ if row["status"] == "stored"}
+    assert {p: r["request_id"] for p, r in stored.items()} == {row["prompt"]: row["request_id"] for row in charged}
+    for row in stored.values():
+        path = Path(row["uri"].removeprefix("file://"))
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == row["sha256"], "half written"
+        with Image.open(path) as image:
+            image.verify()
+    assert len({row["sha256"] for row in stored.values()}) == len(stored), "one picture under two rows"
+    held = sum(row["status"] == "held" for row in table_)
+    assert (len(stored) + held, last["held"]) == (ROWS, held)
+    return int(held)
+
+
+def test_killed_at_random_moments(tmp_path: Path) -> None:
+    print(f"\nSEED={SEED} KILLS={KILLS}")  # noqa: T201
+    draw, in_doubt = random.Random(SEED), 0
+    rounds = max(KILLS // A_ROUND, 1)
+    for number in range(rounds):
+        home = tmp_path / str(number)
+        home.mkdir()
+        with emulator(home / "fal", "--latency", "0.4", "--slots", "10") as fal:
+            run = call(table(home / "t.jsonl"), home / "store")
+            for _ in range(min(KILLS, A_ROUND)):
+                process = start(fal, *run)
+                time.sleep(draw.uniform(0.4, 2.2))  # the moment itself is what is drawn
+                kill(process)
+            last = cli(fal, *run)
+            assert last.status in {0, 3}, last.stderr
+            in_doubt += judge(fal, home / "store", last.summary)
+            if last.status == 3:  # the user's word settles what nobody can know
+                assert cli(fal, *run, "--again", "held").status == 0
+                assert len(fal.charged()) == ROWS
+    print(f"{rounds * min(KILLS, A_ROUND)} kills left {in_doubt} rows in doubt")  # noqa: T201
+
+
+def test_two_runs_frozen_and_thawed_at_random_buy_each_row_once(tmp_path: Path) -> None:
+    print(f"\nSEED={SEED}")  # noqa: T201
+    draw = random.Random(SEED)
+    for number in range(max(KILLS // 10, 1)):
+        home = tmp_path / str(number)
+        home.mkdir()
+        with emulator(home / "fal", "--latency", "0.4", "--slots", "10") as fal:
+            run = call(table(home / "t.jsonl"), home / "store")
+            processes = [start(fal, *run) for _ in range(draw.choice([2, 2, 5]))]
+            freeze(draw, processes)
+            for process in processes:
+                process.communicate(timeout=60)
+            last = cli(fal, *run)
+            judge(fal, home / "store", last.summary)
+
+
+def freeze(draw: random.Random, processes: list[subprocess.Popen[str]]) -> None:
+    """Stop one of them for a while, several times, long enough for the others to look at what it left."""
+    for _ in range(6):
+        time.sleep(draw.uniform(0.05, 0.5))
+        process = draw.choice(processes)
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(draw.uniform(0.1, 1.0))
+        process.send_signal(signal.SIGCONT)
