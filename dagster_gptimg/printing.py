@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from dagster_gptimg.store.dataset import Dataset
 
+PIPED_WIDTH = 240
+_WIDTHS = {"row": 8, "status": 13, "image": 5, "size": 9, "US$": 6, "prompt": 20, "uri, or why there is none": 20}
 _JSON_COLUMNS = ("arguments", "columns")
 
 
@@ -74,13 +76,13 @@ def _plain(value: object) -> object:
 
 def _print_table(table: pa.Table) -> None:
     """One line a record; what does not fit is cut with an ellipsis, so that a page of them can be read."""
-    shown = Table("row", "status", "image", "size", "US$", "prompt", "uri, or why there is none", box=None)
-    for column in shown.columns:
-        column.no_wrap = True
+    shown = Table(box=None)
+    for name, width in _WIDTHS.items():
+        shown.add_column(name, no_wrap=True, min_width=width)
     for r in _records(table):
         size = f"{r['width']}x{r['height']}" if r["uri"] else ""
         image = "" if r["image_index"] is None else f"{r['image_index'] + 1}/{r['images_wanted']}"
         cost = "" if r["cost_usd"] is None else f"{r['cost_usd']:.4f}"
         cells = (r["row_id"], r["status"], image, size, cost, r["prompt"], r["uri"] or r["error"] or "")
         shown.add_row(*(Text(" ".join(str(cell).split())) for cell in cells))
-    Console(highlight=False).print(shown)
+    Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH).print(shown)

@@ -125,15 +125,24 @@ class Collector:
         return Pending()
 
     async def _from_history(self, request: Submitted) -> Answer:
-        """Fal keeps a result for an hour (6 minutes when large); its history keeps the same JSON for 30 days."""
+        """Fal keeps a result for an hour (6 minutes when large); its history keeps the same JSON for 30 days.
+
+        The history may lag, so it is asked for up to `settle` seconds.
+        """
+        until, pause = self._clock.monotonic() + self._job.options.settle, 1.0
+        while not (images := await self._images_in_history(request)):
+            if self._clock.monotonic() >= until:
+                raise LostError("fal has neither the result nor its images in the history")
+            await self._clock.sleep(pause)
+            pause = min(2 * pause, 15.0)
+        return Images(images)
+
+    async def _images_in_history(self, request: Submitted) -> tuple[ImageFile, ...]:
         try:
             item = await self._job.fal.lookup(request.endpoint, request.request_id)
-        except ReadError as error:
-            raise LostError(f"fal no longer has the result, and its history cannot be read: {error}") from error
-        images = images_of(item.json_output) if item is not None else ()
-        if not images:
-            raise LostError("fal has neither the result nor its images in the history")
-        return Images(images)
+        except ReadError:
+            return ()
+        return images_of(item.json_output) if item is not None else ()
 
     # -- images
 

@@ -19,6 +19,10 @@ CHECKPOINT = 1000
 """Outcomes after which a piece of the index is written: what a crash leaves to be read from receipts."""
 
 
+EARLIER = ""
+"""Who settled what an earlier run had recorded, as far as the receipts tell."""
+
+
 class Unsettled(NamedTuple):
     """A request that has no final outcome, and why.
 

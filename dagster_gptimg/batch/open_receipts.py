@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from dagster_gptimg.batch.ledger import Ledger, Result, Unsettled, settled_of
+from dagster_gptimg.batch.ledger import EARLIER, Ledger, Result, Unsettled, settled_of
 from dagster_gptimg.batch.plan import Request
 from dagster_gptimg.batch.records import row_status
 from dagster_gptimg.batch.state import Owns, owners, searching, state_of
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from dagster_gptimg.batch.job import Job
     from dagster_gptimg.batch.plan import Plan
     from dagster_gptimg.store.facts import Attempt, FactName
-
-BEFORE = ""
-"""Who settled what an earlier run had recorded, and could not put into the index any more."""
 
 Names = list[tuple[str, "FactName"]]
 
@@ -69,7 +66,7 @@ class OpenReceipts:
         """Keep what is open; what has ended goes where everything settled is."""
         owns = self.owns(key)
         ended = state_of(attempts, owns).state in {"done", "refused"} and not searching(attempts, owns)
-        settled = settled_of(key, attempts, owns, BEFORE) if ended else None
+        settled = settled_of(key, attempts, owns, EARLIER) if ended else None
         if settled is None:
             self.facts[key] = attempts
         else:

@@ -187,6 +187,7 @@ class _Run:
             result = await self.worker.settle(request, attempts, owns, buys=buys)
             self.searching |= bool(searching(attempts, owns))
             await self.take(request, result)
+            self.warn_of_double(request, attempts)
         except GptImgError as error:  # the store, or the key: nothing more can be recorded or read
             self.stop.because("unusable", str(error))
             self.ledger.leave(self.open_end(request, attempts, owns, str(error)))
@@ -218,6 +219,13 @@ class _Run:
             self.queue.put_nowait(Noticed(request.row_id, result.request_id, status, result.error or ""))
         flying = len(self.worker.in_flight)
         self.queue.put_nowait(Progress(self.done, self.total, flying, self.failed, self.budget.spent))
+
+    def warn_of_double(self, request: Request, attempts: list[Attempt]) -> None:
+        """A second purchase that happened all the same is collected, counted, and never passed over in silence."""
+        paid = [r for a in attempts for r, o in a.outcomes.items() if o is not None and o.kind == "stored"]
+        if len(paid) > 1:
+            words = f"requests {', '.join(paid)} were all billed for it; their sum stands in the image table"
+            self.queue.put_nowait(Noticed(request.row_id, paid[-1], "paid_twice", words))
 
     async def wind_down(self, feeding: asyncio.Task[None]) -> None:
         """Interrupted: end the submits, cancel what still waits in fal's queue, leave the rest on record."""

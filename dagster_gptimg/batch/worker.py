@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from dagster_gptimg.batch.collect import Collector, LostError, TooLateError
 from dagster_gptimg.batch.doubt import Doubt
-from dagster_gptimg.batch.ledger import Ledger, Result, Unsettled, settled_of
+from dagster_gptimg.batch.ledger import EARLIER, Ledger, Result, Unsettled, settled_of
 from dagster_gptimg.batch.state import Owns, View, state_of
 from dagster_gptimg.batch.submit import Submitter, TakenError
 from dagster_gptimg.errors import AccountLockedError, NotSentError, RejectedError, SubmitError
@@ -48,6 +48,7 @@ class Way:
         left: attempts that this run may still make.
         sent: whether this run has claimed an attempt of it.
         reserved: whether its price is reserved now.
+        collected: whether this run has recorded an outcome of it.
         trouble: what went wrong last.
     """
 
@@ -59,6 +60,7 @@ class Way:
     left: int
     sent: bool = False
     reserved: bool = False
+    collected: bool = False
     trouble: str = ""
 
     def view(self) -> View:
@@ -128,7 +130,8 @@ class Worker:
         if view.state == "held":
             return await self._doubt.resolve(way, view)
         if view.state == "done" or (view.state == "refused" and not self._wanted_again(way)):
-            return settled_of(way.request.key, way.attempts, way.owns, self._ledger.run)
+            by = self._ledger.run if way.collected else EARLIER
+            return settled_of(way.request.key, way.attempts, way.owns, by)
         if not way.buys or self._stop.reason:
             return way.unsettled("not_submitted", self._stop.message)
         if not way.left:
@@ -210,6 +213,7 @@ class Worker:
         await self._io(self._receipts.create_outcome, key, view.attempt, outcome)
         self._job.runtime.reached("after outcome")
         attempt.outcomes[view.request_id] = outcome
+        way.collected = True
         if outcome.kind == "free":
             way.trouble = f"{outcome.error_type}: {outcome.error}"
         await self._refund(way, outcome.cost_usd)

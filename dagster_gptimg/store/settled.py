@@ -104,7 +104,7 @@ class SettledIndex:
                 _log.warning("a piece of the settled index is left out (its receipts are read instead): %s", error)
 
     def get(self, key: str) -> Settled | None:
-        """What is settled for a key: an outcome with images before a refusal, a later attempt before an earlier one."""
+        """What is settled for a key: images before a refusal, then the line that knows of most purchases."""
         where = self._rows.get(key)
         if where is None:
             return None
@@ -157,9 +157,9 @@ class SettledIndex:
             if known is None or rank >= self._rank(known):
                 self._rows[key] = (place, row)
 
-    def _rank(self, where: tuple[int, int]) -> tuple[bool, int]:
+    def _rank(self, where: tuple[int, int]) -> Rank:
         table, row = self._tables[where[0]], where[1]
-        return table["kind"][row].as_py() == "stored", table["attempt"][row].as_py()
+        return _rank(*(table[name][row].as_py() for name in _RANKED))
 
 
 def read_parquet(data: bytes) -> pa.Table:
@@ -171,7 +171,16 @@ def read_parquet(data: bytes) -> pa.Table:
     return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
 
 
-def _ranks(table: pa.Table) -> Iterator[tuple[str, tuple[bool, int]]]:
-    columns = (table["key"].to_pylist(), table["kind"].to_pylist(), table["attempt"].to_pylist())
-    for key, kind, attempt in zip(*columns, strict=True):
-        yield key, (kind == "stored", attempt)
+_RANKED = ("kind", "cost_usd", "attempt")
+Rank = tuple[bool, Decimal, int]
+
+
+def _rank(kind: str, cost_usd: Decimal | None, attempt: int) -> Rank:
+    """What is known of a key only grows: its cost is the sum over all its requests, so the larger one knows more."""
+    return kind == "stored", Decimal(-1) if cost_usd is None else cost_usd, attempt
+
+
+def _ranks(table: pa.Table) -> Iterator[tuple[str, Rank]]:
+    columns = (table[name].to_pylist() for name in ("key", *_RANKED))
+    for key, *ranked in zip(*columns, strict=True):
+        yield key, _rank(*ranked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import signal
@@ -104,7 +105,10 @@ def test_killed_at_each_point_nothing_is_paid_twice_or_lost(fal: Fal, store: Pat
         charged = fal.charged()
     assert (ran.status, ran.summary["images"], len(charged)) == (0, 6, 6), ran.stderr
     by_prompt = {row["prompt"]: row["request_id"] for row in charged}
-    assert {r["prompt"]: r["request_id"] for r in records(store, "d")} == by_prompt
+    found = records(store, "d")
+    assert {r["prompt"]: r["request_id"] for r in found} == by_prompt
+    for record in found:
+        assert hashlib.sha256(Path(record["uri"].removeprefix("file://")).read_bytes()).hexdigest() == record["sha256"]
 
 
 def test_two_runs_at_once_buy_each_row_once(fal: Fal, store: Path, tmp_path: Path) -> None:

@@ -332,6 +332,23 @@ async def test_what_a_status_says(status: int, body: dict[str, Any], expected: A
             assert await fal.status(request) == expected
 
 
+@pytest.mark.parametrize(
+    ("status", "answer", "removed"),
+    [
+        (200, {"status": "OK"}, True),
+        (202, {"status": "CANCELLATION_REQUESTED"}, False),
+        (202, {"status": "OK"}, False),
+        (200, {"success": True}, False),
+        (400, {"status": "ALREADY_COMPLETED"}, False),
+        (404, {"status": "NOT_FOUND"}, False),
+    ],
+)
+async def test_a_cancel_is_only_a_wish(status: int, answer: dict[str, Any], *, removed: bool) -> None:
+    async with scripted(answering(status, json.dumps(answer).encode())) as server, client(server.url) as fal:
+        assert (await fal.cancel(fal.request(MODEL, "r-1"))).removed is removed
+        assert server.requests[0].startswith(b"PUT /fal-ai/some-model/requests/r-1/cancel")
+
+
 async def test_check_and_origin_tell_what_is_wrong() -> None:
     async with scripted(answering(401, DETAIL)) as server, client(server.url) as fal:
         with pytest.raises(KeyRejectedError, match="set FAL_KEY"):
