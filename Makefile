@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: help demo dev test test-kill test-dagster lint types format screenshots clean
+.PHONY: help demo dev test test-kill test-mutations test-sim test-dagster lint types format screenshots clean
 
 help:           ## what there is
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 16
@@ -21,10 +21,16 @@ dev: .venv/ready ## the Dagster UI on the example project, http://127.0.0.1:3000
 	DAGSTER_HOME=$$($(BIN)/python -m example_project.home) $(BIN)/dagster dev -f definitions.py
 
 test: .venv/ready ## all quick tests (and a sample of the kill suite)
-	$(BIN)/python -m pytest -n 4 --dist loadgroup -m "not dagster"
+	$(BIN)/python -m pytest -n 4 --dist loadgroup -m "not dagster and not mutation"
 
 test-kill: .venv/ready ## SIGKILL at every named point and at 200 random moments
 	KILLS=200 $(BIN)/python -m pytest -m kill
+
+test-mutations: .venv/ready ## each costly mistake, made on purpose, turns the suite red
+	$(BIN)/python -m pytest -n 2 -m mutation
+
+test-sim: .venv/ready ## thousands of short histories of several processes, by seed
+	SEEDS=4000 $(BIN)/python -m pytest -n 2 tests/simulation
 
 test-dagster: .venv/ready ## Dagster's own processes: runs, terminations, the UI
 	$(BIN)/python -m pytest -m dagster

@@ -1,0 +1,158 @@
+"""Each mistake that would cost money, made once on purpose: the suite must turn red. `make test-mutations`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.support import ROOT, SHARED
+
+pytestmark = pytest.mark.mutation
+
+
+class Mutation(NamedTuple):
+    """A mistake: in which file, which text becomes which, and the tests that must notice."""
+
+    mistake: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+MUTATIONS = [
+    Mutation(
+        "retry the POST on a time-out or a lost connection",
+        "fal/answers.py",
+        "if isinstance(error.__cause__, _NOT_SENT) or isinstance(",
+        "if isinstance(error, httpx.TimeoutException | httpx.ConnectError) or isinstance(",
+        "tests/fal/test_client.py",
+    ),
+    Mutation(
+        "take every 5xx on a submit for a rejection",
+        "fal/answers.py",
+        "if code not in REJECTIONS or",
+        "if code not in REJECTIONS | set(range(500, 600)) or",
+        "tests/fal/test_client.py",
+    ),
+    Mutation(
+        "record before the image",
+        "store/images.py",
+        '    store.write(f"{folder}/{path}", data)\n',
+        '    import threading\n    threading.Timer(1.0, store.write, (f"{folder}/{path}", data)).start()\n',
+        "tests/e2e/test_first_light.py -k each_point",
+    ),
+    Mutation(
+        "create the intent without exclusivity",
+        "store/root.py",
+        "        os.link(part, path)\n    finally:\n        part.unlink()\n",
+        "        part.replace(path)\n    finally:\n        pass\n",
+        "tests/store/test_root.py",
+    ),
+    Mutation(
+        "take a create's time-out as won",
+        "store/receipts.py",
+        "            return self._has_nonce(key, attempt, intent.nonce, error)\n",
+        "            return isinstance(error, StoreError) or self._has_nonce(key, attempt, intent.nonce, error)\n",
+        "tests/store/test_receipts.py",
+    ),
+    Mutation(
+        "take an unreadable fact for an absent one",
+        "store/receipts.py",
+        "            attempt.unreadable.append(str(error))\n",
+        "            del error\n",
+        "tests/store/test_receipts.py",
+    ),
+    Mutation(
+        "read a gateway's 503 as the result",
+        "fal/answers.py",
+        '    return _text(body.get("error_type")) or headers.get("X-Fal-Error-Type")\n',
+        '    return _text(body.get("error_type")) or headers.get("X-Fal-Error-Type") or "server_error"\n',
+        "tests/fal/test_client.py",
+    ),
+    Mutation(
+        "read a cancel's 202 as cancelled",
+        "fal/client.py",
+        "if response.status_code == httpx.codes.OK else None",
+        "",
+        "tests/fal/test_client.py",
+    ),
+    Mutation(
+        "name images by key alone",
+        "batch/collect.py",
+        'f"{key}-{request.request_id}-{index}"',
+        'f"{key}-{index}"',
+        "tests/simulation/test_doubts.py",
+    ),
+    Mutation(
+        "adopt one id for two equal keys",
+        "batch/evidence.py",
+        "        known = await self._known()\n        for item",
+        "        known = set(attempt.accepted)\n        for item",
+        "tests/simulation",
+    ),
+    Mutation(
+        "send before the intent is on record",
+        "fal/client.py",
+        "            try:\n                await ready()\n",
+        "            yield body\n            try:\n                await ready()\n",
+        "tests/fal/test_client.py",
+    ),
+    Mutation(
+        "send an attempt again that has only its intent",
+        "batch/state.py",
+        "    if attempt.void is not None or any(",
+        "    if attempt.void is not None or attempt.intent is not None or any(",
+        "tests/simulation tests/batch/test_state.py",
+    ),
+    Mutation(
+        "take a free failure that was only adopted for a proof",
+        "batch/state.py",
+        'any(how != "history" for how in counted)',
+        "bool(counted)",
+        "tests/batch/test_state.py",
+    ),
+    Mutation(
+        "do not look for what was given up",
+        "batch/state.py",
+        '    if attempt.void is not None and attempt.void.reason in {"not_sent", "rejected"}:\n',
+        "    if attempt.void is not None:\n",
+        "tests/simulation/test_doubts.py tests/batch/test_state.py",
+    ),
+    Mutation(
+        "spend a budget without reserving",
+        "batch/budget.py",
+        "            self.reserved += price.high\n",
+        "            self.reserved += price.low\n",
+        "tests/batch/test_budget.py",
+    ),
+    Mutation(
+        "resubmit on a history that shows nothing of what we know",
+        "batch/evidence.py",
+        "        if not control or not control <= shown:\n",
+        "        if not control <= shown:\n",
+        "tests/simulation/test_doubts.py",
+    ),
+]
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.mistake)
+def test_the_suite_notices(mutation: Mutation, tmp_path: Path) -> None:
+    copy = tmp_path / "main"
+    ignored = shutil.ignore_patterns(".venv", ".git", ".demo", "__pycache__", ".*_cache", "images")
+    shutil.copytree(ROOT, copy, ignore=ignored)
+    (tmp_path / "shared").symlink_to(SHARED)
+    path = copy / "dagster_gptimg" / mutation.file
+    text = path.read_text(encoding="utf-8")
+    assert text.count(mutation.old) == 1, "the code has moved on: find the place again"
+    path.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-x", "-p", "no:randomly", *mutation.tests.split()]
+    env = {**os.environ, "PYTHONPATH": str(copy), "SEEDS": "200", "PYTEST_ADDOPTS": ""}
+    done = subprocess.run(command, cwd=copy, env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1, f"nobody noticed: {mutation.mistake}\n{done.stdout[-2000:]}{done.stderr[-1000:]}"
