@@ -83,7 +83,12 @@ def test_a_killed_run_costs_nothing_twice(fal: Fal, store: Path, tmp_path: Path)
     kill(running)
     fal.set(latency=0.2)
     ran = cli(fal, *call)
-    assert (ran.status, ran.summary["images"], ran.summary["reattached"] > 0) == (0, 60, True), ran.stderr
+    assert ran.summary["reattached"] > 0
+    # A POST that the kill caught on its way is in doubt (8 at most go at once): shown, and bought at the user's word.
+    assert ran.summary["held"] <= 8
+    assert ran.summary["images"] == len(fal.charged()) == 60 - ran.summary["held"]
+    ran = cli(fal, *call, "--again", "held")
+    assert (ran.status, ran.summary["images"]) == (0, 60), ran.stderr
     prompts = [row["prompt"] for row in fal.charged()]
     assert len(prompts) == len(set(prompts)) == 60
 

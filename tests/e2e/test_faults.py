@@ -1,0 +1,76 @@
+"""fal at its worst, over real HTTP: the bill is explained to the cent, and no row is without a reason.
+
+ROWS=1000 pytest tests/e2e/test_faults.py        as many as the promise speaks of
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from tests.harness import Fal, cli, records
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ROWS = int(os.environ.get("ROWS", "120"))
+LOW = ("--set", "quality=low", "--set", "image_size=1024x1024")
+EVERY_FAULT = (
+    "submit_lost", "submit_dropped", "submit_cut", "submit_429", "submit_500", "submit_503", "submit_504", "status_500",
+    "status_503", "status_drop", "result_500_gateway", "result_drop", "failed", "failed_runner", "refused", "requeue",
+    "image_404", "image_truncated", "image_short", "image_flipped", "image_html", "image_empty", "history_500",
+)  # fmt: skip
+
+
+def call(tmp_path: Path, store: Path, *more: str) -> tuple[str, ...]:
+    path = tmp_path / "t.jsonl"
+    path.write_text("\n".join(json.dumps({"prompt": f"picture {n}"}) for n in range(ROWS)), encoding="utf-8")
+    return ("generate", str(path), "--store", str(store), "--dataset", "d", "--json", *LOW, *more)
+
+
+def test_lost_replies_are_healed_through_the_history(fal: Fal, store: Path, tmp_path: Path) -> None:
+    fal.set(faults={"submit_lost": 0.1})
+    ran = cli(fal, *call(tmp_path, store, "--settle", "20"))
+    assert (ran.status, ran.summary["images"]) == (0, ROWS), ran.stderr
+    prompts = [row["prompt"] for row in fal.charged()]
+    assert len(prompts) == len(set(prompts)) == ROWS
+    receipts = [path.name for path in (store / "d" / "receipts").rglob("*.history.json")]
+    assert len(receipts) >= ROWS // 30, "no reply was lost, and nothing was tested"
+
+
+def test_with_the_history_off_each_doubtful_row_is_held_with_what_to_do(fal: Fal, store: Path, tmp_path: Path) -> None:
+    fal.set(faults={"submit_lost": 0.1, "history_500": 1.0})
+    ran = cli(fal, *call(tmp_path, store, "--settle", "2"))
+    assert ran.status == 3
+    prompts = [row["prompt"] for row in fal.charged()]
+    assert len(prompts) == len(set(prompts)) == ROWS, "each was bought once, and none a second time"
+    held = [r for r in records(store, "d") if r["status"] == "held"]
+    assert ran.summary["held"] == len(held) == ROWS - ran.summary["images"] > 0
+    assert all("--again held" in row["error"] for row in held)
+    fal.set(faults={})
+    ran = cli(fal, *call(tmp_path, store, "--settle", "20"))
+    assert (ran.status, ran.summary["images"], len(fal.charged())) == (0, ROWS, ROWS), ran.stderr
+
+
+def test_every_fault_at_once_and_the_bill_is_explained_to_the_cent(fal: Fal, store: Path, tmp_path: Path) -> None:
+    fal.set(faults=dict.fromkeys(EVERY_FAULT, 0.05), history_lag=0.5)
+    for _ in range(2):
+        ran = cli(fal, *call(tmp_path, store, "--settle", "3"))
+        assert ran.status in {0, 3}, ran.stderr
+    fal.set(faults={})
+    ran = cli(fal, *call(tmp_path, store, "--settle", "6"))
+    table = records(store, "d")
+    statuses = Counter(row["status"] for row in table)
+    assert set(statuses) <= {"stored", "refused", "held"}, statuses
+    assert all(row["error"] for row in table if row["status"] != "stored")
+    charged = {row["request_id"]: row for row in fal.charged()}
+    assert len({row["prompt"] for row in charged.values()}) == len(charged), "paid twice"
+    explained = {row["request_id"] for row in table if row["cost_usd"]}
+    assert explained == set(charged), "a charge without a receipt, or a receipt without a charge"
+    assert sum(Decimal(str(row["cost_usd"] or 0)) for row in table) == Decimal(fal.bill()["total_usd"])
+    held = [row for row in table if row["status"] == "held"]
+    assert not {row["prompt"] for row in held} & {row["prompt"] for row in charged.values()}
+    assert ran.summary["images"] == statuses["stored"] > ROWS // 2
