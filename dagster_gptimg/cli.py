@@ -163,6 +163,20 @@ def manifest(store: str, dataset: str, partition: str | None, form: str) -> None
 
 
 @cli.command()
+@_dataset_options
+@click.option("--model", default=None, metavar="M", help="A model of the registry.")
+def rebuild(store: str, dataset: str, model: str | None) -> None:
+    """Write the settled index, and manifests that are missing or broken, anew from receipts. Buys nothing."""
+    from dagster_gptimg import session
+    from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
+
+    found = session.rebuild(_dataset(store, dataset), get_model(model or DEFAULT_MODEL))
+    click.echo(f"{found.keys} requests on record, {found.settled} of them settled: index written", err=True)
+    for partition in found.manifests:
+        click.echo(f"manifest written: {'the whole table' if partition is None else partition}", err=True)
+
+
+@cli.command()
 @click.option("--store", metavar="URI", help="Also check that a store can be used.")
 @click.option("--model", default=None, metavar="M", help="A model of the registry.")
 def doctor(store: str | None, model: str | None) -> None:

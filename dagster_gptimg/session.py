@@ -7,9 +7,11 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+from dagster_gptimg.batch import rebuild as rebuilding
 from dagster_gptimg.batch import run as engine
 from dagster_gptimg.batch.events import Finished
 from dagster_gptimg.batch.job import Job, Options
+from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.client import FalClient
 from dagster_gptimg.fal.settings import FalSettings
 from dagster_gptimg.runtime import iterate, system_runtime
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
     from dagster_gptimg.batch.events import Event
+    from dagster_gptimg.batch.rebuild import Rebuilt
     from dagster_gptimg.batch.summary import Summary
     from dagster_gptimg.fal.models import FalModel
     from dagster_gptimg.prompts import PromptRow
@@ -82,6 +85,21 @@ def plan(
 
     iterate(once, found.append)
     return found[0]
+
+
+def rebuild(dataset: Dataset, model: FalModel) -> Rebuilt:
+    """Write index and missing manifests anew from receipts.
+
+    Raises:
+        UsageError: there is no such dataset.
+        StoreError: the store cannot be used.
+    """
+    if dataset.origin() is None:
+        msg = f"there is no dataset {dataset.name!r} in this store"
+        raise UsageError(msg)
+    runtime = system_runtime()
+    run = f"{runtime.clock.now():%Y%m%dT%H%M%S}-rebuilt-{runtime.token()[:8]}"
+    return asyncio.run(rebuilding.rebuild(dataset, model, runtime.io, run))
 
 
 def _kill_hook() -> Callable[[str], None] | None:

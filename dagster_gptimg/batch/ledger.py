@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from dagster_gptimg.batch.job import Job
+    from dagster_gptimg.batch.job import Io
     from dagster_gptimg.batch.state import Owns
+    from dagster_gptimg.store.dataset import Dataset
     from dagster_gptimg.store.facts import Attempt, Outcome
 
 CHECKPOINT = 1000
@@ -45,10 +46,10 @@ Result: TypeAlias = Settled | Unsettled
 class Ledger:
     """The results of one run, by request key."""
 
-    def __init__(self, job: Job, run: str) -> None:
+    def __init__(self, dataset: Dataset, io: Io, run: str) -> None:
         """`run`: the run's id, which names its pieces of the index."""
-        self._io, self.run = job.runtime.io, run
-        self.index = SettledIndex(job.dataset.store, job.dataset.folder)
+        self._io, self.run = io, run
+        self.index = SettledIndex(dataset.store, dataset.folder)
         self._recent: dict[str, Settled] = {}
         self._unsettled: dict[str, Unsettled] = {}
         self._pieces = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dagster_gptimg.batch.ledger import Unsettled
 from dagster_gptimg.batch.summary import Tally
@@ -13,13 +13,24 @@ from dagster_gptimg.store.settled import Settled
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from dagster_gptimg.batch.job import Job
     from dagster_gptimg.batch.ledger import Ledger, Result
-    from dagster_gptimg.batch.plan import Plan, PlannedRow, Request
+    from dagster_gptimg.batch.plan import PlannedRow, Request
     from dagster_gptimg.batch.summary import RowStatus
+    from dagster_gptimg.fal.models import Price
+    from dagster_gptimg.store.dataset import Dataset
 
 WORST_FIRST: tuple[RowStatus, ...] = ("held", "lost", "in_flight", "failed", "refused", "not_submitted", "stored")
 _CENTS_OF_A_CENT = Decimal("0.000001")
+
+
+class Rows(Protocol):
+    """Rows with their requests, and what a request costs: a plan, or what receipts say of one."""
+
+    def __iter__(self) -> Iterator[PlannedRow]:
+        """The rows, in the order of the manifest."""
+
+    def price(self, request: Request) -> Price:
+        """US dollars, at least and at most."""
 
 
 class Records:
@@ -28,9 +39,10 @@ class Records:
     Iterate once, then read `tally`.
     """
 
-    def __init__(self, job: Job, plan: Plan, ledger: Ledger) -> None:
+    def __init__(self, dataset: Dataset, endpoint: str, partition: str | None, plan: Rows, ledger: Ledger) -> None:
         """Nothing is counted yet."""
-        self._job, self._plan, self._ledger = job, plan, ledger
+        self._dataset, self._endpoint, self._partition = dataset, endpoint, partition
+        self._plan, self._ledger = plan, ledger
         self.tally = Tally(ledger.run)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -52,7 +64,7 @@ class Records:
             return
         common |= {"billable_units": result.billable_units, "submitted_at": result.submitted_at}
         common |= {"completed_at": result.completed_at, "stored_at": result.stored_at}
-        is_buyer = result.partition == self._job.partition
+        is_buyer = result.partition == self._partition
         common["shared_with"] = None if is_buyer else result.partition or ""
         if result.kind == "refused":
             yield common | {"status": "refused", "cost_usd": result.cost_usd if is_buyer else Decimal(0)}
@@ -69,7 +81,7 @@ class Records:
             "images_wanted": sum(r.images for r in row.requests),
             "request_key": request.key,
             "request_id": result.request_id,
-            "endpoint": self._job.model.endpoint,
+            "endpoint": self._endpoint,
             "arguments": json.dumps(request.arguments, ensure_ascii=False),
             "error_type": result.error_type,
             "error": result.error,
@@ -78,7 +90,7 @@ class Records:
 
     def _image(self, image: dict[str, Any]) -> dict[str, Any]:
         names = ("sha256", "bytes", "width", "height", "content_type")
-        return {"uri": self._job.dataset.uri(image["path"])} | {name: image[name] for name in names}
+        return {"uri": self._dataset.uri(image["path"])} | {name: image[name] for name in names}
 
 
 def row_status(results: list[Result]) -> RowStatus:

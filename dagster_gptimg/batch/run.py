@@ -67,7 +67,7 @@ async def plan(job: Job) -> Summary:
     """
     clock = job.runtime.clock
     began = clock.monotonic()
-    ledger = Ledger(job, "plan")
+    ledger = Ledger(job.dataset, job.runtime.io, "plan")
     with await job.runtime.io(Plan, job.rows, job.model) as planned:
         receipts = await OpenReceipts.read(job, ledger)
         return receipts.forecast(planned).summary(clock.monotonic() - began)
@@ -101,7 +101,7 @@ class _Run:
             await job.fal.check(job.model.endpoint)
             await io(job.dataset.open, await job.fal.origin())
             run_id = f"{clock.now():%Y%m%dT%H%M%S}-{job.runtime.token()[:8]}"
-            run = cls(job, planned, Ledger(job, run_id))
+            run = cls(job, planned, Ledger(job.dataset, io, run_id))
             run.receipts = await OpenReceipts.read(job, run.ledger)
             run.check_again()
             await io(job.dataset.start_run, run_id)
@@ -241,7 +241,7 @@ class _Run:
 
     async def finish(self) -> Finished:
         """Write index and manifest, and mark the run's end when nothing is open."""
-        records = Records(self.job, self.planned, self.ledger)
+        records = self.records()
         uri = None
         try:
             await self.ledger.checkpoint()
@@ -250,11 +250,15 @@ class _Run:
         except GptImgError as error:
             self.stop.because("unusable", str(error))
             if uri is None:  # count all the same
-                records = Records(self.job, self.planned, self.ledger)
+                records = self.records()
                 for _ in records:
                     pass
         seconds = self.clock.monotonic() - self.began
         return Finished(records.tally.summary(seconds, self.stop.reason, self.stop.message), uri)
+
+    def records(self) -> Records:
+        """The manifest's records, to be written or only counted."""
+        return Records(self.job.dataset, self.job.model.endpoint, self.job.partition, self.planned, self.ledger)
 
     async def end_marks(self) -> None:
         """A run whose mark has no end makes the next one list all receipts."""

@@ -133,6 +133,14 @@ class SettledIndex:
         self._save(piece, table)
         self._add(table)
 
+    def replace(self, piece: str, rows: list[Settled]) -> None:
+        """Put these lines in place of everything that is there, readable or not. Raises `StoreError`."""
+        old = self._store.names(self._folder)
+        self._rows, self._tables, self._names = {}, [], []
+        self.write(piece, rows)
+        for name in old:
+            self._store.delete(f"{self._folder}/{name}")
+
     def merge(self, piece: str) -> None:
         """Put many pieces into one, written before the others are removed. Raises `StoreError`."""
         if len(self._names) <= MERGE_ABOVE:

@@ -1,0 +1,114 @@
+"""Every state that a crash can leave in the store, and several runs in any order: the bill judges what comes of it."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
+
+from dagster_gptimg.batch.job import Options
+from dagster_gptimg.store.root import Store
+from tests.simulation.test_seeds import FAULTS, check
+from tests.simulation.world import Life, Request, World
+
+
+class Step(NamedTuple):
+    """One operation on the store, and what fal had accepted when the next one came."""
+
+    operation: str
+    name: str
+    data: bytes
+    requests: dict[str, Request]
+
+
+class RecordingStore(Store):
+    """A store that remembers what was done to it, in order."""
+
+    def watch(self, world: World) -> None:
+        self.world = world
+        self.steps: list[Step] = []
+
+    def create(self, name: str, data: bytes) -> None:
+        super().create(name, data)
+        self._note("create", name, data)
+
+    def write(self, name: str, data: bytes) -> None:
+        super().write(name, data)
+        self._note("write", name, data)
+
+    def write_file(self, name: str, file: Any) -> None:
+        self.write(name, file.read())
+
+    def delete(self, name: str) -> None:
+        super().delete(name)
+        self._note("delete", name, b"")
+
+    def _note(self, operation: str, name: str, data: bytes) -> None:
+        now = copy.deepcopy(self.world.requests)
+        if self.steps:  # a POST that left before this operation may have reached fal although nothing else was done
+            self.steps[-1] = self.steps[-1]._replace(requests=now)
+        self.steps.append(Step(operation, name, data, now))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_prefix_of_a_runs_writes_is_a_state_that_the_next_run_mends(seed: int) -> None:
+    faults = {"submit_lost": 0.2, "failed": 0.1, "refused": 0.1, "read": 0.1} if seed else {}
+    world = World(seed, faults, ["one", "two", "twins", "twins"])
+    world.store = store = RecordingStore(f"memory://recorded/{seed}-{id(world)}")
+    store.watch(world)
+    Life(world).run()
+    steps = store.steps
+    assert len(steps) > 15
+    for length in range(len(steps) + 1):
+        crashed = World(1000 + length, {}, world.rows)
+        for step in steps[:length]:
+            getattr(crashed.store, step.operation)(step.name, *([step.data] if step.operation != "delete" else []))
+        crashed.requests = copy.deepcopy(steps[length - 1].requests) if length else {}
+        crashed.now = world.now + 100.0
+        for _ in range(2):
+            assert Life(crashed, options=Options(settle=60.0)).run() is not None
+        check(crashed)
+        crashed.forget()
+
+
+class Runs(RuleBasedStateMachine):
+    """Any order of runs, deaths, pauses and faults over one fal and one store."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(5, {}, ["one", "two", "twins", "twins"])
+
+    @rule(faults=st.dictionaries(st.sampled_from(FAULTS), st.sampled_from([0.1, 0.5, 1.0]), max_size=3))
+    def misbehave(self, faults: dict[str, float]) -> None:
+        self.world.faults = faults
+
+    @rule(kill_after=st.none() | st.integers(0, 120), in_flight=st.integers(1, 6))
+    def run(self, kill_after: int | None, in_flight: int) -> None:
+        Life(self.world, kill_after=kill_after, options=Options(settle=20.0, max_in_flight=in_flight)).run()
+
+    @rule(seconds=st.sampled_from([1.0, 30.0, 4000.0]))
+    def wait(self, seconds: float) -> None:
+        self.world.now += seconds
+
+    @rule(rows=st.permutations(["one", "two", "twins", "twins"]))
+    def sort(self, rows: list[str]) -> None:
+        self.world.rows = rows
+
+    def teardown(self) -> None:
+        self.world.faults = {}
+        self.world.now += 100.0
+        for _ in range(2):
+            end = Life(self.world, options=Options(settle=60.0)).run()
+            assert end is not None
+        check(self.world)
+        self.world.forget()
+
+
+Runs.TestCase.settings = settings(
+    max_examples=60, stateful_step_count=8, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+)
+TestRuns = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")(Runs.TestCase)
