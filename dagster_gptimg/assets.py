@@ -82,8 +82,8 @@ class ImageAsset:
 
     def execute(
         self, context: dg.AssetExecutionContext, config: GenerateConfig, source: Source
-    ) -> Iterator[dg.MaterializeResult[Any]]:
-        """Make the images of one run, and report them; yields nothing for `plan_only`.
+    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]:
+        """Make the images of one run, and report them; for `plan_only` yields no materialization.
 
         Raises:
             dg.Failure: with a stable `reason` in its metadata: usage, budget, locked, unusable, failed_rows.
@@ -97,6 +97,7 @@ class ImageAsset:
             if config.plan_only:
                 found = session.plan(rows, spec.model, dataset, partition=partition, options=options)
                 context.log.info("plan only, nothing was bought: %s", forecast(found))
+                yield metadata.no_row_in_doubt(found)
                 return
             log = RunLog(context)
             end = session.run(
@@ -110,6 +111,7 @@ class ImageAsset:
             )
         except GptImgError as error:
             raise dg.Failure(str(error), metadata={"reason": "usage"}, allow_retries=False) from error
+        yield metadata.no_row_in_doubt(end.summary)
         yield self._result(end, dataset, partition)
 
     def _spec(self, config: GenerateConfig, partition: str | None) -> PromptSpec:
@@ -270,7 +272,7 @@ def _asset(made: ImageAsset, function: Callable[..., Source], given: dict[str, A
         context: dg.AssetExecutionContext,
         config: GenerateConfig,
         **inputs: Any,  # noqa: ANN401 - upstream assets
-    ) -> Iterator[dg.MaterializeResult[Any]]:
+    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]:
         yield from made.execute(context, config, function(**inputs))
 
     body.__signature__ = _signature(function)  # type: ignore[attr-defined]
@@ -283,6 +285,7 @@ def _asset(made: ImageAsset, function: Callable[..., Source], given: dict[str, A
         defaults["description"] = inspect.cleandoc(function.__doc__)
     settings = defaults | given
     settings["metadata"] = {"dataset": made.dataset, "model": made.spec.model.name, **(given.get("metadata") or {})}
+    settings["check_specs"] = [metadata.in_doubt_spec(_key_of(given)), *(given.get("check_specs") or ())]
     settings["required_resource_keys"] = {"fal", "image_store"} | set(given.get("required_resource_keys") or ())
     asset = dg.asset(io_manager_def=loader_for(made.dataset), output_required=False, **settings)
     return cast("dg.AssetsDefinition", asset(body))

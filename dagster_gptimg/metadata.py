@@ -14,6 +14,7 @@ from dagster_gptimg.batch.summary import Summary
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.manifest import SCHEMA
 
+NO_ROW_IN_DOUBT = "no_row_in_doubt"
 THUMBNAILS = 8
 A_ROW = 4
 THUMBNAIL_PIXELS = 104
@@ -64,6 +65,22 @@ def of_table(table: pa.Table, *, partitioned: bool) -> dict[str, Any]:
     """The manifest as a table: its row count and its columns, in Dagster's own keys."""
     rows = "dagster/partition_row_count" if partitioned else "dagster/row_count"
     return {rows: table.num_rows, "dagster/column_schema": column_schema()}
+
+
+def in_doubt_spec(key: dg.AssetKey) -> dg.AssetCheckSpec:
+    """The check that every image asset brings: it warns while paid or perhaps paid images are not in the store."""
+    words = "No row is held or lost: none may have been paid for without its image being in the store."
+    return dg.AssetCheckSpec(NO_ROW_IN_DOUBT, asset=key, description=words)
+
+
+def no_row_in_doubt(summary: Summary) -> dg.AssetCheckResult:
+    """The result of that check; the rows themselves, and what would settle them, are in the manifest."""
+    return dg.AssetCheckResult(
+        passed=not summary.held and not summary.lost,
+        check_name=NO_ROW_IN_DOUBT,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"held": summary.held, "lost": summary.lost, "cost_high_usd": float(summary.cost_high)},
+    )
 
 
 def column_schema() -> dg.TableSchema:

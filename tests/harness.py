@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -74,6 +75,36 @@ def emulator(state: Path, *arguments: str) -> Iterator[Fal]:
         process.stdout.close()
 
 
+@contextmanager
+def s3_server() -> Iterator[dict[str, str]]:
+    """A real S3 server over HTTP, in its own process, with a bucket named `bucket`; yields its environment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-p", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        until("the S3 server answers", lambda: _answers(f"{url}/moto-api/"))
+        httpx.put(f"{url}/bucket", headers={"Host": f"127.0.0.1:{port}"}).raise_for_status()
+        yield {
+            "AWS_ENDPOINT_URL": url,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url).status_code < 500
+    except httpx.HTTPError:
+        return False
+
+
 @dataclass(frozen=True)
 class Ran:
     """What one CLI call came to."""
@@ -125,8 +156,8 @@ def until(what: str, condition: Any) -> None:
         time.sleep(0.02)
 
 
-def records(store: Path, dataset: str) -> list[dict[str, Any]]:
+def records(store: Path | str, dataset: str, env: dict[str, str] | None = None) -> list[dict[str, Any]]:
     """The manifest, as the CLI prints it."""
-    ran = cli(None, "manifest", "--store", str(store), "--dataset", dataset)
+    ran = cli(None, "manifest", "--store", str(store), "--dataset", dataset, env=env)
     assert ran.status == 0, ran.stderr
     return [json.loads(line) for line in ran.stdout.splitlines()]

@@ -1,7 +1,8 @@
 """Rebuild what is derived from receipts: the settled index, and manifests that are missing or cannot be read.
 
 Receipts are the truth; index and manifests only answer quickly. What receipts do not know is the table: its other
-columns, and rows that were never sent. Running the table again writes its manifest whole, and buys nothing that is there.
+columns, and rows that were never sent. Running the table again writes its manifest whole, and buys nothing that is
+there.
 """
 
 from __future__ import annotations

@@ -134,6 +134,19 @@ def test_a_plan_buys_nothing_and_materializes_nothing(fal: Fal, resources: dict[
     assert fal.bill()["rows"] == []
 
 
+def test_rows_in_doubt_show_in_a_check_even_when_the_step_fails(fal: Fal, resources: dict[str, Any]) -> None:
+    def check(result: Any) -> Any:
+        [event] = result.get_asset_check_evaluations()
+        return event
+
+    assert check(run(images(), resources, partition_key="shoes")).passed
+    fal.fail("bags number 1", "image_404_always")
+    result = run(images(), resources, partition_key="bags")
+    assert not result.success
+    found = check(result)
+    assert (found.passed, found.severity, found.metadata["lost"].value) == (False, dg.AssetCheckSeverity.WARN, 1)
+
+
 def test_bad_rows_fail_the_step_before_anything_is_sent(fal: Fal, resources: dict[str, Any]) -> None:
     rows = [*ROWS, {"sku": "", "category": "bags", "product": "x"}]
     asset = build_gptimg_asset(

@@ -7,6 +7,7 @@ SEED=7 KILLS=1 pytest -m kill       the same moments again
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import random
@@ -16,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 from PIL import Image
 
@@ -34,23 +36,25 @@ def table(path: Path) -> str:
     return str(path)
 
 
-def call(rows: str, store: Path) -> tuple[str, ...]:
+def call(rows: str, store: Path | str) -> tuple[str, ...]:
     more = ("--set", "quality=low", "--set", "image_size=1024x1024", "--settle", "2", "--max-in-flight", "25")
     return ("generate", rows, "--store", str(store), "--dataset", "d", "--json", *more)
 
 
-def judge(fal: Fal, store: Path, last: dict[str, Any]) -> int:
+def judge(fal: Fal, store: Path | str, last: dict[str, Any], env: dict[str, str] | None = None) -> int:
     """The bill against the store: nothing twice, nothing lost, nothing under a wrong row. Returns the rows in doubt."""
     charged = fal.charged()
     prompts = [row["prompt"] for row in charged]
     assert len(prompts) == len(set(prompts)), "paid twice"
-    table_ = records(store, "d")
+    table_ = records(store, "d", env)
     stored = {row["prompt"]: row for row in table_ if row["status"] == "stored"}
     assert {p: r["request_id"] for p, r in stored.items()} == {row["prompt"]: row["request_id"] for row in charged}
     for row in stored.values():
-        path = Path(row["uri"].removeprefix("file://"))
-        assert hashlib.sha256(path.read_bytes()).hexdigest() == row["sha256"], "half written"
-        with Image.open(path) as image:
+        options = {} if env is None else {"endpoint_url": env["AWS_ENDPOINT_URL"], "key": "test", "secret": "test"}
+        with fsspec.open(row["uri"], "rb", **options) as file:
+            data = file.read()
+        assert hashlib.sha256(data).hexdigest() == row["sha256"], "half written"
+        with Image.open(io.BytesIO(data)) as image:
             image.verify()
     assert len({row["sha256"] for row in stored.values()}) == len(stored), "one picture under two rows"
     held = sum(row["status"] == "held" for row in table_)
@@ -78,6 +82,26 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
                 assert cli(fal, *run, "--again", "held").status == 0
                 assert len(fal.charged()) == ROWS
     print(f"{rounds * min(KILLS, A_ROUND)} kills left {in_doubt} rows in doubt")  # noqa: T201
+
+
+def test_killed_at_random_moments_on_s3(tmp_path: Path, s3: dict[str, str]) -> None:
+    print(f"\nSEED={SEED} KILLS={KILLS}")  # noqa: T201
+    draw = random.Random(SEED)
+    for number in range(max(KILLS // A_ROUND, 1)):
+        home = tmp_path / str(number)
+        home.mkdir()
+        place = f"s3://bucket/kill-{SEED}-{number}-{tmp_path.name}"
+        with emulator(home / "fal", "--latency", "0.4", "--slots", "10") as fal:
+            run = call(table(home / "t.jsonl"), place)
+            for _ in range(min(KILLS, A_ROUND)):
+                process = start(fal, *run, env=s3)
+                time.sleep(draw.uniform(0.6, 3.0))
+                kill(process)
+            last = cli(fal, *run, env=s3)
+            assert last.status in {0, 3}, last.stderr
+            judge(fal, place, last.summary, s3)
+            assert cli(fal, *run, "--again", "held", env=s3).status == 0
+            assert len(fal.charged()) == ROWS
 
 
 def test_two_runs_frozen_and_thawed_at_random_buy_each_row_once(tmp_path: Path) -> None:

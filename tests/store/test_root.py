@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dagster_gptimg.doctor import check_store
 from dagster_gptimg.errors import StoreError, UnreadableError, UsageError
 from dagster_gptimg.store.paths import WHOLE, check_dataset, partition_folder
 from dagster_gptimg.store.root import Store
@@ -21,8 +22,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture(params=["local", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+@pytest.fixture(params=["local", "memory", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    if request.param == "s3":
+        for name, value in request.getfixturevalue("s3").items():
+            monkeypatch.setenv(name, value)
+        return Store(f"s3://bucket/{tmp_path.name}", {"skip_instance_cache": True})
     return Store(str(tmp_path / "s") if request.param == "local" else f"memory://{tmp_path}")
 
 
@@ -41,8 +46,13 @@ def test_create_is_exclusive_and_write_replaces(store: Store) -> None:
     assert store.names("nowhere") == []
 
 
-def test_of_sixteen_creates_at_once_one_wins(tmp_path: Path) -> None:
-    store, gate = Store(str(tmp_path)), threading.Barrier(16)
+def test_a_store_tells_whether_it_can_be_used(store: Store) -> None:
+    assert "created exclusively" in check_store(store)
+    assert store.names("") == []
+
+
+def test_of_sixteen_creates_at_once_one_wins(store: Store) -> None:
+    gate = threading.Barrier(16)
 
     def attempt(n: int) -> bool:
         gate.wait()
@@ -56,7 +66,7 @@ def test_of_sixteen_creates_at_once_one_wins(tmp_path: Path) -> None:
         wins = list(pool.map(attempt, range(16)))
     assert wins.count(True) == 1
     assert store.read("r/x") == b"%d" % wins.index(True)
-    assert [p.name for p in (tmp_path / "r").iterdir()] == ["x"]
+    assert store.names("r") == ["x"]
 
 
 def test_a_file_is_synced_before_it_is_linked_and_its_folder_after(
