@@ -214,13 +214,16 @@ def test_partitions_share_equal_rows_and_only_the_buyer_shows_the_cost(fal: Fal,
     assert not (store.parent / "north").exists()
 
 
-def test_sigterm_cancels_what_is_queued_and_records_the_rest(fal: Fal, store: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_cancels_what_is_queued_and_records_the_rest(
+    fal: Fal, store: Path, tmp_path: Path, stop: signal.Signals
+) -> None:
     rows = table(tmp_path / "many.jsonl", 40)
     call = ("generate", rows, *target(store), *LOW)
     fal.set(latency=3.0, slots=5)
     running = start(fal, *call)
     until("40 requests at fal", lambda: len(fal.bill()["rows"]) == 40)
-    running.send_signal(signal.SIGTERM)
+    running.send_signal(stop)
     began = time.monotonic()
     out, _ = running.communicate(timeout=20)
     assert time.monotonic() - began < 10
@@ -231,6 +234,25 @@ def test_sigterm_cancels_what_is_queued_and_records_the_rest(fal: Fal, store: Pa
     ran = cli(fal, *call)
     assert (ran.status, ran.summary["images"], ran.summary["reattached"]) == (0, 40, 5), ran.stderr
     assert len(fal.charged()) == 40
+
+
+def test_fewer_images_than_asked_for_are_kept_and_shown(fal: Fal, store: Path, tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text(json.dumps({"prompt": "four of these", "num_images": 4}), encoding="utf-8")
+    fal.fail("four", "fewer_images")
+    ran = cli(fal, "generate", str(path), *target(store), *LOW)
+    found = records(store, "d")
+    assert 0 < ran.summary["images"] == len(found) < 4
+    assert {row["images_wanted"] for row in found} == {4}
+    assert f"{sum(Decimal(str(row['cost_usd'])) for row in found):.2f}" == fal.bill()["total_usd"]
+
+
+def test_a_locked_account_stops_at_once_and_says_why(fal: Fal, store: Path, tmp_path: Path) -> None:
+    fal.set(faults={"locked": 1.0})
+    ran = cli(fal, "generate", table(tmp_path / "many.jsonl", 30), *target(store), *LOW)
+    assert (ran.status, ran.summary["stop"], ran.summary["not_submitted"]) == (5, "locked", 30)
+    assert "Top up your balance" in ran.stderr
+    assert fal.bill()["rows"] == []
 
 
 def test_the_plan_needs_no_key_and_no_network(store: Path, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ CHUNKS = 4
 FAULTS = (
     "not_sent", "rejected_429", "rejected_400", "submit_dropped", "submit_late", "submit_lost", "refused", "failed",
     "expired", "history", "image_broken", "image_gone", "read",
+    "store", "store_reply",
 )  # fmt: skip
 
 
@@ -32,10 +33,13 @@ def history(seed: int) -> World:
     draw = random.Random(seed)
     rate = draw.choice([0.0, 0.05, 0.2])
     faults = {fault: rate * draw.random() for fault in FAULTS}
+    for fault in ("store", "store_reply"):  # each ends a run: seldom, or no run would come far
+        faults[fault] *= 0.1
     rows = [f"thing {n}" if draw.random() < 0.8 else "twins" for n in range(draw.randint(1, 6))]
     world = World(seed, faults, rows)
     for _ in range(draw.randint(1, 4)):
-        Life(world, kill_after=draw.choice([None, draw.randint(0, 150)])).run()
+        skew = draw.choice([0.0, draw.uniform(-120, 120)])  # machines' clocks differ, and jump
+        Life(world, kill_after=draw.choice([None, draw.randint(0, 150)]), skew=skew).run()
         world.now += draw.choice([0.0, 5.0, 200.0])
     world.faults = {}
     world.now += 100.0

@@ -28,6 +28,7 @@ from dagster_gptimg.errors import (
     NotSentError,
     ReadError,
     RejectedError,
+    StoreError,
 )
 from dagster_gptimg.fal.models import get_model
 from dagster_gptimg.fal.types import (
@@ -132,6 +133,7 @@ class Life:
     world: World
     kill_after: int | None = None
     options: Options = field(default_factory=lambda: Options(settle=60.0, max_in_flight=4))
+    skew: float = 0.0
     effects: int = 0
 
     def effect(self) -> None:
@@ -142,8 +144,12 @@ class Life:
 
     async def io(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         self.effect()
+        if self.world.strikes("store"):
+            raise StoreError("503 slow down")
         result = function(*args, **kwargs)
         self.effect()
+        if self.world.strikes("store_reply"):
+            raise StoreError("the reply was lost")
         await asyncio.sleep(0.001)
         return result
 
@@ -153,7 +159,7 @@ class Life:
         loop.set_exception_handler(lambda *_: None)  # the dead do not report
         try:
             return loop.run_until_complete(self._main())
-        except Killed:
+        except (Killed, StoreError):  # a store that fails at the start ends the run before anything is sent
             return None
         finally:
             self.kill_after = 0
@@ -179,7 +185,7 @@ class Life:
             await asyncio.sleep(0.5)
 
     async def _consume(self, loop: Any) -> Finished:
-        clock = Clock(loop)
+        clock = Clock(loop, self.skew)
         job = Job(
             rows=[[PromptRow(f"r{n}", p, dict(LOW), {}, n) for n, p in enumerate(self.world.rows)]],
             model=self.world.model,
@@ -207,11 +213,11 @@ def _bury(loop: VirtualLoop) -> None:
 class Clock:
     """The loop's virtual time."""
 
-    def __init__(self, loop: VirtualLoop) -> None:
-        self.loop = loop
+    def __init__(self, loop: VirtualLoop, skew: float) -> None:
+        self.loop, self.skew = loop, skew
 
     def now(self) -> datetime:
-        return EPOCH + timedelta(seconds=self.loop.time())
+        return EPOCH + timedelta(seconds=self.loop.time() + self.skew)
 
     def monotonic(self) -> float:
         return self.loop.time()
