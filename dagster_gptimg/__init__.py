@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 from dagster_gptimg._version import __version__
 
 if TYPE_CHECKING:
-    from dagster_gptimg.assets import GenerateConfig, ImageAsset, build_gptimg_asset, gptimg_asset
+    from dagster_gptimg.assets import build_gptimg_asset, gptimg_asset
     from dagster_gptimg.batch.summary import Summary
     from dagster_gptimg.errors import GptImgError, UsageError
+    from dagster_gptimg.execution import GenerateConfig, ImageGeneration
     from dagster_gptimg.fal.models import FalModel, get_model, register
     from dagster_gptimg.io_manager import ManifestLoader
+    from dagster_gptimg.ops import GenerateImagesConfig, generate_images_op
     from dagster_gptimg.partitions import TablePartitions, by_column
     from dagster_gptimg.resource import EmulatedFalResource, FalResource, ImageStoreResource
 
@@ -23,16 +25,18 @@ _HOMES = {
     "EmulatedFalResource": "resource",
     "FalModel": "fal.models",
     "FalResource": "resource",
-    "GenerateConfig": "assets",
+    "GenerateConfig": "execution",
+    "GenerateImagesConfig": "ops",
     "GptImgError": "errors",
     "UsageError": "errors",
-    "ImageAsset": "assets",
+    "ImageGeneration": "execution",
     "ImageStoreResource": "resource",
     "ManifestLoader": "io_manager",
     "Summary": "batch.summary",
     "TablePartitions": "partitions",
     "build_gptimg_asset": "assets",
     "by_column": "partitions",
+    "generate_images_op": "ops",
     "get_model": "fal.models",
     "gptimg_asset": "assets",
     "register": "fal.models",
@@ -43,8 +47,9 @@ __all__ = [
     "FalModel",
     "FalResource",
     "GenerateConfig",
+    "GenerateImagesConfig",
     "GptImgError",
-    "ImageAsset",
+    "ImageGeneration",
     "ImageStoreResource",
     "ManifestLoader",
     "Summary",
@@ -53,6 +58,7 @@ __all__ = [
     "__version__",
     "build_gptimg_asset",
     "by_column",
+    "generate_images_op",
     "get_model",
     "gptimg_asset",
     "register",

@@ -2,189 +2,23 @@
 
 import functools
 import inspect
-import json
-import time
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from decimal import Decimal
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import dagster as dg
-from dagster_shared.libraries import DagsterLibraryRegistry
-from pydantic import Field
 
-from dagster_gptimg import metadata, session
-from dagster_gptimg._version import __version__
-from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Progress
-from dagster_gptimg.batch.job import Options
+from dagster_gptimg import metadata
 from dagster_gptimg.batch.summary import Summary
-from dagster_gptimg.console import forecast
-from dagster_gptimg.errors import GptImgError
+from dagster_gptimg.execution import GenerateConfig, ImageGeneration
 from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
 from dagster_gptimg.io_manager import loader_for
 from dagster_gptimg.partitions import TablePartitions
-from dagster_gptimg.prompts import PromptSpec, Source, read_rows
-from dagster_gptimg.resource import resolved
-from dagster_gptimg.store.dataset import Dataset
+from dagster_gptimg.prompts import PromptSpec, Source
 from dagster_gptimg.store.manifest import read_manifest
 from dagster_gptimg.store.paths import check_dataset
 
-DagsterLibraryRegistry.register("dagster-gptimg", __version__, is_dagster_package=False)
-
-LOG_EVERY = 5.0
-"""Seconds between two progress lines: a log line is an event in Dagster's database."""
-
 KINDS = frozenset({"fal", "openai"})
-
-
-class GenerateConfig(dg.Config):
-    """Run config of an image asset (or op): what one run may do differently."""
-
-    max_cost_usd: float | None = Field(default=None, description="US dollars that this run may spend at most.")
-    plan_only: bool = Field(default=False, description="Log what would be bought and its cost; buy nothing.")
-    limit: int | None = Field(default=None, description="Only the first rows of the table or partition.")
-    again: list[str] = Field(default_factory=list, description="Buy again: `refused`, `held`, or row ids.")
-    on_ambiguous: Literal["hold", "resubmit"] = Field(
-        default="hold", description="What to do with a submit whose reply was lost, when fal's history shows nothing."
-    )
-
-
-@dataclass(frozen=True)
-class ImageAsset:
-    """What an image asset is made from; everything is checked when the definitions load.
-
-    Attributes:
-        spec: how the table becomes prompts.
-        dataset: the dataset's name in the store.
-        partitions: how the table is cut, if it is.
-        max_cost_usd: US dollars that one run may spend at most; run config goes before it.
-        max_failed: the share of rows (0 to 1) that may have failed, be held or lost, before the step fails. Refused
-            rows never fail it: they are final, and the table shows them.
-        max_in_flight: requests at fal at once.
-        storage_options: for reading the table.
-    """
-
-    spec: PromptSpec
-    dataset: str
-    partitions: TablePartitions | None = None
-    max_cost_usd: float | None = None
-    max_failed: float = 0.0
-    max_in_flight: int = 100
-    storage_options: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def code_version(self) -> str:
-        """Changes when model, template or arguments do: what was made before is then shown as stale."""
-        spec = self.spec
-        about = [spec.model.endpoint, spec.template or spec.prompt_column, dict(spec.arguments)]
-        return json.dumps(about, sort_keys=True)
-
-    def execute(
-        self, context: dg.AssetExecutionContext, config: GenerateConfig, source: Source
-    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]:
-        """Make the images of one run, and report them; for `plan_only` yields no materialization.
-
-        Raises:
-            dg.Failure: with a stable `reason` in its metadata: usage, budget, locked, unusable, failed_rows.
-        """
-        partition = _partition(context, self.partitions)
-        try:
-            dataset: Dataset = context.resources.image_store.dataset(self.dataset)
-            spec = self._spec(config, partition)
-            rows = read_rows(source, spec, resolved(self.storage_options))
-            options = self._options(config)
-            if config.plan_only:
-                found = session.plan(rows, spec.model, dataset, partition=partition, options=options)
-                context.log.info("plan only, nothing was bought: %s", forecast(found))
-                yield metadata.no_row_in_doubt(found)
-                return
-            log = RunLog(context)
-            end = session.run(
-                rows,
-                spec.model,
-                dataset,
-                context.resources.fal.settings(),
-                partition=partition,
-                options=options,
-                on_event=log,
-            )
-        except GptImgError as error:
-            raise dg.Failure(str(error), metadata={"reason": "usage"}, allow_retries=False) from error
-        yield metadata.no_row_in_doubt(end.summary)
-        yield self._result(end, dataset, partition)
-
-    def _spec(self, config: GenerateConfig, partition: str | None) -> PromptSpec:
-        where = None if self.partitions is None or partition is None else self.partitions.where(partition)
-        spec = self.spec
-        return PromptSpec(
-            spec.model, spec.prompt_column, spec.template, spec.id_column, spec.arguments, where, config.limit
-        )
-
-    def _options(self, config: GenerateConfig) -> Options:
-        limit = self.max_cost_usd if config.max_cost_usd is None else config.max_cost_usd
-        return Options(
-            max_in_flight=self.max_in_flight,
-            max_cost=None if limit is None else Decimal(str(limit)),
-            again=frozenset(config.again),
-            on_ambiguous=config.on_ambiguous,
-        )
-
-    def _result(self, end: Finished, dataset: Dataset, partition: str | None) -> dg.MaterializeResult[Any]:
-        """The one event of this run; a run that did not do its work is a failure, whatever it made."""
-        found = metadata.counts(end.summary, end.manifest)
-        reason, message = self._verdict(end.summary)
-        if end.manifest is None:
-            raise dg.Failure(message, metadata={"reason": reason or "unusable", **found}, allow_retries=False)
-        table = read_manifest(dataset, partition)
-        found = (
-            metadata.of_manifest(table, dataset) | found | metadata.of_table(table, partitioned=partition is not None)
-        )
-        if reason:
-            raise dg.Failure(message, metadata={"reason": reason, **found}, allow_retries=False)
-        return dg.MaterializeResult(metadata=found, data_version=metadata.data_version(table))
-
-    def _verdict(self, summary: Summary) -> tuple[str, str]:
-        """Why a run counts as failed, in a word and a sentence; empty when it does not."""
-        if summary.stop is not None:
-            return summary.stop, f"stopped ({summary.stop}): {summary.message}. {summary.sentence()}"
-        bad = summary.failed + summary.held + summary.lost + summary.in_flight
-        if bad > self.max_failed * summary.rows:
-            message = f"{bad} of {summary.rows} rows have no images: {summary.sentence()}. Run again to try them again."
-            return "failed_rows", message
-        return "", ""
-
-
-class RunLog:
-    """Turns a run's events into few log lines: the plan, where it is every 5 seconds, rows in trouble, the end."""
-
-    def __init__(self, context: dg.AssetExecutionContext) -> None:
-        """Log to a step's own log."""
-        self._log = context.log
-        self._said = time.monotonic()
-        self._noticed: list[Noticed] = []
-
-    def __call__(self, event: Event) -> None:
-        """Take one event."""
-        if isinstance(event, Planned):
-            self._log.info(f"plan: {forecast(event.summary)}")
-        elif isinstance(event, Noticed):
-            self._noticed.append(event)
-        elif isinstance(event, Progress) and time.monotonic() - self._said >= LOG_EVERY:
-            self._said = time.monotonic()
-            counts = f"{event.done} of {event.total} requests done, {event.in_flight} in flight"
-            self._log.info(f"{counts}, ${event.spent:.2f}")
-            self._warn()
-        elif isinstance(event, Finished):
-            self._warn()
-            self._log.info(f"{event.summary.sentence()}, {event.summary.seconds:.1f} s")
-
-    def _warn(self) -> None:
-        if self._noticed:
-            first = self._noticed[0]
-            more = f" (and {len(self._noticed) - 1} more rows)" if len(self._noticed) > 1 else ""
-            self._log.warning(f"row {first.row_id[:80]!r}: {first.status}: {first.message}{more}")
-            self._noticed.clear()
 
 
 def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
@@ -231,7 +65,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
         if not {"name", "key"} & set(given):
             given["name"] = function.__name__
         key = _key_of(given)
-        made = ImageAsset(
+        made = ImageGeneration(
             PromptSpec(get_model(model), prompt_column, template, id_column, arguments or {}),
             check_dataset(dataset or "/".join(key.path)),
             partitions,
@@ -264,8 +98,8 @@ def build_gptimg_asset(
     return gptimg_asset(**arguments)(table)
 
 
-def _asset(made: ImageAsset, function: Callable[..., Source], given: dict[str, Any]) -> dg.AssetsDefinition:
-    """The Dagster asset around an `ImageAsset` and the function that gives its table."""
+def _asset(made: ImageGeneration, function: Callable[..., Source], given: dict[str, Any]) -> dg.AssetsDefinition:
+    """The Dagster asset around an `ImageGeneration` and the function that gives its table."""
 
     @functools.wraps(function)
     def body(
@@ -273,7 +107,7 @@ def _asset(made: ImageAsset, function: Callable[..., Source], given: dict[str, A
         config: GenerateConfig,
         **inputs: Any,  # noqa: ANN401 - upstream assets
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]:
-        yield from made.execute(context, config, function(**inputs))
+        yield from _materialized(made, context, config, function(**inputs))
 
     body.__signature__ = _signature(function)  # type: ignore[attr-defined]
     del body.__wrapped__  # Dagster would look through it, and miss context and config
@@ -289,6 +123,33 @@ def _asset(made: ImageAsset, function: Callable[..., Source], given: dict[str, A
     settings["required_resource_keys"] = {"fal", "image_store"} | set(given.get("required_resource_keys") or ())
     asset = dg.asset(io_manager_def=loader_for(made.dataset), output_required=False, **settings)
     return cast("dg.AssetsDefinition", asset(body))
+
+
+def _materialized(
+    made: ImageGeneration, context: dg.AssetExecutionContext, config: GenerateConfig, source: Source
+) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]:
+    """The events of one run: its check, and one materialization if it did its work; none for `plan_only`.
+
+    Raises:
+        dg.Failure: with a stable `reason` in its metadata. What was made before it stays.
+    """
+    partition = _partition(context, made.partitions)
+    end = made.execute(context, config, source, partition)
+    if isinstance(end, Summary):
+        yield metadata.no_row_in_doubt(end)
+        return
+    yield metadata.no_row_in_doubt(end.summary)
+    found = metadata.counts(end.summary, end.manifest)
+    reason, message = made.verdict(end.summary)
+    if end.manifest is not None:
+        dataset = made.dataset_in(context)
+        table = read_manifest(dataset, partition)
+        found = (
+            metadata.of_manifest(table, dataset) | found | metadata.of_table(table, partitioned=partition is not None)
+        )
+    if reason or end.manifest is None:
+        raise dg.Failure(message, metadata={"reason": reason or "unusable", **found}, allow_retries=False)
+    yield dg.MaterializeResult(metadata=found, data_version=metadata.data_version(table))
 
 
 def _signature(function: Callable[..., Source]) -> inspect.Signature:

@@ -6,18 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.harness import Fal, emulator, s3_server
+from dagster_gptimg.testing import fal, image_store
+from tests.harness import s3_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 
-@pytest.fixture
-def fal(tmp_path: Path) -> Iterator[Fal]:
-    """A quick emulator of its own, with an empty bill."""
-    with emulator(tmp_path / "emulator", "--latency", "0.2", "--slots", "20") as running:
-        yield running
+__all__ = ["fal", "image_store", "s3", "store"]
 
 
 @pytest.fixture(scope="session")

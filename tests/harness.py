@@ -15,64 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from dagster_gptimg.testing import EmulatedFal as Fal
+from dagster_gptimg.testing import emulator
 from tests.support import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+__all__ = ["CLI", "Fal", "Ran", "cli", "emulator", "kill", "records", "s3_server", "start", "until"]
+
 CLI = [sys.executable, "-m", "dagster_gptimg.cli"]
 DEADLINE = 60.0
 RUN_DEADLINE = 900.0  # only so that a hang ends; machines differ
-
-
-@dataclass(frozen=True)
-class Fal:
-    """An emulator in its own process: fal as the tests see it."""
-
-    url: str
-
-    @property
-    def env(self) -> dict[str, str]:
-        """The environment of whoever is to use it."""
-        return {**os.environ, "FAL_KEY": "test-key", "FAL_BASE_URL": self.url}
-
-    def bill(self) -> dict[str, Any]:
-        """What it would charge: the judge of money."""
-        return dict(httpx.get(f"{self.url}/emulator/bill").json())
-
-    def charged(self) -> list[dict[str, Any]]:
-        """The requests on the bill that cost something."""
-        return [row for row in self.bill()["rows"] if float(row["cost_usd"]) > 0]
-
-    def set(self, **settings: Any) -> None:
-        """Change how it behaves from now on."""
-        httpx.post(f"{self.url}/emulator/settings", json=settings).raise_for_status()
-
-    def fail(self, match: str, fault: str, times: int | None = None) -> None:
-        """Have a fault strike the requests whose prompt contains a text."""
-        body = {"match": match, "fault": fault, "times": times}
-        httpx.post(f"{self.url}/emulator/faults", json=body).raise_for_status()
-
-    def mend(self) -> None:
-        """Take the faults for single prompts back."""
-        httpx.delete(f"{self.url}/emulator/faults").raise_for_status()
-
-
-@contextmanager
-def emulator(state: Path, *arguments: str) -> Iterator[Fal]:
-    """Run one emulator on a state folder."""
-    command = [*CLI, "emulate", "--state", str(state), "--seed", "7", *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    assert line.startswith("emulator: "), f"the emulator did not start: {line!r}"
-    try:
-        yield Fal(line.removeprefix("emulator: ").strip())
-    finally:
-        process.terminate()
-        process.wait(10)
-        process.stdout.close()
 
 
 @contextmanager

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,9 +24,13 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=lambda page: page.name)
-def test_python_in_the_docs_runs(page: Path) -> None:
+def test_python_in_the_docs_runs(page: Path, request: pytest.FixtureRequest) -> None:
     for code in blocks(page, "python"):
-        exec(compile(code, page.name, "exec", dont_inherit=True), {"__name__": "snippet"})
+        names: dict[str, Any] = {"__name__": "snippet"}
+        exec(compile(code, page.name, "exec", dont_inherit=True), names)
+        for name, test in names.items():
+            if name.startswith("test_"):
+                test(**{wanted: request.getfixturevalue(wanted) for wanted in inspect.signature(test).parameters})
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "console")], ids=lambda page: page.name)

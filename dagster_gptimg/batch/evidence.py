@@ -6,8 +6,8 @@ import asyncio
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from dagster_gptimg.batch.submit import accepted_fact
 from dagster_gptimg.errors import ReadError
-from dagster_gptimg.store.facts import Accepted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -125,13 +125,6 @@ class Evidence:
 
     async def _record(self, key: str, n: int, attempt: Attempt, item: HistoryItem) -> None:
         request = self._job.fal.request(self._job.model.endpoint, item.request_id)
-        accepted = Accepted(
-            request_id=item.request_id,
-            endpoint=request.endpoint,
-            status_url=request.status_url,
-            response_url=request.response_url,
-            cancel_url=request.cancel_url,
-            accepted_at=item.sent_at,
-        )
+        accepted = accepted_fact(request, item.sent_at)
         await self._job.runtime.io(self._job.dataset.receipts.create_accepted, key, n, "history", accepted)
         attempt.accepted[item.request_id] = ("history", accepted)

@@ -11,6 +11,7 @@ from dagster_gptimg.errors import NotSentError, RejectedError, StoreError, Submi
 from dagster_gptimg.store.facts import Accepted, Attempt, Intent, Void
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from decimal import Decimal
 
     from dagster_gptimg.batch.job import Job
@@ -18,6 +19,18 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.types import Submitted
 
 RECORD_TRIES = 5
+
+
+def accepted_fact(request: Submitted, at: datetime) -> Accepted:
+    """The fact that fal has a request, since `at`."""
+    return Accepted(
+        request_id=request.request_id,
+        endpoint=request.endpoint,
+        status_url=request.status_url,
+        response_url=request.response_url,
+        cancel_url=request.cancel_url,
+        accepted_at=at,
+    )
 
 
 class TakenError(Exception):
@@ -106,14 +119,7 @@ class Submitter:
         return attempt
 
     async def _accept(self, key: str, n: int, attempt: Attempt, submitted: Submitted) -> None:
-        accepted = Accepted(
-            request_id=submitted.request_id,
-            endpoint=submitted.endpoint,
-            status_url=submitted.status_url,
-            response_url=submitted.response_url,
-            cancel_url=submitted.cancel_url,
-            accepted_at=self._job.runtime.clock.now(),
-        )
+        accepted = accepted_fact(submitted, self._job.runtime.clock.now())
         attempt.accepted[submitted.request_id] = ("reply", accepted)
         await self._insist(key, n, accepted)
         self._job.runtime.reached("after accepted")

@@ -7,20 +7,21 @@ what was billed is read from its answers, and these are for planning and for bud
 from __future__ import annotations
 
 import difflib
-import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import ROUND_CEILING, Decimal
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from dagster_gptimg.errors import ArgumentsError, UsageError
 from dagster_gptimg.fal.types import Json
 
 CENT = Decimal("0.01")
 MAX_ROW_IMAGES = 1000
+_WHOLE = re.compile(r"[+-]?\d+(\.0+)?", re.ASCII)
 MAX_PROMPT = 32_000
 """Characters. fal prints no limit; this is OpenAI's, and a longer prompt may come back as a billed 422."""
 
@@ -40,7 +41,7 @@ class TextToImage(BaseModel):
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=False)
 
-    prompt: str | None = Field(None, description="The prompt for image generation", min_length=1, max_length=MAX_PROMPT)
+    prompt: str | None = Field(None, description="The prompt for image generation", max_length=MAX_PROMPT)
     image_size: Literal["auto", "1024x1024", "1536x1024", "1024x1536"] | None = Field(
         None, description="Aspect ratio for the generated image"
     )
@@ -53,6 +54,14 @@ class TextToImage(BaseModel):
     num_images: int | None = Field(None, description="Number of images to generate", ge=1, le=MAX_ROW_IMAGES)
     output_format: Literal["jpeg", "png", "webp"] | None = Field(None, description="Output format for the images")
     sync_mode: bool | None = Field(None, description="If true, the media is returned as a data URI")
+
+    @field_validator("num_images", mode="before")
+    @classmethod
+    def _whole(cls, value: object) -> object:
+        """Pydantic would read `true` as 1 and `1_0` as 10: each is a typing mistake, and would be bought."""
+        if isinstance(value, bool) or (isinstance(value, str) and not _WHOLE.fullmatch(value)):
+            raise ValueError("it is not a whole number")
+        return value
 
     @model_validator(mode="after")
     def _possible(self) -> TextToImage:
@@ -102,20 +111,22 @@ class FalModel:
     def check(self, arguments: Mapping[str, object]) -> dict[str, Json]:
         """Arguments as they may be sent: only what was given, each in its one canonical form.
 
-        Text from a table is taken for what it says (`"2"` is 2, `"True"` is true); values that mean "not given" (None,
-        NaN, an empty cell) are left out.
+        Text from a table is taken for what it says (`"2"` is 2, `"True"` is true), without the blanks around it; values
+        that mean "not given" (None, NaN, an empty or blank cell) are left out. Enums are case-sensitive, as fal's are.
+        The prompt is never changed, and an empty one is an error.
 
         Raises:
             ArgumentsError: every wrong one, in fal's own field names.
         """
-        given = {name: _plain(name, value) for name, value in arguments.items() if not is_missing(value)}
+        given = {name: _plain(name, value) for name, value in arguments.items() if _is_given(name, value)}
         unknown = [(name, self._unknown(name)) for name in given if name not in self.input_names]
+        known = {name: value for name, value in given.items() if name in self.input_names}
+        try:
+            checked = self.inputs.model_validate(known)
+        except ValidationError as error:
+            raise ArgumentsError(unknown + [self._problem(problem) for problem in error.errors()]) from error
         if unknown:
             raise ArgumentsError(unknown)
-        try:
-            checked = self.inputs.model_validate(given)
-        except ValidationError as error:
-            raise ArgumentsError([self._problem(problem) for problem in error.errors()]) from error
         return checked.model_dump(exclude_none=True)
 
     def key_arguments(self, arguments: Mapping[str, Json]) -> dict[str, Json]:
@@ -129,7 +140,7 @@ class FalModel:
         return (int(width), int(height)) if sign else None
 
     def _unknown(self, name: str) -> str:
-        near = difflib.get_close_matches(name, self.input_names, 1)
+        near = difflib.get_close_matches(name.strip().lower(), self.input_names, 1)
         hint = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(sorted(self.input_names))}"
         return f"{self.name} has no such input{hint}"
 
@@ -140,10 +151,11 @@ class FalModel:
         name = str(problem["loc"][0])
         choices = _choices(self.inputs, name)
         if choices:
-            near = difflib.get_close_matches(str(problem["input"]), choices, 1)
+            near = difflib.get_close_matches(str(problem["input"]).lower(), choices, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
             return name, f"{_shown(problem['input'])} is not one of {', '.join(choices)}{hint}"
-        return name, f"{_shown(problem['input'])}: {str(problem['msg']).lower()}"
+        reason = problem["ctx"]["error"] if problem["type"] == "value_error" else str(problem["msg"]).lower()
+        return name, f"{_shown(problem['input'])}: {reason}"
 
 
 # -- the price of gpt-image-1-mini
@@ -223,8 +235,22 @@ DEFAULT_MODEL = register(
 
 
 def is_missing(value: object) -> bool:
-    """True for what means "not given" in a table: None, NaN, an empty cell."""
-    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+    """True for what means "not given" in a table: None, an empty or blank cell, and every library's NaN, NaT and NA."""
+    if isinstance(value, str):
+        return not value or value.isspace()
+    if value is None:
+        return True
+    try:
+        return bool(value != value)  # noqa: PLR0124 - true of NaN, NaT and Decimal("NaN"), and of nothing else
+    except (TypeError, ArithmeticError):  # pandas.NA has no truth, and a signalling Decimal NaN no equal
+        return True
+    except ValueError:  # an array has many truths: it is a value
+        return False
+
+
+def _is_given(name: str, value: object) -> bool:
+    """Whether an input was given. A blank prompt was: it is wrong, and must not be taken for none at all."""
+    return not is_missing(value) or (name == "prompt" and isinstance(value, str))
 
 
 def _plain(name: str, value: object) -> object:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dagster_gptimg.prompts.rows import PromptRow, PromptSpec, read_rows
+from dagster_gptimg.prompts.rows import read_rows
 from dagster_gptimg.prompts.sources import Source
+from dagster_gptimg.prompts.spec import PromptRow, PromptSpec
 
 __all__ = ["PromptRow", "PromptSpec", "Source", "read_rows"]

@@ -1,12 +1,15 @@
 """CSV and TSV: every row with the line it starts on.
 
 CSV is RFC 4180, read strictly: quotes are quotes, and a stray one is a problem. TSV is the IANA format
-(text/tab-separated-values): it has no quoting, so a cell may begin with a quotation mark, as real prompts do.
+(text/tab-separated-values): it has no quoting, so a cell may begin with a quotation mark, as real prompts do. Programs
+that write CSV with tabs quote such cells: that is told as a problem, since the doubled marks would be bought as they
+stand.
 """
 
 from __future__ import annotations
 
 import csv
+import re
 import sys
 from typing import IO, TYPE_CHECKING
 
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
 Line = tuple[int, "dict[str, object]"]
 
 csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # prompts have up to 32,000 characters; other columns may have more
+
+_NO_QUOTING = "TSV has no quoting; if this was written as CSV with tabs, save the table as .csv, with commas"
+_QUOTED = re.compile(r'"(?:[^"]|"")*""(?:[^"]|"")*"')
 
 
 class _Csv(csv.excel):
@@ -56,10 +62,20 @@ def read_delimited(text: IO[str], source: str, delimiter: str) -> Iterator[Line 
             continue
         if not cells:
             continue  # an empty line
-        if len(cells) != len(header):
-            yield RowProblem(source, line, None, f"{len(cells)} cells, where the header has {len(header)}")
-            continue
-        yield line, dict(zip(header, cells, strict=True))
+        reason = _misshapen(cells, header, dialect)
+        yield RowProblem(source, line, None, reason) if reason else (line, dict(zip(header, cells, strict=True)))
+
+
+def _misshapen(cells: list[str], header: list[str], dialect: type[csv.Dialect]) -> str | None:
+    """Why cells are no row of this table."""
+    is_tsv = dialect is _Tsv
+    if len(cells) != len(header):
+        begun = is_tsv and any(cell.startswith('"') for cell in cells)
+        hint = f": {_NO_QUOTING}" if begun else ""
+        return f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'}, where the header has {len(header)}{hint}"
+    if is_tsv and any('""' in cell and _QUOTED.fullmatch(cell) for cell in cells):
+        return f"a cell is in quotation marks, and those in it are doubled: {_NO_QUOTING}"
+    return None
 
 
 def _header(reader: Iterator[list[str]], source: str) -> list[str]:
@@ -72,6 +88,9 @@ def _header(reader: Iterator[list[str]], source: str) -> list[str]:
         raise TableError(msg) from error
     if not any(header):
         msg = f"{source} is empty: its first line must name the columns"
+        raise TableError(msg)
+    if "\0" in header[0]:
+        msg = f"{source}:1: there are NUL bytes among the columns' names: is it UTF-16? Save the table as UTF-8"
         raise TableError(msg)
     for column in header:
         if not column or header.count(column) > 1:

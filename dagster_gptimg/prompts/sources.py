@@ -7,21 +7,30 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
 import os
+import re
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import IO, Any, Protocol, TypeAlias, runtime_checkable
 
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
+from fsspec.utils import infer_compression
 
 from dagster_gptimg.errors import RowProblem, TableError
+from dagster_gptimg.prompts.arrow import check_names, rows_of
 from dagster_gptimg.prompts.delimited import Line, read_delimited
+from dagster_gptimg.prompts.values import native
 
 BATCH = 2048
 _ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+_USER = re.compile(r"://[^/@\s]*@")
+_QUERY = re.compile(r"(https?://[^?\s]*)\?(?:(?!::)[^\s'\"])*")
+_BROKEN = (OSError, ValueError, EOFError, ImportError, zlib.error, lzma.LZMAError, pa.ArrowException)
 
 
 @runtime_checkable
@@ -37,8 +46,21 @@ Items: TypeAlias = "Iterator[Line | RowProblem]"
 
 
 def name_of(source: Source) -> str:
-    """How messages call a table."""
-    return os.fspath(source) if isinstance(source, str | os.PathLike) else type(source).__name__
+    """How messages call a table: never with the signature or the password that its URL may hold."""
+    if not isinstance(source, str | os.PathLike):
+        return type(source).__name__
+    return _without_secrets(os.fspath(source))
+
+
+def _without_secrets(text: str) -> str:
+    return _QUERY.sub(r"\1", _USER.sub("://", text))
+
+
+def has_one_header(source: Source) -> bool:
+    """Whether all rows have the same columns. JSON lines and mappings may leave some out, each row its own."""
+    if isinstance(source, str | os.PathLike):
+        return _ending(os.fspath(source)) in {".csv", ".tsv", ".parquet"}
+    return isinstance(source, ArrowStream)
 
 
 def read(source: Source, storage_options: Mapping[str, Any] | None = None) -> Items:
@@ -50,58 +72,97 @@ def read(source: Source, storage_options: Mapping[str, Any] | None = None) -> It
     if isinstance(source, str | os.PathLike):
         return _read_url(os.fspath(source), storage_options)
     if isinstance(source, ArrowStream):
-        return _numbered(pa.RecordBatchReader.from_stream(source))
-    if isinstance(source, Iterable):
-        return _read_mappings(source)
-    msg = f"{type(source).__name__} is no table: give a URL, a data frame, an Arrow table or a list of dicts"
+        return _read_arrow(source)
+    rows: object = source
+    if isinstance(rows, Iterable) and not isinstance(rows, Mapping | bytes):
+        return _read_mappings(rows, name_of(source))
+    msg = f"{name_of(source)} is no table: give a URL, a data frame, an Arrow table or a list of dicts"
     raise TableError(msg)
 
 
 def _read_url(url: str, storage_options: Mapping[str, Any] | None) -> Items:
-    ending = _ending(url)
-    with _opened(url, storage_options) as file:
+    ending, name = _ending(url), name_of(url)
+    with _opened(url, storage_options) as file, _told(name):
         if ending == ".parquet":
-            yield from _read_parquet(file, url)
+            yield from _read_parquet(file, name)
             return
-        text = io.TextIOWrapper(file, _encoding(file), errors="surrogateescape", newline="")
+        buffered = io.BufferedReader(file)
+        text = io.TextIOWrapper(buffered, _encoding(buffered), errors="surrogateescape", newline="")
         if ending in {".csv", ".tsv"}:
-            yield from read_delimited(text, url, "\t" if ending == ".tsv" else ",")
+            yield from read_delimited(text, name, "\t" if ending == ".tsv" else ",")
         else:
-            yield from _read_json_lines(text, url)
+            yield from _read_json_lines(text, name)
+
+
+def _path(url: str) -> str:
+    """What tells the format: of `zip://a.csv::s3://b/c.zip` the file within, of `https://h/a.csv?sig=1` the path.
+
+    Raises:
+        TableError: nothing in it does.
+    """
+    for link in url.split("::"):
+        path = link.partition("?")[0] if link.startswith(("http://", "https://")) else link
+        if _stem(path).endswith(_ENDINGS):
+            return path.lower()
+    msg = f"cannot tell the format of {name_of(url)}: its name must end in {', '.join(_ENDINGS)} (or that and .gz)"
+    raise TableError(msg)
+
+
+def _stem(path: str) -> str:
+    """A path without the ending of its compression."""
+    stem = path.lower()
+    for ending in _COMPRESSED:
+        stem = stem.removesuffix(ending)
+    return stem
 
 
 def _ending(url: str) -> str:
-    plain = url.lower()
-    for ending in _COMPRESSED:
-        plain = plain.removesuffix(ending)
-    found = next((ending for ending in _ENDINGS if plain.endswith(ending)), None)
-    if found is None:
-        msg = f"cannot tell the format of {url}: its name must end in {', '.join(_ENDINGS)} (or that and .gz)"
+    stem = _stem(_path(url))
+    return next(ending for ending in _ENDINGS if stem.endswith(ending))
+
+
+def _compression(url: str) -> str | None:
+    """The name that fsspec has for it; by ourselves, since fsspec looks for it behind a URL's query."""
+    path = _path(url)
+    found: str | None = infer_compression(path)
+    if found is None and path.endswith(_COMPRESSED):
+        msg = f"{name_of(url)} is compressed in a way that cannot be read here: install zstandard, or use .gz"
         raise TableError(msg)
     return found
 
 
 @contextmanager
-def _opened(url: str, storage_options: Mapping[str, Any] | None) -> Iterator[IO[bytes]]:
+def _opened(url: str, storage_options: Mapping[str, Any] | None) -> Iterator[Any]:
+    compression = _compression(url)
+    opening = ExitStack()
     try:
-        opened = fsspec.open(url, "rb", compression="infer", **dict(storage_options or {}))
-        with opened as file:
-            yield file
+        file = opening.enter_context(fsspec.open(url, "rb", compression=compression, **dict(storage_options or {})))
+    except FileNotFoundError as error:
+        unless = ", or it cannot be reached" if "://" in url else ""
+        msg = f"there is no table at {name_of(url)}{unless}"
+        raise TableError(msg) from error
+    except Exception as error:  # each file system has errors of its own (no credentials, no such bucket)
+        msg = f"the table {name_of(url)} cannot be opened: {_without_secrets(str(error))}"
+        raise TableError(msg) from error
+    with opening:
+        yield file
+
+
+@contextmanager
+def _told(source: str) -> Iterator[None]:
+    """What breaks while a table is read, told as an error of the table."""
+    try:
+        yield
     except TableError:
         raise
-    except FileNotFoundError as error:
-        msg = f"there is no table at {url}"
-        raise TableError(msg) from error
-    except (OSError, ImportError, ValueError, EOFError) as error:
-        msg = f"the table {url} cannot be read: {error}"
+    except _BROKEN as error:
+        msg = f"the table {source} cannot be read: {_without_secrets(str(error))}"
         raise TableError(msg) from error
 
 
-def _encoding(file: IO[bytes]) -> str:
+def _encoding(file: io.BufferedReader) -> str:
     """UTF-8, with or without a byte order mark; UTF-16 when its mark says so (Excel's "Unicode text")."""
-    start = file.read(2)
-    file.seek(0)
-    return "utf-16" if start in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig"
+    return "utf-16" if file.peek(2)[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig"
 
 
 def _read_json_lines(text: IO[str], source: str) -> Items:
@@ -111,7 +172,9 @@ def _read_json_lines(text: IO[str], source: str) -> Items:
         try:
             row = json.loads(content)
         except (ValueError, RecursionError) as error:
-            yield RowProblem(source, line, None, f"not JSON: {error}")
+            yield RowProblem(
+                source, line, None, f"not JSON: {getattr(error, 'msg', error)}; each line must be one, {{...}}"
+            )
             continue
         if isinstance(row, dict):
             yield line, row
@@ -125,21 +188,29 @@ def _read_parquet(file: IO[bytes], source: str) -> Items:
     except (pa.ArrowException, ValueError) as error:
         msg = f"{source} is no Parquet file: {error}"
         raise TableError(msg) from error
+    check_names(parquet.schema_arrow.names, source)
     yield from _numbered(parquet.iter_batches(BATCH, use_threads=False))
+
+
+def _read_arrow(source: ArrowStream) -> Items:
+    with _told(name_of(source)):
+        stream = pa.RecordBatchReader.from_stream(source)
+        check_names(stream.schema.names, name_of(source))
+        yield from _numbered(stream)
 
 
 def _numbered(batches: Iterable[pa.RecordBatch]) -> Items:
     number = 0
     for batch in batches:
         for start in range(0, batch.num_rows, BATCH):
-            for row in batch.slice(start, BATCH).to_pylist():
+            for row in rows_of(batch.slice(start, BATCH)):
                 number += 1
                 yield number, row
 
 
-def _read_mappings(rows: Iterable[Mapping[str, object]]) -> Items:
+def _read_mappings(rows: Iterable[Mapping[str, object]], source: str) -> Items:
     for number, row in enumerate(rows, 1):
         if isinstance(row, Mapping):
-            yield number, dict(row)
+            yield number, {str(name): native(value) for name, value in row.items()}
         else:
-            yield RowProblem("list", number, None, f"a row must be a mapping, not {type(row).__name__}")
+            yield RowProblem(source, number, None, f"a row must be a mapping, not {type(row).__name__}")

@@ -6,8 +6,7 @@ from string import Formatter
 from typing import TYPE_CHECKING
 
 from dagster_gptimg.errors import UsageError
-from dagster_gptimg.fal.models import is_missing
-from dagster_gptimg.prompts.values import text_of
+from dagster_gptimg.prompts.values import cell_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,16 +43,9 @@ class Template:
             raise UsageError(msg)
 
     def fill(self, row: Mapping[str, object]) -> str:
-        """The prompt of one row.
+        """The prompt of one row. What stands in its cells is text: braces there are braces.
 
         Raises:
-            KeyError: a column is empty in this row (None, NaN, an empty cell); its name is the error's argument.
+            CellError: a column is empty in this row (None, NaN, an empty cell), or is no text.
         """
-        out = []
-        for literal, name in self._parts:
-            out.append(literal)
-            if name is not None:
-                if is_missing(row.get(name)):
-                    raise KeyError(name)
-                out.append(text_of(row[name]))
-        return "".join(out)
+        return "".join(literal if name is None else f"{literal}{cell_text(row, name)}" for literal, name in self._parts)

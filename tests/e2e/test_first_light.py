@@ -255,6 +255,21 @@ def test_a_locked_account_stops_at_once_and_says_why(fal: Fal, store: Path, tmp_
     assert fal.bill()["rows"] == []
 
 
+def test_a_full_disk_stops_the_run_and_nothing_paid_is_lost(fal: Fal, store: Path, tmp_path: Path) -> None:
+    # No file may grow beyond 32 KB: receipts fit, pictures do not, and it fails as a full disk does.
+    call = ("generate", table(tmp_path / "many.jsonl", 12), *target(store), *LOW)
+    script = 'ulimit -f 32; exec "$0" "$@"'
+    done = subprocess.run(["bash", "-c", script, *CLI, *call], env=fal.env, capture_output=True, text=True, check=False)
+    summary = json.loads(done.stdout.splitlines()[-1])
+    assert (done.returncode, summary["stop"], summary["images"]) == (5, "unusable", 0), done.stderr
+    assert "in the store" in done.stderr
+    assert not list(store.rglob("*.png"))
+    paid = len(fal.bill()["rows"])
+    ran = cli(fal, *call, "--settle", "5")
+    assert (ran.status, ran.summary["images"], len(fal.charged())) == (0, 12, 12), ran.stderr
+    assert ran.summary["reattached"] == paid
+
+
 def test_the_plan_needs_no_key_and_no_network(store: Path, tmp_path: Path) -> None:
     rows = table(tmp_path / "t.jsonl", 3)
     env = {"FAL_KEY": "", "FAL_BASE_URL": "http://127.0.0.1:9"}

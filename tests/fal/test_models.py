@@ -54,7 +54,7 @@ def test_auto_is_a_range_and_never_a_guess() -> None:
         ("background", ["auto", "transparent", "opaque"], ["white"]),
         ("quality", ["auto", "low", "medium", "high"], ["hihg", "LOW"]),
         ("output_format", ["jpeg", "png", "webp"], ["jpg", "gif"]),
-        ("num_images", [1, 4, 10, "2", 3.0], [0, 1001, 1.5, "many"]),
+        ("num_images", [1, 4, 10, 1000, "2", " 2 ", "2.0", 3.0], [0, -1, 1001, 1.5, True, "many", "1_0", "1e1", "1.5"]),
         ("sync_mode", [False, "false"], [True, "true", "maybe"]),
     ],
 )
@@ -68,6 +68,11 @@ def test_inputs_are_fals(name: str, good: list[Any], bad: list[Any]) -> None:
 
 
 def test_values_take_one_canonical_form() -> None:
+    assert MINI.check({"num_images": "2.0", "quality": "  ", "sync_mode": "FALSE"}) == {
+        "num_images": 2,
+        "sync_mode": False,
+    }
+    assert MINI.check({"prompt": " a  cup\n"}) == {"prompt": " a  cup\n"}
     given = {"num_images": "2", "quality": " low ", "background": None, "image_size": "", "output_format": float("nan")}
     assert MINI.check(given) == {"num_images": 2, "quality": "low"}
 
@@ -81,6 +86,28 @@ def test_what_cannot_be_is_said() -> None:
         MINI.check({"qualty": "low"})
     with pytest.raises(ArgumentsError, match="seed: gpt-image-1-mini has no such input; it has background"):
         MINI.check({"seed": 1})
+
+
+def test_every_wrong_input_is_told_at_once_with_the_nearest_right_one() -> None:
+    with pytest.raises(ArgumentsError) as caught:
+        MINI.check({"Qualty": "low", "quality": "HIHG", "num_images": 0, "output_format": "jpg", "seed": 1})
+    told = dict(caught.value.problems)
+    assert set(told) == {"Qualty", "quality", "num_images", "output_format", "seed"}
+    assert "did you mean quality?" in told["Qualty"]
+    assert told["quality"] == "'HIHG' is not one of auto, low, medium, high; did you mean high?"
+    assert "did you mean jpeg?" in told["output_format"]
+
+
+@pytest.mark.parametrize("prompt", ["", " ", "\n\t", "\u3000"])
+def test_a_blank_prompt_is_wrong_and_not_merely_absent(prompt: str) -> None:
+    with pytest.raises(ArgumentsError, match="prompt: it is empty"):
+        MINI.check({"prompt": prompt})
+
+
+def test_the_prompts_bound_is_in_characters() -> None:
+    assert MINI.check({"prompt": "🪑" * 32_000})
+    with pytest.raises(ArgumentsError, match="at most 32000 characters"):
+        MINI.check({"prompt": "x" * 32_001})
 
 
 def test_key_arguments_leave_out_the_first_defaults_and_nothing_else() -> None:

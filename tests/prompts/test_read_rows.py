@@ -22,27 +22,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dagster_gptimg.errors import TableError, UsageError
-from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
-from dagster_gptimg.prompts import PromptRow, PromptSpec, read_rows
+from dagster_gptimg.prompts import PromptSpec, read_rows
+from tests.prompts.support import MODEL, problems, rows, write
 from tests.support import PARTI
-
-MODEL = get_model(DEFAULT_MODEL)
-
-
-def rows(source: Any, **spec: Any) -> list[PromptRow]:
-    return [row for batch in read_rows(source, PromptSpec(MODEL, **spec)) for row in batch]
-
-
-def write(path: Path, content: str | bytes) -> str:
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return str(path)
-
-
-def problems(source: Any, **spec: Any) -> list[tuple[int, str | None, str]]:
-    with pytest.raises(TableError) as caught:
-        rows(source, **spec)
-    assert "nothing was sent" in str(caught.value)
-    return [(p.line, p.column, p.reason) for p in caught.value.problems]
 
 
 def test_parti_prompts_come_through_as_they_stand() -> None:
@@ -144,6 +126,20 @@ def test_the_message_shows_twenty_and_counts_the_rest() -> None:
         rows([{"prompt": ""}] * 50)
     assert str(caught.value).count("the cell is empty") == 20
     assert "and 30 more" in str(caught.value)
+    with pytest.raises(TableError, match="1 row is invalid"):  # one row with two problems is one row
+        rows([{"prompt": "", "quality": "x"}])
+
+
+def test_of_millions_of_problems_the_first_are_kept_and_all_are_counted() -> None:
+    with pytest.raises(TableError, match="10050 rows are invalid") as caught:
+        rows({"prompt": ""} for _ in range(10_050))
+    assert len(caught.value.problems) == 10_000
+    assert "and 10030 more" in str(caught.value)
+
+
+def test_all_problems_of_a_row_are_told(tmp_path: Path) -> None:
+    table = [{"id": "1", "prompt": "x"}, {"id": "1", "prompt": "", "quality": "x", "note": "\ud83d"}]
+    assert [column for _, column, _ in problems(table, id_column="id")] == ["prompt", "quality", "id", "note"]
 
 
 @pytest.mark.parametrize("empty", [None, math.nan, ""])
@@ -156,13 +152,13 @@ def test_nothing_in_a_template_or_prompt_is_an_error(empty: object) -> None:
 def test_prompts_of_32000_characters_and_one_more() -> None:
     assert len(rows([{"prompt": "x" * 32_000}])[0].prompt) == 32_000
     assert "32000" in problems([{"prompt": "x" * 32_001}])[0][2]
-    assert problems([{"prompt": "  \n"}])[0][2] == "it is empty"
+    assert problems([{"prompt": "  \n"}])[0][2] == "the cell is empty"
 
 
 def test_prompts_are_sent_as_they_are() -> None:
     odd = "  ﬁne\u200b e\u0301 \x00 \r\n {x} "
     assert rows([{"prompt": odd}])[0].prompt == odd
-    assert "UTF-8" in problems([{"prompt": "half \ud83d"}])[0][2]
+    assert "half of a surrogate pair, \\ud83d" in problems([{"prompt": "half \ud83d"}])[0][2]
 
 
 def test_derived_ids_tell_content_and_equal_rows_apart() -> None:
@@ -196,6 +192,12 @@ def test_a_partition_is_a_filter_by_text() -> None:
     table = [{"prompt": "a", "c": 1.0}, {"prompt": "b", "c": "1"}, {"prompt": "", "c": 2}, {"prompt": "d", "c": None}]
     assert [row.prompt for row in rows(table, where=("c", "1"))] == ["a", "b"]
     assert [row.prompt for row in rows(table[:2], limit=1)] == ["a"]
+    assert [row.prompt for row in rows([*table[:2], {"prompt": "", "c": 1}], limit=2)] == ["a", "b"]
+    with pytest.raises(UsageError, match="limit is 0"):
+        PromptSpec(MODEL, limit=0)
+    same = [{"prompt": "a", "id": "1", "c": c} for c in "xy"]
+    assert [row.row_id for row in rows(same, id_column="id", where=("c", "y"))] == ["1"]
+    assert problems([{"prompt": "a", "c": ["x"]}], where=("c", "x")) == [(1, "c", "a value of type list is no text")]
     with pytest.raises(TableError, match="no column 'd'"):
         rows(table, where=("d", "1"))
 

@@ -1,0 +1,44 @@
+"""The op: the same run for jobs that are not assets."""
+
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from dagster_gptimg.batch.summary import Summary
+from dagster_gptimg.execution import GenerateConfig, ImageGeneration
+from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
+from dagster_gptimg.prompts import PromptSpec
+from dagster_gptimg.store.paths import check_dataset
+
+
+class GenerateImagesConfig(GenerateConfig):
+    """Config of `generate_images_op`: the table, and all that an asset would say of it."""
+
+    prompts: str = Field(description="The prompt table: any fsspec URL.")
+    dataset: str = Field(description="The name of the images in the store.")
+    model: str = Field(default=DEFAULT_MODEL, description="A model of the registry.")
+    template: str | None = Field(default=None, description="A prompt with {column} fields.")
+    prompt_column: str | None = Field(default=None, description="The column that holds the prompt.")
+    id_column: str | None = Field(default=None, description="The column that holds the row's id.")
+    arguments: dict[str, Any] = Field(default_factory=dict, description="Model inputs for all rows.")
+    max_failed: float = Field(default=0.0, description="The share of rows that may stay without images by failure.")
+
+
+@dg.op(required_resource_keys={"fal", "image_store"}, out=dg.Out(dict))
+def generate_images_op(context: dg.OpExecutionContext, config: GenerateImagesConfig) -> dict[str, Any]:
+    """Turn a prompt table into images, and return what came of it: the summary's JSON, and the manifest's URI.
+
+    Needs the resources `fal` and `image_store`. Fails, with a stable `reason`, as an asset does.
+    """
+    spec = PromptSpec(
+        get_model(config.model), config.prompt_column, config.template, config.id_column, config.arguments
+    )
+    made = ImageGeneration(spec, check_dataset(config.dataset), max_failed=config.max_failed)
+    end = made.execute(context, config, config.prompts, None)
+    if isinstance(end, Summary):
+        return end.as_json()
+    reason, message = made.verdict(end.summary)
+    if reason:
+        raise dg.Failure(message, metadata={"reason": reason}, allow_retries=False)
+    return {**end.summary.as_json(), "manifest": end.manifest}

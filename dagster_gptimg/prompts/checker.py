@@ -1,0 +1,190 @@
+"""The check of a table's rows: every bad row is reported at once, before a cent is spent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dagster_gptimg.errors import ArgumentsError, RowProblem, TableError
+from dagster_gptimg.fal.models import is_missing
+from dagster_gptimg.prompts.ids import RowIds
+from dagster_gptimg.prompts.problems import Problems
+from dagster_gptimg.prompts.spec import PromptRow, PromptSpec
+from dagster_gptimg.prompts.values import CellError, cell_text, json_of, unsendable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from dagster_gptimg.fal.types import Json
+    from dagster_gptimg.prompts.sources import Items
+
+CACHED_OVERRIDES = 4096
+LONGEST_ID = 512
+
+
+class Checker:
+    """Checks the rows of one table."""
+
+    def __init__(self, source: str, spec: PromptSpec, *, one_header: bool) -> None:
+        """`one_header`: every row has the same columns, so a missing one is told before the rows are read."""
+        self.source, self.spec, self.model, self.one_header = source, spec, spec.model, one_header
+        self.template = spec.parsed_template()
+        self.prompt_column = spec.prompt_column
+        # What is named as the id or the prompt is that, also when a model's input has the same name.
+        self.inputs = self.model.input_names - {"prompt", spec.prompt_column, spec.id_column}
+        self.problems = Problems(source)
+        self.ids = RowIds()
+        self.overrides: dict[tuple[tuple[str, str], ...], dict[str, Json]] = {}
+        self.columns: set[str] = set()
+        self.used: frozenset[str | None] = frozenset()
+
+    def rows(self, items: Items) -> Iterator[PromptRow]:
+        """Every valid row; the others become problems."""
+        taken = 0
+        for item in items:
+            if isinstance(item, RowProblem):
+                self.problems.report(item.line, item.column, item.reason)
+                continue
+            line, cells = item
+            if not self.columns.issuperset(cells):
+                self.meet(set(cells))
+            if self.is_wanted(line, cells):
+                taken += 1
+                row = self.row(line, cells)
+                if row is not None:
+                    yield row
+                if taken == self.spec.limit:
+                    return
+
+    def finish(self) -> None:
+        """Raise what was found."""
+        if not self.columns and not self.problems.count:
+            msg = f"{self.source} has no rows"
+            raise TableError(msg)
+        if self.columns:
+            self.demand_columns()
+        self.problems.finish()
+
+    def meet(self, columns: set[str]) -> None:
+        """Look at columns that were not there before."""
+        for name in sorted(columns - self.columns):
+            reason = unsendable(name)
+            if reason is not None:
+                msg = f"{self.source}: the column name {name!r}: {reason}"
+                raise TableError(msg)
+        self.columns |= columns
+        if self.template is None and self.prompt_column is None:
+            self.prompt_column = self.column_named_prompt()
+        self.used = self.inputs | {self.prompt_column, self.spec.id_column}
+        if self.one_header:
+            self.demand_columns()
+
+    def column_named_prompt(self) -> str | None:
+        """The column `prompt`; or else the one of that name in other letters."""
+        found = sorted(column for column in self.columns if column.lower() == "prompt")
+        if "prompt" not in found and len(found) > 1:
+            msg = f"{self.source} has the columns {', '.join(found)}: say which is the prompt column"
+            raise TableError(msg)
+        return "prompt" if "prompt" in found else next(iter(found), None)
+
+    def demand_columns(self) -> None:
+        """Every column that the spec names must be there."""
+        has = ", ".join(sorted(self.columns))
+        if self.template is None and self.prompt_column is None:
+            msg = f"{self.source} has no column named prompt: name the prompt column, or give a template. It has {has}"
+            raise TableError(msg)
+        named = [("prompt column", self.prompt_column), ("id column", self.spec.id_column)]
+        named += [("template's column", name) for name in (self.template.columns if self.template else ())]
+        named += [("partition's column", self.spec.where[0])] if self.spec.where else []
+        for what, name in named:
+            if name is not None and name not in self.columns:
+                msg = f"{self.source} has no column {name!r} (the {what}); it has {has}"
+                raise TableError(msg)
+
+    def is_wanted(self, line: int, cells: Mapping[str, object]) -> bool:
+        """Whether a row belongs to the partition. The others are not looked at any further."""
+        if self.spec.where is None:
+            return True
+        column, wanted = self.spec.where
+        if is_missing(cells.get(column)):
+            return False
+        try:
+            return cell_text(cells, column) == wanted
+        except CellError as error:
+            self.problems.report(line, column, error.reason)
+            return False
+
+    def row(self, line: int, cells: Mapping[str, object]) -> PromptRow | None:
+        """One row, or None with all its problems reported."""
+        before = self.problems.count
+        prompt, arguments = self.prompt(line, cells), self.arguments(line, cells)
+        row_id = self.given_id(line, cells)
+        columns = self.carried(line, cells)
+        if prompt is None or arguments is None or self.problems.count > before:
+            return None
+        return PromptRow(row_id or self.ids.derived(prompt, arguments), prompt, arguments, columns, line)
+
+    def prompt(self, line: int, cells: Mapping[str, object]) -> str | None:
+        """The row's prompt, or None with its problem reported."""
+        try:
+            prompt = self.template.fill(cells) if self.template else cell_text(cells, self.prompt_column or "prompt")
+            reason = unsendable(prompt)
+            if reason is None:
+                self.model.check({"prompt": prompt})
+                return prompt
+            self.problems.report(line, self.prompt_column, reason)
+        except CellError as error:
+            self.problems.report(line, error.column, error.reason)
+        except ArgumentsError as error:
+            self.problems.report(line, self.prompt_column, "; ".join(reason for _, reason in error.problems))
+        return None
+
+    def arguments(self, line: int, cells: Mapping[str, object]) -> dict[str, Json] | None:
+        """The row's model inputs. Each distinct set of overrides is checked once, not each row's."""
+        given = {name: cells[name] for name in sorted(self.inputs & cells.keys()) if not is_missing(cells[name])}
+        key = tuple((name, repr(value)) for name, value in given.items())  # by repr: 1 == True, and only one is valid
+        found = self.overrides.get(key)
+        if found is None:
+            try:
+                found = self.model.check({**self.spec.arguments, **given})
+            except ArgumentsError as error:
+                self.blame(line, given, error)
+                return None
+            if len(self.overrides) < CACHED_OVERRIDES:
+                self.overrides[key] = found
+        return dict(found)
+
+    def blame(self, line: int, given: Mapping[str, object], error: ArgumentsError) -> None:
+        """Report wrong overrides in the columns that hold them; a clash with a default, in the column that clashes."""
+        for name, reason in error.problems:
+            column, what = (name, reason) if name in given else (next(iter(given), None), f"{name}: {reason}")
+            self.problems.report(line, column, f"{what} (the column is taken for fal's input of this name)")
+
+    def given_id(self, line: int, cells: Mapping[str, object]) -> str | None:
+        """The id of the row's column, or None: there is no such column, or its problem is reported."""
+        if self.spec.id_column is None:
+            return None
+        try:
+            row_id = cell_text(cells, self.spec.id_column)
+        except CellError as error:
+            self.problems.report(line, error.column, error.reason)
+            return None
+        reason = unsendable(row_id) or self.wrong_id(line, row_id)
+        if reason is not None:
+            self.problems.report(line, self.spec.id_column, reason)
+        return row_id
+
+    def wrong_id(self, line: int, row_id: str) -> str | None:
+        """Why an id cannot be this row's."""
+        if len(row_id) > LONGEST_ID:
+            return f"an id has at most {LONGEST_ID} characters, and this one {len(row_id)}"
+        first = self.ids.first_line(row_id, line)
+        return None if first == line else f"the id {row_id[:80]!r} stands on line {first} already"
+
+    def carried(self, line: int, cells: Mapping[str, object]) -> dict[str, Json]:
+        """All columns that have not become something else (the prompt, the id, a model's input)."""
+        columns = {name: json_of(value) for name, value in cells.items() if name not in self.used}
+        for name, value in columns.items():
+            reason = unsendable(value)
+            if reason is not None:  # the image table could not be written, once the images are paid for
+                self.problems.report(line, name, reason)
+        return columns

@@ -1,0 +1,75 @@
+"""What a checked row is, and how a table becomes rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dagster_gptimg.errors import UsageError
+from dagster_gptimg.fal.models import FalModel
+from dagster_gptimg.fal.types import Json
+from dagster_gptimg.prompts.template import Template
+
+
+@dataclass(frozen=True, slots=True)
+class PromptRow:
+    """One checked row.
+
+    Attributes:
+        row_id: unique in its table; data, never a path.
+        prompt: as it will be sent.
+        arguments: the model's inputs for this row, without the prompt; `num_images` is the row's number of images.
+        columns: everything else that the row has, as JSON values.
+        line: 1-based line in a text file, 1-based row number elsewhere.
+    """
+
+    row_id: str
+    prompt: str
+    arguments: dict[str, Json]
+    columns: dict[str, Json]
+    line: int
+
+
+@dataclass(frozen=True)
+class PromptSpec:
+    """How a table becomes prompts. Checked when it is made, so that a typo costs no run.
+
+    Attributes:
+        model: whose inputs the arguments and the override columns are.
+        prompt_column: the column that holds the prompt; a column named `prompt` if neither this nor `template` is
+            given.
+        template: a prompt with `{column}` fields.
+        id_column: the column that holds the row's id; derived from the content otherwise.
+        arguments: model inputs for all rows; a column of an input's name overrides them for its row.
+        where: (column, value as text): only these rows are read; a partition.
+        limit: only the first so many rows (of the partition), 1 or more.
+
+    Raises:
+        UsageError: template or options are wrong. ArgumentsError: an argument is.
+    """
+
+    model: FalModel
+    prompt_column: str | None = None
+    template: str | None = None
+    id_column: str | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    where: tuple[str, str] | None = None
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.template is not None and self.prompt_column is not None:
+            msg = "give a template or a prompt column, not both"
+            raise UsageError(msg)
+        if "prompt" in self.arguments:
+            msg = "the prompt is no argument for all rows: give a prompt column or a template"
+            raise UsageError(msg)
+        if self.limit is not None and self.limit < 1:
+            msg = f"limit is {self.limit}: it must be 1 or more, or not be given"
+            raise UsageError(msg)
+        object.__setattr__(self, "arguments", self.model.check(self.arguments))
+        self.parsed_template()
+
+    def parsed_template(self) -> Template | None:
+        """The template, parsed; None when a column holds the prompt."""
+        return None if self.template is None else Template(self.template)
