@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned
+from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Warned
 from dagster_gptimg.batch.events import Progress as Step
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ class RunView:
         """Show one event."""
         if isinstance(event, Planned):
             self._planned(event.summary)
+        elif isinstance(event, Warned):
+            self.console.print(f"warning: {escape(event.message)}", style="bold yellow")
         elif isinstance(event, Step):
             self._step(event)
         elif isinstance(event, Noticed):

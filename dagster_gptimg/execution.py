@@ -13,7 +13,7 @@ from pydantic import Field
 
 from dagster_gptimg import session
 from dagster_gptimg._version import __version__
-from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Progress
+from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Progress, Warned
 from dagster_gptimg.batch.job import Options
 from dagster_gptimg.batch.summary import Summary
 from dagster_gptimg.console import forecast
@@ -144,6 +144,8 @@ class RunLog:
         """Take one event."""
         if isinstance(event, Planned):
             self._log.info(f"plan: {forecast(event.summary)}")
+        elif isinstance(event, Warned):
+            self._log.warning(event.message)
         elif isinstance(event, Noticed):
             self._noticed.append(event)
         elif isinstance(event, Progress) and time.monotonic() - self._said >= LOG_EVERY:

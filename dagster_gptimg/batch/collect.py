@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from dagster_gptimg.batch.watch import Latency
 from dagster_gptimg.errors import GoneError, ImageError, ReadError
 from dagster_gptimg.fal.answers import images_of
-from dagster_gptimg.fal.types import Completed, Failure, Images, Pending, Queued
+from dagster_gptimg.fal.types import Completed, Failure, Images, Pending
 from dagster_gptimg.store.facts import Outcome
 from dagster_gptimg.store.images import store_image
 
@@ -38,11 +38,7 @@ class TooLateError(Exception):
 
 
 class Collector:
-    """Follows the requests of one run to their ends.
-
-    Attributes:
-        queued: ids that fal said wait in its queue when last asked: a cancel may still save them.
-    """
+    """Follows the requests of one run to their ends."""
 
     def __init__(self, job: Job) -> None:
         """Nothing is asked yet."""
@@ -52,7 +48,6 @@ class Collector:
         self._unit_price: Decimal | None = None
         self._asking_price = asyncio.Lock()
         self._asked_price = False
-        self.queued: set[str] = set()
 
     async def collect(self, key: str, request: Submitted, price: Price) -> Outcome:
         """Wait for a request's end and bring home what it made; `price` is what it may cost.
@@ -76,14 +71,11 @@ class Collector:
 
     async def _ended(self, request: Submitted, began: float) -> None:
         """Return when fal says COMPLETED."""
-        try:
-            while not await self._looks_ended(request):
-                waited = self._clock.monotonic() - began
-                if waited > self._job.options.patience:
-                    raise TooLateError(f"not ended after {waited:.0f} s")
-                await self._clock.sleep(self._latency.wait(waited))
-        finally:
-            self.queued.discard(request.request_id)
+        while not await self._looks_ended(request):
+            waited = self._clock.monotonic() - began
+            if waited > self._job.options.patience:
+                raise TooLateError(f"not ended after {waited:.0f} s")
+            await self._clock.sleep(self._latency.wait(waited))
         self._latency.ended(self._clock.monotonic() - began)
 
     async def _looks_ended(self, request: Submitted) -> bool:
@@ -93,10 +85,6 @@ class Collector:
             return True  # the result, or the history, will tell
         except ReadError:
             return False
-        if isinstance(status, Queued):
-            self.queued.add(request.request_id)
-        else:
-            self.queued.discard(request.request_id)
         return isinstance(status, Completed)
 
     # -- reading the result

@@ -19,6 +19,13 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True)
+class Warned:
+    """Something about the whole run that somebody should know."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """Where a run is. All counts are of requests.
 
@@ -59,4 +66,4 @@ class Finished:
     manifest: str | None
 
 
-Event: TypeAlias = Planned | Progress | Noticed | Finished
+Event: TypeAlias = Planned | Warned | Progress | Noticed | Finished

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from dagster_gptimg.batch.budget import Budget
-from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Progress
+from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Progress, Warned
 from dagster_gptimg.batch.ledger import Ledger, Result, Unsettled
 from dagster_gptimg.batch.open_receipts import OpenReceipts
 from dagster_gptimg.batch.plan import Plan, Request
@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 
 WIND_DOWN = 8.0
 """Seconds that an interrupted run takes at most to end its submits and cancel what is still queued."""
+
+NOT_EXCLUSIVE = (
+    "this store has no exclusive create: two runs at once could buy a row twice. See to it yourself that only one run "
+    "uses this dataset at a time"
+)
 
 
 async def generate(job: Job, interrupt: asyncio.Event) -> AsyncIterator[Event]:
@@ -85,7 +90,7 @@ class _Run:
         self.window = asyncio.Semaphore(job.options.max_in_flight)
         self.queue: asyncio.Queue[Event] = asyncio.Queue()
         self.done = self.total = self.failed = 0
-        self.searching = False
+        self.searching, self.exclusive = False, True
         self.tasks: set[asyncio.Task[None]] = set()
         self.crash: BaseException | None = None
         self.crashed = asyncio.Event()
@@ -104,7 +109,7 @@ class _Run:
             run = cls(job, planned, Ledger(job.dataset, io, run_id))
             run.receipts = await OpenReceipts.read(job, run.ledger)
             run.check_again()
-            await io(job.dataset.start_run, run_id)
+            run.exclusive = await io(job.dataset.start_run, run_id)
         except BaseException:
             planned.__exit__()
             raise
@@ -131,6 +136,8 @@ class _Run:
         """What happens, until the work is done."""
         forecast = self.receipts.forecast(self.planned)
         self.total = forecast.open_requests
+        if not self.exclusive:
+            yield Warned(NOT_EXCLUSIVE)
         yield Planned(forecast.summary(self.clock.monotonic() - self.began))
         while not working.done() or not self.queue.empty():
             getting = asyncio.create_task(self.queue.get())
@@ -142,6 +149,9 @@ class _Run:
 
     async def work(self, interrupt: asyncio.Event) -> None:
         """Feed the workers until there is nothing left, the run is stopped, or somebody interrupts it."""
+        if interrupt.is_set():  # somebody ended the run before its work began
+            self.stop.because("interrupted", "interrupted before anything was sent")
+            return
         feeding = asyncio.create_task(self.feed())
         signals = [asyncio.create_task(event.wait()) for event in (interrupt, self.crashed)]
         await asyncio.wait({feeding, *signals}, return_when=asyncio.FIRST_COMPLETED)

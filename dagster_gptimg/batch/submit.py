@@ -95,8 +95,8 @@ class Submitter:
     async def _create(self, key: str, n: int, intent: Intent) -> bool:
         """Create an intent, and be back as soon as it is made: from here to the POST every moment counts.
 
-        A local create takes half a millisecond; the way through a thread and back would add several times that. A store
-        far away cannot be waited for here.
+        The way through a thread and back takes longer than a local create itself. A store far away cannot be waited for
+        here.
         """
         if self._job.dataset.store.is_local:
             return self._receipts.create_intent(key, n, intent)

@@ -6,6 +6,7 @@ and is repeated with backoff and jitter. The key goes to fal's own services only
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 from typing import TYPE_CHECKING, Self
@@ -114,7 +115,8 @@ class FalClient:
                 f"{self.urls.queue}/{endpoint}", content=content(), headers=headers, timeout=timeout
             )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            if refused:
+            # A connection that breaks while `ready` still runs cancels it: that is no refusal, and nothing was sent.
+            if refused and not isinstance(refused[0], asyncio.CancelledError):
                 raise refused[0] from None
             raise answers.submit_failure(error) from error
         return self._trusted(answers.read_submit(response, endpoint))

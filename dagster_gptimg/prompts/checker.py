@@ -163,6 +163,9 @@ class Checker:
         """The id of the row's column, or None: there is no such column, or its problem is reported."""
         if self.spec.id_column is None:
             return None
+        if is_missing(cells.get(self.spec.id_column)):
+            self.problems.report(line, self.spec.id_column, "the id is empty")
+            return None
         try:
             row_id = cell_text(cells, self.spec.id_column)
         except CellError as error:

@@ -78,9 +78,15 @@ class Dataset:
 
     # -- run marks: whether receipts must be listed to know what is open
 
-    def start_run(self, run: str) -> None:
-        """Mark that a run has begun. Raises `StoreError`."""
-        self.store.create(f"{self.folder}/runs/{run}.start.json", b"{}")
+    def start_run(self, run: str) -> bool:
+        """Mark that a run has begun, and find out whether a create is exclusive here. Raises `StoreError`."""
+        name = f"{self.folder}/runs/{run}.start.json"
+        self.store.create(name, b"{}")
+        try:
+            self.store.create(name, b"{}")
+        except FileExistsError:
+            return True
+        return False
 
     def end_runs(self, runs: list[str]) -> None:
         """Mark runs as ended: what they began is known to be neither held nor in flight. Raises `StoreError`."""

@@ -201,6 +201,20 @@ async def test_what_ready_raises_ends_the_submit_unsent() -> None:
         assert server.requests == []
 
 
+async def test_a_connection_that_breaks_while_the_intent_is_made_is_no_cancellation() -> None:
+    async def script(connection: Connection) -> None:
+        await connection.reader.readuntil(b"\r\n\r\n")
+        connection.reset()
+
+    async def ready() -> None:
+        await asyncio.sleep(0.5)
+
+    async with scripted(script) as server, client(server.url) as fal:
+        with pytest.raises(SubmitError):
+            await fal.submit(MODEL, {"prompt": "x"}, ready)
+        assert server.requests == []
+
+
 async def test_urls_that_point_elsewhere_are_not_followed_with_the_key() -> None:
     async with scripted(_read_and_close) as thief:
 

@@ -92,9 +92,9 @@ def test_ragged_json_lines_and_mappings_are_problems_of_their_rows(tmp_path: Pat
     empty = "the cell is empty"
     assert problems(path, id_column="id") == [
         (1, "prompt", empty),
-        (3, "id", empty),
+        (3, "id", "the id is empty"),
         (4, "prompt", empty),
-        (4, "id", empty),
+        (4, "id", "the id is empty"),
     ]
     assert "has no column 'sku' (the id column); it has id, prompt" in says(
         [{"prompt": "x", "id": 1}] * 3, id_column="sku"

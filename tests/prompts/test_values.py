@@ -60,7 +60,7 @@ def test_what_is_no_text_is_told(value: object) -> None:
 @pytest.mark.parametrize("value", [None, "", "  ", math.nan, Decimal("NaN"), Decimal("sNaN"), pd.NA, pd.NaT])
 def test_every_librarys_nothing_is_nothing(value: object) -> None:
     assert problems([{"a": value}], template="x {a}") == [(1, "a", "the cell is empty")]
-    assert problems([{"prompt": "x", "a": value}], id_column="a") == [(1, "a", "the cell is empty")]
+    assert problems([{"prompt": "x", "a": value}], id_column="a") == [(1, "a", "the id is empty")]
     [row] = rows([{"prompt": "x", "quality": value, "a": value}], arguments={"quality": "low"})
     assert row.arguments == {"quality": "low"}
     assert row.columns["a"] == (value if isinstance(value, str) else None)

@@ -166,6 +166,15 @@ def test_an_unreadable_receipt_holds_its_row_and_names_itself() -> None:
     assert len(world.requests) == 0
 
 
+def test_a_store_without_exclusive_create_is_said_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(13, {}, ["thing"])
+    monkeypatch.setattr(world.store, "create", world.store.write)
+    told: list[str] = []
+    life = Life(world, on_event=lambda event: told.append(getattr(event, "message", "")))
+    life.run()
+    assert any("no exclusive create" in message for message in told)
+
+
 def test_a_locked_account_stops_the_run_at_once() -> None:
     world = World(12, {"locked": 1.0}, [f"thing {n}" for n in range(6)])
     summary = live(world, max_in_flight=2)

@@ -134,6 +134,7 @@ class Life:
     kill_after: int | None = None
     options: Options = field(default_factory=lambda: Options(settle=60.0, max_in_flight=4))
     skew: float = 0.0
+    on_event: Callable[[Any], None] = lambda _: None
     effects: int = 0
 
     def effect(self) -> None:
@@ -195,6 +196,7 @@ class Life:
             options=self.options,
         )
         async for event in generate(job, asyncio.Event()):
+            self.on_event(event)
             if isinstance(event, Finished):
                 return event
         raise AssertionError("a run without an end")
