@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.io_manager import ManifestLoader
     from dagster_gptimg.ops import GenerateImagesConfig, generate_images_op
     from dagster_gptimg.partitions import TablePartitions, by_column
+    from dagster_gptimg.prompts import SqlTable
     from dagster_gptimg.resource import EmulatedFalResource, FalResource, ImageStoreResource
 
 _HOMES = {
@@ -32,6 +33,7 @@ _HOMES = {
     "ImageGeneration": "execution",
     "ImageStoreResource": "resource",
     "ManifestLoader": "io_manager",
+    "SqlTable": "prompts",
     "Summary": "batch.summary",
     "TablePartitions": "partitions",
     "build_gptimg_asset": "assets",
@@ -52,6 +54,7 @@ __all__ = [
     "ImageGeneration",
     "ImageStoreResource",
     "ManifestLoader",
+    "SqlTable",
     "Summary",
     "TablePartitions",
     "UsageError",

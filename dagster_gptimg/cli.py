@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dagster_gptimg.batch.job import Options
-    from dagster_gptimg.prompts import PromptSpec
+    from dagster_gptimg.prompts import PromptSpec, Source
     from dagster_gptimg.store.dataset import Dataset
 
 USAGE = 2
@@ -82,6 +82,7 @@ def _table_options(command: Callable[..., None]) -> Callable[..., None]:
         click.argument("table", metavar="TABLE"),
         click.option("--model", default=None, metavar="M", help="A model of the registry."),
         click.option("--set", "settings", multiple=True, metavar="INPUT=VALUE", help="A model input for all rows."),
+        click.option("--query", metavar="SQL", help="What to select; TABLE is then a SQLAlchemy URL."),
         click.option("--template", metavar="TEXT", help="A prompt with {column} fields."),
         click.option("--prompt-column", metavar="C", help="The column that holds the prompt."),
         click.option("--id-column", metavar="C", help="The column that holds the row's id."),
@@ -122,7 +123,7 @@ def generate(table: str, store: str, dataset: str, *, as_json: bool, **given: An
             view(event)
 
         try:
-            rows, partition = read_rows(table, spec), _partition(given)[1]
+            rows, partition = read_rows(_source(table, given), spec), _partition(given)[1]
             session.run(rows, spec.model, target, settings, partition=partition, options=_options(given), on_event=show)
         except KeyboardInterrupt:
             if not ends:
@@ -143,7 +144,9 @@ def plan(table: str, store: str, dataset: str, *, as_json: bool, **given: Any) -
 
     spec, target = _spec(given), _dataset(store, dataset)
     partition = _partition(given)[1]
-    summary = session.plan(read_rows(table, spec), spec.model, target, partition=partition, options=_options(given))
+    summary = session.plan(
+        read_rows(_source(table, given), spec), spec.model, target, partition=partition, options=_options(given)
+    )
     click.echo(forecast(summary), err=True)
     if as_json:
         click.echo(json.dumps(summary.as_json()))
@@ -229,6 +232,12 @@ def _spec(given: dict[str, Any]) -> PromptSpec:
         where=_partition(given)[0],
         limit=given["limit"],
     )
+
+
+def _source(table: str, given: dict[str, Any]) -> Source:
+    from dagster_gptimg.prompts import SqlTable
+
+    return table if given["query"] is None else SqlTable(table, given["query"])
 
 
 def _options(given: dict[str, Any]) -> Options:

@@ -5,5 +5,6 @@ from __future__ import annotations
 from dagster_gptimg.prompts.rows import read_rows
 from dagster_gptimg.prompts.sources import Source
 from dagster_gptimg.prompts.spec import PromptRow, PromptSpec
+from dagster_gptimg.prompts.sql import SqlTable
 
-__all__ = ["PromptRow", "PromptSpec", "Source", "read_rows"]
+__all__ = ["PromptRow", "PromptSpec", "Source", "SqlTable", "read_rows"]

@@ -23,6 +23,7 @@ from fsspec.utils import infer_compression
 from dagster_gptimg.errors import RowProblem, TableError
 from dagster_gptimg.prompts.arrow import check_names, rows_of
 from dagster_gptimg.prompts.delimited import Line, read_delimited
+from dagster_gptimg.prompts.sql import SqlTable
 from dagster_gptimg.prompts.values import native
 
 BATCH = 2048
@@ -41,12 +42,14 @@ class ArrowStream(Protocol):
         """Arrow's C stream."""
 
 
-Source: TypeAlias = "str | os.PathLike[str] | ArrowStream | Iterable[Mapping[str, object]]"
+Source: TypeAlias = "str | os.PathLike[str] | SqlTable | ArrowStream | Iterable[Mapping[str, object]]"
 Items: TypeAlias = "Iterator[Line | RowProblem]"
 
 
 def name_of(source: Source) -> str:
     """How messages call a table: never with the signature or the password that its URL may hold."""
+    if isinstance(source, SqlTable):
+        return source.name()
     if not isinstance(source, str | os.PathLike):
         return type(source).__name__
     return _without_secrets(os.fspath(source))
@@ -60,7 +63,7 @@ def has_one_header(source: Source) -> bool:
     """Whether all rows have the same columns. JSON lines and mappings may leave some out, each row its own."""
     if isinstance(source, str | os.PathLike):
         return _ending(os.fspath(source)) in {".csv", ".tsv", ".parquet"}
-    return isinstance(source, ArrowStream)
+    return isinstance(source, ArrowStream | SqlTable)
 
 
 def read(source: Source, storage_options: Mapping[str, Any] | None = None) -> Items:
@@ -71,6 +74,8 @@ def read(source: Source, storage_options: Mapping[str, Any] | None = None) -> It
     """
     if isinstance(source, str | os.PathLike):
         return _read_url(os.fspath(source), storage_options)
+    if isinstance(source, SqlTable):
+        return source.rows()
     if isinstance(source, ArrowStream):
         return _read_arrow(source)
     rows: object = source

@@ -1,0 +1,64 @@
+"""A query gives the same rows as a file, and a database that does not answer says so without its password."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dagster_gptimg.errors import TableError
+from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
+from dagster_gptimg.prompts import PromptSpec, SqlTable, read_rows
+from tests.harness import cli
+from tests.support import PARTI
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SPEC = PromptSpec(get_model(DEFAULT_MODEL), prompt_column="Prompt")
+
+
+def rows(source: Any) -> list[Any]:
+    return [row for batch in read_rows(source, SPEC) for row in batch]
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> str:
+    lines = [line.split("\t") for line in PARTI.read_text(encoding="utf-8").split("\n") if line]
+    with closing(sqlite3.connect(tmp_path / "t.db")) as connection:
+        connection.execute(f"CREATE TABLE t ({', '.join(lines[0])})")
+        connection.executemany("INSERT INTO t VALUES (?, ?, ?, ?)", lines[1:])
+        connection.commit()
+    return f"sqlite:///{tmp_path}/t.db"
+
+
+def test_parti_prompts_from_a_database_are_those_of_the_file(database: str) -> None:
+    found = rows(SqlTable(database, "SELECT * FROM t ORDER BY rowid"))
+    assert [(r.row_id, r.prompt, r.columns) for r in found] == [(r.row_id, r.prompt, r.columns) for r in rows(PARTI)]
+    assert len(found) == 1632
+
+
+def test_the_command_line_takes_a_query(database: str, tmp_path: Path) -> None:
+    query = "SELECT Prompt FROM t WHERE Category = 'Animals' ORDER BY rowid"
+    place = ("--store", str(tmp_path / "s"), "--dataset", "d", "--json")
+    ran = cli(None, "plan", database, "--query", query, "--prompt-column", "Prompt", *place)
+    assert ran.status == 0, ran.stderr
+    assert json.loads(ran.stdout)["rows"] > 100
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("sqlite:///", "no such table"),
+        ("nosuch://me:secret@h/d", "nosuch"),
+        ("sqlite+nosuch://me:secret@h/d", "nosuch"),
+        ("://", "cannot be read"),
+    ],
+)
+def test_a_database_that_does_not_answer_says_so_without_its_password(url: str, says: str) -> None:
+    with pytest.raises(TableError, match=says) as caught:
+        rows(SqlTable(url, "SELECT * FROM none"))
+    assert "secret" not in f"{caught.value} {SqlTable(url, '')!r}"
