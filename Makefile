@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: help demo dev test test-kill test-mutations test-sim test-dagster lint types format screenshots clean
+.PHONY: help demo dev test test-kill test-mutations test-sim test-dagster test-minimal lint types format screenshots clean
 
 help:           ## what there is
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 16
@@ -34,6 +34,12 @@ test-sim: .venv/ready ## thousands of short histories of several processes, by s
 
 test-dagster: .venv/ready ## Dagster's own processes: runs, terminations, the UI
 	$(BIN)/python -m pytest -m dagster
+
+test-minimal:   ## the built wheel with its default dependencies only, in a fresh environment
+	rm -rf .venv-minimal && $(PYTHON) -m venv .venv-minimal
+	.venv-minimal/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt .
+	cd /tmp && $(CURDIR)/.venv-minimal/bin/python -W error::ImportWarning $(CURDIR)/scripts/minimal.py
+	rm -rf .venv-minimal
 
 lint: .venv/ready ## style, types, import contracts
 	$(BIN)/ruff check .

@@ -170,19 +170,22 @@ _TOKENS_PER_WORD = 4
 
 
 def _mini_price(arguments: Mapping[str, Json]) -> Price:
-    """The model's page: per image, plus text tokens (a word is about 4), and the whole request rounded up to a cent.
+    """The model's page: per image, plus text tokens, and the whole request rounded up to a cent.
 
-    Which tier `auto` is billed as, fal does not say: then it is a range over all of them.
+    Which tier `auto` is billed as, fal does not say: then it is a range over all of them. A word is about 4 tokens, says
+    fal; a text without spaces (Chinese, say) has more of them, but never more than bytes, and that is the upper bound.
     """
     quality, size = arguments.get("quality", "auto"), arguments.get("image_size", "auto")
     tiers = list(_IMAGE_USD) if quality == "auto" else [str(quality)]
     columns = (0, 1) if size == "auto" else (int(size != "1024x1024"),)
-    count = arguments.get("num_images", 1)
-    words = len(str(arguments.get("prompt", "")).split())
-    text = _TOKEN_USD * _TOKENS_PER_WORD * words
-    each = [_IMAGE_USD[tier][column] for tier in tiers for column in columns]
-    totals = [(usd * int(str(count)) + text).quantize(CENT, ROUND_CEILING) for usd in each]
-    return Price(min(totals), max(totals))
+    count, prompt = int(str(arguments.get("num_images", 1))), str(arguments.get("prompt", ""))
+    least = _TOKENS_PER_WORD * len(prompt.split())
+    each = [_IMAGE_USD[tier][column] * count for tier in tiers for column in columns]
+    return Price(_rounded(min(each), least), _rounded(max(each), max(least, len(prompt.encode()))))
+
+
+def _rounded(images_usd: Decimal, tokens: int) -> Decimal:
+    return (images_usd + _TOKEN_USD * tokens).quantize(CENT, ROUND_CEILING)
 
 
 _REGISTRY: dict[str, FalModel] = {}

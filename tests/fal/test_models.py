@@ -40,6 +40,11 @@ def test_a_price_is_fals_table_rounded_up_to_a_cent(arguments: dict[str, Any], d
     assert price(**arguments) == (dollars, dollars)
 
 
+def test_the_upper_end_is_the_worst_case_also_for_text_without_spaces() -> None:
+    assert price(quality="low", prompt="看" * 30_000) == ("0.01", "0.19")
+    assert price(quality="low", prompt="word " * 20_000)[1] == "0.21"
+
+
 def test_auto_is_a_range_and_never_a_guess() -> None:
     assert price() == ("0.01", "0.04")
     assert price(image_size="auto") == ("0.01", "0.06")
