@@ -1,5 +1,6 @@
 # Every target makes its own .venv; python3 (3.11 or newer) is all it needs.
 PYTHON ?= python3
+KILLS ?= 200
 BIN := .venv/bin
 export DAGSTER_DISABLE_TELEMETRY := 1
 
@@ -20,11 +21,11 @@ demo: .venv/ready ## materialize the example project on the emulator, and say wh
 dev: .venv/ready ## the Dagster UI on the example project, http://127.0.0.1:3000
 	DAGSTER_HOME=$$($(BIN)/python -m example_project.home) $(BIN)/dagster dev -f definitions.py
 
-test: .venv/ready ## all quick tests (and a sample of the kill suite)
-	$(BIN)/python -m pytest -n 4 --dist loadgroup -m "not dagster and not mutation"
+test: .venv/ready ## all quick tests
+	$(BIN)/python -m pytest -n 4 --dist loadgroup -m "not dagster and not mutation and not kill"
 
 test-kill: .venv/ready ## SIGKILL at every named point and at 200 random moments
-	KILLS=200 $(BIN)/python -m pytest -m kill
+	KILLS=$(KILLS) $(BIN)/python -m pytest -s -n 2 -m kill
 
 test-mutations: .venv/ready ## each costly mistake, made on purpose, turns the suite red
 	$(BIN)/python -m pytest -n 2 -m mutation

@@ -172,8 +172,8 @@ _TOKENS_PER_WORD = 4
 def _mini_price(arguments: Mapping[str, Json]) -> Price:
     """The model's page: per image, plus text tokens, and the whole request rounded up to a cent.
 
-    Which tier `auto` is billed as, fal does not say: then it is a range over all of them. A word is about 4 tokens, says
-    fal; a text without spaces (Chinese, say) has more of them, but never more than bytes, and that is the upper bound.
+    Which tier `auto` is billed as, fal does not say: then it is a range over all of them. A word is about 4 tokens,
+    says fal; a text without spaces (Chinese, say) has more of them, but never more than bytes: that is the upper bound.
     """
     quality, size = arguments.get("quality", "auto"), arguments.get("image_size", "auto")
     tiers = list(_IMAGE_USD) if quality == "auto" else [str(quality)]

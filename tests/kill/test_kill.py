@@ -28,6 +28,15 @@ KILLS = int(os.environ.get("KILLS", "10"))
 SEED = int(os.environ.get("SEED", str(random.randrange(10**6))))
 ROWS = 60
 A_ROUND = 5
+POINTS = [
+    "before intent",
+    "before POST",
+    "after POST",
+    "after accepted",
+    "before image",
+    "after image",
+    "after outcome",
+]
 
 
 def table(path: Path) -> str:
@@ -102,6 +111,19 @@ def test_killed_at_random_moments_on_s3(tmp_path: Path, s3: dict[str, str]) -> N
             judge(fal, place, last.summary, s3)
             assert cli(fal, *run, "--again", "held", env=s3).status == 0
             assert len(fal.charged()) == ROWS
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_at_each_point_on_s3(tmp_path: Path, s3: dict[str, str], point: str) -> None:
+    place = f"s3://bucket/point-{tmp_path.name}"
+    with emulator(tmp_path / "fal", "--latency", "0.2", "--slots", "10") as fal:
+        run = call(table(tmp_path / "t.jsonl"), place)
+        assert cli(fal, *run, env={**s3, "DAGSTER_GPTIMG_KILL_AT": f"{point}:9"}).status == -signal.SIGKILL
+        last = cli(fal, *run, env=s3)
+        held = judge(fal, place, last.summary, s3)
+        assert held <= 8
+        assert cli(fal, *run, "--again", "held", env=s3).status == 0
+        assert len(fal.charged()) == ROWS
 
 
 def test_two_runs_frozen_and_thawed_at_random_buy_each_row_once(tmp_path: Path) -> None:
