@@ -1,6 +1,7 @@
 # Every target makes its own .venv; python3 (3.11 or newer) is all it needs.
 PYTHON ?= python3
 KILLS ?= 200
+SEED := $(or $(SEED),$(shell $(PYTHON) -c "import random; print(random.randrange(10**6))"))
 BIN := .venv/bin
 export DAGSTER_DISABLE_TELEMETRY := 1
 
@@ -25,7 +26,8 @@ test: .venv/ready ## all quick tests
 	$(BIN)/python -m pytest -n 4 --dist loadgroup -m "not dagster and not mutation and not kill"
 
 test-kill: .venv/ready ## SIGKILL at every named point and at 200 random moments
-	KILLS=$(KILLS) $(BIN)/python -m pytest -s -n 2 -m kill
+	@echo "SEED=$(SEED) KILLS=$(KILLS)"
+	SEED=$(SEED) KILLS=$(KILLS) $(BIN)/python -m pytest -n 2 -m kill
 
 test-mutations: .venv/ready ## each costly mistake, made on purpose, turns the suite red
 	$(BIN)/python -m pytest -n 2 -m mutation

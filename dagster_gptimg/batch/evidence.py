@@ -71,7 +71,7 @@ class Evidence:
         stale = self._read_at is None or clock.monotonic() - self._read_at > FRESH
         if stale or self._read_from is None or start < self._read_from:
             start = min(start, self._read_from or start)
-            found = self._job.fal.history(self._job.model.endpoint, start, clock.now() + BEFORE)
+            found = self._job.fal.history(self._job.model.endpoint, start)
             self._items = sorted([item async for item in found], key=lambda item: (item.sent_at, item.request_id))
             self._read_at, self._read_from = clock.monotonic(), start
         return self._items

@@ -64,8 +64,8 @@ class Fal(Protocol):
     async def cancel(self, request: Submitted) -> Cancelled:
         """Wish that it did not run."""
 
-    def history(self, endpoint: str, start: datetime, end: datetime) -> AsyncIterator[HistoryItem]:
-        """The account's requests between two moments, as far as fal shows them."""
+    def history(self, endpoint: str, start: datetime) -> AsyncIterator[HistoryItem]:
+        """The account's requests since a moment, as far as fal shows them."""
 
     async def lookup(self, endpoint: str, request_id: str) -> HistoryItem | None:
         """One request's line in the history."""

@@ -140,14 +140,13 @@ class FalClient:
             raise ReadError(f"no answer to a cancel: {error}") from error
         return Cancelled(removed=status == "OK")
 
-    async def history(self, endpoint: str, start: datetime, end: datetime) -> AsyncIterator[HistoryItem]:
-        """What fal's request history shows for an endpoint between two moments, with inputs and outputs.
+    async def history(self, endpoint: str, start: datetime) -> AsyncIterator[HistoryItem]:
+        """What fal's request history shows for an endpoint since a moment, with inputs and outputs.
 
         Ended requests are shown, perhaps not at once; whether running ones are, fal does not say. Nothing found is
         never a proof. Raises `ReadError` when it cannot be read whole.
         """
-        params = {"endpoint_id": endpoint, "start": start.isoformat(), "end": end.isoformat()}
-        params |= {"expand": "payloads", "limit": "100"}
+        params = {"endpoint_id": endpoint, "start": start.isoformat(), "expand": "payloads", "limit": "100"}
         while True:
             page = await self._api("/v1/models/requests/by-endpoint", params)
             for item in answers.read_history(page):

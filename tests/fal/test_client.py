@@ -379,7 +379,7 @@ async def test_a_history_page_with_a_hole_is_not_believed() -> None:
         from datetime import UTC, datetime
 
         with pytest.raises(ReadError):
-            _ = [item async for item in fal.history(MODEL, datetime.now(UTC), datetime.now(UTC))]
+            _ = [item async for item in fal.history(MODEL, datetime.now(UTC))]
 
 
 def test_settings_hide_the_key_and_say_what_to_set() -> None:

@@ -300,7 +300,7 @@ class SimFal:
     async def cancel(self, request: Submitted) -> Cancelled:
         return Cancelled(removed=False)
 
-    async def history(self, endpoint: str, start: datetime, end: datetime) -> AsyncIterator[HistoryItem]:
+    async def history(self, endpoint: str, start: datetime) -> AsyncIterator[HistoryItem]:
         await self._wire()
         if self.world.strikes("history"):
             raise ReadError("the history is down")
