@@ -134,7 +134,6 @@ def _timed(number: int) -> float:
     return time.perf_counter() - start
 
 
-@pytest.mark.skipif(not PARTI.exists(), reason="PartiPrompts.tsv is not here (set PARTIPROMPTS)")
 def test_no_prompt_of_partiprompts_is_refused() -> None:
     with PARTI.open(encoding="utf-8", newline="") as file:
         prompts = [row["Prompt"] for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)]
