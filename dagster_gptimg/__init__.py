@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from dagster_gptimg.batch.summary import Summary
     from dagster_gptimg.errors import GptImgError, UsageError
     from dagster_gptimg.execution import GenerateConfig, ImageGeneration
-    from dagster_gptimg.fal.models import FalModel, get_model, register
+    from dagster_gptimg.fal.model import FalModel
+    from dagster_gptimg.fal.models import get_model, register
     from dagster_gptimg.io_manager import ManifestLoader
     from dagster_gptimg.ops import GenerateImagesConfig, generate_images_op
     from dagster_gptimg.partitions import TablePartitions, by_column
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "EmulatedFalResource": "resource",
-    "FalModel": "fal.models",
+    "FalModel": "fal.model",
     "FalResource": "resource",
     "GenerateConfig": "execution",
     "GenerateImagesConfig": "ops",

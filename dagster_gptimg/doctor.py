@@ -12,7 +12,8 @@ from rich.markup import escape
 
 from dagster_gptimg.errors import GptImgError
 from dagster_gptimg.fal.client import FalClient
-from dagster_gptimg.fal.models import DEFAULT_MODEL, FalModel, get_model
+from dagster_gptimg.fal.model import FalModel
+from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
 from dagster_gptimg.fal.settings import FalSettings
 from dagster_gptimg.store.root import Store
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.batch.events import Event
     from dagster_gptimg.batch.rebuild import Rebuilt
     from dagster_gptimg.batch.summary import Summary
-    from dagster_gptimg.fal.models import FalModel
+    from dagster_gptimg.fal.model import FalModel
     from dagster_gptimg.prompts import PromptRow
     from dagster_gptimg.store.dataset import Dataset
 

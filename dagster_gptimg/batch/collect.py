@@ -19,7 +19,7 @@ from dagster_gptimg.store.images import store_image
 
 if TYPE_CHECKING:
     from dagster_gptimg.batch.job import Job
-    from dagster_gptimg.fal.models import Price
+    from dagster_gptimg.fal.prices import Price
     from dagster_gptimg.fal.types import Answer, ImageFile, Submitted
     from dagster_gptimg.store.facts import StoredImage
 
@@ -45,9 +45,8 @@ class Collector:
         self._job, self._clock = job, job.runtime.clock
         self._latency = Latency()
         self._downloads = asyncio.Semaphore(DOWNLOADS)
-        self._unit_price: Decimal | None = None
+        self._unit_prices: dict[str, Decimal | None] = {}
         self._asking_price = asyncio.Lock()
-        self._asked_price = False
 
     async def collect(self, key: str, request: Submitted, price: Price) -> Outcome:
         """Wait for a request's end and bring home what it made; `price` is what it may cost.
@@ -175,7 +174,7 @@ class Collector:
 
     async def _stored(self, key: str, request: Submitted, answer: Images, price: Price) -> Outcome:
         images = await self._images(key, request, answer.images)
-        cost = await self._billed(answer.billable_units)
+        cost = await self._billed(request.endpoint, answer.billable_units)
         if cost is None and price.low == price.high:
             cost = price.high  # every input that the price depends on was said
         now = self._clock.now()
@@ -195,7 +194,7 @@ class Collector:
         return Outcome(
             request_id=request.request_id,
             kind="free" if failure.is_free else "refused",
-            cost_usd=Decimal(0) if failure.is_free else await self._billed(failure.billable_units),
+            cost_usd=Decimal(0) if failure.is_free else await self._billed(request.endpoint, failure.billable_units),
             billable_units=failure.billable_units,
             status_code=failure.status_code,
             error_type=failure.error_type,
@@ -204,19 +203,19 @@ class Collector:
             recorded_at=now,
         )
 
-    async def _billed(self, units: Decimal | None) -> Decimal | None:
+    async def _billed(self, endpoint: str, units: Decimal | None) -> Decimal | None:
         """What fal billed: its units at today's price a unit; None when either is not known."""
         if units is None or not units:
             return units
         async with self._asking_price:
-            if not self._asked_price:
-                self._unit_price = await self._ask_price()
-                self._asked_price = True
-        return None if self._unit_price is None else units * self._unit_price
+            if endpoint not in self._unit_prices:
+                self._unit_prices[endpoint] = await self._ask_price(endpoint)
+            price = self._unit_prices[endpoint]
+        return None if price is None else units * price
 
-    async def _ask_price(self) -> Decimal | None:
+    async def _ask_price(self, endpoint: str) -> Decimal | None:
         try:
-            price = await self._job.fal.unit_price(self._job.model.endpoint)
+            price = await self._job.fal.unit_price(endpoint)
             return None if price is None else Decimal(price)
         except (ReadError, ArithmeticError):
             return None

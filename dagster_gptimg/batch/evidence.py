@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dagster_gptimg.batch.submit import accepted_fact
 from dagster_gptimg.errors import ReadError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
 
     from dagster_gptimg.batch.job import Job
     from dagster_gptimg.batch.ledger import Ledger
-    from dagster_gptimg.fal.types import HistoryItem, Json
+    from dagster_gptimg.fal.types import HistoryItem, Submitted
     from dagster_gptimg.store.facts import Attempt, How, Intent
 
 BEFORE, AFTER = timedelta(minutes=5), timedelta(hours=1)
@@ -22,6 +22,14 @@ BEFORE, AFTER = timedelta(minutes=5), timedelta(hours=1)
 
 FRESH = 1.0
 """Seconds for which one reading of the history serves all rows in doubt."""
+
+
+class _Page(NamedTuple):
+    """One reading of an endpoint's history: what was sent since `start`, oldest first."""
+
+    items: list[HistoryItem]
+    read_at: float
+    start: datetime
 
 
 class Evidence:
@@ -35,9 +43,7 @@ class Evidence:
         """Nothing is read yet."""
         self._job, self._ledger = job, ledger
         self._lock = asyncio.Lock()
-        self._items: list[HistoryItem] = []
-        self._read_at: float | None = None
-        self._read_from: datetime | None = None
+        self._pages: dict[str, _Page] = {}
 
     async def adopt(self, key: str, n: int, attempt: Attempt) -> bool:
         """Adopt a request for an attempt, if the history shows one: recorded, and added to `attempt`.
@@ -52,7 +58,7 @@ class Evidence:
 
     async def _adopt(self, key: str, n: int, attempt: Attempt, intent: Intent) -> bool:
         try:
-            items = await self._history(intent)
+            items = await self._history(intent.endpoint, intent)
         except ReadError:
             return False
         matches = [item for item in items if self._matches(item, intent)]
@@ -61,20 +67,22 @@ class Evidence:
         known = await self._known()
         for item in matches:
             if item.request_id not in known:
-                await self._record(key, n, attempt, item)
+                await self._record(
+                    key, n, attempt, self._job.fal.request(intent.endpoint, item.request_id), item.sent_at
+                )
                 return True
         return False
 
-    async def _history(self, intent: Intent) -> list[HistoryItem]:
-        clock = self._job.runtime.clock
+    async def _history(self, endpoint: str, intent: Intent) -> list[HistoryItem]:
+        """What the history of an endpoint shows since a little before an intent."""
+        clock, known = self._job.runtime.clock, self._pages.get(endpoint)
         start = intent.created_at - BEFORE
-        stale = self._read_at is None or clock.monotonic() - self._read_at > FRESH
-        if stale or self._read_from is None or start < self._read_from:
-            start = min(start, self._read_from or start)
-            found = self._job.fal.history(self._job.model.endpoint, start)
-            self._items = sorted([item async for item in found], key=lambda item: (item.sent_at, item.request_id))
-            self._read_at, self._read_from = clock.monotonic(), start
-        return self._items
+        if known is None or clock.monotonic() - known.read_at > FRESH or start < known.start:
+            start = start if known is None else min(start, known.start)
+            found = self._job.fal.history(endpoint, start)
+            items = sorted([item async for item in found], key=lambda item: (item.sent_at, item.request_id))
+            known = self._pages[endpoint] = _Page(items, clock.monotonic(), start)
+        return known.items
 
     async def against_resubmit(self, intent: Intent) -> str:
         """What speaks against sending an attempt again; empty when nothing does.
@@ -87,9 +95,11 @@ class Evidence:
         if intent.account != self._job.fal.account(self._job.dataset.salt):
             return "it was sent with another key, whose history cannot be read with this one"
         async with self._lock:
-            self._read_at = None
+            self._pages.clear()
             try:
-                items = await self._history(intent)
+                # All that this dataset may have sent: the control group is of every endpoint.
+                endpoints = {intent.endpoint, *self._job.model.endpoints}
+                items = [item for endpoint in endpoints for item in await self._history(endpoint, intent)]
             except ReadError as error:
                 return f"the history cannot be read: {error}"
             return await self._denial(intent, items)
@@ -111,20 +121,17 @@ class Evidence:
         return ""
 
     def _matches(self, item: HistoryItem, intent: Intent) -> bool:
+        """Equal arguments, near the intent. The history may show fal's defaults filled in: they are left out."""
         near = intent.created_at - BEFORE <= item.sent_at <= intent.created_at + AFTER
-        return near and item.json_input is not None and self._plain(item.json_input) == self._plain(intent.arguments)
-
-    def _plain(self, arguments: Mapping[str, Json]) -> dict[str, Json]:
-        """Arguments without those that equal fal's defaults: the history may show them filled in."""
-        return self._job.model.key_arguments(arguments)
+        plain = self._job.model.variant(intent.arguments).key_arguments
+        return near and item.json_input is not None and plain(item.json_input) == plain(intent.arguments)
 
     async def _known(self, hows: Collection[How] = ("reply", "webhook", "history")) -> set[str]:
         """Every id on record, read anew: another run may have recorded one just now."""
         listing = await self._job.runtime.io(self._job.dataset.receipts.listing)
         return {name.request_id for names in listing.values() for _, name in names if name.how in hows}
 
-    async def _record(self, key: str, n: int, attempt: Attempt, item: HistoryItem) -> None:
-        request = self._job.fal.request(self._job.model.endpoint, item.request_id)
-        accepted = accepted_fact(request, item.sent_at)
+    async def _record(self, key: str, n: int, attempt: Attempt, request: Submitted, sent_at: datetime) -> None:
+        accepted = accepted_fact(request, sent_at)
         await self._job.runtime.io(self._job.dataset.receipts.create_accepted, key, n, "history", accepted)
-        attempt.accepted[item.request_id] = ("history", accepted)
+        attempt.accepted[request.request_id] = ("history", accepted)

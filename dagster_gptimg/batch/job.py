@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
-    from dagster_gptimg.fal.models import FalModel
+    from dagster_gptimg.fal.model import FalModel
     from dagster_gptimg.fal.types import Answer, Cancelled, HistoryItem, Json, Status, Submitted
     from dagster_gptimg.prompts import PromptRow
     from dagster_gptimg.store.dataset import Dataset

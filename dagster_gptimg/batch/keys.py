@@ -10,7 +10,7 @@ import rfc8785
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dagster_gptimg.fal.models import FalModel
+    from dagster_gptimg.fal.model import FalModel
     from dagster_gptimg.fal.types import Json
 
 RECIPE = 1
@@ -29,6 +29,7 @@ def request_key(model: FalModel, arguments: Mapping[str, Json], copy: int) -> st
     Arguments that equal the model's first defaults are left out. Equal requests of one partition are told apart by the
     copy number, counted from 0 in table order.
     """
-    asked: dict[str, Any] = {"endpoint": model.endpoint, "copy": copy, "recipe": RECIPE}
-    asked["arguments"] = model.key_arguments(arguments)
+    variant = model.variant(arguments)
+    asked: dict[str, Any] = {"endpoint": variant.endpoint, "copy": copy, "recipe": RECIPE}
+    asked["arguments"] = variant.key_arguments(arguments)
     return hashlib.sha256(rfc8785.dumps(asked)).hexdigest()

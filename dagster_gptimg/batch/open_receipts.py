@@ -102,7 +102,7 @@ class OpenReceipts:
         for key in sorted(left):
             intent = next((a.intent for a in self.facts[key] if a.intent is not None), None)
             if intent is not None and intent.partition == self._job.partition:
-                yield Request(key, intent.row_id, intent.arguments), False
+                yield Request(key, intent.row_id, intent.endpoint, intent.arguments), False
 
     def is_to_buy(self, request: Request) -> bool:
         """Whether a request is neither settled nor open (or the user's word wants a refused one again)."""

@@ -17,7 +17,8 @@ from dagster_gptimg.batch.keys import cut, request_key
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from dagster_gptimg.fal.models import FalModel, Price
+    from dagster_gptimg.fal.model import FalModel
+    from dagster_gptimg.fal.prices import Price
     from dagster_gptimg.fal.types import Json
     from dagster_gptimg.prompts import PromptRow
 
@@ -36,11 +37,13 @@ class Request(NamedTuple):
     """One paid POST that a row needs.
 
     Attributes:
-        arguments: as they are sent, the prompt among them.
+        endpoint: fal's full id: a row with reference images goes to the model's endpoint for edits.
+        arguments: its inputs, the prompt among them.
     """
 
     key: str
     row_id: str
+    endpoint: str
     arguments: dict[str, Json]
 
     @property
@@ -106,7 +109,7 @@ class Plan:
 
     def price(self, request: Request) -> Price:
         """What a request costs, in US dollars, at least and at most."""
-        return self.model.price(request.arguments)
+        return self.model.cost(request.arguments)
 
     def _batch(self, rows: list[PromptRow]) -> pa.RecordBatch:
         self.rows += len(rows)
@@ -129,12 +132,13 @@ class Plan:
     def _row(self, spilled: dict[str, str]) -> PlannedRow:
         row_id, prompt, arguments = spilled["row_id"], spilled["prompt"], json.loads(spilled["arguments"])
         parts = zip(spilled["keys"], _cut(self.model, prompt, arguments), strict=True)
-        requests = [Request(key, row_id, part) for key, part in parts]
+        requests = [Request(key, row_id, self.model.variant(part).endpoint, part) for key, part in parts]
         return PlannedRow(row_id, prompt, arguments, json.loads(spilled["columns"]), requests)
 
 
 def _cut(model: FalModel, prompt: str, arguments: dict[str, Json]) -> list[dict[str, Json]]:
     """The arguments of each request of a row. `num_images` is always said, so that what was asked for is on record."""
     images = arguments.get("num_images", 1)
-    counts = cut(images if isinstance(images, int) else 1, model.max_images_per_request)
+    most = model.variant(arguments).max_images_per_request
+    counts = cut(images if isinstance(images, int) else 1, most)
     return [{"prompt": prompt, **arguments, "num_images": count} for count in counts]

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from dagster_gptimg.batch.job import Io
     from dagster_gptimg.batch.state import Owns
-    from dagster_gptimg.fal.models import FalModel, Price
+    from dagster_gptimg.fal.model import FalModel
+    from dagster_gptimg.fal.prices import Price
     from dagster_gptimg.store.dataset import Dataset
     from dagster_gptimg.store.facts import Attempt, Intent
 
@@ -60,7 +61,7 @@ async def rebuild(dataset: Dataset, model: FalModel, io: Io, run: str) -> Rebuil
     written = []
     for partition, rows in _by_partition(facts).items():
         if await io(_is_missing, dataset, partition):
-            records = Records(dataset, model.endpoint, partition, _ReceiptRows(rows, model), ledger)
+            records = Records(dataset, partition, _ReceiptRows(rows, model), ledger)
             await io(write_manifest, dataset, partition, records)
             written.append(partition)
     return Rebuilt(len(facts), len(settled), written)
@@ -78,7 +79,7 @@ class _ReceiptRows:
             yield PlannedRow(row_id, str(arguments.get("prompt", "")), arguments, {}, requests)
 
     def price(self, request: Request) -> Price:
-        return self._model.price(request.arguments)
+        return self._model.cost(request.arguments)
 
 
 def _facts(dataset: Dataset) -> dict[str, list[Attempt]]:
@@ -103,7 +104,7 @@ def _by_partition(facts: Mapping[str, Sequence[Attempt]]) -> dict[str | None, di
         intent: Intent | None = next((a.intent for a in attempts if a.intent is not None), None)
         if intent is not None:
             rows = found.setdefault(intent.partition, {})
-            rows.setdefault(intent.row_id, []).append(Request(key, intent.row_id, intent.arguments))
+            rows.setdefault(intent.row_id, []).append(Request(key, intent.row_id, intent.endpoint, intent.arguments))
     return found
 
 

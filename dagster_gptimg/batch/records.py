@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.batch.ledger import Ledger, Result
     from dagster_gptimg.batch.plan import PlannedRow, Request
     from dagster_gptimg.batch.summary import RowStatus
-    from dagster_gptimg.fal.models import Price
+    from dagster_gptimg.fal.prices import Price
     from dagster_gptimg.store.dataset import Dataset
 
 WORST_FIRST: tuple[RowStatus, ...] = ("held", "lost", "in_flight", "failed", "refused", "not_submitted", "stored")
@@ -39,9 +39,9 @@ class Records:
     Iterate once, then read `tally`.
     """
 
-    def __init__(self, dataset: Dataset, endpoint: str, partition: str | None, plan: Rows, ledger: Ledger) -> None:
+    def __init__(self, dataset: Dataset, partition: str | None, plan: Rows, ledger: Ledger) -> None:
         """Nothing is counted yet."""
-        self._dataset, self._endpoint, self._partition = dataset, endpoint, partition
+        self._dataset, self._partition = dataset, partition
         self._plan, self._ledger = plan, ledger
         self.tally = Tally(ledger.run)
 
@@ -81,7 +81,7 @@ class Records:
             "images_wanted": sum(r.images for r in row.requests),
             "request_key": request.key,
             "request_id": result.request_id,
-            "endpoint": self._endpoint,
+            "endpoint": request.endpoint,
             "arguments": json.dumps(request.arguments, ensure_ascii=False),
             "error_type": result.error_type,
             "error": result.error,

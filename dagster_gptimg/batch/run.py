@@ -268,7 +268,7 @@ class _Run:
 
     def records(self) -> Records:
         """The manifest's records, to be written or only counted."""
-        return Records(self.job.dataset, self.job.model.endpoint, self.job.partition, self.planned, self.ledger)
+        return Records(self.job.dataset, self.job.partition, self.planned, self.ledger)
 
     async def end_marks(self) -> None:
         """A run whose mark has no end makes the next one list all receipts."""

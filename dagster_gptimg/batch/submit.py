@@ -67,7 +67,7 @@ class Submitter:
             self._job.runtime.reached("before POST")
 
         try:
-            submitted = await self._job.fal.submit(self._job.model.endpoint, request.arguments, ready)
+            submitted = await self._job.fal.submit(request.endpoint, request.arguments, ready)
         except SubmitError as error:
             return await self._not_accepted(request.key, n, attempt, error), error
         self._job.runtime.reached("after POST")
@@ -77,7 +77,7 @@ class Submitter:
     async def _claim(self, request: Request, n: int, worst_case: Decimal) -> Intent:
         """Create the intent; only its owner may send."""
         intent = Intent(
-            endpoint=self._job.model.endpoint,
+            endpoint=request.endpoint,
             arguments=request.arguments,
             partition=self._job.partition,
             row_id=request.row_id,

@@ -11,7 +11,7 @@ from dagster_gptimg.store.settled import Settled
 
 if TYPE_CHECKING:
     from dagster_gptimg.batch.ledger import Result
-    from dagster_gptimg.fal.models import Price
+    from dagster_gptimg.fal.prices import Price
 
 RowStatus: TypeAlias = Literal["stored", "in_flight", "refused", "failed", "held", "lost", "not_submitted"]
 StopReason: TypeAlias = Literal["budget", "locked", "unusable", "interrupted"]

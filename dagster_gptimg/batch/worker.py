@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.batch.job import Job
     from dagster_gptimg.batch.plan import Request
     from dagster_gptimg.batch.stop import Stop
-    from dagster_gptimg.fal.models import Price
+    from dagster_gptimg.fal.prices import Price
     from dagster_gptimg.fal.types import Submitted
 
 SUBMITS = 8
@@ -111,7 +111,7 @@ class Worker:
         Raises:
             StoreError: the store cannot be used.
         """
-        price = self._job.model.price(request.arguments)
+        price = self._job.model.cost(request.arguments)
         way = Way(request, attempts, owns, price, buys, self._job.options.attempts)
         try:
             await self._doubt.search(way)
@@ -202,7 +202,7 @@ class Worker:
 
     async def _follow(self, way: Way, view: View) -> Result | None:
         key, attempt = way.request.key, way.attempts[view.attempt]
-        submitted = self._submitted(view.request_id, attempt)
+        submitted = self._submitted(way.request, view.request_id, attempt)
         self.in_flight[key] = (view.attempt, submitted)
         try:
             outcome = await self._collector.collect(key, submitted, way.price)
@@ -219,11 +219,11 @@ class Worker:
         await self._refund(way, outcome.cost_usd)
         return None
 
-    def _submitted(self, request_id: str, attempt: Attempt) -> Submitted:
+    def _submitted(self, request: Request, request_id: str, attempt: Attempt) -> Submitted:
         """The request with the URLs that fal gave; an unreadable record still tells the id by its name."""
         known = attempt.accepted[request_id][1]
         if known is None:
-            return self._job.fal.request(self._job.model.endpoint, request_id)
+            return self._job.fal.request(request.endpoint, request_id)
         return self._job.fal.request(known.endpoint, request_id, known.status_url, known.response_url, known.cancel_url)
 
     # -- money

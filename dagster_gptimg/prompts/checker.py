@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dagster_gptimg.errors import ArgumentsError, RowProblem, TableError
-from dagster_gptimg.fal.models import is_missing
+from dagster_gptimg.fal.model import is_missing
 from dagster_gptimg.prompts.ids import RowIds
 from dagster_gptimg.prompts.problems import Problems
 from dagster_gptimg.prompts.spec import PromptRow, PromptSpec

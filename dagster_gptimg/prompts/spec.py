@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dagster_gptimg.errors import UsageError
-from dagster_gptimg.fal.models import FalModel
+from dagster_gptimg.fal.model import FalModel
 from dagster_gptimg.fal.types import Json
 from dagster_gptimg.prompts.template import Template
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from dagster_gptimg.fal.models import is_missing
+from dagster_gptimg.fal.model import is_missing
 
 if TYPE_CHECKING:
     from dagster_gptimg.fal.types import Json

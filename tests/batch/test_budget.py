@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dagster_gptimg.batch.budget import Budget
-from dagster_gptimg.fal.models import Price
+from dagster_gptimg.fal.prices import Price
 
 CENT = Decimal("0.01")
 WIDE = Price(CENT, CENT * 6)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dagster_gptimg.batch.ledger import Unsettled
 from dagster_gptimg.batch.records import _shares, row_status
 from dagster_gptimg.batch.summary import Summary, Tally
-from dagster_gptimg.fal.models import Price
+from dagster_gptimg.fal.prices import Price
 from dagster_gptimg.store.settled import Settled
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)

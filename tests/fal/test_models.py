@@ -10,7 +10,11 @@ import pytest
 
 from dagster_gptimg.errors import ArgumentsError, UsageError
 from dagster_gptimg.fal import models
-from dagster_gptimg.fal.models import FalModel, Price, TextToImage, get_model, register
+from dagster_gptimg.fal.inputs import TextToImage
+from dagster_gptimg.fal.model import FalModel
+from dagster_gptimg.fal.models import all_models, get_model, register
+from dagster_gptimg.fal.prices import Price
+from dagster_gptimg.fal.types import Json
 from tests.support import ROOT
 
 MINI = get_model("gpt-image-1-mini")
@@ -149,8 +153,122 @@ def test_the_expected_size() -> None:
 
 def test_nothing_outside_the_registry_knows_a_models_name_or_price() -> None:
     package = ROOT / "dagster_gptimg"
+    registry = {package / "fal" / name for name in ("models.py", "inputs.py", "prices.py")}
     for path in package.rglob("*.py"):
-        if path.name == "models.py" or "emulator" in path.parts:
+        if path in registry or "emulator" in path.parts:
             continue
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"gpt-image-\d|0\.0(05|06|11|15|36|52)\b", text), path
+
+
+FAMILIES = ["gpt-image-1-mini", "gpt-image-1", "gpt-image-1.5", "gpt-image-2"]
+REFERENCE = "https://example.com/a.png"
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_row_with_a_reference_goes_to_the_models_endpoint_for_edits(name: str) -> None:
+    model = get_model(name)
+    assert model.edit is not None
+    found = model.check({"prompt": "x", "image_urls": f" {REFERENCE} "})
+    assert found == {"prompt": "x", "image_urls": [REFERENCE]}
+    assert model.variant(found) is model.edit
+    assert model.variant({"prompt": "x"}) is model
+    assert get_model(model.edit.name) is get_model(model.edit.endpoint) is model.edit
+    assert get_model(model.endpoint) is model
+    assert model.endpoints == (model.endpoint, model.edit.endpoint)
+
+
+@pytest.mark.parametrize(
+    ("cell", "found"),
+    [
+        (REFERENCE, [REFERENCE]),
+        ('["a.png", " b.png"]', ["a.png", "b.png"]),
+        (["a.png", "b.png"], ["a.png", "b.png"]),
+    ],
+)
+def test_references_are_one_or_a_list(cell: object, found: list[str]) -> None:
+    assert MINI.check({"image_urls": cell}) == {"image_urls": found}
+
+
+@pytest.mark.parametrize("cell", ["[", "[1]", '["a", ""]', 3, [None], {}, '{"a": 1}' * 0 or "[]", ["x"] * 17])
+def test_wrong_references_are_told(cell: object) -> None:
+    with pytest.raises(ArgumentsError) as caught:
+        MINI.check({"image_urls": cell})
+    assert [name for name, _ in caught.value.problems] == ["image_urls"]
+
+
+def test_an_edit_without_a_reference_is_told() -> None:
+    model = get_model("gpt-image-1.5")
+    found = model.check({"input_fidelity": "low"})
+    with pytest.raises(ArgumentsError, match=r"image_urls: fal-ai/gpt-image-1.5/edit edits images, and there is none"):
+        model.demand_references(found)
+    with pytest.raises(ArgumentsError, match="name at least one reference image"):
+        get_model("gpt-image-1-mini/edit").demand_references({"prompt": "x"})
+    model.demand_references({"prompt": "x"})
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("square_hd", "square_hd"),
+        ("1024x1536", {"width": 1024, "height": 1536}),
+        ({"width": 1920, "height": 1088}, {"width": 1920, "height": 1088}),
+        ('{"width": 1920, "height": 1088}', {"width": 1920, "height": 1088}),
+    ],
+)
+def test_sizes_are_presets_or_pixels(given: object, found: object) -> None:
+    assert get_model("gpt-image-2").check({"image_size": given}) == {"image_size": found}
+
+
+@pytest.mark.parametrize("size", ["huge", "100x100", "1000x1000", "4096x1024", "3840x1024", "{", {"width": 1024}])
+def test_wrong_sizes_are_told(size: object) -> None:
+    with pytest.raises(ArgumentsError) as caught:
+        get_model("gpt-image-2").check({"image_size": size})
+    assert {name for name, _ in caught.value.problems} == {"image_size"}
+
+
+def test_what_a_model_does_not_have_is_told() -> None:
+    with pytest.raises(ArgumentsError, match="background: gpt-image-2 has no such input"):
+        get_model("gpt-image-2").check({"background": "transparent"})
+    with pytest.raises(ArgumentsError, match=r"quality: 'auto' is not one of low, medium, high"):
+        get_model("gpt-image-1.5").check({"quality": "auto"})
+    with pytest.raises(ArgumentsError, match=r"image_size: 'auto' is not one of 1024x1024"):
+        get_model("gpt-image-1.5").check({"image_size": "auto"})
+    assert get_model("gpt-image-1.5").check({"image_size": "auto", "image_urls": REFERENCE})["image_size"] == "auto"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "low", "high"),
+    [
+        ("gpt-image-1", {"quality": "medium", "image_size": "1024x1024"}, "0.05", "0.05"),
+        ("gpt-image-1", {"quality": "high", "image_size": "1536x1024", "num_images": 2}, "0.51", "0.51"),
+        ("gpt-image-1-mini", {"quality": "low", "image_size": "1024x1024", "image_urls": ["a"]}, "0.01", "0.01"),
+        ("gpt-image-1-mini", {"quality": "low", "image_size": "1024x1024", "image_urls": ["a"] * 4}, "0.01", "0.02"),
+        ("gpt-image-1.5", {"quality": "medium", "image_size": "1536x1024"}, "0.050040", "0.070040"),
+        ("gpt-image-1.5", {}, "0.133040", "0.153040"),
+        ("gpt-image-2", {"quality": "high", "image_size": {"width": 1024, "height": 1024}}, "0.210760", "0.210760"),
+        ("gpt-image-2", {"quality": "low", "image_size": {"width": 1024, "height": 1024}}, "0.005920", "0.005920"),
+    ],
+)
+def test_prices_of_the_families(name: str, arguments: dict[str, Json], low: str, high: str) -> None:
+    assert get_model(name).cost({"prompt": "red cup", **arguments}) == Price(Decimal(low), Decimal(high))
+
+
+@pytest.mark.parametrize("name", ["gpt-image-1-mini", "gpt-image-1", "gpt-image-2"])
+def test_auto_spans_every_tier_and_size(name: str) -> None:
+    for model in (get_model(name), get_model(f"{name}/edit")):
+        base: dict[str, Json] = {"prompt": "a red cup"}
+        if model.reference_inputs:
+            base["image_urls"] = [REFERENCE]
+        span = model.cost({**base, "quality": "auto", "image_size": "auto"})
+        for quality in ("low", "medium", "high"):
+            size = model.check({"image_size": "1024x1536"})["image_size"]
+            cost = model.cost({**base, "quality": quality, "image_size": size})
+            assert 0 < span.low <= cost.low <= cost.high <= span.high
+
+
+def test_models_that_end_name_their_successor() -> None:
+    for model in all_models():
+        assert (model.sunset is None) == (model.successor is None)
+        if model.successor:
+            assert get_model(model.successor).sunset is None

@@ -108,15 +108,15 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
     assert [(line, column) for line, column, _ in found] == [
         (3, "product"),
         (4, "id"),
-        (5, "quality"),
         (5, "num_images"),
+        (5, "quality"),
         (6, None),
         (7, "id"),
         (8, None),
     ]
     reasons = [reason for _, _, reason in found]
     assert "stands on line 2 already" in reasons[1]
-    assert "did you mean high?" in reasons[2]
+    assert "did you mean high?" in reasons[3]
     assert "taken for fal's input of this name" in reasons[2]
     assert "2 cells, where the header has 4" in reasons[4]
 

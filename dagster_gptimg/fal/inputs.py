@@ -1,0 +1,183 @@
+"""The inputs of fal's image endpoints, typed; names, enums, ranges and descriptions are fal's own.
+
+Each class is the "Schema" part of one endpoint's page. Nothing is required here: an asset's arguments, a row's columns
+and a prompt are checked apart, and together make a request. `num_images` is a row's number: the engine cuts it into
+requests of at most four.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+MAX_ROW_IMAGES = 1000
+MAX_PROMPT = 32_000
+"""Characters. fal prints no limit; this is OpenAI's, and a longer prompt may come back as a billed 422."""
+MAX_REFERENCES = 16
+"""Reference images of an edit. fal prints it for `openai/gpt-image-2/edit`; elsewhere it is OpenAI's own limit."""
+
+_WHOLE = re.compile(r"[+-]?\d+(\.0+)?", re.ASCII)
+_SIZE = re.compile(r"(\d{1,5})\s*x\s*(\d{1,5})", re.ASCII)
+
+
+class ImageInputs(BaseModel):
+    """What all of them have."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=False)
+
+    prompt: str | None = Field(None, description="The prompt for image generation", max_length=MAX_PROMPT)
+    num_images: int | None = Field(None, description="Number of images to generate", ge=1, le=MAX_ROW_IMAGES)
+    output_format: Literal["jpeg", "png", "webp"] | None = Field(None, description="Output format for the images")
+    sync_mode: bool | None = Field(None, description="If true, the media is returned as a data URI")
+
+    @field_validator("num_images", mode="before")
+    @classmethod
+    def _whole(cls, value: object) -> object:
+        """Pydantic would read `true` as 1 and `1_0` as 10: each is a typing mistake, and would be bought."""
+        if isinstance(value, bool) or (isinstance(value, str) and not _WHOLE.fullmatch(value)):
+            raise ValueError("it is not a whole number")
+        return value
+
+    @model_validator(mode="after")
+    def _possible(self) -> ImageInputs:
+        if self.sync_mode:
+            raise ValueError(
+                "sync_mode: true keeps the image out of fal's history, so a lost answer could not be healed"
+            )
+        if getattr(self, "background", None) == "transparent" and self.output_format == "jpeg":
+            raise ValueError("output_format: jpeg has no transparency: use png or webp, or another background")
+        if self.prompt is not None and not self.prompt.strip():
+            raise ValueError("prompt: it is empty")
+        return self
+
+
+class References(BaseModel):
+    """The reference images of an edit."""
+
+    image_urls: list[str] | None = Field(
+        None,
+        description="The URLs of the images to use as a reference for the generation",
+        min_length=1,
+        max_length=MAX_REFERENCES,
+    )
+
+    @field_validator("image_urls", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        """A cell of a text table holds one reference, or a JSON list of them."""
+        if isinstance(value, str):
+            value = _json_list(value) if value.startswith("[") else [value]
+        if not isinstance(value, list | tuple):
+            raise ValueError("it must be a reference, or a list of references")  # noqa: TRY004 - what pydantic collects
+        for item in value:
+            if not isinstance(item, str) or not item.strip():
+                raise ValueError("every reference must be a text, and not an empty one")
+        return [item.strip() for item in value]
+
+
+class TextToImage(ImageInputs):
+    """`fal-ai/gpt-image-1-mini` and `fal-ai/gpt-image-1/text-to-image`."""
+
+    image_size: Literal["auto", "1024x1024", "1536x1024", "1024x1536"] | None = Field(
+        None, description="Aspect ratio for the generated image"
+    )
+    background: Literal["auto", "transparent", "opaque"] | None = Field(
+        None, description="Background for the generated image"
+    )
+    quality: Literal["auto", "low", "medium", "high"] | None = Field(
+        None, description="Quality for the generated image"
+    )
+
+
+class Edit(References, TextToImage):
+    """`fal-ai/gpt-image-1-mini/edit`."""
+
+
+class Edit1(Edit):
+    """`fal-ai/gpt-image-1/edit-image`."""
+
+    input_fidelity: Literal["low", "high"] | None = Field(None, description="Input fidelity for the generated image")
+
+
+class TextToImage15(ImageInputs):
+    """`fal-ai/gpt-image-1.5`."""
+
+    image_size: Literal["1024x1024", "1536x1024", "1024x1536"] | None = Field(
+        None, description="Aspect ratio for the generated image"
+    )
+    background: Literal["auto", "transparent", "opaque"] | None = Field(
+        None, description="Background for the generated image"
+    )
+    quality: Literal["low", "medium", "high"] | None = Field(None, description="Quality for the generated image")
+
+
+class Edit15(References, TextToImage15):
+    """`fal-ai/gpt-image-1.5/edit`."""
+
+    image_size: Literal["auto", "1024x1024", "1536x1024", "1024x1536"] | None = Field(  # type: ignore[assignment]
+        None, description="Aspect ratio for the generated image"
+    )
+    input_fidelity: Literal["low", "high"] | None = Field(None, description="Input fidelity for the generated image")
+    mask_image_url: str | None = Field(None, description="The URL of the mask image: which part of it to edit")
+
+
+class Pixels(BaseModel):
+    """A size of one's own (the rules are those of `openai/gpt-image-2`'s page)."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    width: int = Field(multiple_of=16, ge=16, le=3840)
+    height: int = Field(multiple_of=16, ge=16, le=3840)
+
+    @model_validator(mode="after")
+    def _shape(self) -> Pixels:
+        if max(self.width, self.height) > 3 * min(self.width, self.height):
+            raise ValueError("one side is more than three times the other")
+        if not LEAST_PIXELS <= self.width * self.height <= MOST_PIXELS:
+            raise ValueError(f"it must have {LEAST_PIXELS:,} to {MOST_PIXELS:,} pixels")
+        return self
+
+
+LEAST_PIXELS, MOST_PIXELS = 655_360, 8_294_400
+Preset = Literal["square_hd", "square", "portrait_4_3", "portrait_16_9", "landscape_4_3", "landscape_16_9", "auto"]
+
+
+class TextToImage2(ImageInputs):
+    """`openai/gpt-image-2`: presets, or any width and height; it has no background."""
+
+    image_size: Preset | Pixels | None = Field(None, description="The size of the image: a preset, or width and height")
+    quality: Literal["auto", "low", "medium", "high"] | None = Field(
+        None, description="Quality for the generated image"
+    )
+
+    @field_validator("image_size", mode="before")
+    @classmethod
+    def _pixels(cls, value: object) -> object:
+        """`1024x1536`, as the older models say it, is a width and a height."""
+        size = _SIZE.fullmatch(value) if isinstance(value, str) else None
+        if size:
+            return {"width": int(size[1]), "height": int(size[2])}
+        return _json_object(value) if isinstance(value, str) and value.startswith("{") else value
+
+
+class Edit2(References, TextToImage2):
+    """`openai/gpt-image-2/edit`."""
+
+    mask_url: str | None = Field(None, description="The URL of the mask image: which part of it to edit")
+
+
+def _json_list(text: str) -> Any:  # noqa: ANN401 - what it is, is checked by who asks
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError("it begins like a JSON list and is none") from error
+
+
+def _json_object(text: str) -> Any:  # noqa: ANN401 - what it is, is checked by who asks
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError("it begins like a JSON object and is none") from error

@@ -1,0 +1,163 @@
+"""What a request costs: fal's list prices, in US dollars, as functions of its arguments.
+
+For planning and for budgets; what was billed is read from fal's answers. What fal does not say is a range, never a
+guess: a budget reserves its upper end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, Decimal
+from typing import NamedTuple, TypeAlias
+
+from dagster_gptimg.fal.types import Json
+
+CENT = Decimal("0.01")
+_MICRO = Decimal("0.000001")
+_TOKENS_PER_WORD = 4
+_MILLION = Decimal(1_000_000)
+
+SQUARE = "1024x1024"
+_SIZES = (SQUARE, "1024x1536", "1536x1024")
+
+
+class Price(NamedTuple):
+    """What one request costs in US dollars: at least `low`, at most `high`; equal when all that counts is said."""
+
+    low: Decimal
+    high: Decimal
+
+
+PriceFunction: TypeAlias = Callable[[Mapping[str, Json]], Price]
+
+
+def per_image(low: Decimal | str, high: Decimal | str | None = None) -> PriceFunction:
+    """A flat price for each image, or a range of it: for endpoints of your own. US dollars."""
+    least, most = Decimal(low), Decimal(low if high is None else high)
+    return lambda arguments: Price(least * _count(arguments), most * _count(arguments))
+
+
+@dataclass(frozen=True)
+class ByTable:
+    """A price an image by quality and size, plus tokens, rounded up to a cent where fal's page says so.
+
+    Attributes:
+        images: by quality, US dollars an image for 1024x1024, 1024x1536 and 1536x1024.
+        text: US dollars a text token that goes in. reference: a token of a reference image.
+        reasoning: US dollars a text token that comes out, of which there are at most `MOST_REASONING`.
+        quality, image_size: the endpoint's defaults. `auto` is a range over all tiers: as what it is billed, fal does
+            not say.
+        fidelity: the default of `input_fidelity`; it decides how many tokens a reference is.
+        rounded: whether the whole request is rounded up to the next cent.
+    """
+
+    images: Mapping[str, tuple[str, str, str]]
+    text: Decimal
+    reference: Decimal = Decimal(0)
+    reasoning: Decimal = Decimal(0)
+    quality: str = "auto"
+    image_size: str = "auto"
+    fidelity: str = "low"
+    rounded: bool = True
+
+    def __call__(self, arguments: Mapping[str, Json]) -> Price:
+        """The price of one request."""
+        quality = str(arguments.get("quality", self.quality))
+        size = str(arguments.get("image_size", self.image_size))
+        tiers = list(self.images) if quality == "auto" else [quality]
+        columns = range(len(_SIZES)) if size == "auto" else (_SIZES.index(size),)
+        each = [Decimal(self.images[tier][column]) * _count(arguments) for tier in tiers for column in columns]
+        text, tokens = text_tokens(arguments), self._references(arguments)
+        low = min(each) + self.text * text.low + self.reference * tokens.low
+        high = max(each) + self.text * text.high + self.reference * tokens.high + self.reasoning * MOST_REASONING
+        step = CENT if self.rounded else _MICRO
+        return Price(low.quantize(step, ROUND_CEILING), high.quantize(step, ROUND_CEILING))
+
+    def _references(self, arguments: Mapping[str, Json]) -> Price:
+        fidelity = str(arguments.get("input_fidelity", self.fidelity))
+        most = MOST_LOW_TOKENS + (MOST_HIGH_TOKENS if fidelity == "high" else 0)
+        images = reference_count(arguments)
+        return Price(Decimal(LEAST_TOKENS * images), Decimal(most * images))
+
+
+LEAST_TOKENS, MOST_LOW_TOKENS, MOST_HIGH_TOKENS = 65, 1_000, 6_240
+"""Tokens of a reference image: 65 and 129 for each 512-pixel tile of it (OpenAI; fal: 1024x1024 is about 135); high
+fidelity adds 4,160 to 6,240. Bounds, since the size of a reference is not known."""
+
+MOST_REASONING = 2_000
+"""Text tokens that a model may put out besides an image. fal bills them for gpt-image-1.5 and gives no bound; this is
+ours, and generous: what was billed is read from fal."""
+
+
+@dataclass(frozen=True)
+class ByTokens:
+    """`openai/gpt-image-2`: tokens, by quality and pixels, in US dollars a million.
+
+    How many tokens an image has follows OpenAI's own calculator (1024x1024 at high quality is 7,024).
+    """
+
+    text: Decimal = Decimal(5)
+    reference: Decimal = Decimal(8)
+    image: Decimal = Decimal(30)
+    image_size: str = "landscape_4_3"
+
+    def __call__(self, arguments: Mapping[str, Json]) -> Price:
+        """The price of one request."""
+        tiers = _edges(str(arguments.get("quality", "high")))
+        sizes = _sizes(arguments.get("image_size", self.image_size))
+        tokens = [_image_tokens(edge, *size) * _count(arguments) for edge in tiers for size in sizes]
+        text, images = text_tokens(arguments), reference_count(arguments)
+        low = self.image * min(tokens) + self.text * text.low + self.reference * LEAST_TOKENS * images
+        most = MOST_LOW_TOKENS + MOST_HIGH_TOKENS
+        high = self.image * max(tokens) + self.text * text.high + self.reference * most * images
+        return Price(
+            (low / _MILLION).quantize(_MICRO, ROUND_CEILING), (high / _MILLION).quantize(_MICRO, ROUND_CEILING)
+        )
+
+
+_EDGES = {"low": 16, "medium": 48, "high": 96}
+_PRESETS = {
+    "square_hd": ((1024, 1024),),
+    "portrait_4_3": ((768, 1024),),
+    "portrait_16_9": ((576, 1024), (720, 1280)),
+    "landscape_4_3": ((1024, 768),),
+    "landscape_16_9": ((1024, 576), (1280, 720)),
+    "square": ((512, 512), (816, 816)),
+}
+"""fal's presets in pixels. Those below the model's least number of pixels may be made larger: then it is a range."""
+_ANY_SIZE = ((1024, 640), (2880, 2880), (3840, 2160), (3840, 1280))
+
+
+def _edges(quality: str) -> list[int]:
+    return list(_EDGES.values()) if quality == "auto" else [_EDGES[quality]]
+
+
+def _sizes(size: Json) -> tuple[tuple[int, int], ...]:
+    if isinstance(size, dict):
+        return ((int(str(size["width"])), int(str(size["height"]))),)
+    return _PRESETS.get(str(size), _ANY_SIZE)
+
+
+def _image_tokens(edge: int, width: int, height: int) -> int:
+    long, short = max(width, height), min(width, height)
+    across = (2 * edge * short + long) // (2 * long)
+    return -(-edge * across * (2_000_000 + width * height) // 4_000_000)
+
+
+def text_tokens(arguments: Mapping[str, Json]) -> Price:
+    """Tokens of the prompt. A word is about 4, says fal; a text without spaces has more, but never more than bytes."""
+    prompt = str(arguments.get("prompt", ""))
+    least = _TOKENS_PER_WORD * len(prompt.split())
+    return Price(Decimal(least), Decimal(max(least, len(prompt.encode()))))
+
+
+def reference_count(arguments: Mapping[str, Json]) -> int:
+    """How many images go in, masks among them."""
+    images = arguments.get("image_urls")
+    masks = sum(name in arguments for name in ("mask_url", "mask_image_url"))
+    return (len(images) if isinstance(images, list) else 0) + masks
+
+
+def _count(arguments: Mapping[str, Json]) -> int:
+    return int(str(arguments.get("num_images", 1)))
