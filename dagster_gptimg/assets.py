@@ -3,7 +3,7 @@
 import functools
 import inspect
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import dagster as dg
@@ -34,6 +34,8 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
     max_in_flight: int = 100,
     dataset: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    image_columns: Sequence[str] = (),
+    references_from: Sequence[str] = (),
     **asset_arguments: Any,  # noqa: ANN401 - whatever dg.asset takes
 ) -> Callable[[Callable[..., Source]], dg.AssetsDefinition]:
     """Make an image asset from a function that returns a prompt table.
@@ -54,6 +56,9 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
         max_in_flight: requests at fal at once.
         dataset: the name of the images in the store; the asset's key by default. Keep it when you rename the asset.
         storage_options: passed to fsspec when the table is read from a URL.
+        image_columns: the columns that hold an edit's reference images; a column named `image_urls` otherwise.
+        references_from: folders or fsspec roots below which a row may name reference images. The images of the store
+            may be named always (the `uri` of another asset's manifest).
         asset_arguments: every other argument of `dg.asset`: `key`, `group_name`, `owners`, `deps`, `tags`, ...
 
     Raises:
@@ -66,13 +71,21 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
             given["name"] = function.__name__
         key = _key_of(given)
         made = ImageGeneration(
-            PromptSpec(get_model(model), prompt_column, template, id_column, arguments or {}),
+            PromptSpec(
+                get_model(model),
+                prompt_column,
+                template,
+                id_column,
+                arguments or {},
+                image_columns=tuple(image_columns),
+            ),
             check_dataset(dataset or "/".join(key.path)),
             partitions,
             max_cost_usd,
             max_failed,
             max_in_flight,
             storage_options or {},
+            references_from,
         )
         return _asset(made, function, given)
 

@@ -86,6 +86,15 @@ def _table_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--template", metavar="TEXT", help="A prompt with {column} fields."),
         click.option("--prompt-column", metavar="C", help="The column that holds the prompt."),
         click.option("--id-column", metavar="C", help="The column that holds the row's id."),
+        click.option(
+            "--image-column", "image_columns", multiple=True, metavar="C", help="A column of reference images."
+        ),
+        click.option(
+            "--references-from",
+            multiple=True,
+            metavar="URI",
+            help="Where rows may name reference images that are files.",
+        ),
         click.option("--partition", metavar="COLUMN=VALUE", help="Only the rows with this value, as a partition."),
         click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N rows."),
         click.option("--again", multiple=True, metavar="failed|held|refused|ROW", help="Your word to buy these again."),
@@ -113,7 +122,7 @@ def generate(table: str, store: str, dataset: str, *, as_json: bool, **given: An
     from dagster_gptimg.fal.settings import FalSettings
     from dagster_gptimg.prompts import read_rows
 
-    settings, spec, target = FalSettings.from_env(), _spec(given), _dataset(store, dataset)
+    settings, spec, target = FalSettings.from_env(), _spec(given, store), _dataset(store, dataset)
     ends: list[Finished] = []
     with RunView() as view:
 
@@ -124,7 +133,16 @@ def generate(table: str, store: str, dataset: str, *, as_json: bool, **given: An
 
         try:
             rows, partition = read_rows(_source(table, given), spec), _partition(given)[1]
-            session.run(rows, spec.model, target, settings, partition=partition, options=_options(given), on_event=show)
+            session.run(
+                rows,
+                spec.model,
+                target,
+                settings,
+                partition=partition,
+                options=_options(given),
+                references=spec.references,
+                on_event=show,
+            )
         except KeyboardInterrupt:
             if not ends:
                 raise
@@ -142,7 +160,7 @@ def plan(table: str, store: str, dataset: str, *, as_json: bool, **given: Any) -
     from dagster_gptimg.console import forecast
     from dagster_gptimg.prompts import read_rows
 
-    spec, target = _spec(given), _dataset(store, dataset)
+    spec, target = _spec(given, store), _dataset(store, dataset)
     partition = _partition(given)[1]
     summary = session.plan(
         read_rows(_source(table, given), spec), spec.model, target, partition=partition, options=_options(given)
@@ -219,10 +237,11 @@ def emulate(port: int | None, state: str, faults: tuple[str, ...], **given: Any)
 # -- from options to values
 
 
-def _spec(given: dict[str, Any]) -> PromptSpec:
+def _spec(given: dict[str, Any], store: str) -> PromptSpec:
     from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
-    from dagster_gptimg.prompts import PromptSpec
+    from dagster_gptimg.prompts import PromptSpec, ReferenceRoot, References
 
+    roots = [ReferenceRoot(uri) for uri in (*given["references_from"], store)]
     return PromptSpec(
         model=get_model(given["model"] or DEFAULT_MODEL),
         prompt_column=given["prompt_column"],
@@ -231,6 +250,8 @@ def _spec(given: dict[str, Any]) -> PromptSpec:
         arguments=dict(_pair(text, "--set") for text in given["settings"]),
         where=_partition(given)[0],
         limit=given["limit"],
+        image_columns=given["image_columns"],
+        references=References(roots),
     )
 
 

@@ -6,6 +6,7 @@ GptImgError
 │   ├── KeyRejectedError       fal does not know the key (401)
 │   ├── UnreachableError       fal cannot be reached
 │   ├── ArgumentsError         wrong model inputs, told in fal's field names
+│   ├── ImageReferenceError    a reference image is not allowed, not there, or no image
 │   ├── TableError             invalid rows, all at once
 │   └── OriginError            the dataset belongs to another origin (fal, or another emulator)
 ├── StoreError                 the store cannot be used (exit 5; exit 2 while nothing was sent)
@@ -89,6 +90,10 @@ class TableError(UsageError):
     def __init__(self, message: str, problems: list[RowProblem] | None = None) -> None:
         self.problems = problems or []
         super().__init__(message)
+
+
+class ImageReferenceError(UsageError):
+    """A reference image cannot be used: it may not be read, is not there, or is no image."""
 
 
 class OriginError(UsageError):

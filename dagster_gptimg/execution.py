@@ -2,8 +2,8 @@
 
 import json
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
@@ -19,7 +19,7 @@ from dagster_gptimg.batch.summary import Summary
 from dagster_gptimg.console import forecast
 from dagster_gptimg.errors import GptImgError
 from dagster_gptimg.partitions import TablePartitions
-from dagster_gptimg.prompts import PromptSpec, Source, read_rows
+from dagster_gptimg.prompts import PromptSpec, ReferenceRoot, References, Source, read_rows
 from dagster_gptimg.resource import resolved
 from dagster_gptimg.store.dataset import Dataset
 
@@ -55,7 +55,9 @@ class ImageGeneration:
         max_failed: the share of rows (0 to 1) that may have failed, be held or lost, before the step fails. Refused
             rows never fail it: they are final, and the table shows them.
         max_in_flight: requests at fal at once.
-        storage_options: for reading the table.
+        storage_options: for reading the table, and references that are files.
+        references_from: folders or fsspec roots below which a row may name reference images; those of the image store
+            may be named always.
     """
 
     spec: PromptSpec
@@ -65,6 +67,7 @@ class ImageGeneration:
     max_failed: float = 0.0
     max_in_flight: int = 100
     storage_options: Mapping[str, Any] = field(default_factory=dict)
+    references_from: Sequence[str] = ()
 
     @property
     def code_version(self) -> str:
@@ -85,14 +88,27 @@ class ImageGeneration:
             dg.Failure: something has to be mended first, and nothing was sent (`reason` is `usage`).
         """
         try:
-            spec, dataset, options = self._spec(config, partition), self.dataset_in(context), self._options(config)
+            spec, dataset, options = (
+                self._spec(context, config, partition),
+                self.dataset_in(context),
+                self._options(config),
+            )
             rows = read_rows(source, spec, resolved(self.storage_options))
             if config.plan_only:
                 found = session.plan(rows, spec.model, dataset, partition=partition, options=options)
                 context.log.info("plan only, nothing was bought: %s", forecast(found))
                 return found
             settings, log = context.resources.fal.settings(), RunLog(context)
-            return session.run(rows, spec.model, dataset, settings, partition=partition, options=options, on_event=log)
+            return session.run(
+                rows,
+                spec.model,
+                dataset,
+                settings,
+                partition=partition,
+                options=options,
+                references=spec.references,
+                on_event=log,
+            )
         except GptImgError as error:
             raise dg.Failure(str(error), metadata={"reason": "usage"}, allow_retries=False) from error
 
@@ -114,12 +130,15 @@ class ImageGeneration:
             return "failed_rows", message
         return "", ""
 
-    def _spec(self, config: GenerateConfig, partition: str | None) -> PromptSpec:
+    def references_in(self, context: Context) -> References:
+        """Reads reference images: below the roots that were named, and below the image store."""
+        store = context.resources.image_store
+        roots = [ReferenceRoot(root, resolved(self.storage_options)) for root in self.references_from]
+        return References([*roots, ReferenceRoot(store.root, resolved(store.storage_options))])
+
+    def _spec(self, context: Context, config: GenerateConfig, partition: str | None) -> PromptSpec:
         where = None if self.partitions is None or partition is None else self.partitions.where(partition)
-        spec = self.spec
-        return PromptSpec(
-            spec.model, spec.prompt_column, spec.template, spec.id_column, spec.arguments, where, config.limit
-        )
+        return replace(self.spec, where=where, limit=config.limit, references=self.references_in(context))
 
     def _options(self, config: GenerateConfig) -> Options:
         limit = self.max_cost_usd if config.max_cost_usd is None else config.max_cost_usd

@@ -14,6 +14,7 @@ from dagster_gptimg.batch.job import Job, Options
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.client import FalClient
 from dagster_gptimg.fal.settings import FalSettings
+from dagster_gptimg.prompts import References
 from dagster_gptimg.runtime import iterate, system_runtime
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def run(
     *,
     partition: str | None = None,
     options: Options | None = None,
+    references: References | None = None,
     on_event: Callable[[Event], None] = lambda _: None,
 ) -> Finished:
     """Turn checked rows into images; blocks until it is done. Events reach the calling thread.
@@ -50,7 +52,9 @@ def run(
 
     async def events(interrupt: asyncio.Event) -> AsyncIterator[Event]:
         async with FalClient(settings) as fal:
-            job = Job(rows, model, dataset, fal, system_runtime(_kill_hook()), partition, options or Options())
+            runtime = system_runtime(_kill_hook())
+            given = options or Options(), references or References()
+            job = Job(rows, model, dataset, fal, runtime, partition, *given)
             async for event in engine.generate(job, interrupt):
                 yield event
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, ParamSpec, Protocol, TypeVar
 
+from dagster_gptimg.prompts.references import References
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
     from datetime import datetime
@@ -76,6 +78,9 @@ class Fal(Protocol):
     async def download(self, url: str) -> bytes:
         """The bytes of one image."""
 
+    async def upload(self, data: bytes, content_type: str, file_name: str, seconds: int) -> str:
+        """The URL under which fal's storage keeps these bytes for so long."""
+
     async def origin(self) -> str:
         """To whom datasets made with this client belong."""
 
@@ -132,6 +137,7 @@ class Job:
     Attributes:
         rows: checked rows, in batches; raises `TableError` at its end when any row is invalid.
         partition: the partition's key, or None for a table that has none.
+        references: reads the reference images of edits.
     """
 
     rows: Iterable[list[PromptRow]]
@@ -141,3 +147,4 @@ class Job:
     runtime: Runtime
     partition: str | None = None
     options: Options = field(default_factory=Options)
+    references: References = field(default_factory=References)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import pyarrow as pa
@@ -15,7 +16,7 @@ import pyarrow as pa
 from dagster_gptimg.batch.keys import cut, request_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from dagster_gptimg.fal.model import FalModel
     from dagster_gptimg.fal.prices import Price
@@ -29,6 +30,7 @@ _SCHEMA = pa.schema(
         ("arguments", pa.string()),
         ("columns", pa.string()),
         ("keys", pa.list_(pa.string())),
+        ("references", pa.string()),
     ]
 )
 
@@ -38,13 +40,15 @@ class Request(NamedTuple):
 
     Attributes:
         endpoint: fal's full id: a row with reference images goes to the model's endpoint for edits.
-        arguments: its inputs, the prompt among them.
+        arguments: its inputs, the prompt among them; images that are not public URLs as `sha256:<hex>`.
+        references: where those images are.
     """
 
     key: str
     row_id: str
     endpoint: str
     arguments: dict[str, Json]
+    references: Mapping[str, str] = MappingProxyType({})
 
     @property
     def images(self) -> int:
@@ -119,7 +123,14 @@ class Plan:
         keys = [self._key(arguments) for arguments in _cut(self.model, row.prompt, row.arguments)]
         self.requests += len(keys)
         arguments, columns = json.dumps(row.arguments), json.dumps(row.columns)
-        return {"row_id": row.row_id, "prompt": row.prompt, "arguments": arguments, "columns": columns, "keys": keys}
+        return {
+            "row_id": row.row_id,
+            "prompt": row.prompt,
+            "arguments": arguments,
+            "columns": columns,
+            "keys": keys,
+            "references": json.dumps(row.references) if row.references else None,
+        }
 
     def _key(self, arguments: dict[str, Json]) -> str:
         """The key of the next request that asks for this."""
@@ -131,8 +142,9 @@ class Plan:
 
     def _row(self, spilled: dict[str, str]) -> PlannedRow:
         row_id, prompt, arguments = spilled["row_id"], spilled["prompt"], json.loads(spilled["arguments"])
+        references = json.loads(spilled["references"] or "{}")
         parts = zip(spilled["keys"], _cut(self.model, prompt, arguments), strict=True)
-        requests = [Request(key, row_id, self.model.variant(part).endpoint, part) for key, part in parts]
+        requests = [Request(key, row_id, self.model.variant(part).endpoint, part, references) for key, part in parts]
         return PlannedRow(row_id, prompt, arguments, json.loads(spilled["columns"]), requests)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dagster_gptimg.batch.uploads import Uploads
 from dagster_gptimg.errors import NotSentError, RejectedError, StoreError, SubmitError
 from dagster_gptimg.store.facts import Accepted, Attempt, Intent, Void
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from dagster_gptimg.batch.job import Job
     from dagster_gptimg.batch.plan import Request
-    from dagster_gptimg.fal.types import Submitted
+    from dagster_gptimg.fal.types import Json, Submitted
 
 RECORD_TRIES = 5
 
@@ -44,6 +45,7 @@ class Submitter:
         """`run`: the run's id, for the record."""
         self._job, self._run = job, run
         self._io, self._receipts = job.runtime.io, job.dataset.receipts
+        self._uploads = Uploads(job)
 
     async def send(self, request: Request, n: int, worst_case: Decimal) -> tuple[Attempt | None, SubmitError | None]:
         """Create the intent of attempt `n`, POST it once, and put on record what is known of it.
@@ -57,28 +59,30 @@ class Submitter:
 
         Raises:
             TakenError: another run has the attempt; nothing was sent.
+            ImageReferenceError, ReadError: a reference image cannot be read or uploaded; nothing was sent.
             StoreError: nobody knows whose it is, and nothing was sent; or fal has the request, and its id could not be
                 recorded (the message names it).
         """
         attempt = Attempt()
+        arguments = await self._uploads.arguments(request)
 
         async def ready() -> None:
-            attempt.intent = await self._claim(request, n, worst_case)
+            attempt.intent = await self._claim(request, arguments, n, worst_case)
             self._job.runtime.reached("before POST")
 
         try:
-            submitted = await self._job.fal.submit(request.endpoint, request.arguments, ready)
+            submitted = await self._job.fal.submit(request.endpoint, arguments, ready)
         except SubmitError as error:
             return await self._not_accepted(request.key, n, attempt, error), error
         self._job.runtime.reached("after POST")
         await self._accept(request.key, n, attempt, submitted)
         return attempt, None
 
-    async def _claim(self, request: Request, n: int, worst_case: Decimal) -> Intent:
+    async def _claim(self, request: Request, arguments: dict[str, Json], n: int, worst_case: Decimal) -> Intent:
         """Create the intent; only its owner may send."""
         intent = Intent(
             endpoint=request.endpoint,
-            arguments=request.arguments,
+            arguments=arguments,
             partition=self._job.partition,
             row_id=request.row_id,
             run=self._run,

@@ -17,7 +17,14 @@ from dagster_gptimg.batch.doubt import Doubt
 from dagster_gptimg.batch.ledger import EARLIER, Ledger, Result, Unsettled, settled_of
 from dagster_gptimg.batch.state import Owns, View, state_of
 from dagster_gptimg.batch.submit import Submitter, TakenError
-from dagster_gptimg.errors import AccountLockedError, NotSentError, RejectedError, SubmitError
+from dagster_gptimg.errors import (
+    AccountLockedError,
+    ImageReferenceError,
+    NotSentError,
+    ReadError,
+    RejectedError,
+    SubmitError,
+)
 from dagster_gptimg.store.facts import Attempt
 
 if TYPE_CHECKING:
@@ -167,6 +174,9 @@ class Worker:
             way.attempts[:] = await self._io(self._receipts.load, way.request.key)
             await self._refund(way, Decimal(0))
             return None
+        except (ImageReferenceError, ReadError) as trouble:
+            await self._refund(way, Decimal(0))
+            return way.unsettled("failed", str(trouble))
         if attempt is not None:
             way.sent = True
             way.attempts.extend(Attempt() for _ in range(n + 1 - len(way.attempts)))

@@ -19,6 +19,7 @@ from httpx_aiohttp import AiohttpTransport
 from dagster_gptimg.errors import GoneError, KeyRejectedError, ReadError, UnreachableError
 from dagster_gptimg.fal import answers
 from dagster_gptimg.fal.types import Answer, Cancelled, Json, Status, Submitted
+from dagster_gptimg.fal.upload import Uploader
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -61,6 +62,7 @@ class FalClient:
             timeout=httpx.Timeout(settings.read_timeout, connect=settings.connect_timeout, pool=None),
             follow_redirects=False,
         )
+        self._uploads = Uploader(self._http, settings)
 
     async def __aenter__(self) -> Self:
         return self
@@ -170,6 +172,15 @@ class FalClient:
             if isinstance(price, dict) and price.get("endpoint_id") == endpoint and price.get("currency") == "USD":
                 return str(price.get("unit_price"))
         return None
+
+    async def upload(self, data: bytes, content_type: str, file_name: str, seconds: int | None = None) -> str:
+        """The URL under which fal's storage has these bytes, for so many seconds if that is said. Costs nothing.
+
+        Raises:
+            ReadError: the upload failed.
+        """
+        lifecycle = {"expiration_duration_seconds": seconds} if seconds else None
+        return await self._uploads.upload(data, content_type, file_name, lifecycle)
 
     async def download(self, url: str) -> bytes:
         """The bytes of one image, without the key. At most `MAX_IMAGE_BYTES`.

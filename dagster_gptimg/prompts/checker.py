@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dagster_gptimg.errors import ArgumentsError, RowProblem, TableError
-from dagster_gptimg.fal.model import is_missing
+from dagster_gptimg.errors import ArgumentsError, ImageReferenceError, RowProblem, TableError
+from dagster_gptimg.fal.model import REFERENCES, is_missing
 from dagster_gptimg.prompts.ids import RowIds
 from dagster_gptimg.prompts.problems import Problems
 from dagster_gptimg.prompts.spec import PromptRow, PromptSpec
@@ -31,6 +31,9 @@ class Checker:
         self.prompt_column = spec.prompt_column
         # What is named as the id or the prompt is that, also when a model's input has the same name.
         self.inputs = self.model.input_names - {"prompt", spec.prompt_column, spec.id_column}
+        if spec.image_columns:
+            self.inputs -= {REFERENCES}
+        self.image_columns = spec.image_columns or (REFERENCES,)
         self.problems = Problems(source)
         self.ids = RowIds()
         self.overrides: dict[tuple[tuple[str, str], ...], dict[str, Json]] = {}
@@ -74,7 +77,8 @@ class Checker:
         self.columns |= columns
         if self.template is None and self.prompt_column is None:
             self.prompt_column = self.column_named_prompt()
-        self.used = self.inputs | {self.prompt_column, self.spec.id_column}
+        # References stay among the carried columns: the arguments know them by their content only.
+        self.used = (self.inputs - {*self.model.reference_inputs}) | {self.prompt_column, self.spec.id_column}
         if self.one_header:
             self.demand_columns()
 
@@ -94,6 +98,7 @@ class Checker:
             raise TableError(msg)
         named = [("prompt column", self.prompt_column), ("id column", self.spec.id_column)]
         named += [("template's column", name) for name in (self.template.columns if self.template else ())]
+        named += [("image column", name) for name in self.spec.image_columns]
         named += [("partition's column", self.spec.where[0])] if self.spec.where else []
         for what, name in named:
             if name is not None and name not in self.columns:
@@ -119,9 +124,10 @@ class Checker:
         prompt, arguments = self.prompt(line, cells), self.arguments(line, cells)
         row_id = self.given_id(line, cells)
         columns = self.carried(line, cells)
+        sources = self.resolved(line, arguments) if arguments else {}
         if prompt is None or arguments is None or self.problems.count > before:
             return None
-        return PromptRow(row_id or self.ids.derived(prompt, arguments), prompt, arguments, columns, line)
+        return PromptRow(row_id or self.ids.derived(prompt, arguments), prompt, arguments, columns, line, sources)
 
     def prompt(self, line: int, cells: Mapping[str, object]) -> str | None:
         """The row's prompt, or None with its problem reported."""
@@ -141,17 +147,54 @@ class Checker:
     def arguments(self, line: int, cells: Mapping[str, object]) -> dict[str, Json] | None:
         """The row's model inputs. Each distinct set of overrides is checked once, not each row's."""
         given = {name: cells[name] for name in sorted(self.inputs & cells.keys()) if not is_missing(cells[name])}
+        if self.spec.image_columns:
+            given |= self.images(cells)
         key = tuple((name, repr(value)) for name, value in given.items())  # by repr: 1 == True, and only one is valid
         found = self.overrides.get(key)
         if found is None:
             try:
                 found = self.model.check({**self.spec.arguments, **given})
+                self.model.demand_references(found)
             except ArgumentsError as error:
                 self.blame(line, given, error)
                 return None
             if len(self.overrides) < CACHED_OVERRIDES:
                 self.overrides[key] = found
         return dict(found)
+
+    def images(self, cells: Mapping[str, object]) -> dict[str, object]:
+        """The reference images of the image columns, in their order; a cell may hold one or a list of them."""
+        found: list[object] = []
+        for column in self.image_columns:
+            cell = cells.get(column)
+            if not is_missing(cell):
+                found += cell if isinstance(cell, list | tuple) else [cell]
+        return {REFERENCES: found} if found else {}
+
+    def resolved(self, line: int, arguments: dict[str, Json]) -> dict[str, str]:
+        """Put what each reference is known by in its place; returns where their bytes are, by `sha256:<hex>`."""
+        sources: dict[str, str] = {}
+        for name in self.model.reference_inputs:
+            value = arguments.get(name)
+            texts = value if isinstance(value, list) else [value] if isinstance(value, str) else []
+            tokens = [self.token(line, name, str(text), sources) for text in texts]
+            if isinstance(value, list):
+                arguments[name] = list(tokens)
+            elif tokens:
+                arguments[name] = tokens[0]
+        return sources
+
+    def token(self, line: int, name: str, text: str, sources: dict[str, str]) -> str:
+        """What a reference is known by; a wrong one is reported."""
+        try:
+            found = self.spec.references.resolve(text)
+        except ImageReferenceError as error:
+            column = self.image_columns[0] if name == REFERENCES and len(self.image_columns) == 1 else name
+            self.problems.report(line, column, f"{text[:200]!r}: {error}")
+            return text
+        if found.source:
+            sources[found.token] = found.source
+        return found.token
 
     def blame(self, line: int, given: Mapping[str, object], error: ArgumentsError) -> None:
         """Report wrong overrides in the columns that hold them; a clash with a default, in the column that clashes."""
@@ -186,6 +229,7 @@ class Checker:
     def carried(self, line: int, cells: Mapping[str, object]) -> dict[str, Json]:
         """All columns that have not become something else (the prompt, the id, a model's input)."""
         columns = {name: json_of(value) for name, value in cells.items() if name not in self.used}
+        columns = {name: value for name, value in columns.items() if not str(value).startswith("data:")}
         for name, value in columns.items():
             reason = unsendable(value)
             if reason is not None:  # the image table could not be written, once the images are paid for

@@ -9,6 +9,7 @@ from typing import Any
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.model import FalModel
 from dagster_gptimg.fal.types import Json
+from dagster_gptimg.prompts.references import References
 from dagster_gptimg.prompts.template import Template
 
 
@@ -21,6 +22,7 @@ class PromptRow:
         prompt: as it will be sent.
         arguments: the model's inputs for this row, without the prompt; `num_images` is the row's number of images.
         columns: everything else that the row has, as JSON values.
+        references: where the images are that its arguments know by their content, by `sha256:<hex>`.
         line: 1-based line in a text file, 1-based row number elsewhere.
     """
 
@@ -29,6 +31,7 @@ class PromptRow:
     arguments: dict[str, Json]
     columns: dict[str, Json]
     line: int
+    references: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,9 @@ class PromptSpec:
         id_column: the column that holds the row's id; derived from the content otherwise.
         arguments: model inputs for all rows; a column of an input's name overrides them for its row.
         where: (column, value as text): only these rows are read; a partition.
+        image_columns: the columns that hold an edit's reference images, in this order; a column named `image_urls`
+            otherwise.
+        references: reads them; what a row may name is decided there.
         limit: only the first so many rows (of the partition), 1 or more.
 
     Raises:
@@ -56,6 +62,8 @@ class PromptSpec:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     where: tuple[str, str] | None = None
     limit: int | None = None
+    image_columns: tuple[str, ...] = ()
+    references: References = field(default_factory=References, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.template is not None and self.prompt_column is not None:
@@ -63,6 +71,9 @@ class PromptSpec:
             raise UsageError(msg)
         if "prompt" in self.arguments:
             msg = "the prompt is no argument for all rows: give a prompt column or a template"
+            raise UsageError(msg)
+        if self.image_columns and not self.model.reference_inputs:
+            msg = f"{self.model.name} takes no reference images, and image columns are given"
             raise UsageError(msg)
         if self.limit is not None and self.limit < 1:
             msg = f"limit is {self.limit}: it must be 1 or more, or not be given"

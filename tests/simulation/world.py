@@ -329,6 +329,9 @@ class SimFal:
             if now >= r.ends_at + 3.0
         ]
 
+    async def upload(self, data: bytes, content_type: str, file_name: str, seconds: int) -> str:
+        raise NotImplementedError
+
     async def download(self, url: str) -> bytes:
         await self._wire()
         if self.world.strikes("image_broken"):

@@ -1,0 +1,160 @@
+"""fal's storage: bytes in, a URL out. Uploads are free; each step is repeated with backoff.
+
+The ways are those of fal's own clients (fal-api, "File Uploads"): directly to the CDN with a short-lived token; when
+that fails, by a URL that `storage/upload/initiate` gives; in parts above 90 MiB. Unlike them, the key is sent to fal's
+REST service only, and never to the host that the bytes go to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import httpx
+import stamina
+
+from dagster_gptimg.errors import ReadError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dagster_gptimg.fal.settings import FalSettings
+
+PARTS_ABOVE = 90 * 1024 * 1024
+PART = 10 * 1024 * 1024
+PARTS_AT_ONCE = 4
+EARLY = timedelta(seconds=60)
+"""A token is renewed so long before its end."""
+
+
+class Token(NamedTuple):
+    """A short-lived right to upload."""
+
+    authorization: str
+    base_url: str
+    expires_at: datetime
+
+
+class Uploader:
+    """Uploads with one key; the token is shared."""
+
+    def __init__(self, http: httpx.AsyncClient, settings: FalSettings, *, attempts: int = 3) -> None:
+        """Use a client's connections. Each step of an upload is tried `attempts` times."""
+        self._http, self._settings = http, settings
+        self._again = stamina.AsyncRetryingCaller(attempts=attempts, timeout=60.0, wait_initial=0.2, wait_max=5.0)
+        self._token: Token | None = None
+        self._renewing = asyncio.Lock()
+
+    async def upload(
+        self, data: bytes, content_type: str, file_name: str, lifecycle: Mapping[str, Any] | None = None
+    ) -> str:
+        """The URL under which fal's storage has these bytes.
+
+        Args:
+            data: the bytes.
+            content_type: their type.
+            file_name: what the file is called at fal.
+            lifecycle: fal's `expiration_duration_seconds` and `initial_acl`.
+
+        Raises:
+            ReadError: no way worked. Nothing was paid for.
+        """
+        headers = {"Content-Type": content_type, "X-Fal-File-Name": file_name, **_lifecycle(lifecycle)}
+        if len(data) > PARTS_ABOVE:
+            return await self._in_parts(data, headers)
+        try:
+            return await self._direct(data, headers)
+        except ReadError:
+            return await self._by_initiate(data, content_type, file_name, lifecycle)
+
+    async def _direct(self, data: bytes, headers: Mapping[str, str]) -> str:
+        token = await self._current_token()
+        url = f"{self._settings.urls.cdn}/files/upload"
+        response = await self._send("POST", url, {**headers, "Authorization": token.authorization}, data)
+        return _url_in(response, "access_url")
+
+    async def _by_initiate(
+        self, data: bytes, content_type: str, file_name: str, lifecycle: Mapping[str, Any] | None
+    ) -> str:
+        url = f"{self._settings.urls.rest}/storage/upload/initiate?storage_type=fal-cdn-v3"
+        asked = json.dumps({"content_type": content_type, "file_name": file_name}).encode()
+        response = await self._send("POST", url, {**self._key(), **_lifecycle(lifecycle)}, asked)
+        await self._send("PUT", _url_in(response, "upload_url"), {"Content-Type": content_type}, data)
+        return _url_in(response, "file_url")
+
+    async def _in_parts(self, data: bytes, headers: Mapping[str, str]) -> str:
+        token = await self._current_token()
+        auth = {"Authorization": token.authorization}
+        begun = await self._send("POST", f"{token.base_url}/files/upload/multipart", {**headers, **auth}, b"")
+        url, upload_id = _url_in(begun, "access_url"), str(_json(begun).get("uploadId"))
+        slots = asyncio.Semaphore(PARTS_AT_ONCE)
+
+        async def put(number: int) -> dict[str, Any]:
+            part = data[(number - 1) * PART : number * PART]
+            async with slots:
+                done = await self._send("PUT", f"{url}/multipart/{upload_id}/{number}", auth, part)
+            return {"partNumber": number, "etag": done.headers.get("ETag", "")}
+
+        count = -(-len(data) // PART)
+        parts = await asyncio.gather(*(put(number) for number in range(1, count + 1)))
+        body = json.dumps({"parts": parts}).encode()
+        done_headers = {**auth, "Content-Type": "application/json"}
+        await self._send("POST", f"{url}/multipart/{upload_id}/complete", done_headers, body)
+        return url
+
+    async def _current_token(self) -> Token:
+        async with self._renewing:
+            if self._token is None or self._token.expires_at - EARLY < datetime.now(UTC):
+                url = f"{self._settings.urls.rest}/storage/auth/token?storage_type=fal-cdn-v3"
+                about = _json(await self._send("POST", url, self._key(), b"{}"))
+                try:
+                    authorization = f"{about['token_type']} {about['token']}"
+                    expires = datetime.fromisoformat(str(about["expires_at"]))
+                except (KeyError, ValueError) as error:
+                    raise ReadError("fal's storage gives no token that can be read") from error
+                base = str(about.get("base_url") or self._settings.urls.cdn).rstrip("/")
+                self._token = Token(authorization, base, expires)
+            return self._token
+
+    def _key(self) -> dict[str, str]:
+        return {"Authorization": f"Key {self._settings.key}", "Content-Type": "application/json"}
+
+    async def _send(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> httpx.Response:
+        return await self._again(ReadError, self._once, method, url, headers, body)
+
+    async def _once(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> httpx.Response:
+        try:
+            response = await self._http.request(method, url, headers=dict(headers), content=body)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise ReadError(f"fal's storage did not answer: {error}") from error
+        if not response.is_success:
+            msg = f"fal's storage answers HTTP {response.status_code}"
+            raise ReadError(msg, status_code=response.status_code)
+        return response
+
+
+def _lifecycle(lifecycle: Mapping[str, Any] | None) -> dict[str, str]:
+    if not lifecycle:
+        return {}
+    text = json.dumps(dict(lifecycle))
+    return {"X-Fal-Object-Lifecycle": text, "X-Fal-Object-Lifecycle-Preference": text}
+
+
+def _json(response: httpx.Response) -> dict[str, Any]:
+    try:
+        body = response.json()
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise ReadError("fal's storage gives an answer that cannot be read")
+    return body
+
+
+def _url_in(response: httpx.Response, name: str) -> str:
+    url = _json(response).get(name)
+    if not isinstance(url, str) or not url.startswith(("http://", "https://")):
+        msg = f"fal's storage gives no {name}"
+        raise ReadError(msg)
+    return url

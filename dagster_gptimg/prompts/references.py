@@ -1,0 +1,214 @@
+"""Reference images of edits: what a table may name, and what a request key knows of it.
+
+A public http(s) URL goes to fal as it stands, and is part of the key as it stands. Everything else (a file, an object
+of any fsspec store, a data URI, a URL of your own network) is read here, and is known by its content: `sha256:<hex>`.
+A table is text from outside, so it is read only below a root that the user named: otherwise a row could have any file
+of the worker sent to fal.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import ipaddress
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from dagster_gptimg.errors import ImageReferenceError, UsageError
+
+MAX_BYTES = 50 * 1024 * 1024
+"""fal's own bound for an image that it downloads (its toolkit), and OpenAI's for one that it edits."""
+
+CACHED = 4096
+BY_CONTENT = "sha256:"
+_MAGIC = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"))
+
+
+@dataclass(frozen=True)
+class ReferenceRoot:
+    """A place below which references may be read.
+
+    Attributes:
+        uri: a folder, any fsspec root, or the beginning of an http(s) URL.
+        storage_options: passed to fsspec; never shown.
+    """
+
+    uri: str
+    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a reference came to.
+
+    Attributes:
+        token: what stands in the arguments and in the key: a public URL, or `sha256:` and 64 hex digits.
+        source: where its bytes are, for one that is known by its content; empty for a URL.
+    """
+
+    token: str
+    source: str = ""
+
+
+class References:
+    """Resolves references, and reads them. Every call blocks."""
+
+    def __init__(self, roots: Sequence[ReferenceRoot] = ()) -> None:
+        """Name the roots below which files may be read; none: public URLs and data URIs only.
+
+        Raises:
+            UsageError: fsspec does not know a root's protocol, or its package is not installed.
+        """
+        self._roots = [_opened(root) for root in roots]
+        self._known: dict[str, Reference] = {}
+
+    def resolve(self, text: str) -> Reference:
+        """What a reference is; one that is not a public URL is read once for its hash.
+
+        Raises:
+            ImageReferenceError: it is not allowed, not there, or not an image.
+        """
+        found = self._known.get(text)
+        if found is None:
+            found = Reference(text) if self._goes_as_it_is(text) else self._by_content(text)
+            if len(self._known) < CACHED:
+                self._known[text] = found
+        return found
+
+    def read(self, source: str) -> tuple[bytes, str]:
+        """The bytes of a reference and its content type.
+
+        Raises:
+            ImageReferenceError: it is not allowed, not there, or not an image.
+        """
+        data = _decoded(source) if source.startswith("data:") else self._bytes(source)
+        kind = content_type(data)
+        if kind is None:
+            raise ImageReferenceError("it is no PNG, JPEG or WebP image")
+        return data, kind
+
+    def _by_content(self, text: str) -> Reference:
+        data, _ = self.read(text)
+        return Reference(BY_CONTENT + hashlib.sha256(data).hexdigest(), text)
+
+    def _goes_as_it_is(self, text: str) -> bool:
+        """A public URL that no root covers; fal fetches it."""
+        if not text.lower().startswith(("http://", "https://")) or self._root_of(text) is not None:
+            return False
+        reason = private_reason(text)
+        if reason is not None:
+            raise ImageReferenceError(
+                f"{reason}, and fal could not fetch it: name its beginning as a root to have it read"
+            )
+        return True
+
+    def _bytes(self, text: str) -> bytes:
+        found = self._root_of(text)
+        if found is None:
+            raise ImageReferenceError("it does not lie below a root that references may be read from: name one")
+        fs, path = found
+        try:
+            with fs.open(path, "rb") as file:
+                data = bytes(file.read(MAX_BYTES + 1))
+        except FileNotFoundError as error:
+            raise ImageReferenceError("it is not there") from error
+        except Exception as error:  # each file system has errors of its own
+            raise ImageReferenceError(f"it cannot be read: {type(error).__name__}") from error
+        if len(data) > MAX_BYTES:
+            raise ImageReferenceError(f"it has more than {MAX_BYTES:,} bytes")
+        return data
+
+    def _root_of(self, text: str) -> tuple[Any, str] | None:
+        """The file system and the path of a reference that lies below a root; a relative one, of the first that has it.
+
+        A path is compared as it is after every link and `..` was followed.
+        """
+        for fs, base in self._roots:
+            path = _path_below(fs, base, text)
+            if path is not None and ("://" in text or PurePosixPath(text).is_absolute() or fs.exists(path)):
+                return fs, path
+        return None
+
+
+def content_type(data: bytes) -> str | None:
+    """The type of an image by its first bytes; None when it is none that a model takes."""
+    for magic, kind in _MAGIC:
+        if data.startswith(magic):
+            return kind
+    return "image/webp" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None
+
+
+def private_reason(url: str) -> str | None:
+    """Why a URL is not one that fal could fetch; None when it is a public one."""
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").rstrip(".")
+        private = _is_private(host)
+    except ValueError:
+        return "it is no URL"
+    if parts.username or parts.password:
+        return "a URL with a user name or a password in it would be sent to fal"
+    return f"{host or 'a URL without a host'} is not a public address" if private else None
+
+
+def _is_private(host: str) -> bool:
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        pass
+    # `0x7f.1`, `2130706433` and `127.1` are addresses too, for those who fetch: a name's last label has a letter.
+    last = host.rpartition(".")[2]
+    named = "." in host and not last.isdigit() and not last.startswith("0x")
+    return not named or host.endswith((".localhost", ".local", ".internal"))
+
+
+def _opened(root: ReferenceRoot) -> tuple[Any, str]:
+    try:
+        fs, path = fsspec.url_to_fs(root.uri, **dict(root.storage_options))
+    except (ImportError, ValueError) as error:
+        msg = f"references cannot be read from {root.uri!r}: {error}"
+        raise UsageError(msg) from error
+    return fs, (os.path.realpath(path) if isinstance(fs, LocalFileSystem) else path).rstrip("/")
+
+
+def _path_below(fs: Any, base: str, text: str) -> str | None:  # noqa: ANN401 - fsspec has no types
+    """The path of a reference in a root's file system, or None when it does not lie below the root."""
+    if "\0" in text or text.startswith("data:"):
+        return None
+    local = isinstance(fs, LocalFileSystem)
+    if "://" in text:
+        protocol = text.partition("://")[0].lower()
+        names = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
+        if protocol not in names:
+            return None
+        path = str(fs._strip_protocol(text))  # noqa: SLF001 - fsspec's own way to compare paths
+    else:
+        absolute = PurePosixPath(text).is_absolute()
+        if absolute and not local:
+            return None
+        path = text if absolute else f"{base}/{text}"
+    if local:
+        path = os.path.realpath(path)
+    elif ".." in path.split("/"):
+        return None
+    return path if path.startswith(f"{base}/") else None
+
+
+def _decoded(uri: str) -> bytes:
+    head, sign, body = uri.partition(",")
+    if not sign or not head.endswith(";base64"):
+        raise ImageReferenceError("it is no base64 data URI")
+    if len(body) > MAX_BYTES * 4 // 3 + 4:
+        raise ImageReferenceError(f"a reference may have {MAX_BYTES:,} bytes")
+    try:
+        return base64.b64decode(body, validate=True)
+    except binascii.Error as error:
+        raise ImageReferenceError("it is no base64 data URI") from error

@@ -1,0 +1,48 @@
+"""Uploaded reference images: which URL fal's storage gave for which bytes, and how long it holds.
+
+One small object an upload, made once and never changed, shared by all rows and runs of a dataset. One that is lost
+costs another upload, which is free.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from dagster_gptimg.errors import UnreadableError
+
+if TYPE_CHECKING:
+    from dagster_gptimg.store.dataset import Dataset
+
+MARGIN = timedelta(days=2)
+"""An upload that ends sooner is not used any more: a request may wait in fal's queue."""
+
+
+def find_upload(dataset: Dataset, sha256: str, now: datetime) -> str | None:
+    """The URL of an upload of these bytes that still holds; None when there is none. Raises `StoreError`."""
+    folder = _folder(dataset, sha256)
+    for name in reversed(dataset.store.names(folder)):
+        if not name.startswith(f"{sha256}."):
+            continue
+        try:
+            about = json.loads(dataset.store.read(f"{folder}/{name}"))
+            url, expires = str(about["url"]), datetime.fromisoformat(about["expires_at"])
+        except (UnreadableError, FileNotFoundError, ValueError, KeyError, TypeError):
+            continue  # it is uploaded once more
+        if expires - MARGIN > now:
+            return url
+    return None
+
+
+def record_upload(dataset: Dataset, sha256: str, url: str, uploaded_at: datetime, expires_at: datetime) -> None:
+    """Note where fal's storage has these bytes. Raises `StoreError`."""
+    about = {"version": 1, "url": url, "uploaded_at": uploaded_at.isoformat(), "expires_at": expires_at.isoformat()}
+    name = f"{sha256}.{uploaded_at.astimezone(UTC):%Y%m%dT%H%M%S%f}.json"
+    with suppress(FileExistsError):  # another run was as quick
+        dataset.store.create(f"{_folder(dataset, sha256)}/{name}", json.dumps(about).encode())
+
+
+def _folder(dataset: Dataset, sha256: str) -> str:
+    return f"{dataset.folder}/uploads/{sha256[:2]}"
