@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.models import FalModel, get_model, register
     from dagster_gptimg.io_manager import ManifestLoader
     from dagster_gptimg.ops import GenerateImagesConfig, generate_images_op
-    from dagster_gptimg.partitions import TablePartitions, by_column
+    from dagster_gptimg.partitions import TablePartitions, by_column, by_date, by_dimensions, by_dynamic, by_hash
     from dagster_gptimg.prompts import SqlTable
     from dagster_gptimg.resource import EmulatedFalResource, FalResource, ImageStoreResource
 
@@ -38,6 +38,10 @@ _HOMES = {
     "TablePartitions": "partitions",
     "build_gptimg_asset": "assets",
     "by_column": "partitions",
+    "by_date": "partitions",
+    "by_dimensions": "partitions",
+    "by_dynamic": "partitions",
+    "by_hash": "partitions",
     "generate_images_op": "ops",
     "get_model": "fal.models",
     "gptimg_asset": "assets",
@@ -61,6 +65,10 @@ __all__ = [
     "__version__",
     "build_gptimg_asset",
     "by_column",
+    "by_date",
+    "by_dimensions",
+    "by_dynamic",
+    "by_hash",
     "generate_images_op",
     "get_model",
     "gptimg_asset",

@@ -9,6 +9,7 @@ from typing import Any
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.models import FalModel
 from dagster_gptimg.fal.types import Json
+from dagster_gptimg.prompts.rowkeys import ByValue, OnePartition, RowFilter
 from dagster_gptimg.prompts.template import Template
 
 
@@ -42,7 +43,7 @@ class PromptSpec:
         template: a prompt with `{column}` fields.
         id_column: the column that holds the row's id; derived from the content otherwise.
         arguments: model inputs for all rows; a column of an input's name overrides them for its row.
-        where: (column, value as text): only these rows are read; a partition.
+        where: only these rows are read: a partition's, or those with (column, value as text).
         limit: only the first so many rows (of the partition), 1 or more.
 
     Raises:
@@ -54,7 +55,7 @@ class PromptSpec:
     template: str | None = None
     id_column: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    where: tuple[str, str] | None = None
+    where: tuple[str, str] | RowFilter | None = None
     limit: int | None = None
 
     def __post_init__(self) -> None:
@@ -73,3 +74,8 @@ class PromptSpec:
     def parsed_template(self) -> Template | None:
         """The template, parsed; None when a column holds the prompt."""
         return None if self.template is None else Template(self.template)
+
+    @property
+    def row_filter(self) -> RowFilter | None:
+        """Which rows are read; None for all."""
+        return OnePartition(ByValue(self.where[0]), self.where[1]) if isinstance(self.where, tuple) else self.where
