@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.models import get_model, register
     from dagster_gptimg.io_manager import ManifestLoader
     from dagster_gptimg.ops import GenerateImagesConfig, generate_images_op
-    from dagster_gptimg.partitions import TablePartitions, by_column
+    from dagster_gptimg.partitions import TablePartitions, by_column, by_date, by_dimensions, by_dynamic, by_hash
     from dagster_gptimg.prompts import SqlTable
     from dagster_gptimg.resource import EmulatedFalResource, FalResource, ImageStoreResource
 
@@ -39,6 +39,10 @@ _HOMES = {
     "TablePartitions": "partitions",
     "build_gptimg_asset": "assets",
     "by_column": "partitions",
+    "by_date": "partitions",
+    "by_dimensions": "partitions",
+    "by_dynamic": "partitions",
+    "by_hash": "partitions",
     "generate_images_op": "ops",
     "get_model": "fal.models",
     "gptimg_asset": "assets",
@@ -62,6 +66,10 @@ __all__ = [
     "__version__",
     "build_gptimg_asset",
     "by_column",
+    "by_date",
+    "by_dimensions",
+    "by_dynamic",
+    "by_hash",
     "generate_images_op",
     "get_model",
     "gptimg_asset",

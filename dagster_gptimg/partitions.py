@@ -1,11 +1,29 @@
-"""Partitions of a prompt table: Dagster's definition and the row filter, made together."""
+"""Partitions of a prompt table: Dagster's definition and the row filter, made together, so that they cannot differ.
 
-from collections.abc import Sequence
+Keys are given, computed, kept by Dagster, or read once from a local file: definitions load without any network.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
 
 import dagster as dg
 
-from dagster_gptimg.errors import UsageError
+from dagster_gptimg.errors import TableError, UsageError
+from dagster_gptimg.prompts import sources
+from dagster_gptimg.prompts.rowkeys import ByBoth, ByBucket, ByDate, BySlug, ByValue, Every, OnePartition, RowKey
+from dagster_gptimg.prompts.values import CellError, cell_text
+
+MOST_BUCKETS = 100_000
+"""Dagster's advice for one asset: 100,000 partitions at most."""
+
+_DEFINITIONS = {
+    "daily": dg.DailyPartitionsDefinition,
+    "weekly": dg.WeeklyPartitionsDefinition,
+    "monthly": dg.MonthlyPartitionsDefinition,
+}
 
 
 @dataclass(frozen=True)
@@ -14,26 +32,179 @@ class TablePartitions:
 
     Attributes:
         definition: for Dagster.
-        column: the column whose value, as text, is a row's partition key.
+        rows: from a row to its partition's key.
     """
 
     definition: dg.PartitionsDefinition[str]
-    column: str
+    rows: RowKey
 
-    def where(self, key: str) -> tuple[str, str]:
-        """The row filter of one partition: (column, value)."""
-        return self.column, key
+    def where(self, key: str) -> OnePartition:
+        """The row filter of one partition."""
+        return OnePartition(self.rows, str(key))
+
+    def get_partition_keys(self, instance: dg.DagsterInstance | None = None) -> list[str]:
+        """The keys of all partitions that there are now; `instance` is asked for dynamic ones."""
+        found = self.definition.get_partition_keys(dynamic_partitions_store=instance)
+        return [str(key) for key in found]
+
+    @property
+    def dynamic_name(self) -> str | None:
+        """The name under which Dagster keeps the keys; None when they are not dynamic."""
+        return self.definition.name if isinstance(self.definition, dg.DynamicPartitionsDefinition) else None
 
 
-def by_column(column: str, keys: Sequence[str]) -> TablePartitions:
+def by_column(column: str, keys: Sequence[str] | os.PathLike[str]) -> TablePartitions:
     """One partition for each of these values of a column.
 
-    The keys are given, and not read from the table, so that loading definitions waits for nothing.
+    Args:
+        column: its cells' text is the key.
+        keys: the values; or a local file, read once, now: a prompt table (each value of the column that it has), or
+            any other text file, with one value a line.
 
     Raises:
-        UsageError: there is no key, or one stands twice.
+        UsageError: there is no key, one stands twice, Dagster takes it for no key, or the file cannot be read.
     """
-    if not keys or len(set(keys)) != len(keys):
-        msg = f"partitions by {column!r}: give each value once, and at least one"
-        raise UsageError(msg)
-    return TablePartitions(dg.StaticPartitionsDefinition(list(keys)), column)
+    found = list(keys) if not isinstance(keys, os.PathLike) else _keys_of_file(Path(keys), column)
+    if not found or len(set(found)) != len(found) or not all(str(key).strip() for key in found):
+        raise UsageError(f"partitions by {column!r}: give each value once, and at least one; none may be blank")
+    try:
+        return TablePartitions(dg.StaticPartitionsDefinition(found), ByValue(column))
+    except dg.DagsterInvalidDefinitionError as error:
+        raise UsageError(f"partitions by {column!r}: {error}; by_dynamic() takes any value") from error
+
+
+def by_hash(column: str, buckets: int) -> TablePartitions:
+    """So many partitions of about equal size, by a hash of a column's text; best of the column of row ids.
+
+    A table that grows moves no row. Another number of buckets moves rows, and buys nothing: the images of a row are the
+    dataset's, whatever its partition.
+
+    Raises:
+        UsageError: there is no bucket, or there are more than Dagster is made for (100,000).
+    """
+    if not 1 <= buckets <= MOST_BUCKETS:
+        raise UsageError(f"partitions by a hash of {column!r}: {buckets} buckets; give 1 to {MOST_BUCKETS}")
+    by = ByBucket(column, buckets)
+    return TablePartitions(dg.StaticPartitionsDefinition([by.name(n) for n in range(buckets)]), by)
+
+
+def by_date(
+    column: str,
+    every: Every = "daily",
+    *,
+    start: date | str,
+    end: date | str | None = None,
+    end_offset: int = 0,
+    timezone: str = "UTC",
+) -> TablePartitions:
+    """One partition for each day, week (from Sunday) or month of a column of dates (or ISO 8601 text).
+
+    Args:
+        column: dates, or moments; those with a time zone become days in `timezone`.
+        every: `daily`, `weekly` or `monthly`.
+        start: the first day; its week or month begins where it should.
+        end: the day before which the last partition ends; none by default.
+        end_offset: Dagster's: a day (week, month) has its partition when it is over; 1 gives it to the present one.
+        timezone: of days, and of Dagster's schedule.
+
+    Raises:
+        UsageError: the period, a date or the time zone is none.
+    """
+    try:
+        by = ByDate(column, every, timezone)
+        first = by.first(_date(start))
+        last = None if end is None else _date(end).isoformat()
+        made = _DEFINITIONS[every](
+            start_date=first.isoformat(), end_date=last, end_offset=end_offset, timezone=timezone
+        )
+    except (ValueError, KeyError, dg.DagsterInvalidDefinitionError) as error:
+        raise UsageError(f"partitions by {column!r}: {error}; every is daily, weekly or monthly") from error
+    return TablePartitions(made, by)
+
+
+def by_dynamic(column: str, name: str) -> TablePartitions:
+    """One partition for each value that a column has, added as rows come: see `build_prompt_table_sensor`.
+
+    A key is the cell's text when that is safe, else a safe part of it and a short hash: Dagster takes any text for a
+    dynamic key, and trips over `...`, commas and line breaks later.
+
+    Args:
+        column: whose values.
+        name: under which Dagster keeps the keys; another one for each asset that has keys of its own.
+    """
+    return TablePartitions(dg.DynamicPartitionsDefinition(name=name), BySlug(column))
+
+
+def by_dimensions(**dimensions: TablePartitions) -> TablePartitions:
+    """Two together, for instance `by_dimensions(category=by_column(...), date=by_date(...))`.
+
+    Raises:
+        UsageError: there are not two (Dagster knows no other number), or Dagster does not take their keys.
+    """
+    ordered = sorted(dimensions.items())
+    try:
+        made = dg.MultiPartitionsDefinition({name: part.definition for name, part in ordered})
+    except (dg.DagsterInvalidDefinitionError, dg.DagsterInvalidInvocationError) as error:
+        raise UsageError(f"partitions by {' and '.join(dimensions)}: {error}") from error
+    return TablePartitions(made, ByBoth(tuple((name, part.rows) for name, part in ordered)))
+
+
+def partitions_from(about: Mapping[str, object], folder: Path | None = None) -> TablePartitions:
+    """The same from plain values, as YAML has them: `{by_column: category, keys: [bags, shoes]}`.
+
+    Args:
+        about: one of `by_column` (with `keys` or `keys_file`), `by_hash` (`buckets`), `by_date` (`every`, `start`,
+            ...), `by_dynamic` (`name`), `by_dimensions` (a mapping of two of these).
+        folder: where a `keys_file` is looked for.
+
+    Raises:
+        UsageError: it is none of these, or wrong.
+    """
+    kinds = [kind for kind in _FROM if kind in about]
+    if len(kinds) != 1:
+        raise UsageError(f"partitions: give exactly one of {', '.join(_FROM)}, not {', '.join(map(str, about))}")
+    more = {str(name): value for name, value in about.items() if name != kinds[0]}
+    if "keys_file" in more:
+        more["keys"] = (folder or Path()) / str(more.pop("keys_file"))
+    made, what = _FROM[kinds[0]], about[kinds[0]]
+    try:
+        if isinstance(what, Mapping):
+            return by_dimensions(**{str(name): partitions_from(part, folder) for name, part in what.items()})
+        return made(what, **more)  # type: ignore[no-any-return, operator]
+    except TypeError as error:
+        raise UsageError(f"partitions {kinds[0]}: {error}") from error
+
+
+_FROM: Mapping[str, object] = {
+    "by_column": by_column,
+    "by_hash": by_hash,
+    "by_date": by_date,
+    "by_dynamic": by_dynamic,
+    "by_dimensions": by_dimensions,
+}
+
+
+def _keys_of_file(path: Path, column: str) -> list[str]:
+    try:
+        if path.suffix.lower() in sources.ENDINGS:
+            return _values(path, column)
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError, TableError) as error:
+        raise UsageError(f"partitions by {column!r}: the file of keys cannot be read: {error}") from error
+    return list(dict.fromkeys(line.strip() for line in lines if line.strip()))
+
+
+def _values(path: Path, column: str) -> list[str]:
+    """The values that a column of a local table has, in the order in which they come first."""
+    found: dict[str, None] = {}
+    for item in sources.read(path):
+        if isinstance(item, tuple):
+            try:
+                found[cell_text(item[1], column)] = None
+            except CellError:
+                continue  # the check of the whole table tells of it
+    return list(found)
+
+
+def _date(value: date | str) -> date:
+    return date.fromisoformat(value) if isinstance(value, str) else value

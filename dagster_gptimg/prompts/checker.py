@@ -29,6 +29,7 @@ class Checker:
         self.source, self.spec, self.model, self.one_header = source, spec, spec.model, one_header
         self.template = spec.parsed_template()
         self.prompt_column = spec.prompt_column
+        self.filter = spec.row_filter
         # What is named as the id or the prompt is that, also when a model's input has the same name.
         self.inputs = self.model.input_names - {"prompt", spec.prompt_column, spec.id_column}
         if spec.image_columns:
@@ -99,7 +100,7 @@ class Checker:
         named = [("prompt column", self.prompt_column), ("id column", self.spec.id_column)]
         named += [("template's column", name) for name in (self.template.columns if self.template else ())]
         named += [("image column", name) for name in self.spec.image_columns]
-        named += [("partition's column", self.spec.where[0])] if self.spec.where else []
+        named += [("partition's column", name) for name in (self.filter.columns if self.filter else ())]
         for what, name in named:
             if name is not None and name not in self.columns:
                 msg = f"{self.source} has no column {name!r} (the {what}); it has {has}"
@@ -107,15 +108,12 @@ class Checker:
 
     def is_wanted(self, line: int, cells: Mapping[str, object]) -> bool:
         """Whether a row belongs to the partition. The others are not looked at any further."""
-        if self.spec.where is None:
+        if self.filter is None:
             return True
-        column, wanted = self.spec.where
-        if is_missing(cells.get(column)):
-            return False
         try:
-            return cell_text(cells, column) == wanted
+            return self.filter.keeps(cells)
         except CellError as error:
-            self.problems.report(line, column, error.reason)
+            self.problems.report(line, error.column, error.reason)
             return False
 
     def row(self, line: int, cells: Mapping[str, object]) -> PromptRow | None:

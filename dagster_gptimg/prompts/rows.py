@@ -30,7 +30,8 @@ def read_rows(
         TableError: the table cannot be read, or any row is invalid; it has all problems.
     """
     checker = Checker(sources.name_of(source), spec, one_header=sources.has_one_header(source))
-    rows = checker.rows(sources.read(source, storage_options))
+    bounds = checker.filter.bounds() if checker.filter else []
+    rows = checker.rows(sources.read(source, storage_options, bounds))
     while batch := list(islice(rows, BATCH)):
         yield batch
     checker.finish()

@@ -11,7 +11,7 @@ import lzma
 import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import IO, Any, Protocol, TypeAlias, runtime_checkable
 
@@ -23,11 +23,12 @@ from fsspec.utils import infer_compression
 from dagster_gptimg.errors import RowProblem, TableError
 from dagster_gptimg.prompts.arrow import check_names, rows_of
 from dagster_gptimg.prompts.delimited import Line, read_delimited
+from dagster_gptimg.prompts.rowkeys import Bounds, may_hold
 from dagster_gptimg.prompts.sql import SqlTable
 from dagster_gptimg.prompts.values import native
 
 BATCH = 2048
-_ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 _USER = re.compile(r"://[^/@\s]*@")
 _QUERY = re.compile(r"(https?://[^?\s]*)\?(?:(?!::)[^\s'\"])*")
@@ -66,16 +67,18 @@ def has_one_header(source: Source) -> bool:
     return isinstance(source, ArrowStream | SqlTable)
 
 
-def read(source: Source, storage_options: Mapping[str, Any] | None = None) -> Items:
+def read(source: Source, storage_options: Mapping[str, Any] | None = None, bounds: Sequence[Bounds] = ()) -> Items:
     """The rows of a table, each with its line (text files) or its 1-based number.
+
+    Rows outside `bounds` may be left out where the source can tell them without reading them; most cannot.
 
     Raises:
         TableError: the table as a whole cannot be read.
     """
     if isinstance(source, str | os.PathLike):
-        return _read_url(os.fspath(source), storage_options)
+        return _read_url(os.fspath(source), storage_options, bounds)
     if isinstance(source, SqlTable):
-        return source.rows()
+        return source.rows(bounds)
     if isinstance(source, ArrowStream):
         return _read_arrow(source)
     rows: object = source
@@ -85,11 +88,11 @@ def read(source: Source, storage_options: Mapping[str, Any] | None = None) -> It
     raise TableError(msg)
 
 
-def _read_url(url: str, storage_options: Mapping[str, Any] | None) -> Items:
+def _read_url(url: str, storage_options: Mapping[str, Any] | None, bounds: Sequence[Bounds]) -> Items:
     ending, name = _ending(url), name_of(url)
     with _opened(url, storage_options) as file, _told(name):
         if ending == ".parquet":
-            yield from _read_parquet(file, name)
+            yield from _read_parquet(file, name, bounds)
             return
         buffered = io.BufferedReader(file)
         text = io.TextIOWrapper(buffered, _encoding(buffered), errors="surrogateescape", newline="")
@@ -107,9 +110,9 @@ def _path(url: str) -> str:
     """
     for link in url.split("::"):
         path = link.partition("?")[0] if link.startswith(("http://", "https://")) else link
-        if _stem(path).endswith(_ENDINGS):
+        if _stem(path).endswith(ENDINGS):
             return path.lower()
-    msg = f"cannot tell the format of {name_of(url)}: its name must end in {', '.join(_ENDINGS)} (or that and .gz)"
+    msg = f"cannot tell the format of {name_of(url)}: its name must end in {', '.join(ENDINGS)} (or that and .gz)"
     raise TableError(msg)
 
 
@@ -123,7 +126,7 @@ def _stem(path: str) -> str:
 
 def _ending(url: str) -> str:
     stem = _stem(_path(url))
-    return next(ending for ending in _ENDINGS if stem.endswith(ending))
+    return next(ending for ending in ENDINGS if stem.endswith(ending))
 
 
 def _compression(url: str) -> str | None:
@@ -187,14 +190,27 @@ def _read_json_lines(text: IO[str], source: str) -> Items:
             yield RowProblem(source, line, None, "not a JSON object: each line must be one, {...}")
 
 
-def _read_parquet(file: IO[bytes], source: str) -> Items:
+def _read_parquet(file: IO[bytes], source: str, bounds: Sequence[Bounds]) -> Items:
     try:
         parquet = pq.ParquetFile(file)
     except (pa.ArrowException, ValueError) as error:
         msg = f"{source} is no Parquet file: {error}"
         raise TableError(msg) from error
     check_names(parquet.schema_arrow.names, source)
-    yield from _numbered(parquet.iter_batches(BATCH, use_threads=False))
+    groups = [parquet.metadata.row_group(n) for n in range(parquet.num_row_groups)]
+    wanted = [n for n, group in enumerate(groups) if all(_may_hold(group, bound) for bound in bounds)]
+    before = 0
+    for n, group in enumerate(groups):
+        if n in wanted or (not wanted and n == 0):  # one is read in any case: its columns are looked at
+            yield from _numbered(parquet.iter_batches(BATCH, row_groups=[n], use_threads=False), before)
+        before += group.num_rows
+
+
+def _may_hold(group: Any, bound: Bounds) -> bool:  # noqa: ANN401 - pyarrow ships no types
+    """Whether a row group may have rows within a bound, by its statistics."""
+    columns = (group.column(n) for n in range(group.num_columns))
+    found = next((column.statistics for column in columns if column.path_in_schema == bound.column), None)
+    return found is None or not found.has_min_max or may_hold(bound, found.min, found.max)
 
 
 def _read_arrow(source: ArrowStream) -> Items:
@@ -204,8 +220,7 @@ def _read_arrow(source: ArrowStream) -> Items:
         yield from _numbered(stream)
 
 
-def _numbered(batches: Iterable[pa.RecordBatch]) -> Items:
-    number = 0
+def _numbered(batches: Iterable[pa.RecordBatch], number: int = 0) -> Items:
     for batch in batches:
         for start in range(0, batch.num_rows, BATCH):
             for row in rows_of(batch.slice(start, BATCH)):

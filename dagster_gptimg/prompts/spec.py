@@ -10,6 +10,7 @@ from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.model import FalModel
 from dagster_gptimg.fal.types import Json
 from dagster_gptimg.prompts.references import References
+from dagster_gptimg.prompts.rowkeys import ByValue, OnePartition, RowFilter
 from dagster_gptimg.prompts.template import Template
 
 
@@ -45,7 +46,7 @@ class PromptSpec:
         template: a prompt with `{column}` fields.
         id_column: the column that holds the row's id; derived from the content otherwise.
         arguments: model inputs for all rows; a column of an input's name overrides them for its row.
-        where: (column, value as text): only these rows are read; a partition.
+        where: only these rows are read: a partition's, or those with (column, value as text).
         image_columns: the columns that hold an edit's reference images, in this order; a column named `image_urls`
             otherwise.
         references: reads them; what a row may name is decided there.
@@ -60,7 +61,7 @@ class PromptSpec:
     template: str | None = None
     id_column: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    where: tuple[str, str] | None = None
+    where: tuple[str, str] | RowFilter | None = None
     limit: int | None = None
     image_columns: tuple[str, ...] = ()
     references: References = field(default_factory=References, compare=False, repr=False)
@@ -84,3 +85,8 @@ class PromptSpec:
     def parsed_template(self) -> Template | None:
         """The template, parsed; None when a column holds the prompt."""
         return None if self.template is None else Template(self.template)
+
+    @property
+    def row_filter(self) -> RowFilter | None:
+        """Which rows are read; None for all."""
+        return OnePartition(ByValue(self.where[0]), self.where[1]) if isinstance(self.where, tuple) else self.where

@@ -1,6 +1,5 @@
 """Image assets in Dagster, against an emulator in its own process: the events are truthful, and the bill agrees."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_origin
 
@@ -12,64 +11,8 @@ import pytest
 
 from dagster_gptimg import FalResource, ImageStoreResource, UsageError, build_gptimg_asset, by_column, gptimg_asset
 from dagster_gptimg.metadata import PREVIEW_BYTES, text
-from tests.harness import Fal, emulator
-
-ROWS = [
-    {"sku": f"{category}-{n}", "category": category, "product": f"{category} number {n}"}
-    for category in ("bags", "shoes")
-    for n in range(3)
-]
-LOW = {"quality": "low", "image_size": "1024x1024"}
-
-
-@pytest.fixture
-def fal(tmp_path: Path) -> Iterator[Fal]:
-    with emulator(tmp_path / "emulator", "--latency", "0.1", "--slots", "20") as running:
-        yield running
-
-
-@pytest.fixture
-def resources(fal: Fal, tmp_path: Path) -> dict[str, Any]:
-    return {
-        "fal": FalResource(api_key="secret-key", base_url=fal.url),
-        "image_store": ImageStoreResource(root=str(tmp_path / "store")),
-    }
-
-
-def dagster_instance(tmp_path: Path) -> dg.DagsterInstance:
-    home = tmp_path / "dagster"
-    home.mkdir()
-    return dg.DagsterInstance.local_temp(str(home), overrides={"telemetry": {"enabled": False}})
-
-
-def images(**more: Any) -> dg.AssetsDefinition:
-    settings: dict[str, Any] = {
-        "template": "photo of {product}",
-        "id_column": "sku",
-        "arguments": LOW,
-        "partitions": by_column("category", ["bags", "shoes"]),
-    }
-    return build_gptimg_asset("images", prompts=ROWS, **{**settings, **more})
-
-
-def run(asset: Any, resources: dict[str, Any], config: dict[str, Any] | None = None, **more: Any) -> Any:
-    return dg.materialize(
-        asset if isinstance(asset, list) else [asset],
-        resources=resources,
-        run_config={"ops": {"images": {"config": config or {}}}},
-        raise_on_error=False,
-        **more,
-    )
-
-
-def metadata(result: Any) -> dict[str, Any]:
-    [event] = result.asset_materializations_for_node("images")
-    return {name: value.value for name, value in event.metadata.items()}
-
-
-def failure(result: Any) -> dg.Failure | Any:
-    [event] = [e for e in result.all_node_events if e.is_step_failure]
-    return event.step_failure_data.user_failure_data
+from tests.dagster.support import LOW, ROWS, dagster_instance, failure, images, metadata, run
+from tests.harness import Fal
 
 
 def test_a_partition_becomes_one_truthful_event(fal: Fal, resources: dict[str, Any]) -> None:

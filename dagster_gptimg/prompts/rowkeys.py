@@ -1,0 +1,256 @@
+"""From a row to the key of its partition: by a value, a slug of it, a hash bucket, a date, or two of these together.
+
+The same object tells which partition a row belongs to and which rows a partition has, so the two cannot differ.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
+from zoneinfo import ZoneInfo
+
+from dagster_gptimg.fal.model import is_missing
+from dagster_gptimg.prompts.values import CellError, cell_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Every: TypeAlias = Literal["daily", "weekly", "monthly"]
+
+BETWEEN = "|"
+"""What stands between the two parts of a key: Dagster's own sign, which no part may hold."""
+
+_ODD = re.compile(r"[^\w &+.()@=-]+")
+_DOTS = re.compile(r"\.{2,}")
+_LONGEST_SLUG = 100
+
+
+class Bounds(NamedTuple):
+    """What every row of a partition has in one column: at least `low`, at most `high`. A reader may skip the rest.
+
+    Text bounds speak of text cells only, dates of dates and times.
+    """
+
+    column: str
+    low: str | date
+    high: str | date
+
+
+class RowKey(Protocol):
+    """How a row's partition key is made."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it is made from."""
+
+    def of(self, cells: Mapping[str, object]) -> str:
+        """The key of a row. Raises `CellError` when a cell is empty or cannot be used."""
+
+    def bounds(self, key: str) -> list[Bounds]:
+        """What all rows with this key have in common; empty when nothing can be said."""
+
+
+class RowFilter(Protocol):
+    """Which rows are read."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that must be there."""
+
+    def bounds(self) -> list[Bounds]:
+        """What a reader may skip by."""
+
+    def keeps(self, cells: Mapping[str, object]) -> bool:
+        """Whether a row is wanted. Raises `CellError` when that cannot be told, but not for empty cells."""
+
+
+@dataclass(frozen=True, slots=True)
+class OnePartition:
+    """The rows of one partition. A row with an empty cell belongs to none."""
+
+    by: RowKey
+    key: str
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that must be there."""
+        return self.by.columns
+
+    def bounds(self) -> list[Bounds]:
+        """What a reader may skip by."""
+        return self.by.bounds(self.key)
+
+    def keeps(self, cells: Mapping[str, object]) -> bool:
+        """Whether a row is wanted. Raises `CellError` when a cell is no text, or no date."""
+        return has_cells(self.by, cells) and self.by.of(cells) == self.key
+
+
+def has_cells(by: RowKey, cells: Mapping[str, object]) -> bool:
+    """Whether a row has something in every cell that its key is made from."""
+    return not any(is_missing(cells.get(column)) for column in by.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class ByValue:
+    """The key is the cell's text."""
+
+    column: str
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The column."""
+        return (self.column,)
+
+    def of(self, cells: Mapping[str, object]) -> str:
+        """The cell's text."""
+        return cell_text(cells, self.column)
+
+    def bounds(self, key: str) -> list[Bounds]:
+        """Exactly this text."""
+        return [Bounds(self.column, key, key)]
+
+
+@dataclass(frozen=True, slots=True)
+class BySlug:
+    """The key is the cell's text, made safe: see `slug`."""
+
+    column: str
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The column."""
+        return (self.column,)
+
+    def of(self, cells: Mapping[str, object]) -> str:
+        """The slug of the cell's text."""
+        return slug(cell_text(cells, self.column))
+
+    def bounds(self, key: str) -> list[Bounds]:  # noqa: ARG002 - a slug does not tell the text that it was made from
+        """Nothing."""
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class ByBucket:
+    """The key is the number of a bucket, by the SHA-256 of the cell's text: no other row moves it."""
+
+    column: str
+    buckets: int
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The column."""
+        return (self.column,)
+
+    def of(self, cells: Mapping[str, object]) -> str:
+        """The bucket of the cell's text."""
+        digest = hashlib.sha256(cell_text(cells, self.column).encode("utf-8", "surrogatepass")).digest()
+        return self.name(int.from_bytes(digest[:8], "big") % self.buckets)
+
+    def name(self, bucket: int) -> str:
+        """A bucket's key: its number, with zeros before it, so that keys sort."""
+        return str(bucket).zfill(len(str(self.buckets - 1)))
+
+    def bounds(self, key: str) -> list[Bounds]:  # noqa: ARG002 - a hash does not tell
+        """Nothing."""
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class ByDate:
+    """The key is the first day of the cell's day, week (from Sunday, as in Dagster) or month: `2026-01-31`.
+
+    Attributes:
+        timezone: in which a moment with a time zone becomes a day. Moments without one are taken as they stand.
+    """
+
+    column: str
+    every: Every
+    timezone: str = "UTC"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The column."""
+        return (self.column,)
+
+    def of(self, cells: Mapping[str, object]) -> str:
+        """The first day of the cell's day, week or month."""
+        day = self.day(cells.get(self.column))
+        if day is None:
+            words = "empty" if is_missing(cells.get(self.column)) else "no date as 2026-01-31 (ISO 8601)"
+            raise CellError(self.column, f"the cell is {words}")
+        return self.first(day).isoformat()
+
+    def first(self, day: date) -> date:
+        """The first day of a day's day, week or month."""
+        if self.every == "monthly":
+            return day.replace(day=1)
+        return day - timedelta(days=day.isoweekday() % 7 if self.every == "weekly" else 0)
+
+    def day(self, value: object) -> date | None:
+        """A cell as a day; None when it is none."""
+        if isinstance(value, str):
+            try:
+                value = datetime.fromisoformat(value.strip())
+            except ValueError:
+                return None
+        if isinstance(value, datetime):
+            return (value.astimezone(ZoneInfo(self.timezone)) if value.tzinfo else value).date()
+        return value if isinstance(value, date) else None
+
+    def bounds(self, key: str) -> list[Bounds]:
+        """From the first day to the last one, and a day around them, for time zones."""
+        first, around = date.fromisoformat(key), timedelta(days=1)
+        days = {"daily": 1, "weekly": 7, "monthly": 31}[self.every]
+        return [Bounds(self.column, first - around, first + timedelta(days=days) + around)]
+
+
+@dataclass(frozen=True, slots=True)
+class ByBoth:
+    """Two keys together, in the order of their dimensions' names, as Dagster joins them: `bags|2026-01-31`."""
+
+    dimensions: tuple[tuple[str, RowKey], ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of both."""
+        return tuple(column for _, by in self.dimensions for column in by.columns)
+
+    def of(self, cells: Mapping[str, object]) -> str:
+        """Both keys."""
+        return BETWEEN.join(by.of(cells) for _, by in self.dimensions)
+
+    def bounds(self, key: str) -> list[Bounds]:
+        """What both say."""
+        parts = zip(self.dimensions, key.split(BETWEEN), strict=True)
+        return [bound for (_, by), part in parts for bound in by.bounds(part)]
+
+
+def slug(text: str) -> str:
+    """A partition key from any text: the text itself when it is one, else a safe part of it and a short hash.
+
+    Dagster takes any text for a dynamic partition, and trips over it later: `...` and commas are its syntax for ranges
+    and lists, `|` joins dimensions, and slashes and dots are paths elsewhere.
+    """
+    safe = _DOTS.sub(".", _ODD.sub("-", text)).strip(" .-_")[:_LONGEST_SLUG].rstrip()
+    if text and safe == text:
+        return text
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{safe}-{digest}" if safe else digest
+
+
+def may_hold(bound: Bounds, low: object, high: object) -> bool:
+    """Whether rows between `low` and `high` (a Parquet row group's statistics) may lie within the bound."""
+    if isinstance(bound.low, str):
+        return not (isinstance(low, str) and isinstance(high, str)) or (low <= bound.high and bound.low <= high)  # type: ignore[operator]
+    first, last = _utc_day(low), _utc_day(high)
+    return first is None or last is None or (first <= bound.high and bound.low <= last)  # type: ignore[operator]
+
+
+def _utc_day(value: object) -> date | None:
+    if isinstance(value, datetime):
+        return (value.astimezone(UTC) if value.tzinfo else value).date()
+    return value if isinstance(value, date) else None

@@ -1,0 +1,161 @@
+"""Looking over a whole table: is every row valid, has every row a partition, and which partitions does it have."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from dagster_gptimg.errors import RowProblem, TableError
+from dagster_gptimg.fal.model import is_missing
+from dagster_gptimg.prompts import sources
+from dagster_gptimg.prompts.rowkeys import has_cells
+from dagster_gptimg.prompts.rows import read_rows
+from dagster_gptimg.prompts.values import CellError, json_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from dagster_gptimg.prompts.rowkeys import Bounds, RowKey
+    from dagster_gptimg.prompts.sources import Source
+    from dagster_gptimg.prompts.spec import PromptSpec
+
+KEPT_VALUES = 1000
+"""So many different values of rows without a partition are kept; all rows are counted."""
+
+_DIGITS = 2**128
+
+
+@dataclass
+class WholeTable:
+    """A row filter that keeps every row, and counts those that no partition holds.
+
+    Attributes:
+        by: how a row's key is made.
+        is_partition: whether a key is one of a partition.
+        outside: rows without a partition, by their cells' text.
+        outside_rows: all of them.
+    """
+
+    by: RowKey
+    is_partition: Callable[[str], bool]
+    outside: Counter[str] = field(default_factory=Counter)
+    outside_rows: int = 0
+    _known: dict[str, bool] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that must be there."""
+        return self.by.columns
+
+    def bounds(self) -> list[Bounds]:
+        """Nothing is skipped."""
+        return []
+
+    def keeps(self, cells: Mapping[str, object]) -> bool:
+        """Every row."""
+        if not self._is_held(cells):
+            self.outside_rows += 1
+            shown = ", ".join("" if is_missing(v) else str(json_of(v)) for v in map(cells.get, self.columns))
+            if shown in self.outside or len(self.outside) < KEPT_VALUES:
+                self.outside[shown] += 1
+        return True
+
+    def _is_held(self, cells: Mapping[str, object]) -> bool:
+        if not has_cells(self.by, cells):
+            return False
+        try:
+            key = self.by.of(cells)
+        except CellError:
+            return False
+        if key not in self._known:
+            self._known[key] = self.is_partition(key)
+        return self._known[key]
+
+
+@dataclass(frozen=True)
+class TableReport:
+    """What a look over a whole table found.
+
+    Attributes:
+        rows: valid rows.
+        problems: what is wrong with the others; the first 10,000.
+        message: that, as one text; empty when every row is valid.
+        outside: rows that no partition holds, by their cells' text, most first; the first 1,000 values.
+        outside_rows: all of them.
+    """
+
+    rows: int
+    problems: list[RowProblem]
+    message: str
+    outside: list[tuple[str, int]]
+    outside_rows: int
+
+
+def look_over(
+    source: Source,
+    spec: PromptSpec,
+    by: RowKey | None,
+    is_partition: Callable[[str], bool],
+    storage_options: Mapping[str, Any] | None = None,
+) -> TableReport:
+    """Check every row of a table, whatever its partition.
+
+    Args:
+        source: the table.
+        spec: how rows become prompts; its filter and limit are left aside.
+        by: how rows are cut into partitions, if they are.
+        is_partition: whether a key is one of a partition.
+        storage_options: passed to fsspec.
+
+    Raises:
+        TableError: the table as a whole cannot be read.
+    """
+    whole = None if by is None else WholeTable(by, is_partition)
+    rows, problems, message = 0, [], ""
+    try:
+        for batch in read_rows(source, replace(spec, where=whole, limit=None), storage_options):
+            rows += len(batch)
+    except TableError as error:
+        if not error.problems:
+            raise
+        problems, message = error.problems, str(error)
+    outside = whole.outside.most_common() if whole else []
+    return TableReport(rows, problems, message, outside, whole.outside_rows if whole else 0)
+
+
+def digests(
+    source: Source,
+    by: RowKey | None,
+    storage_options: Mapping[str, Any] | None = None,
+    watermark: str | None = None,
+) -> Iterator[tuple[str, int, object]]:
+    """Each row as (its partition's key, a 128-bit digest of its content, its cell in the column `watermark`).
+
+    Rows that have no key, or are no rows, are left out: a run and the check of the whole table tell of them. A table
+    without partitions has the key "".
+
+    Raises:
+        TableError: the table cannot be read.
+    """
+    for item in sources.read(source, storage_options):
+        if isinstance(item, RowProblem):
+            continue
+        cells = item[1]
+        try:
+            if by is None or has_cells(by, cells):
+                yield "" if by is None else by.of(cells), _digest(cells), cells.get(watermark or "")
+        except CellError:
+            continue
+
+
+def sum_of(digest: int, other: int) -> int:
+    """Two rows' digests as one, whatever their order."""
+    return (digest + other) % _DIGITS
+
+
+def _digest(cells: Mapping[str, object]) -> int:
+    text = json.dumps({name: json_of(value) for name, value in cells.items()}, sort_keys=True)
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16], "big")

@@ -1,0 +1,67 @@
+"""What the Dagster tests share: a small table as an image asset, and how its events are read."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from dagster_gptimg import build_gptimg_asset, by_column
+
+ROWS = [
+    {"sku": f"{category}-{n}", "category": category, "product": f"{category} number {n}"}
+    for category in ("bags", "shoes")
+    for n in range(3)
+]
+LOW = {"quality": "low", "image_size": "1024x1024"}
+
+
+def dagster_instance(tmp_path: Path) -> dg.DagsterInstance:
+    """An instance of its own, in SQLite."""
+    home = tmp_path / "dagster"
+    home.mkdir(exist_ok=True)
+    return dg.DagsterInstance.local_temp(str(home), overrides={"telemetry": {"enabled": False}})
+
+
+def images(**more: Any) -> dg.AssetsDefinition:
+    """Six rows in two partitions, as the asset `images`."""
+    settings: dict[str, Any] = {
+        "name": "images",
+        "prompts": ROWS,
+        "template": "photo of {product}",
+        "id_column": "sku",
+        "arguments": LOW,
+        "partitions": by_column("category", ["bags", "shoes"]),
+        **more,
+    }
+    return build_gptimg_asset(settings.pop("name"), **settings)
+
+
+def run(asset: Any, resources: dict[str, Any], config: dict[str, Any] | None = None, **more: Any) -> Any:
+    """One run of assets in this process; `config` is that of the asset `images`."""
+    return dg.materialize(
+        asset if isinstance(asset, list) else [asset],
+        resources=resources,
+        run_config={"ops": {"images": {"config": config}}} if config else None,
+        raise_on_error=False,
+        **more,
+    )
+
+
+def metadata(result: Any) -> dict[str, Any]:
+    """The metadata of the one materialization of `images`."""
+    [event] = result.asset_materializations_for_node("images")
+    return {name: value.value for name, value in event.metadata.items()}
+
+
+def failure(result: Any) -> dg.Failure | Any:
+    """What the one failed step of a run says."""
+    [event] = [e for e in result.all_node_events if e.is_step_failure]
+    return event.step_failure_data.user_failure_data
+
+
+RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+
+
+def over(first: str, last: str) -> dict[str, str]:
+    """The tags of one run over a range of partitions."""
+    return dict(zip(RANGE, (first, last), strict=True))
