@@ -17,6 +17,7 @@ GptImgError
 │   │   ├── RejectedError      fal itself refused it: no request exists: may be sent again
 │   │   │   └── AccountLockedError   403: stops the run (exit 5)
 │   │   └── AmbiguousSubmitError     everything else: may be a paid request: NEVER sent again by itself
+│   ├── RequestFailedError     a request of an ad-hoc call ended with an error of fal's
 │   └── ReadError              a read (status, result, history, download) failed; reads are free and repeated
 │       └── GoneError          404: fal or its CDN does not have it (any more)
 └── ImageError                 the bytes are not the whole image that fal promised
@@ -142,6 +143,20 @@ class AccountLockedError(RejectedError):
 
 class AmbiguousSubmitError(SubmitError):
     """Nobody can tell whether fal has the request. Sending it again could be a second purchase."""
+
+
+class RequestFailedError(FalError):
+    """A request ended with an error of fal's own.
+
+    Attributes:
+        status_code: 422 a refusal (may be billed); 500 and above are never billed.
+        error_type: fal's machine-readable type.
+        request_id: the request.
+    """
+
+    def __init__(self, message: str, status_code: int, error_type: str, request_id: str) -> None:
+        self.status_code, self.error_type, self.request_id = status_code, error_type, request_id
+        super().__init__(f"request {request_id} ended with {error_type} (HTTP {status_code}): {message}")
 
 
 class ReadError(FalError):

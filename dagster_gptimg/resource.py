@@ -1,15 +1,20 @@
 """The resources: fal's client, and the store of images, as Dagster knows them."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
 
 from dagster_gptimg.errors import UsageError
+from dagster_gptimg.fal.portal import Call, fal_portal
 from dagster_gptimg.fal.settings import FalSettings, FalUrls, check_key
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.root import Store
+
+if TYPE_CHECKING:
+    from fal_client import SyncClient
 
 EMULATOR_IDLE_EXIT = 600.0
 """Seconds after which an emulator that nobody calls ends by itself."""
@@ -41,6 +46,34 @@ class FalResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             slots: requests in progress at once.
         """
         return EmulatedFalResource(state=state, latency=latency, slots=slots)
+
+    @contextmanager
+    def portal(self) -> Iterator[Call]:
+        """Our own client for ad-hoc calls: `with fal.portal() as call: call(FalClient.upload, ...)`.
+
+        Also inside a running event loop. Raises `UsageError` when the key or a URL cannot be one.
+        """
+        with fal_portal(self.settings()) as call:
+            yield call
+
+    def get_fal_client(self) -> "SyncClient":
+        """Fal's official client with this key, for calls that this package does not make. Extra `fal-client`.
+
+        Mind that it repeats a POST whose reply was lost: each may be a paid request.
+
+        Raises:
+            UsageError: it is not installed; or this resource is not at fal, where alone the official client can go.
+        """
+        try:
+            from fal_client import SyncClient
+        except ImportError as error:
+            msg = f"fal's own client is not installed: pip install 'dagster-gptimg[fal-client]' ({error})"
+            raise UsageError(msg) from error
+        settings = self.settings()
+        if not settings.urls.is_fal:
+            msg = f"fal's own client can only go to fal, and this resource is at {settings.urls.queue}: use portal()"
+            raise UsageError(msg)
+        return SyncClient(key=settings.key)
 
     def settings(self) -> FalSettings:
         """What a client needs. Raises `UsageError` when the key or a URL cannot be one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, ParamSpec, Protocol, TypeVar
 
+from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.prompts.references import References
 
 if TYPE_CHECKING:
@@ -53,7 +54,11 @@ class Fal(Protocol):
         """A request by its id, and its URLs where they are known."""
 
     async def submit(
-        self, endpoint: str, arguments: Mapping[str, Json], ready: Callable[[], Awaitable[None]]
+        self,
+        endpoint: str,
+        arguments: Mapping[str, Json],
+        ready: Callable[[], Awaitable[None]],
+        headers: Mapping[str, str] | None = None,
     ) -> Submitted:
         """One POST, never repeated; its body leaves after `ready`, and not at all when that raises."""
 
@@ -119,6 +124,7 @@ class Options:
         settle: seconds to wait for fal's history to show an ambiguous submit.
         attempts: attempts a request may be given in one run after free failures, refused or unsent submits.
         patience: seconds after which a request that does not end is left to a later run.
+        request: priority, start time-out, tags and other headers of every submit.
     """
 
     max_in_flight: int = 100
@@ -128,6 +134,7 @@ class Options:
     settle: float = 120.0
     attempts: int = 3
     patience: float = 7200.0
+    request: RequestSettings = field(default_factory=RequestSettings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,12 +71,19 @@ class Submitter:
             self._job.runtime.reached("before POST")
 
         try:
-            submitted = await self._job.fal.submit(request.endpoint, arguments, ready)
+            submitted = await self._job.fal.submit(request.endpoint, arguments, ready, self._headers(request))
         except SubmitError as error:
             return await self._not_accepted(request.key, n, attempt, error), error
         self._job.runtime.reached("after POST")
         await self._accept(request.key, n, attempt, submitted)
         return attempt, None
+
+    def _headers(self, request: Request) -> dict[str, str]:
+        """Tags by which fal's own billing reports tell whose a request is."""
+        tags = {"dataset": self._job.dataset.name, "key": request.key}
+        if self._job.partition is not None:
+            tags["partition"] = self._job.partition
+        return self._job.options.request.with_tags(tags)
 
     async def _claim(self, request: Request, arguments: dict[str, Json], n: int, worst_case: Decimal) -> Intent:
         """Create the intent; only its owner may send."""

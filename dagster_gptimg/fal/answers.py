@@ -33,6 +33,7 @@ from dagster_gptimg.fal.types import (
     Images,
     InProgress,
     Json,
+    LogLine,
     Pending,
     Queued,
     Status,
@@ -97,15 +98,39 @@ def read_status(response: httpx.Response) -> Status:
     body = _json_object(response)
     if response.status_code == httpx.codes.NOT_FOUND and body is not None:
         raise GoneError("fal does not know this request (any more)", status_code=404)
-    name = body.get("status") if body is not None and response.is_success else None
-    if body is None or name not in {"IN_QUEUE", "IN_PROGRESS", "COMPLETED"}:
+    status = status_of(body) if body is not None and response.is_success else None
+    if status is None:
         raise ReadError(f"not a status (HTTP {response.status_code})", status_code=response.status_code)
+    return status
+
+
+def status_of(body: Mapping[str, Json]) -> Status | None:
+    """The status that a body says, of an answer or of an event in a stream; None when it says none."""
+    name = body.get("status")
     if name == "IN_QUEUE":
         position = body.get("queue_position")
         return Queued(position if isinstance(position, int) else None)
     if name == "IN_PROGRESS":
-        return InProgress()
-    return Completed(_text(body.get("error")), _text(body.get("error_type")))
+        return InProgress(_logs(body.get("logs")))
+    if name != "COMPLETED":
+        return None
+    metrics = body.get("metrics")
+    seconds = metrics.get("inference_time") if isinstance(metrics, dict) else None
+    return Completed(
+        _text(body.get("error")),
+        _text(body.get("error_type")),
+        _logs(body.get("logs")),
+        float(seconds) if isinstance(seconds, int | float) else None,
+    )
+
+
+def _logs(lines: Json) -> tuple[LogLine, ...]:
+    """Fal's log lines; what is not one is left out."""
+    return tuple(
+        LogLine(str(line.get("message", "")), str(line.get("timestamp") or ""), str(line.get("level") or ""))
+        for line in (lines if isinstance(lines, list) else [])
+        if isinstance(line, dict)
+    )
 
 
 def read_result(response: httpx.Response) -> Answer:

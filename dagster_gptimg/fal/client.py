@@ -16,9 +16,10 @@ import httpx
 import stamina
 from httpx_aiohttp import AiohttpTransport
 
-from dagster_gptimg.errors import GoneError, KeyRejectedError, ReadError, UnreachableError
+from dagster_gptimg.errors import GoneError, KeyRejectedError, ReadError, RequestFailedError, UnreachableError
 from dagster_gptimg.fal import answers
-from dagster_gptimg.fal.types import Answer, Cancelled, Json, Status, Submitted
+from dagster_gptimg.fal.stream import follow
+from dagster_gptimg.fal.types import Answer, Cancelled, Failure, Images, Json, Pending, Status, Submitted
 from dagster_gptimg.fal.upload import Uploader
 
 if TYPE_CHECKING:
@@ -83,7 +84,11 @@ class FalClient:
     # -- the one call that costs money
 
     async def submit(
-        self, endpoint: str, arguments: Mapping[str, Json], ready: Callable[[], Awaitable[None]] = _at_once
+        self,
+        endpoint: str,
+        arguments: Mapping[str, Json],
+        ready: Callable[[], Awaitable[None]] = _at_once,
+        headers: Mapping[str, str] | None = None,
     ) -> Submitted:
         """POST one request to the queue. One POST leaves, whatever happens.
 
@@ -93,6 +98,7 @@ class FalClient:
             ready: awaited when a connection stands and nothing but the body is missing; fal cannot accept a request
                 before. Whoever puts an intent on record does it here, so that a crash between the two is next to
                 impossible. What it raises ends the submit unsent, and is raised.
+            headers: those of `RequestSettings`.
 
         Raises:
             NotSentError: it provably never reached fal.
@@ -100,7 +106,7 @@ class FalClient:
             AmbiguousSubmitError: nobody can tell; it must not be sent again.
         """
         body = json.dumps(arguments, ensure_ascii=False).encode()
-        headers = {**self._auth(), "Content-Type": "application/json", "Content-Length": str(len(body))}
+        own = {**self._auth(), "Content-Type": "application/json", "Content-Length": str(len(body))}
         timeout = httpx.Timeout(self.settings.submit_timeout, connect=self.settings.connect_timeout, pool=None)
         refused: list[BaseException] = []
 
@@ -114,7 +120,7 @@ class FalClient:
 
         try:
             response = await self._http.post(
-                f"{self.urls.queue}/{endpoint}", content=content(), headers=headers, timeout=timeout
+                f"{self.urls.queue}/{endpoint}", content=content(), headers={**(headers or {}), **own}, timeout=timeout
             )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             # A connection that breaks while `ready` still runs cancels it: that is no refusal, and nothing was sent.
@@ -125,13 +131,65 @@ class FalClient:
 
     # -- reads
 
-    async def status(self, request: Submitted) -> Status:
+    async def status(self, request: Submitted, *, logs: bool = False) -> Status:
         """Where a request is. Raises `GoneError` and `ReadError`."""
-        return answers.read_status(await self._get(request.status_url, params={"logs": "0"}))
+        return answers.read_status(await self._get(request.status_url, params={"logs": str(int(logs))}))
+
+    async def stream_status(self, request: Submitted, *, logs: bool = False) -> AsyncIterator[Status]:
+        """Every change of a request's status as fal tells it (SSE), until COMPLETED; no polling, no lag.
+
+        A stream that breaks off is opened again. `logs` of a stream are the new lines only.
+
+        Raises:
+            GoneError: fal does not know the request (any more).
+            ReadError: fal does not stream.
+        """
+        async for status in follow(self._http, request, self._auth(), self.settings.connect_timeout, logs=logs):
+            yield status
+
+    async def subscribe(
+        self,
+        endpoint: str,
+        arguments: Mapping[str, Json],
+        on_update: Callable[[Status], None] = lambda _: None,
+        *,
+        logs: bool = False,
+        headers: Mapping[str, str] | None = None,
+    ) -> Images:
+        """Submit once, follow it as it goes, and return its images: for ad-hoc calls.
+
+        It keeps no receipt: when this process dies, the request is paid for and only fal's history knows it. A table
+        belongs into `generate`.
+
+        Args:
+            endpoint: the model's full id.
+            arguments: its inputs.
+            on_update: called with each status (queue position, logs).
+            logs: whether the statuses bring the model's log.
+            headers: those of `RequestSettings`.
+
+        Raises:
+            SubmitError: see `submit`.
+            RequestFailedError: the request ended with an error of fal's.
+            ReadError: it cannot be read; the request goes on.
+        """
+        request = await self.submit(endpoint, arguments, headers=headers)
+        async for status in self.stream_status(request, logs=logs):
+            on_update(status)
+        answer = await self._reads(_repeatable, self._whole_result, request)
+        if isinstance(answer, Failure):
+            raise RequestFailedError(answer.message, answer.status_code, answer.error_type, request.request_id)
+        return answer
 
     async def result(self, request: Submitted) -> Answer:
         """A request's result, or fal's own error. Raises `GoneError` and `ReadError`."""
         return answers.read_result(await self._get(request.response_url))
+
+    async def _whole_result(self, request: Submitted) -> Images | Failure:
+        answer = await self.result(request)
+        if isinstance(answer, Pending):
+            raise ReadError("fal says that it has ended, and that its result is not there yet")
+        return answer
 
     async def cancel(self, request: Submitted) -> Cancelled:
         """Ask fal to cancel. Only an answer "OK" says that it left the queue, unbilled. Raises `ReadError`."""

@@ -82,13 +82,15 @@ class FalSettings:
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> FalSettings:
-        """The key from `FAL_KEY`, the hosts as in `FalUrls.from_env`.
+        """The key from `FAL_KEY` (or `FAL_KEY_ID` and `FAL_KEY_SECRET`), the hosts as in `FalUrls.from_env`.
 
         Raises:
-            MissingKeyError: `FAL_KEY` is not set.
+            MissingKeyError: none of them is set.
         """
         env = os.environ if env is None else env
         key = env.get("FAL_KEY", "").strip()
+        if not key and env.get("FAL_KEY_ID") and env.get("FAL_KEY_SECRET"):
+            key = f"{env['FAL_KEY_ID'].strip()}:{env['FAL_KEY_SECRET'].strip()}"
         if not key:
             msg = "no fal key: set FAL_KEY (make one at https://fal.ai/dashboard/keys). Nothing was sent."
             raise MissingKeyError(msg)

@@ -30,6 +30,15 @@ class Submitted:
 
 
 @dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line of a model's log, as fal shows it. Text from outside."""
+
+    message: str
+    timestamp: str = ""
+    level: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Queued:
     """IN_QUEUE. `position` counts the requests before this one; None when fal does not say."""
 
@@ -38,15 +47,25 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class InProgress:
-    """IN_PROGRESS: it has one of the account's slots. It can go back to the queue when fal retries it."""
+    """IN_PROGRESS: it has one of the account's slots. It can go back to the queue when fal retries it.
+
+    `logs`: its log so far; of a stream, only what is new. Empty unless asked for.
+    """
+
+    logs: tuple[LogLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """COMPLETED: it has ended. That is not success: only the result decides (fal-api, request errors)."""
+    """COMPLETED: it has ended. That is not success: only the result decides (fal-api, request errors).
+
+    `inference_time`: seconds that the model took, where fal says it.
+    """
 
     error: str | None = None
     error_type: str | None = None
+    logs: tuple[LogLine, ...] = ()
+    inference_time: float | None = None
 
 
 Status: TypeAlias = Queued | InProgress | Completed

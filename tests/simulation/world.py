@@ -250,7 +250,11 @@ class SimFal:
         return "0.01"
 
     async def submit(
-        self, endpoint: str, arguments: Mapping[str, Any], ready: Callable[[], Awaitable[None]]
+        self,
+        endpoint: str,
+        arguments: Mapping[str, Any],
+        ready: Callable[[], Awaitable[None]],
+        headers: Mapping[str, str] | None = None,
     ) -> Submitted:
         await self._wire()
         if self.world.strikes("not_sent"):

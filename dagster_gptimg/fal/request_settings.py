@@ -1,0 +1,138 @@
+"""What a submit may say beside its arguments: fal's platform headers, checked.
+
+fal drops a tag that it does not like without a word, and takes headers that would void the guarantee. So tags are
+encoded into what it accepts, and those headers are refused with the reason.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import quote
+
+from dagster_gptimg.errors import UsageError
+
+MOST_TAGS, MOST_KEY, MOST_VALUE, MOST_BYTES = 10, 64, 256, 1024
+"""fal's bounds for tags (fal-api, "Request tags")."""
+
+_TAG_SAFE = "".join(c for c in string.punctuation if c not in ",%") + " "
+_OTHERS = {
+    "x-fal-runner-hint": "X-Fal-Runner-Hint",
+    "x-fal-no-retry": "X-Fal-No-Retry",
+    "x-fal-retry-config": "X-Fal-Retry-Config",
+    "x-app-fal-disable-fallback": "x-app-fal-disable-fallback",
+}
+_OWN = {
+    "x-fal-queue-priority": "priority",
+    "x-fal-request-start-timeout": "start_timeout",
+    "x-fal-request-timeout": "start_timeout",
+    "x-fal-tags": "tags",
+    "x-fal-object-lifecycle-preference": "lifecycle",
+}
+_REFUSED = {
+    "x-fal-store-io": "fal would keep no payload of the request, and a lost reply could not be healed from its history",
+    "authorization": "the key comes from FAL_KEY",
+}
+
+
+@dataclass(frozen=True)
+class RequestSettings:
+    """Settings of submits.
+
+    Attributes:
+        priority: `low` lets other callers of the endpoint go first; fal has nothing above `normal`.
+        start_timeout: seconds (more than 1) until a request must have begun, queue and fal's own retries included; then
+            it ends as an error that costs nothing.
+        tags: for fal's billing reports; at most 10. What fal would drop is percent-encoded.
+        lifecycle: seconds that fal's CDN keeps the output files. The images are in the store by then; they must stay
+            long enough to be fetched.
+        headers: other headers of fal's platform, by name.
+
+    Raises:
+        UsageError: one of them is not fal's, or would void the guarantee.
+    """
+
+    priority: Literal["normal", "low"] | None = None
+    start_timeout: float | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    lifecycle: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.priority not in {None, "normal", "low"}:
+            msg = f"priority is {self.priority!r}: fal knows normal and low"
+            raise UsageError(msg)
+        if self.start_timeout is not None and not self.start_timeout > 1:
+            msg = f"start_timeout is {self.start_timeout}: it must be more than 1 second"
+            raise UsageError(msg)
+        if self.lifecycle is not None and self.lifecycle < LEAST_LIFECYCLE:
+            msg = f"lifecycle is {self.lifecycle}: output files must stay for {LEAST_LIFECYCLE} seconds at least"
+            raise UsageError(msg)
+        if len(self.tags) > MOST_TAGS:
+            msg = f"there are {len(self.tags)} tags, and fal takes {MOST_TAGS}"
+            raise UsageError(msg)
+        for name in self.headers:
+            _check_header(name)
+
+    def with_tags(self, tags: Mapping[str, str]) -> dict[str, str]:
+        """The headers of one submit. These tags come first; the settings' own replace those of the same name."""
+        found = {_OTHERS[name.lower()]: _line(name, value) for name, value in self.headers.items()}
+        if self.priority is not None:
+            found["X-Fal-Queue-Priority"] = self.priority
+        if self.start_timeout is not None:
+            found["X-Fal-Request-Start-Timeout"] = f"{self.start_timeout:g}"
+        if self.lifecycle is not None:
+            found["X-Fal-Object-Lifecycle-Preference"] = json.dumps({"expiration_duration_seconds": self.lifecycle})
+        text = tags_text({**tags, **self.tags})
+        return {**found, "X-Fal-Tags": text} if text else found
+
+
+LEAST_LIFECYCLE = 3600
+"""Seconds. A request that ends just as its run is stopped must still have its images when the next run asks."""
+
+
+def tags_text(tags: Mapping[str, str]) -> str:
+    """Tags as fal takes them: `key=value,key=value`, as many as fit."""
+    parts: list[str] = []
+    for name, value in list(tags.items())[:MOST_TAGS]:
+        part = f"{_tag_name(name)}={_tag_value(value)}"
+        if part.startswith("=") or part.endswith("=") or len(",".join([*parts, part])) > MOST_BYTES:
+            continue
+        parts.append(part)
+    return ",".join(parts)
+
+
+def _tag_name(name: str) -> str:
+    """Fal's alphabet for keys; `fal.` is its own prefix."""
+    plain = re.sub(r"[^a-z0-9._-]+", "-", name.lower())[:MOST_KEY]
+    return f"x{plain}" if plain.startswith("fal.") else plain
+
+
+def _tag_value(value: str) -> str:
+    encoded = quote(value, safe=_TAG_SAFE)
+    return re.sub(r"%[0-9A-F]?$", "", encoded[:MOST_VALUE]) if len(encoded) > MOST_VALUE else encoded
+
+
+def _check_header(name: str) -> None:
+    lower = name.lower()
+    if lower in _OTHERS:
+        return
+    if lower in _OWN:
+        why = f"it has a setting of its own: {_OWN[lower]}"
+    elif lower in _REFUSED:
+        why = _REFUSED[lower]
+    else:
+        why = f"only {', '.join(_OTHERS.values())} may be set"
+    msg = f"the header {name[:60]!r} is not sent: {why}"
+    raise UsageError(msg)
+
+
+def _line(name: str, value: str) -> str:
+    if not value.isascii() or not value.isprintable():
+        msg = f"the header {name!r} has a value that cannot stand in a header"
+        raise UsageError(msg)
+    return value
