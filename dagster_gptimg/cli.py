@@ -198,6 +198,35 @@ def rebuild(store: str, dataset: str, model: str | None) -> None:
 
 
 @cli.command()
+@click.argument("rows", metavar="ROW...", nargs=-1, required=True)
+@_dataset_options
+def forget(rows: tuple[str, ...], store: str, dataset: str) -> None:
+    """Erase the images, prompts and arguments of rows. Cost and hashes stay; they are never bought again.
+
+    With FAL_KEY set (an ADMIN key), fal's own copies are deleted as well.
+    """
+    from dagster_gptimg import session
+
+    for line in session.forget(_dataset(store, dataset), rows):
+        click.echo(line, err=True)
+
+
+@cli.command()
+@_dataset_options
+@click.option("--delete", is_flag=True, help="Delete them; without it they are only named.")
+def prune(store: str, dataset: str, *, delete: bool) -> None:
+    """Name the images that no manifest names: those of rows that have left the table. They were paid for."""
+    from dagster_gptimg.care import unnamed_images
+
+    target = _dataset(store, dataset)
+    for path in (found := unnamed_images(target)):
+        click.echo(target.uri(path))
+        if delete:
+            target.store.delete(f"{target.folder}/{path}")
+    click.echo(f"{len(found)} images that no manifest names{', deleted' if delete else ''}", err=True)
+
+
+@cli.command()
 @click.option("--store", metavar="URI", help="Also check that a store can be used.")
 @click.option("--model", default=None, metavar="M", help="A model of the registry.")
 def doctor(store: str | None, model: str | None) -> None:

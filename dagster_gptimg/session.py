@@ -7,18 +7,19 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+from dagster_gptimg import care
 from dagster_gptimg.batch import rebuild as rebuilding
 from dagster_gptimg.batch import run as engine
 from dagster_gptimg.batch.events import Finished
 from dagster_gptimg.batch.job import Job, Options
-from dagster_gptimg.errors import UsageError
+from dagster_gptimg.errors import GptImgError, UsageError
 from dagster_gptimg.fal.client import FalClient
 from dagster_gptimg.fal.settings import FalSettings
 from dagster_gptimg.prompts import References
 from dagster_gptimg.runtime import iterate, system_runtime
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable
 
     from dagster_gptimg.batch.events import Event
     from dagster_gptimg.batch.rebuild import Rebuilt
@@ -104,6 +105,38 @@ def rebuild(dataset: Dataset, model: FalModel) -> Rebuilt:
     runtime = system_runtime()
     run = f"{runtime.clock.now():%Y%m%dT%H%M%S}-rebuilt-{runtime.token()[:8]}"
     return asyncio.run(rebuilding.rebuild(dataset, model, runtime.io, run))
+
+
+def forget(dataset: Dataset, rows: Collection[str]) -> list[str]:
+    """Erase rows here, and their payloads at fal if there is a key; returns what was done, in lines for people.
+
+    Raises:
+        UsageError: a row is unknown or has not ended; nothing was erased.
+        StoreError: the store cannot be used.
+    """
+    found = care.forget(dataset, rows)
+    shared = [row for row in found.rows if row not in rows]
+    lines = [f"{len(found.keys)} requests erased; their cost and hashes stay on record"]
+    if shared:
+        lines.append(f"rows that shared an image with them are erased as well: {', '.join(shared)}")
+    return [*lines, asyncio.run(_forget_at_fal(dataset, found.request_ids))]
+
+
+async def _forget_at_fal(dataset: Dataset, request_ids: Collection[str]) -> str:
+    kept = f"fal keeps {len(request_ids)} payloads for up to 30 days"
+    try:
+        settings = FalSettings.from_env()
+    except UsageError:
+        return f"{kept}: with an ADMIN key in FAL_KEY they are deleted there too"
+    async with FalClient(settings) as fal:
+        try:
+            if await fal.origin() != dataset.origin():
+                return f"{kept}: this dataset was not made with the fal that FAL_KEY and FAL_BASE_URL name"
+            for request_id in request_ids:
+                await fal.delete_payloads(request_id)
+        except GptImgError as error:
+            return f"{kept}: {error}"
+    return f"{len(request_ids)} payloads deleted at fal"
 
 
 def _kill_hook() -> Callable[[str], None] | None:

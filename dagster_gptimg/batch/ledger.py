@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
+from dagster_gptimg.store.present import PresentImages
 from dagster_gptimg.store.settled import Settled, SettledIndex
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Unsettled(NamedTuple):
     """
 
     key: str
-    status: Literal["in_flight", "failed", "held", "lost", "not_submitted"]
+    status: Literal["in_flight", "failed", "held", "lost", "not_submitted", "missing"]
     error_type: str | None = None
     error: str | None = None
     request_id: str | None = None
@@ -48,7 +49,8 @@ class Ledger:
 
     def __init__(self, dataset: Dataset, io: Io, run: str) -> None:
         """`run`: the run's id, which names its pieces of the index."""
-        self._io, self.run = io, run
+        self._dataset, self._io, self.run = dataset, io, run
+        self._present: PresentImages | None = None
         self.index = SettledIndex(dataset.store, dataset.folder)
         self._recent: dict[str, Settled] = {}
         self._unsettled: dict[str, Unsettled] = {}
@@ -56,7 +58,22 @@ class Ledger:
 
     def get(self, key: str) -> Result | None:
         """What is known of a request; None when it was never looked at."""
-        return self._unsettled.get(key) or self._recent.get(key) or self.index.get(key)
+        return self._unsettled.get(key) or self._recent.get(key) or self._there(self.index.get(key))
+
+    async def look_at_images(self) -> None:
+        """List the image files, so that one that is gone does not pass for stored. Raises `StoreError`."""
+        if len(self.index):
+            self._present = await self._io(PresentImages, self._dataset)
+
+    def _there(self, settled: Settled | None) -> Result | None:
+        """A settled request, or `missing` when a file of its images is gone. What this run stored is there."""
+        if settled is None or self._present is None or settled.settled_by == self.run:
+            return settled
+        gone = [image["path"] for image in settled.images if image["path"] not in self._present]
+        if not gone:
+            return settled
+        why = f"it was stored, and its file is gone: {gone[0]}. It is not bought again: put the file back"
+        return Unsettled(settled.key, "missing", None, why, settled.request_id, settled.submitted_at)
 
     def settled(self, key: str) -> Settled | None:
         """The final outcome of a request, if it has one."""
@@ -111,8 +128,8 @@ def settled_of(key: str, attempts: Sequence[Attempt], owns: Owns, run: str) -> S
         key=key,
         attempt=n,
         request_id=request_id,
-        kind="stored" if outcome.kind == "stored" else "refused",
-        images=[image.model_dump() for image in outcome.images],
+        kind="erased" if outcome.erased_at else "stored" if outcome.kind == "stored" else "refused",
+        images=[] if outcome.erased_at else [image.model_dump() for image in outcome.images],
         cost_usd=_sum([end[2] for end in ends]),
         billable_units=outcome.billable_units,
         error_type=outcome.error_type,

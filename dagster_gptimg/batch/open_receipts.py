@@ -136,7 +136,7 @@ class OpenReceipts:
     def _expected(self, request: Request) -> Result:
         settled = self._ledger.settled(request.key)
         if settled is not None and not self._refused_again(request, settled):
-            return settled
+            return self._ledger.get(request.key) or settled
         if not self.is_open(request.key):
             return Unsettled(request.key, "not_submitted")
         held = state_of(self.facts[request.key], self.owns(request.key)).state == "held"

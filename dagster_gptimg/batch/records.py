@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.prices import Price
     from dagster_gptimg.store.dataset import Dataset
 
-WORST_FIRST: tuple[RowStatus, ...] = ("held", "lost", "in_flight", "failed", "refused", "not_submitted", "stored")
+WORST_FIRST: tuple[RowStatus, ...] = (
+    "held",
+    "lost",
+    "in_flight",
+    "missing",
+    "failed",
+    "refused",
+    "not_submitted",
+    "erased",
+    "stored",
+)
 _CENTS_OF_A_CENT = Decimal("0.000001")
 
 
@@ -66,8 +76,10 @@ class Records:
         common |= {"completed_at": result.completed_at, "stored_at": result.stored_at}
         is_buyer = result.partition == self._partition
         common["shared_with"] = None if is_buyer else result.partition or ""
-        if result.kind == "refused":
-            yield common | {"status": "refused", "cost_usd": result.cost_usd if is_buyer else Decimal(0)}
+        if result.kind == "erased":  # the table may still have the row: nothing of it is written down again
+            common |= {"prompt": "", "arguments": "{}", "columns": "{}", "error": None}
+        if result.kind != "stored":
+            yield common | {"status": result.kind, "cost_usd": result.cost_usd if is_buyer else Decimal(0)}
             return
         costs = _shares(result.cost_usd if is_buyer else Decimal(0), len(result.images))
         for place, (image, cost) in enumerate(zip(result.images, costs, strict=True)):

@@ -75,6 +75,7 @@ async def plan(job: Job) -> Summary:
     ledger = Ledger(job.dataset, job.runtime.io, "plan")
     with await job.runtime.io(Plan, job.rows, job.model) as planned:
         receipts = await OpenReceipts.read(job, ledger)
+        await ledger.look_at_images()
         return receipts.forecast(planned).summary(clock.monotonic() - began)
 
 
@@ -108,6 +109,7 @@ class _Run:
             run_id = f"{clock.now():%Y%m%dT%H%M%S}-{job.runtime.token()[:8]}"
             run = cls(job, planned, Ledger(job.dataset, io, run_id))
             run.receipts = await OpenReceipts.read(job, run.ledger)
+            await run.ledger.look_at_images()
             run.check_again()
             run.exclusive = await io(job.dataset.start_run, run_id)
         except BaseException:

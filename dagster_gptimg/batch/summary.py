@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from dagster_gptimg.batch.ledger import Result
     from dagster_gptimg.fal.prices import Price
 
-RowStatus: TypeAlias = Literal["stored", "in_flight", "refused", "failed", "held", "lost", "not_submitted"]
+RowStatus: TypeAlias = Literal[
+    "stored", "in_flight", "refused", "failed", "held", "lost", "not_submitted", "missing", "erased"
+]
 StopReason: TypeAlias = Literal["budget", "locked", "unusable", "interrupted"]
 
 EXIT = {None: 0, "budget": 4, "locked": 5, "unusable": 5, "interrupted": 130}
@@ -31,6 +33,7 @@ class Summary:
         reused: images that were in the store before.
         reattached: images that an earlier (or another) run had paid for, and this one collected.
         stored, refused, failed, held, lost, not_submitted, in_flight: rows by their status.
+        missing: rows whose images were stored, and whose files are gone. erased: rows erased at the user's word.
         cost_low, cost_high: US dollars: what this run's requests can have cost, those in doubt included.
         cost_billed: US dollars: what is known to be billed for what this run collected and bought.
         seconds: wall time.
@@ -50,6 +53,8 @@ class Summary:
     lost: int = 0
     not_submitted: int = 0
     in_flight: int = 0
+    missing: int = 0
+    erased: int = 0
     cost_low: Decimal = Decimal(0)
     cost_high: Decimal = Decimal(0)
     cost_billed: Decimal = Decimal(0)
@@ -62,13 +67,13 @@ class Summary:
         """The CLI's exit status: 0 every row has its images, 3 some have not, 4, 5 and 130 by `stop`."""
         if self.stop is not None:
             return EXIT[self.stop]
-        return 0 if self.stored == self.rows else INCOMPLETE
+        return 0 if self.stored + self.erased == self.rows else INCOMPLETE
 
     def as_json(self) -> dict[str, object]:
         """The object that `--json` prints; dollars are numbers."""
         cost = {"low": float(self.cost_low), "high": float(self.cost_high), "billed": float(self.cost_billed)}
         counts = ("rows", "images", "bought", "reused", "reattached", "refused", "failed", "held", "lost")
-        rest = ("not_submitted", "in_flight")
+        rest = ("not_submitted", "in_flight", "missing", "erased")
         found: dict[str, object] = {name: getattr(self, name) for name in (*counts, *rest)}
         found |= {"cost_usd": cost, "seconds": round(self.seconds, 3)}
         return found | ({"stop": self.stop, "message": self.message} if self.stop else {})
@@ -76,7 +81,7 @@ class Summary:
     def sentence(self) -> str:
         """One line for people: `0 bought, 48 reused, $0.00`; what is zero and no news is left out."""
         parts = [f"{self.bought} bought", f"{self.reused} reused"]
-        names = ("reattached", "refused", "failed", "held", "lost", "in_flight", "not_submitted")
+        names = ("reattached", "refused", "failed", "held", "lost", "in_flight", "not_submitted", "missing", "erased")
         parts += [f"{count} {name.replace('_', ' ')}" for name in names if (count := getattr(self, name))]
         return f"{', '.join(parts)}, ${self.cost_billed:.2f}"
 
@@ -111,6 +116,8 @@ class Tally:
         """One request as a plan sees it: what is not settled is expected to end well."""
         if isinstance(result, Settled):
             self.request(result, price)
+            return
+        if result.status == "missing":
             return
         self.open_requests += 1
         self._images["bought" if buys else "reattached"] += images * (buys or result.status == "in_flight")

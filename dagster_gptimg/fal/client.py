@@ -222,6 +222,22 @@ class FalClient:
         items = answers.read_history(await self._api("/v1/models/requests/by-endpoint", params))
         return next((item for item in items if item.request_id == request_id), None)
 
+    async def delete_payloads(self, request_id: str) -> None:
+        """Have fal delete a request's inputs, outputs and output files. Needs an ADMIN key; cannot be undone.
+
+        Raises:
+            ReadError: fal did not do it.
+        """
+        url = f"{self.urls.api}/v1/models/requests/{request_id}/payloads"
+        try:
+            response = await self._http.delete(url, headers={**self._auth(), "Idempotency-Key": request_id})
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise ReadError(f"fal did not answer: {error}") from error
+        if response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+            raise ReadError("fal wants an ADMIN key to delete payloads", status_code=response.status_code)
+        if not response.is_success and response.status_code != httpx.codes.NOT_FOUND:
+            raise ReadError(f"fal answers HTTP {response.status_code}", status_code=response.status_code)
+
     async def unit_price(self, endpoint: str) -> str | None:
         """US dollars a billable unit, as fal's price list has it today; None when it has no such line."""
         page = await self._api("/v1/models/pricing", {"endpoint_id": endpoint})

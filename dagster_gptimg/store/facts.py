@@ -82,7 +82,11 @@ class StoredImage(BaseModel):
 
 
 class Outcome(_Fact):
-    """How a request ended: its images are stored, it was refused (perhaps billed), or it is proven free."""
+    """How a request ended: its images are stored, it was refused (perhaps billed), or it is proven free.
+
+    Attributes:
+        erased_at: when its images, its prompt and its arguments were erased at the user's word; hashes and cost stay.
+    """
 
     request_id: str
     kind: OutcomeKind
@@ -94,6 +98,7 @@ class Outcome(_Fact):
     error: str | None = None
     completed_at: datetime
     recorded_at: datetime
+    erased_at: datetime | None = None
 
 
 class Void(_Fact):

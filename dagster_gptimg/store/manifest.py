@@ -60,7 +60,12 @@ def manifest_name(partition: str | None) -> str:
 
 def write_manifest(dataset: Dataset, partition: str | None, records: Iterable[dict[str, Any]]) -> str:
     """Write a manifest, record by record, and put it in place as a whole. Returns its URI. Raises `StoreError`."""
-    name = manifest_name(partition)
+    return write_manifest_in(dataset, partition_folder(partition), records)
+
+
+def write_manifest_in(dataset: Dataset, folder: str, records: Iterable[dict[str, Any]]) -> str:
+    """The same, by the name of a partition's folder."""
+    name = f"manifests/{folder}/manifest.parquet"
     with tempfile.TemporaryFile(prefix="dagster-gptimg-manifest-") as file:
         _write_parquet(file, records)
         file.seek(0)
@@ -80,11 +85,20 @@ def read_manifest(dataset: Dataset, partition: str | None) -> pa.Table:
 
 def read_all_manifests(dataset: Dataset) -> pa.Table:
     """All partitions' manifests, one after the other; `FileNotFoundError` when there is none."""
-    folders = dataset.store.names(f"{dataset.folder}/manifests")
-    tables = [_read(dataset, f"manifests/{folder}/manifest.parquet") for folder in folders]
+    tables = [read_manifest_in(dataset, folder) for folder in manifest_folders(dataset)]
     if not tables:
         raise FileNotFoundError(dataset.name)
     return pa.concat_tables(tables)
+
+
+def manifest_folders(dataset: Dataset) -> list[str]:
+    """The folders that have a manifest each, one a partition."""
+    return dataset.store.names(f"{dataset.folder}/manifests")
+
+
+def read_manifest_in(dataset: Dataset, folder: str) -> pa.Table:
+    """The manifest in a partition's folder; raises as `read_manifest` does."""
+    return _read(dataset, f"manifests/{folder}/manifest.parquet")
 
 
 def _read(dataset: Dataset, path: str) -> pa.Table:

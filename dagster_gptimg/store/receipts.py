@@ -89,14 +89,14 @@ class Receipts:
 
     def load(self, key: str) -> list[Attempt]:
         """The facts of one key, by attempt. Raises `StoreError` when the folder cannot be listed."""
-        found = [parsed for parsed in self._names(key[:2]) if parsed[1].key == key]
+        found = [parsed for parsed in self.names(key[:2]) if parsed[1].key == key]
         return self.read(found)
 
     def listing(self) -> dict[str, list[tuple[str, FactName]]]:
         """The names of all receipts by key, listed in parallel; no object is opened. Raises `StoreError`."""
         found: dict[str, list[tuple[str, FactName]]] = {}
         with ThreadPoolExecutor(16) as pool:
-            for names in pool.map(self._names, PREFIXES):
+            for names in pool.map(self.names, PREFIXES):
                 for name, parsed in names:
                     found.setdefault(parsed.key, []).append((name, parsed))
         return found
@@ -112,7 +112,8 @@ class Receipts:
             self._read_into(attempts.setdefault(parsed.attempt, Attempt()), name, parsed)
         return [attempts.get(n, Attempt()) for n in range(max(attempts, default=-1) + 1)]
 
-    def _names(self, prefix: str) -> list[tuple[str, FactName]]:
+    def names(self, prefix: str) -> list[tuple[str, FactName]]:
+        """The receipts whose keys begin with these two digits, by name; no object is opened. Raises `StoreError`."""
         names = self.store.names(f"{self.folder}/receipts/{prefix}")
         return [(name, parsed) for name in names if (parsed := parse_name(name)) is not None]
 

@@ -57,7 +57,7 @@ MERGE_ABOVE = 32
 
 
 class Settled(NamedTuple):
-    """A request that is done: its images are stored, or it was refused for good.
+    """A request that is done: its images are stored, it was refused for good, or it was erased at the user's word.
 
     Attributes:
         bought_by: the run that sent it. settled_by: the run that recorded the outcome.
@@ -67,7 +67,7 @@ class Settled(NamedTuple):
     key: str
     attempt: int
     request_id: str
-    kind: Literal["stored", "refused"]
+    kind: Literal["stored", "refused", "erased"]
     images: list[dict[str, Any]]
     cost_usd: Decimal | None
     billable_units: Decimal | None
@@ -104,7 +104,10 @@ class SettledIndex:
                 _log.warning("a piece of the settled index is left out (its receipts are read instead): %s", error)
 
     def get(self, key: str) -> Settled | None:
-        """What is settled for a key: images before a refusal, then the line that knows of most purchases."""
+        """What is settled for a key: an erasure goes before images, and these before a refusal.
+
+        Among equals, the line that knows of most purchases.
+        """
         where = self._rows.get(key)
         if where is None:
             return None
@@ -180,12 +183,13 @@ def read_parquet(data: bytes) -> pa.Table:
 
 
 _RANKED = ("kind", "cost_usd", "attempt")
-Rank = tuple[bool, Decimal, int]
+Rank = tuple[int, Decimal, int]
+_KINDS = ("refused", "stored", "erased")
 
 
 def _rank(kind: str, cost_usd: Decimal | None, attempt: int) -> Rank:
     """What is known of a key only grows: its cost is the sum over all its requests, so the larger one knows more."""
-    return kind == "stored", Decimal(-1) if cost_usd is None else cost_usd, attempt
+    return _KINDS.index(kind), Decimal(-1) if cost_usd is None else cost_usd, attempt
 
 
 def _ranks(table: pa.Table) -> Iterator[tuple[str, Rank]]:

@@ -56,6 +56,8 @@ def test_one_row_end_to_end_and_once(fal: Fal, store: Path, tmp_path: Path) -> N
         "lost": 0,
         "not_submitted": 0,
         "in_flight": 0,
+        "missing": 0,
+        "erased": 0,
         "cost_usd": {"low": 0.01, "high": 0.01, "billed": 0.01},
         "seconds": 0,
     }

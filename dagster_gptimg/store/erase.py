@@ -1,0 +1,57 @@
+"""Erasure: what a request was about goes, what it cost stays.
+
+The one place where facts are written a second time, and only ever with less in them: no step of the protocol looks at
+what is taken out, and a key that is done stays done.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dagster_gptimg.store.facts import Intent, Outcome, parse_fact
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from dagster_gptimg.store.dataset import Dataset
+
+
+def erase(dataset: Dataset, key: str, now: datetime) -> list[str]:
+    """Remove the bytes, the prompt and the arguments of a request that has ended. May be repeated.
+
+    Outcomes first: from then on the key is shown as erased, and is neither reused nor bought again. They keep cost,
+    sizes and hashes.
+
+    Returns:
+        The ids of its requests at fal.
+
+    Raises:
+        StoreError: the store cannot be used; run it again.
+    """
+    ids: list[str] = []
+    found = [(name, parsed) for name, parsed in dataset.receipts.names(key[:2]) if parsed.key == key]
+    for name, parsed in sorted(found, key=lambda pair: pair[1].kind != "outcome"):
+        path = f"{dataset.folder}/receipts/{key[:2]}/{name}"
+        if parsed.kind == "outcome":
+            ids.append(parsed.request_id)
+            _erase_outcome(dataset, path, now)
+        elif parsed.kind == "intent":
+            intent = parse_fact(Intent, dataset.store.read(path), path)
+            less = intent.model_copy(update={"arguments": {}, "row_id": ""})
+            dataset.store.write(path, less.model_dump_json().encode())
+    return ids
+
+
+def _erase_outcome(dataset: Dataset, path: str, now: datetime) -> None:
+    outcome = parse_fact(Outcome, dataset.store.read(path), path)
+    less = outcome.model_copy(update={"error": None, "erased_at": outcome.erased_at or now})
+    dataset.store.write(path, less.model_dump_json().encode())
+    for image in outcome.images:
+        dataset.store.delete(f"{dataset.folder}/{image.path}")
+
+
+def is_ended(dataset: Dataset, key: str) -> bool:
+    """By names alone: whether every request of a key that fal accepted has an outcome, and there is one."""
+    names = [parsed for _, parsed in dataset.receipts.names(key[:2]) if parsed.key == key]
+    ended = {(n.attempt, n.request_id) for n in names if n.kind == "outcome"}
+    return bool(ended) and {(n.attempt, n.request_id) for n in names if n.kind == "accepted"} <= ended

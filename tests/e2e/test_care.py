@@ -1,0 +1,131 @@
+"""Rows that are forgotten, images whose files are gone, and images that nothing names any more."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+
+from tests.e2e.test_first_light import LOW, table, target
+from tests.harness import Fal, cli, records
+
+SECRET = "number 1"
+
+
+def generate(fal: Fal, store: Path, rows: str, *more: str) -> dict[str, object]:
+    ran = cli(fal, "generate", rows, *target(store), "--id-column", "id", *LOW, *more)
+    assert ran.status in {0, 3}, ran.stderr
+    return {**ran.summary, "status": ran.status, "stderr": ran.stderr}
+
+
+def everything(store: Path) -> str:
+    """All that the dataset's small objects say."""
+    return "\n".join(path.read_text() for path in sorted(store.rglob("*.json")))
+
+
+def forget(fal: Fal | None, store: Path, *rows: str) -> tuple[int, str]:
+    ran = cli(fal, "forget", *rows, "--store", str(store), "--dataset", "d")
+    return ran.status, ran.stderr
+
+
+def test_a_forgotten_row_is_erased_everywhere_and_never_bought_again(fal: Fal, store: Path, tmp_path: Path) -> None:
+    rows = table(tmp_path / "t.jsonl", 3)
+    generate(fal, store, rows)
+    before = {r["row_id"]: r for r in records(store, "d")}
+    status, told = forget(None, store, "r1")
+    assert (status, "1 requests erased" in told, "ADMIN key" in told) == (0, True, True)
+
+    assert SECRET not in everything(store)
+    assert not Path(before["r1"]["uri"].removeprefix("file://")).exists()
+    after = {r["row_id"]: r for r in records(store, "d")}
+    assert {row: r["status"] for row, r in after.items()} == {"r0": "stored", "r1": "erased", "r2": "stored"}
+    gone = after["r1"]
+    assert (gone["prompt"], gone["uri"], gone["arguments"]) == ("", None, {})
+    assert gone["sha256"] == before["r1"]["sha256"]
+    assert sum(Decimal(str(r["cost_usd"])) for r in after.values()) == Decimal("0.03")
+
+    again = generate(fal, store, rows, "--again", "r1")  # the table still has it; not even the user's word buys it
+    assert (again["bought"], again["reused"], again["erased"], again["status"]) == (0, 2, 1, 0)
+    assert len(fal.charged()) == 3
+    assert SECRET not in everything(store)
+    assert next(r for r in records(store, "d") if r["row_id"] == "r1")["prompt"] == ""
+    assert forget(None, store, "r1")[0] == 0  # once more changes nothing
+
+
+def test_an_erasure_survives_the_loss_of_the_index(fal: Fal, store: Path, tmp_path: Path) -> None:
+    rows = table(tmp_path / "t.jsonl", 2)
+    generate(fal, store, rows)
+    forget(None, store, "r1")
+    assert cli(None, "rebuild", "--store", str(store), "--dataset", "d").status == 0
+    again = generate(fal, store, rows)
+    assert (again["bought"], again["erased"], len(fal.charged())) == (0, 1, 2)
+
+
+def test_equal_rows_are_one_purchase_and_one_erasure(fal: Fal, store: Path, tmp_path: Path) -> None:
+    one, two = tmp_path / "1.jsonl", tmp_path / "2.jsonl"
+    one.write_text(json.dumps({"id": "a", "prompt": "the same", "part": "x"}))
+    two.write_text(json.dumps({"id": "b", "prompt": "the same", "part": "y"}))
+    generate(fal, store, str(one), "--partition", "part=x")
+    generate(fal, store, str(two), "--partition", "part=y")
+    status, told = forget(None, store, "a")
+    assert status == 0
+    assert "rows that shared an image with them are erased as well: b" in told
+    assert {r["status"] for r in records(store, "d")} == {"erased"}
+
+
+def test_rows_that_are_unknown_or_have_not_ended_are_told_and_nothing_is_erased(
+    fal: Fal, store: Path, tmp_path: Path
+) -> None:
+    rows = table(tmp_path / "t.jsonl", 2)
+    fal.fail("number 1", "submit_lost")
+    fal.set(history_lag=86400.0)
+    generate(fal, store, rows, "--settle", "0")
+    kept = everything(store)
+    for wanted, words in (("nobody", "has the row nobody"), ("r1", "have not ended")):
+        status, told = forget(None, store, "r0", wanted)
+        assert (status, words in told) == (2, True), told
+    assert everything(store) == kept
+
+
+def test_an_image_whose_file_is_gone_is_missing_and_neither_reused_nor_bought(
+    fal: Fal, store: Path, tmp_path: Path
+) -> None:
+    rows = table(tmp_path / "t.jsonl", 3)
+    generate(fal, store, rows)
+    file = Path(next(r for r in records(store, "d") if r["row_id"] == "r1")["uri"].removeprefix("file://"))
+    kept = file.read_bytes()
+    file.unlink()
+    plan = cli(None, "plan", rows, *target(store), "--id-column", "id", *LOW)
+    assert (plan.summary["missing"], plan.summary["reused"], plan.summary["bought"]) == (1, 2, 0)
+    again = generate(fal, store, rows)
+    assert (again["missing"], again["reused"], again["bought"], again["status"]) == (1, 2, 0, 3)
+    told = next(r for r in records(store, "d") if r["row_id"] == "r1")
+    assert (told["status"], told["uri"]) == ("missing", None)
+    assert "put the file back" in told["error"]
+    file.write_bytes(kept)
+    assert generate(fal, store, rows)["status"] == 0
+    assert len(fal.charged()) == 3
+
+
+def test_prune_names_and_then_drops_what_no_manifest_names(fal: Fal, store: Path, tmp_path: Path) -> None:
+    rows = table(tmp_path / "t.jsonl", 3)
+    generate(fal, store, rows)
+    by_row = {r["row_id"]: r["uri"] for r in records(store, "d")}
+    generate(fal, store, table(tmp_path / "t.jsonl", 2))  # r2 has left the table
+    place = ("--store", str(store), "--dataset", "d")
+    named = cli(None, "prune", *place)
+    assert named.stdout.split() == [by_row["r2"]]
+    assert Path(by_row["r2"].removeprefix("file://")).exists()
+    assert "1 images that no manifest names, deleted" in cli(None, "prune", *place, "--delete").stderr
+    assert not Path(by_row["r2"].removeprefix("file://")).exists()
+    assert cli(None, "prune", *place).stdout == ""
+    assert generate(fal, store, str(tmp_path / "t.jsonl"))["status"] == 0
+
+
+def test_prune_waits_for_runs_that_are_open(fal: Fal, store: Path, tmp_path: Path) -> None:
+    rows = table(tmp_path / "t.jsonl", 1)
+    fal.fail("number 0", "submit_lost")
+    fal.set(history_lag=86400.0)
+    generate(fal, store, rows, "--settle", "0")
+    ran = cli(None, "prune", "--store", str(store), "--dataset", "d")
+    assert (ran.status, "has left something open" in ran.stderr) == (2, True)
