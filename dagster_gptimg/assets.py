@@ -9,13 +9,12 @@ from typing import Any, cast
 import dagster as dg
 
 from dagster_gptimg import metadata
-from dagster_gptimg.batch.summary import Summary
 from dagster_gptimg.execution import GenerateConfig, ImageGeneration
 from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
 from dagster_gptimg.io_manager import loader_for
+from dagster_gptimg.materialization import AssetEvent, materialized
 from dagster_gptimg.partitions import TablePartitions
 from dagster_gptimg.prompts import PromptSpec, Source
-from dagster_gptimg.store.manifest import read_manifest
 from dagster_gptimg.store.paths import check_dataset
 
 KINDS = frozenset({"fal", "openai"})
@@ -31,6 +30,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
     partitions: TablePartitions | None = None,
     max_cost_usd: float | None = None,
     max_failed: float = 0.0,
+    max_refused: float | None = None,
     max_in_flight: int = 100,
     dataset: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
@@ -51,6 +51,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
         partitions: `by_column(...)`.
         max_cost_usd: US dollars that one run may spend at most.
         max_failed: the share of rows (0 to 1) that may stay without images through failure before the step fails.
+        max_refused: the share of rows that may be refused (content policy) before it fails; any, by default.
         max_in_flight: requests at fal at once.
         dataset: the name of the images in the store; the asset's key by default. Keep it when you rename the asset.
         storage_options: passed to fsspec when the table is read from a URL.
@@ -71,6 +72,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
             partitions,
             max_cost_usd,
             max_failed,
+            max_refused,
             max_in_flight,
             storage_options or {},
         )
@@ -106,14 +108,14 @@ def _asset(made: ImageGeneration, function: Callable[..., Source], given: dict[s
         context: dg.AssetExecutionContext,
         config: GenerateConfig,
         **inputs: Any,  # noqa: ANN401 - upstream assets
-    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]:
-        yield from _materialized(made, context, config, function(**inputs))
+    ) -> Iterator[AssetEvent]:
+        yield from materialized(made, context, config, function(**inputs))
 
     body.__signature__ = _signature(function)  # type: ignore[attr-defined]
     del body.__wrapped__  # Dagster would look through it, and miss context and config
     defaults: dict[str, Any] = {"kinds": KINDS, "code_version": made.code_version}
     if made.partitions is not None:
-        # Dagster's default, one run a partition, is what we need; saying it would warn next to assets that do not.
+        # Dagster's default is one run a partition; saying it here would warn next to assets that do not.
         defaults["partitions_def"] = made.partitions.definition
     if function.__doc__:
         defaults["description"] = inspect.cleandoc(function.__doc__)
@@ -123,33 +125,6 @@ def _asset(made: ImageGeneration, function: Callable[..., Source], given: dict[s
     settings["required_resource_keys"] = {"fal", "image_store"} | set(given.get("required_resource_keys") or ())
     asset = dg.asset(io_manager_def=loader_for(made.dataset), output_required=False, **settings)
     return cast("dg.AssetsDefinition", asset(body))
-
-
-def _materialized(
-    made: ImageGeneration, context: dg.AssetExecutionContext, config: GenerateConfig, source: Source
-) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]:
-    """The events of one run: its check, and one materialization if it did its work; none for `plan_only`.
-
-    Raises:
-        dg.Failure: with a stable `reason` in its metadata. What was made before it stays.
-    """
-    partition = _partition(context, made.partitions)
-    end = made.execute(context, config, source, partition)
-    if isinstance(end, Summary):
-        yield metadata.no_row_in_doubt(end)
-        return
-    yield metadata.no_row_in_doubt(end.summary)
-    found = metadata.counts(end.summary, end.manifest)
-    reason, message = made.verdict(end.summary)
-    if end.manifest is not None:
-        dataset = made.dataset_in(context)
-        table = read_manifest(dataset, partition)
-        found = (
-            metadata.of_manifest(table, dataset) | found | metadata.of_table(table, partitioned=partition is not None)
-        )
-    if reason or end.manifest is None:
-        raise dg.Failure(message, metadata={"reason": reason or "unusable", **found}, allow_retries=False)
-    yield dg.MaterializeResult(metadata=found, data_version=metadata.data_version(table))
 
 
 def _signature(function: Callable[..., Source]) -> inspect.Signature:
@@ -178,16 +153,3 @@ def _key_of(given: Mapping[str, Any]) -> dg.AssetKey:
         return dg.AssetKey.from_coercible(given["key"])
     prefix = given.get("key_prefix") or []
     return dg.AssetKey([*([prefix] if isinstance(prefix, str) else prefix), given["name"]])
-
-
-def _partition(context: dg.AssetExecutionContext, partitions: TablePartitions | None) -> str | None:
-    if partitions is None:
-        return None
-    keys = list(context.partition_keys)
-    if len(keys) != 1:
-        message = (
-            f"this run has {len(keys)} partitions, and an image asset takes one at a time: "
-            "leave its backfill policy at the default, multi_run(1). Nothing was sent."
-        )
-        raise dg.Failure(message, metadata={"reason": "usage"}, allow_retries=False)
-    return str(keys[0])

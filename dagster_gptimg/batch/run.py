@@ -19,7 +19,7 @@ from dagster_gptimg.batch.state import Owns, searching, state_of
 from dagster_gptimg.batch.stop import Stop
 from dagster_gptimg.batch.winding import cancel_queued
 from dagster_gptimg.batch.worker import Worker
-from dagster_gptimg.errors import GptImgError, UsageError
+from dagster_gptimg.errors import GptImgError, StoreError, UsageError
 from dagster_gptimg.store.manifest import write_manifest
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class _Run:
         self.window = asyncio.Semaphore(job.options.max_in_flight)
         self.queue: asyncio.Queue[Event] = asyncio.Queue()
         self.done = self.total = self.failed = 0
-        self.searching, self.exclusive = False, True
+        self.searching, self.exclusive, self.store_failed = False, True, False
         self.tasks: set[asyncio.Task[None]] = set()
         self.crash: BaseException | None = None
         self.crashed = asyncio.Event()
@@ -199,6 +199,7 @@ class _Run:
             await self.take(request, result)
             self.warn_of_double(request, attempts)
         except GptImgError as error:  # the store, or the key: nothing more can be recorded or read
+            self.store_failed |= isinstance(error, StoreError)
             self.stop.because("unusable", str(error))
             self.ledger.leave(self.open_end(request, attempts, owns, str(error)))
         except asyncio.CancelledError:
@@ -258,13 +259,15 @@ class _Run:
             uri = await self.io(write_manifest, self.job.dataset, self.job.partition, records)
             await self.end_marks()
         except GptImgError as error:
+            self.store_failed |= isinstance(error, StoreError)
             self.stop.because("unusable", str(error))
             if uri is None:  # count all the same
                 records = self.records()
                 for _ in records:
                     pass
         seconds = self.clock.monotonic() - self.began
-        return Finished(records.tally.summary(seconds, self.stop.reason, self.stop.message), uri)
+        summary = records.tally.summary(seconds, self.stop.reason, self.stop.message)
+        return Finished(summary, uri, self.store_failed)
 
     def records(self) -> Records:
         """The manifest's records, to be written or only counted."""
