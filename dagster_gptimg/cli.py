@@ -100,6 +100,7 @@ def _table_options(command: Callable[..., None]) -> Callable[..., None]:
 @_table_options
 @click.option("--max-in-flight", type=click.IntRange(min=1), default=100, show_default=True, metavar="N")
 @click.option("--max-cost", type=_Dollars(), default=None, metavar="USD", help="What this run may spend at most.")
+@click.option("--allow-rebuy", is_flag=True, help="Buy again what a changed template, model or default makes anew.")
 @click.option("--on-ambiguous", type=click.Choice(["hold", "resubmit"]), default="hold", show_default=True)
 @click.option(
     "--settle", type=click.FloatRange(min=0), default=120.0, show_default=True, metavar="S",
@@ -243,8 +244,12 @@ def _source(table: str, given: dict[str, Any]) -> Source:
 def _options(given: dict[str, Any]) -> Options:
     from dagster_gptimg.batch.job import Options
 
-    names = ("max_in_flight", "max_cost", "on_ambiguous", "settle")
-    return Options(again=frozenset(given["again"]), **{name: given[name] for name in names if name in given})
+    names = ("max_in_flight", "max_cost", "on_ambiguous", "settle", "allow_rebuy")
+    return Options(
+        again=frozenset(given["again"]),
+        recipe=_spec(given).recipe,
+        **{name: given[name] for name in names if name in given},
+    )
 
 
 def _partition(given: dict[str, Any]) -> tuple[tuple[str, str] | None, str | None]:

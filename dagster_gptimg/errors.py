@@ -7,7 +7,8 @@ GptImgError
 │   ├── UnreachableError       fal cannot be reached
 │   ├── ArgumentsError         wrong model inputs, told in fal's field names
 │   ├── TableError             invalid rows, all at once
-│   └── OriginError            the dataset belongs to another origin (fal, or another emulator)
+│   ├── OriginError            the dataset belongs to another origin (fal, or another emulator)
+│   └── RebuyError             much of what is there would be bought again, and nobody said so
 ├── StoreError                 the store cannot be used (exit 5; exit 2 while nothing was sent)
 │   └── UnreadableError        an object is there and cannot be read; never "nothing there"
 ├── FalError
@@ -93,6 +94,10 @@ class TableError(UsageError):
 
 class OriginError(UsageError):
     """The dataset was made with fal, or with one emulator, and this is another."""
+
+
+class RebuyError(UsageError):
+    """A changed template, model or argument would buy again much of what is there, and nobody said that it may."""
 
 
 class StoreError(GptImgError):

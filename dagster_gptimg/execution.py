@@ -1,6 +1,5 @@
 """One run under Dagster: what assets and ops share. Config in, log lines and a verdict out."""
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +16,15 @@ from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Progr
 from dagster_gptimg.batch.job import Options
 from dagster_gptimg.batch.summary import Summary
 from dagster_gptimg.console import forecast
-from dagster_gptimg.errors import FalError, GptImgError, KeyRejectedError, MissingKeyError, StoreError, UnreachableError
+from dagster_gptimg.errors import (
+    FalError,
+    GptImgError,
+    KeyRejectedError,
+    MissingKeyError,
+    RebuyError,
+    StoreError,
+    UnreachableError,
+)
 from dagster_gptimg.partitions import TablePartitions
 from dagster_gptimg.prompts import PromptSpec, Source, read_rows
 from dagster_gptimg.resource import resolved
@@ -38,6 +45,9 @@ class GenerateConfig(dg.Config):
     plan_only: bool = Field(default=False, description="Log what would be bought and its cost; buy nothing.")
     limit: int | None = Field(default=None, description="Only the first rows of the table or partition.")
     again: list[str] = Field(default_factory=list, description="Buy again: `refused`, `held`, or row ids.")
+    allow_rebuy: bool = Field(
+        default=False, description="Buy again what a changed template, model or argument makes anew, however much."
+    )
     on_ambiguous: Literal["hold", "resubmit"] = Field(
         default="hold", description="What to do with a submit whose reply was lost, when fal's history shows nothing."
     )
@@ -71,9 +81,7 @@ class ImageGeneration:
     @property
     def code_version(self) -> str:
         """Changes when model, template or arguments do: what was made before is then shown as stale."""
-        spec = self.spec
-        about = [spec.model.endpoint, spec.template or spec.prompt_column, dict(spec.arguments)]
-        return json.dumps(about, sort_keys=True)
+        return self.spec.about
 
     def execute(
         self,
@@ -151,11 +159,14 @@ class ImageGeneration:
             max_cost=None if limit is None else max(Decimal(str(limit)) - spent, Decimal(0)),
             again=frozenset(config.again),
             on_ambiguous=config.on_ambiguous,
+            recipe=self.spec.recipe,
+            allow_rebuy=config.allow_rebuy,
         )
 
 
 _REASONS: tuple[tuple[type[GptImgError], str], ...] = (
     (StoreError, "store"),
+    (RebuyError, "rebuy"),
     (MissingKeyError, "key"),
     (KeyRejectedError, "key"),
     (UnreachableError, "fal"),
@@ -164,7 +175,7 @@ _REASONS: tuple[tuple[type[GptImgError], str], ...] = (
 
 
 def reason_of(error: GptImgError) -> str:
-    """The stable word for an error before anything was sent: `store`, `key`, `fal`, else `usage`."""
+    """The stable word for an error before anything was sent: `store`, `key`, `fal`, `rebuy`, else `usage`."""
     return next((reason for kind, reason in _REASONS if isinstance(error, kind)), "usage")
 
 

@@ -14,6 +14,7 @@ from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Progr
 from dagster_gptimg.batch.ledger import Ledger, Result, Unsettled
 from dagster_gptimg.batch.open_receipts import OpenReceipts
 from dagster_gptimg.batch.plan import Plan, Request
+from dagster_gptimg.batch.rebuy import guard, rebuy
 from dagster_gptimg.batch.records import Records
 from dagster_gptimg.batch.state import Owns, searching, state_of
 from dagster_gptimg.batch.stop import Stop
@@ -75,7 +76,9 @@ async def plan(job: Job) -> Summary:
     ledger = Ledger(job.dataset, job.runtime.io, "plan")
     with await job.runtime.io(Plan, job.rows, job.model) as planned:
         receipts = await OpenReceipts.read(job, ledger)
-        return receipts.forecast(planned).summary(clock.monotonic() - began)
+        again = await job.runtime.io(rebuy, job, planned, receipts)
+        message = f"{again}; a run stops there unless it is allowed" if again.is_too_much else ""
+        return receipts.forecast(planned).summary(clock.monotonic() - began, message=message)
 
 
 class _Run:
@@ -109,6 +112,7 @@ class _Run:
             run = cls(job, planned, Ledger(job.dataset, io, run_id))
             run.receipts = await OpenReceipts.read(job, run.ledger)
             run.check_again()
+            await io(guard, job, planned, run.receipts)
             run.exclusive = await io(job.dataset.start_run, run_id)
         except BaseException:
             planned.__exit__()
@@ -256,7 +260,8 @@ class _Run:
         uri = None
         try:
             await self.ledger.checkpoint()
-            uri = await self.io(write_manifest, self.job.dataset, self.job.partition, records)
+            recipe = self.job.options.recipe
+            uri = await self.io(write_manifest, self.job.dataset, self.job.partition, records, recipe)
             await self.end_marks()
         except GptImgError as error:
             self.store_failed |= isinstance(error, StoreError)
