@@ -4,11 +4,13 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 import dagster as dg
 
 from dagster_gptimg import metadata
+from dagster_gptimg.errors import UsageError
 from dagster_gptimg.execution import GenerateConfig, ImageGeneration
 from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
 from dagster_gptimg.io_manager import loader_for
@@ -18,6 +20,36 @@ from dagster_gptimg.prompts import PromptSpec, Source
 from dagster_gptimg.store.paths import check_dataset
 
 KINDS = frozenset({"fal", "openai"})
+_MADE_FROM = "__gptimg__"
+_SOURCE = "__gptimg_source__"
+
+
+@dataclass(frozen=True)
+class ImageAsset:
+    """What an image asset was made from: schedules, sensors and checks are built on it.
+
+    Attributes:
+        generation: how its images are made.
+        function: gives the table; its arguments are upstream assets.
+        source: the table, where it is known without running anything.
+    """
+
+    generation: ImageGeneration
+    function: Callable[..., Source]
+    source: Source | None = None
+
+
+def definition_of(asset: dg.AssetsDefinition) -> ImageAsset:
+    """What an image asset was made from; also of a copy of it, as `with_attributes` makes.
+
+    Raises:
+        UsageError: it is none of `gptimg_asset` or `build_gptimg_asset`.
+    """
+    compute = getattr(asset.node_def, "compute_fn", None)
+    found = getattr(getattr(compute, "decorated_fn", None), _MADE_FROM, None)
+    if not isinstance(found, ImageAsset):
+        raise UsageError(f"{asset.keys} is no image asset: make it with gptimg_asset or build_gptimg_asset")
+    return found
 
 
 def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
@@ -95,6 +127,7 @@ def build_gptimg_asset(
     def table() -> Source:
         return prompts
 
+    setattr(table, _SOURCE, prompts)
     table.__name__ = name
     table.__doc__ = arguments.pop("description", None)
     return gptimg_asset(**arguments)(table)
@@ -112,6 +145,7 @@ def _asset(made: ImageGeneration, function: Callable[..., Source], given: dict[s
         yield from materialized(made, context, config, function(**inputs))
 
     body.__signature__ = _signature(function)  # type: ignore[attr-defined]
+    setattr(body, _MADE_FROM, ImageAsset(made, function, getattr(function, _SOURCE, None)))
     del body.__wrapped__  # Dagster would look through it, and miss context and config
     defaults: dict[str, Any] = {"kinds": KINDS, "code_version": made.code_version}
     if made.partitions is not None:
