@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.errors import GptImgError, UsageError
     from dagster_gptimg.execution import GenerateConfig, ImageGeneration
     from dagster_gptimg.fal.models import FalModel, get_model, register
+    from dagster_gptimg.image_record import ImageRecord
     from dagster_gptimg.io_manager import ManifestLoader
     from dagster_gptimg.ops import GenerateImagesConfig, generate_images_op
     from dagster_gptimg.partitions import TablePartitions, by_column, by_date, by_dimensions, by_dynamic, by_hash
@@ -32,6 +33,7 @@ _HOMES = {
     "GptImgError": "errors",
     "UsageError": "errors",
     "ImageGeneration": "execution",
+    "ImageRecord": "image_record",
     "ImageStoreResource": "resource",
     "ManifestLoader": "io_manager",
     "SqlTable": "prompts",
@@ -60,6 +62,7 @@ __all__ = [
     "GenerateImagesConfig",
     "GptImgError",
     "ImageGeneration",
+    "ImageRecord",
     "ImageStoreResource",
     "ManifestLoader",
     "SqlTable",

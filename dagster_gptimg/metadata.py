@@ -11,6 +11,7 @@ import pyarrow as pa
 from PIL import Image
 
 from dagster_gptimg.batch.summary import Summary
+from dagster_gptimg.image_record import read_image
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.manifest import SCHEMA
 
@@ -129,8 +130,7 @@ def _table(cells: list[tuple[str, str]]) -> str:
 
 def _thumbnail(uri: str, dataset: Dataset) -> str:
     """A small WebP of a stored image, as a data URI; transparent ones on white."""
-    path = uri[len(dataset.uri("")) :]
-    with Image.open(io.BytesIO(dataset.store.read(f"{dataset.folder}/{path}"))) as image:
+    with Image.open(io.BytesIO(read_image(dataset, uri))) as image:
         image.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
         small = image.convert("RGBA")
     flat = Image.alpha_composite(Image.new("RGBA", small.size, "white"), small).convert("RGB")

@@ -82,6 +82,12 @@ def read_manifest(dataset: Dataset, partition: str | None) -> pa.Table:
     return _read(dataset, manifest_name(partition))
 
 
+def has_manifest(dataset: Dataset, partition: str | None) -> bool:
+    """Whether a partition has a manifest, readable or not. Raises `StoreError`."""
+    folder, _, name = f"{dataset.folder}/{manifest_name(partition)}".rpartition("/")
+    return name in dataset.store.names(folder)
+
+
 def read_all_manifests(dataset: Dataset) -> pa.Table:
     """All partitions' manifests, one after the other; `FileNotFoundError` when there is none."""
     folders = dataset.store.names(f"{dataset.folder}/manifests")
