@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from dagster_gptimg.execution import GenerateConfig, ImageGeneration
     from dagster_gptimg.fal.model import FalModel
     from dagster_gptimg.fal.models import get_model, register
+    from dagster_gptimg.image_record import ImageRecord
     from dagster_gptimg.io_manager import ManifestLoader
     from dagster_gptimg.ops import GenerateImagesConfig, generate_images_op
     from dagster_gptimg.partitions import TablePartitions, by_column, by_date, by_dimensions, by_dynamic, by_hash
     from dagster_gptimg.prompts import SqlTable
     from dagster_gptimg.resource import EmulatedFalResource, FalResource, ImageStoreResource
+    from dagster_gptimg.sensors import build_gptimg_schedule, build_prompt_table_sensor, failure_reasons
 
 _HOMES = {
     "EmulatedFalResource": "resource",
@@ -32,17 +34,21 @@ _HOMES = {
     "GptImgError": "errors",
     "UsageError": "errors",
     "ImageGeneration": "execution",
+    "ImageRecord": "image_record",
     "ImageStoreResource": "resource",
     "ManifestLoader": "io_manager",
     "SqlTable": "prompts",
     "Summary": "batch.summary",
     "TablePartitions": "partitions",
     "build_gptimg_asset": "assets",
+    "build_gptimg_schedule": "sensors",
+    "build_prompt_table_sensor": "sensors",
     "by_column": "partitions",
     "by_date": "partitions",
     "by_dimensions": "partitions",
     "by_dynamic": "partitions",
     "by_hash": "partitions",
+    "failure_reasons": "sensors",
     "generate_images_op": "ops",
     "get_model": "fal.models",
     "gptimg_asset": "assets",
@@ -57,6 +63,7 @@ __all__ = [
     "GenerateImagesConfig",
     "GptImgError",
     "ImageGeneration",
+    "ImageRecord",
     "ImageStoreResource",
     "ManifestLoader",
     "SqlTable",
@@ -65,11 +72,14 @@ __all__ = [
     "UsageError",
     "__version__",
     "build_gptimg_asset",
+    "build_gptimg_schedule",
+    "build_prompt_table_sensor",
     "by_column",
     "by_date",
     "by_dimensions",
     "by_dynamic",
     "by_hash",
+    "failure_reasons",
     "generate_images_op",
     "get_model",
     "gptimg_asset",

@@ -4,21 +4,52 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import dagster as dg
 
 from dagster_gptimg import metadata
-from dagster_gptimg.batch.summary import Summary
+from dagster_gptimg.errors import UsageError
 from dagster_gptimg.execution import GenerateConfig, ImageGeneration
 from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
 from dagster_gptimg.io_manager import loader_for
+from dagster_gptimg.materialization import AssetEvent, materialized
 from dagster_gptimg.partitions import TablePartitions
 from dagster_gptimg.prompts import PromptSpec, Source
-from dagster_gptimg.store.manifest import read_manifest
 from dagster_gptimg.store.paths import check_dataset
 
 KINDS = frozenset({"fal", "openai"})
+_MADE_FROM = "__gptimg__"
+_SOURCE = "__gptimg_source__"
+
+
+@dataclass(frozen=True)
+class ImageAsset:
+    """What an image asset was made from: schedules, sensors and checks are built on it.
+
+    Attributes:
+        generation: how its images are made.
+        function: gives the table; its arguments are upstream assets.
+        source: the table, where it is known without running anything.
+    """
+
+    generation: ImageGeneration
+    function: Callable[..., Source]
+    source: Source | None = None
+
+
+def definition_of(asset: dg.AssetsDefinition) -> ImageAsset:
+    """What an image asset was made from; also of a copy of it, as `with_attributes` makes.
+
+    Raises:
+        UsageError: it is none of `gptimg_asset` or `build_gptimg_asset`.
+    """
+    compute = getattr(asset.node_def, "compute_fn", None)
+    found = getattr(getattr(compute, "decorated_fn", None), _MADE_FROM, None)
+    if not isinstance(found, ImageAsset):
+        raise UsageError(f"{asset.keys} is no image asset: make it with gptimg_asset or build_gptimg_asset")
+    return found
 
 
 def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
@@ -31,6 +62,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
     partitions: TablePartitions | None = None,
     max_cost_usd: float | None = None,
     max_failed: float = 0.0,
+    max_refused: float | None = None,
     max_in_flight: int = 100,
     dataset: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
@@ -53,6 +85,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
         partitions: `by_column(...)`.
         max_cost_usd: US dollars that one run may spend at most.
         max_failed: the share of rows (0 to 1) that may stay without images through failure before the step fails.
+        max_refused: the share of rows that may be refused (content policy) before it fails; any, by default.
         max_in_flight: requests at fal at once.
         dataset: the name of the images in the store; the asset's key by default. Keep it when you rename the asset.
         storage_options: passed to fsspec when the table is read from a URL.
@@ -83,6 +116,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
             partitions,
             max_cost_usd,
             max_failed,
+            max_refused,
             max_in_flight,
             storage_options or {},
             references_from,
@@ -106,6 +140,7 @@ def build_gptimg_asset(
     def table() -> Source:
         return prompts
 
+    setattr(table, _SOURCE, prompts)
     table.__name__ = name
     table.__doc__ = arguments.pop("description", None)
     return gptimg_asset(**arguments)(table)
@@ -119,14 +154,15 @@ def _asset(made: ImageGeneration, function: Callable[..., Source], given: dict[s
         context: dg.AssetExecutionContext,
         config: GenerateConfig,
         **inputs: Any,  # noqa: ANN401 - upstream assets
-    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]:
-        yield from _materialized(made, context, config, function(**inputs))
+    ) -> Iterator[AssetEvent]:
+        yield from materialized(made, context, config, function(**inputs))
 
     body.__signature__ = _signature(function)  # type: ignore[attr-defined]
+    setattr(body, _MADE_FROM, ImageAsset(made, function, getattr(function, _SOURCE, None)))
     del body.__wrapped__  # Dagster would look through it, and miss context and config
     defaults: dict[str, Any] = {"kinds": KINDS, "code_version": made.code_version}
     if made.partitions is not None:
-        # Dagster's default, one run a partition, is what we need; saying it would warn next to assets that do not.
+        # Dagster's default is one run a partition; saying it here would warn next to assets that do not.
         defaults["partitions_def"] = made.partitions.definition
     if function.__doc__:
         defaults["description"] = inspect.cleandoc(function.__doc__)
@@ -136,33 +172,6 @@ def _asset(made: ImageGeneration, function: Callable[..., Source], given: dict[s
     settings["required_resource_keys"] = {"fal", "image_store"} | set(given.get("required_resource_keys") or ())
     asset = dg.asset(io_manager_def=loader_for(made.dataset), output_required=False, **settings)
     return cast("dg.AssetsDefinition", asset(body))
-
-
-def _materialized(
-    made: ImageGeneration, context: dg.AssetExecutionContext, config: GenerateConfig, source: Source
-) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]:
-    """The events of one run: its check, and one materialization if it did its work; none for `plan_only`.
-
-    Raises:
-        dg.Failure: with a stable `reason` in its metadata. What was made before it stays.
-    """
-    partition = _partition(context, made.partitions)
-    end = made.execute(context, config, source, partition)
-    if isinstance(end, Summary):
-        yield metadata.no_row_in_doubt(end)
-        return
-    yield metadata.no_row_in_doubt(end.summary)
-    found = metadata.counts(end.summary, end.manifest)
-    reason, message = made.verdict(end.summary)
-    if end.manifest is not None:
-        dataset = made.dataset_in(context)
-        table = read_manifest(dataset, partition)
-        found = (
-            metadata.of_manifest(table, dataset) | found | metadata.of_table(table, partitioned=partition is not None)
-        )
-    if reason or end.manifest is None:
-        raise dg.Failure(message, metadata={"reason": reason or "unusable", **found}, allow_retries=False)
-    yield dg.MaterializeResult(metadata=found, data_version=metadata.data_version(table))
 
 
 def _signature(function: Callable[..., Source]) -> inspect.Signature:
@@ -191,16 +200,3 @@ def _key_of(given: Mapping[str, Any]) -> dg.AssetKey:
         return dg.AssetKey.from_coercible(given["key"])
     prefix = given.get("key_prefix") or []
     return dg.AssetKey([*([prefix] if isinstance(prefix, str) else prefix), given["name"]])
-
-
-def _partition(context: dg.AssetExecutionContext, partitions: TablePartitions | None) -> str | None:
-    if partitions is None:
-        return None
-    keys = list(context.partition_keys)
-    if len(keys) != 1:
-        message = (
-            f"this run has {len(keys)} partitions, and an image asset takes one at a time: "
-            "leave its backfill policy at the default, multi_run(1). Nothing was sent."
-        )
-        raise dg.Failure(message, metadata={"reason": "usage"}, allow_retries=False)
-    return str(keys[0])

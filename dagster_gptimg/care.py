@@ -13,7 +13,13 @@ from dagster_gptimg.batch.ledger import EARLIER, settled_of
 from dagster_gptimg.batch.state import owns_all
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.store.erase import erase, is_ended
-from dagster_gptimg.store.manifest import manifest_folders, read_all_manifests, read_manifest_in, write_manifest_in
+from dagster_gptimg.store.manifest import (
+    manifest_folders,
+    read_all_manifests,
+    read_manifest_in,
+    recipe_of,
+    write_manifest_in,
+)
 from dagster_gptimg.store.present import image_paths
 from dagster_gptimg.store.settled import SettledIndex
 
@@ -97,7 +103,7 @@ def _erase_from_manifests(dataset: Dataset, keys: set[str]) -> list[str]:
     for folder in manifest_folders(dataset):
         table = read_manifest_in(dataset, folder)
         if not keys.isdisjoint(table["request_key"].to_pylist()):
-            write_manifest_in(dataset, folder, _without(table, keys, rows))
+            write_manifest_in(dataset, folder, _without(table, keys, rows), recipe_of(table))
     return sorted(rows)
 
 

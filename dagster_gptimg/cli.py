@@ -109,6 +109,7 @@ def _table_options(command: Callable[..., None]) -> Callable[..., None]:
 @_table_options
 @click.option("--max-in-flight", type=click.IntRange(min=1), default=100, show_default=True, metavar="N")
 @click.option("--max-cost", type=_Dollars(), default=None, metavar="USD", help="What this run may spend at most.")
+@click.option("--allow-rebuy", is_flag=True, help="Buy again what a changed template, model or default makes anew.")
 @click.option("--on-ambiguous", type=click.Choice(["hold", "resubmit"]), default="hold", show_default=True)
 @click.option(
     "--settle", type=click.FloatRange(min=0), default=120.0, show_default=True, metavar="S",
@@ -139,7 +140,7 @@ def generate(table: str, store: str, dataset: str, *, as_json: bool, **given: An
                 target,
                 settings,
                 partition=partition,
-                options=_options(given),
+                options=_options(given, spec),
                 references=spec.references,
                 on_event=show,
             )
@@ -163,7 +164,7 @@ def plan(table: str, store: str, dataset: str, *, as_json: bool, **given: Any) -
     spec, target = _spec(given, store), _dataset(store, dataset)
     partition = _partition(given)[1]
     summary = session.plan(
-        read_rows(_source(table, given), spec), spec.model, target, partition=partition, options=_options(given)
+        read_rows(_source(table, given), spec), spec.model, target, partition=partition, options=_options(given, spec)
     )
     click.echo(forecast(summary), err=True)
     if as_json:
@@ -290,11 +291,15 @@ def _source(table: str, given: dict[str, Any]) -> Source:
     return table if given["query"] is None else SqlTable(table, given["query"])
 
 
-def _options(given: dict[str, Any]) -> Options:
+def _options(given: dict[str, Any], spec: PromptSpec) -> Options:
     from dagster_gptimg.batch.job import Options
 
-    names = ("max_in_flight", "max_cost", "on_ambiguous", "settle")
-    return Options(again=frozenset(given["again"]), **{name: given[name] for name in names if name in given})
+    names = ("max_in_flight", "max_cost", "on_ambiguous", "settle", "allow_rebuy")
+    return Options(
+        again=frozenset(given["again"]),
+        recipe=spec.recipe,
+        **{name: given[name] for name in names if name in given},
+    )
 
 
 def _partition(given: dict[str, Any]) -> tuple[tuple[str, str] | None, str | None]:

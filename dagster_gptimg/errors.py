@@ -8,7 +8,8 @@ GptImgError
 │   ├── ArgumentsError         wrong model inputs, told in fal's field names
 │   ├── ImageReferenceError    a reference image is not allowed, not there, or no image
 │   ├── TableError             invalid rows, all at once
-│   └── OriginError            the dataset belongs to another origin (fal, or another emulator)
+│   ├── OriginError            the dataset belongs to another origin (fal, or another emulator)
+│   └── RebuyError             much of what is there would be bought again, and nobody said so
 ├── StoreError                 the store cannot be used (exit 5; exit 2 while nothing was sent)
 │   └── UnreadableError        an object is there and cannot be read; never "nothing there"
 ├── FalError
@@ -99,6 +100,10 @@ class ImageReferenceError(UsageError):
 
 class OriginError(UsageError):
     """The dataset was made with fal, or with one emulator, and this is another."""
+
+
+class RebuyError(UsageError):
+    """A changed template, model or argument would buy again much of what is there, and nobody said that it may."""
 
 
 class StoreError(GptImgError):

@@ -1,6 +1,5 @@
 """One run under Dagster: what assets and ops share. Config in, log lines and a verdict out."""
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,15 @@ from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Progr
 from dagster_gptimg.batch.job import Options
 from dagster_gptimg.batch.summary import Summary
 from dagster_gptimg.console import forecast
-from dagster_gptimg.errors import GptImgError
+from dagster_gptimg.errors import (
+    FalError,
+    GptImgError,
+    KeyRejectedError,
+    MissingKeyError,
+    RebuyError,
+    StoreError,
+    UnreachableError,
+)
 from dagster_gptimg.partitions import TablePartitions
 from dagster_gptimg.prompts import PromptSpec, ReferenceRoot, References, Source, read_rows
 from dagster_gptimg.resource import resolved
@@ -38,6 +45,9 @@ class GenerateConfig(dg.Config):
     plan_only: bool = Field(default=False, description="Log what would be bought and its cost; buy nothing.")
     limit: int | None = Field(default=None, description="Only the first rows of the table or partition.")
     again: list[str] = Field(default_factory=list, description="Buy again: `refused`, `held`, or row ids.")
+    allow_rebuy: bool = Field(
+        default=False, description="Buy again what a changed template, model or argument makes anew, however much."
+    )
     on_ambiguous: Literal["hold", "resubmit"] = Field(
         default="hold", description="What to do with a submit whose reply was lost, when fal's history shows nothing."
     )
@@ -53,7 +63,8 @@ class ImageGeneration:
         partitions: how the table is cut, if it is.
         max_cost_usd: US dollars that one run may spend at most; run config goes before it.
         max_failed: the share of rows (0 to 1) that may have failed, be held or lost, before the step fails. Refused
-            rows never fail it: they are final, and the table shows them.
+            rows do not count: they are final, and the table shows them.
+        max_refused: the share of rows (0 to 1) that may be refused before the step fails; None: any.
         max_in_flight: requests at fal at once.
         storage_options: for reading the table, and references that are files.
         references_from: folders or fsspec roots below which a row may name reference images; those of the image store
@@ -65,6 +76,7 @@ class ImageGeneration:
     partitions: TablePartitions | None = None
     max_cost_usd: float | None = None
     max_failed: float = 0.0
+    max_refused: float | None = None
     max_in_flight: int = 100
     storage_options: Mapping[str, Any] = field(default_factory=dict)
     references_from: Sequence[str] = ()
@@ -72,33 +84,43 @@ class ImageGeneration:
     @property
     def code_version(self) -> str:
         """Changes when model, template or arguments do: what was made before is then shown as stale."""
-        spec = self.spec
-        about = [spec.model.endpoint, spec.template or spec.prompt_column, dict(spec.arguments)]
-        return json.dumps(about, sort_keys=True)
+        return self.spec.about
 
     def execute(
-        self, context: Context, config: GenerateConfig, source: Source, partition: str | None
-    ) -> Finished | Summary:
-        """Make the images of one run; blocks until it is done.
+        self,
+        context: Context,
+        config: GenerateConfig,
+        source: Source,
+        partition: str | None,
+        *,
+        log: "RunLog | None" = None,
+        spent: Decimal = Decimal(0),
+    ) -> Finished | Summary | dg.Failure:
+        """Make the images of one run, or of one partition of it; blocks until it is done.
+
+        Args:
+            context: of the step.
+            config: its run config.
+            source: the prompt table.
+            partition: which part of it.
+            log: where to; a new one by default.
+            spent: US dollars that the same run has spent before, at worst case.
 
         Returns:
-            What came of it, or the plan's summary for `plan_only`.
-
-        Raises:
-            dg.Failure: something has to be mended first, and nothing was sent (`reason` is `usage`).
+            What came of it, or the plan's summary for `plan_only`; a failure, to be raised, when something has to be
+            mended first and nothing was sent.
         """
+        log = log or RunLog(context)
+        log.about(partition)
         try:
-            spec, dataset, options = (
-                self._spec(context, config, partition),
-                self.dataset_in(context),
-                self._options(config),
-            )
+            spec, dataset = self._spec(context, config, partition), self.dataset_in(context)
+            options = self._options(config, spent)
             rows = read_rows(source, spec, resolved(self.storage_options))
             if config.plan_only:
                 found = session.plan(rows, spec.model, dataset, partition=partition, options=options)
-                context.log.info("plan only, nothing was bought: %s", forecast(found))
+                log.say(f"plan only, nothing was bought: {forecast(found)}")
                 return found
-            settings, log = context.resources.fal.settings(), RunLog(context)
+            settings = context.resources.fal.settings()
             return session.run(
                 rows,
                 spec.model,
@@ -110,24 +132,29 @@ class ImageGeneration:
                 on_event=log,
             )
         except GptImgError as error:
-            raise dg.Failure(str(error), metadata={"reason": "usage"}, allow_retries=False) from error
+            return dg.Failure(str(error), metadata={"reason": reason_of(error)}, allow_retries=False)
 
     def dataset_in(self, context: Context) -> Dataset:
         """The dataset in the run's image store."""
         found: Dataset = context.resources.image_store.dataset(self.dataset)
         return found
 
-    def verdict(self, summary: Summary) -> tuple[str, str]:
+    def verdict(self, end: Finished) -> tuple[str, str]:
         """Why a run counts as failed, in a stable word and a sentence; empty when it does not.
 
-        The words: `budget`, `locked`, `unusable`, `interrupted`, `failed_rows`.
+        The words: `budget`, `locked`, `store`, `fal`, `interrupted`, `failed_rows`, `refused`.
         """
+        summary = end.summary
         if summary.stop is not None:
-            return summary.stop, f"stopped ({summary.stop}): {summary.message}. {summary.sentence()}"
+            reason = ("store" if end.store_failed else "fal") if summary.stop == "unusable" else summary.stop
+            return reason, f"stopped ({reason}): {summary.message}. {summary.sentence()}"
         bad = summary.failed + summary.held + summary.lost + summary.in_flight
         if bad > self.max_failed * summary.rows:
             message = f"{bad} of {summary.rows} rows have no images: {summary.sentence()}. Run again to try them again."
             return "failed_rows", message
+        if self.max_refused is not None and summary.refused > self.max_refused * summary.rows:
+            message = f"{summary.refused} of {summary.rows} rows were refused, which is final: {summary.sentence()}"
+            return "refused", message
         return "", ""
 
     def references_in(self, context: Context) -> References:
@@ -140,45 +167,92 @@ class ImageGeneration:
         where = None if self.partitions is None or partition is None else self.partitions.where(partition)
         return replace(self.spec, where=where, limit=config.limit, references=self.references_in(context))
 
-    def _options(self, config: GenerateConfig) -> Options:
+    def _options(self, config: GenerateConfig, spent: Decimal) -> Options:
         limit = self.max_cost_usd if config.max_cost_usd is None else config.max_cost_usd
         return Options(
             max_in_flight=self.max_in_flight,
-            max_cost=None if limit is None else Decimal(str(limit)),
+            max_cost=None if limit is None else max(Decimal(str(limit)) - spent, Decimal(0)),
             again=frozenset(config.again),
             on_ambiguous=config.on_ambiguous,
+            recipe=self.spec.recipe,
+            allow_rebuy=config.allow_rebuy,
         )
 
 
+_REASONS: tuple[tuple[type[GptImgError], str], ...] = (
+    (StoreError, "store"),
+    (RebuyError, "rebuy"),
+    (MissingKeyError, "key"),
+    (KeyRejectedError, "key"),
+    (UnreachableError, "fal"),
+    (FalError, "fal"),
+)
+
+
+def reason_of(error: GptImgError) -> str:
+    """The stable word for an error before anything was sent: `store`, `key`, `fal`, `rebuy`, else `usage`."""
+    return next((reason for kind, reason in _REASONS if isinstance(error, kind)), "usage")
+
+
 class RunLog:
-    """Turns a run's events into few log lines: the plan, where it is every 5 seconds, rows in trouble, the end."""
+    """Turns a run's events into few log lines: the plan, where it is, rows in trouble, the end.
+
+    A log line is an event in Dagster's database: the first comes at once, the others at most every 5 seconds, and what
+    was to be said in between comes with them. A run over one table (or partition) also says its end at once.
+    """
 
     def __init__(self, context: Context) -> None:
         """Log to a step's own log."""
         self._log = context.log
-        self._said = time.monotonic()
+        self._said = -LOG_EVERY
         self._noticed: list[Noticed] = []
+        self._held_back: list[str] = []
+        self._partition = ""
+        self._partitions = 0
+
+    def about(self, partition: str | None) -> None:
+        """What follows is about this partition."""
+        self._partition = "" if partition is None else f"{partition[:80]!r}: "
+        self._partitions += 1
 
     def __call__(self, event: Event) -> None:
         """Take one event."""
         if isinstance(event, Planned):
-            self._log.info(f"plan: {forecast(event.summary)}")
+            self.say(f"plan: {forecast(event.summary)}")
         elif isinstance(event, Warned):
             self._log.warning(event.message)
         elif isinstance(event, Noticed):
             self._noticed.append(event)
-        elif isinstance(event, Progress) and time.monotonic() - self._said >= LOG_EVERY:
-            self._said = time.monotonic()
+        elif isinstance(event, Progress) and self._is_time():
             counts = f"{event.done} of {event.total} requests done, {event.in_flight} in flight"
-            self._log.info(f"{counts}, ${event.spent:.2f}")
+            self.say(f"{counts}, ${event.spent:.2f}")
             self._warn()
         elif isinstance(event, Finished):
-            self._warn()
-            self._log.info(f"{event.summary.sentence()}, {event.summary.seconds:.1f} s")
+            self.say(f"{event.summary.sentence()}, {event.summary.seconds:.1f} s")
+            if self._partitions == 1:
+                self.flush()
+
+    def say(self, message: str) -> None:
+        """Log a line, now or with the next one."""
+        self._held_back.append(f"{self._partition}{message}")
+        if self._is_time():
+            self.flush()
+
+    def flush(self) -> None:
+        """Log what was held back."""
+        self._warn()
+        if self._held_back:
+            self._said = time.monotonic()
+            self._log.info("\n".join(self._held_back))
+            self._held_back.clear()
+
+    def _is_time(self) -> bool:
+        return time.monotonic() - self._said >= LOG_EVERY
 
     def _warn(self) -> None:
         if self._noticed:
             first = self._noticed[0]
             more = f" (and {len(self._noticed) - 1} more rows)" if len(self._noticed) > 1 else ""
-            self._log.warning(f"row {first.row_id[:80]!r}: {first.status}: {first.message}{more}")
+            words = f"row {first.row_id[:80]!r}: {first.status}: {first.message}{more}"
+            self._log.warning(f"{self._partition}{words}")
             self._noticed.clear()

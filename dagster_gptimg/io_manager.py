@@ -4,22 +4,25 @@ Synchronous, no pickle, and no UPathIOManager: that one refuses a range of parti
 puts values under the wrong keys (docs/dagster.md).
 """
 
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args, get_origin
 
 import dagster as dg
 import pyarrow as pa
 
 from dagster_gptimg.errors import GptImgError
-from dagster_gptimg.store.manifest import read_manifest
+from dagster_gptimg.image_record import ImageRecord, records_of
+from dagster_gptimg.store.manifest import has_manifest, read_manifest
 
 if TYPE_CHECKING:
     from dagster_gptimg.resource import ImageStoreResource
 
 
 class ManifestLoader(dg.IOManager):
-    """Loads manifests of one dataset as `pyarrow.Table`, polars or pandas data frame, or a list of dicts.
+    """Loads manifests of one dataset as `pyarrow.Table`, polars or pandas data frame, or a list of records.
 
-    One partition comes as one table; several come as a dict by partition key.
+    Records are `ImageRecord`s (`list[ImageRecord]`) or dicts (`list[dict[str, Any]]`). One partition comes as one
+    table, or as a dict by partition key where the annotation is a dict; several always come as a dict. Input metadata
+    `{"allow_missing_partitions": True}` leaves out those that are not materialized yet.
     """
 
     def __init__(self, image_store: "ImageStoreResource", dataset: str) -> None:
@@ -36,12 +39,28 @@ class ManifestLoader(dg.IOManager):
         """The manifest of the partitions that are asked for, in the type that the argument is annotated with."""
         wanted = context.dagster_type.typing_type
         if not context.has_asset_partitions:
-            return _as(wanted, self._read(None))
-        keys = list(context.asset_partition_keys)
-        if len(keys) == 1:
-            return _as(wanted, self._read(keys[0]))
+            return self._as(wanted, self._read(None))
+        keys = [str(key) for key in context.asset_partition_keys]
+        if len(keys) == 1 and get_origin(wanted) is not dict:
+            return self._as(wanted, self._read(keys[0]))
+        if (context.definition_metadata or {}).get("allow_missing_partitions"):
+            keys = [key for key in keys if has_manifest(self._dataset, key)]
         inner = _value_type(wanted)
-        return {key: _as(inner, self._read(key)) for key in keys}
+        return {key: self._as(inner, self._read(key)) for key in keys}
+
+    def _as(self, wanted: Any, table: pa.Table) -> Any:  # noqa: ANN401
+        """A table in the type of an annotation; without one, as `pyarrow.Table`."""
+        package = str(getattr(wanted, "__module__", "")).partition(".")[0]
+        if package == "polars":
+            import polars as pl
+
+            frame = cast("pl.DataFrame", pl.from_arrow(table))
+            return frame.lazy() if wanted is pl.LazyFrame else frame
+        if package == "pandas":
+            return table.to_pandas()
+        if _value_type(wanted) is ImageRecord:
+            return list(records_of(table, self._dataset))
+        return table.to_pylist() if list in (wanted, get_origin(wanted)) else table
 
     def _read(self, partition: str | None) -> pa.Table:
         try:
@@ -64,21 +83,7 @@ def loader_for(dataset: str) -> dg.IOManagerDefinition:
     return manifest_loader
 
 
-def _as(wanted: Any, table: pa.Table) -> Any:  # noqa: ANN401
-    """A table in the type of an annotation; without one, as `pyarrow.Table`."""
-    package = str(getattr(wanted, "__module__", "")).partition(".")[0]
-    if package == "polars":
-        import polars as pl
-
-        return pl.from_arrow(table)
-    if package == "pandas":
-        return table.to_pandas()
-    if wanted is list or getattr(wanted, "__origin__", None) is list:
-        return table.to_pylist()
-    return table
-
-
 def _value_type(wanted: Any) -> Any:  # noqa: ANN401
-    """What the values of an annotated dict are."""
+    """What the items of an annotated list, or the values of a dict, are."""
     arguments = get_args(wanted)
     return arguments[-1] if arguments else None

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -11,6 +11,7 @@ import pyarrow as pa
 from PIL import Image
 
 from dagster_gptimg.batch.summary import Summary
+from dagster_gptimg.image_record import read_image
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.manifest import SCHEMA
 
@@ -50,11 +51,11 @@ def counts(summary: Summary, manifest: str | None) -> dict[str, Any]:
     return found
 
 
-def of_manifest(table: pa.Table, dataset: Dataset) -> dict[str, Any]:
-    """What people look at first: the preview, and the rows that have no images."""
+def of_manifest(table: pa.Table, dataset: Dataset, *, preview: bool = True) -> dict[str, Any]:
+    """What people look at first: the preview, if it is wanted, and the rows that have no images."""
     found: dict[str, Any] = {}
     records = table.select(["row_id", "prompt", "status", "uri", "error_type", "error"]).to_pylist()
-    if shown := preview((r for r in records if r["status"] == "stored"), dataset):
+    if preview and (shown := thumbnails((r for r in records if r["status"] == "stored"), dataset)):
         found["preview"] = dg.MetadataValue.md(shown)
     if trouble := _trouble([r for r in records if r["status"] != "stored"]):
         found["rows_without_images"] = dg.MetadataValue.md(trouble)
@@ -73,13 +74,15 @@ def in_doubt_spec(key: dg.AssetKey) -> dg.AssetCheckSpec:
     return dg.AssetCheckSpec(NO_ROW_IN_DOUBT, asset=key, description=words)
 
 
-def no_row_in_doubt(summary: Summary) -> dg.AssetCheckResult:
-    """The result of that check; the rows themselves, and what would settle them, are in the manifest."""
+def no_row_in_doubt(summaries: Sequence[Summary]) -> dg.AssetCheckResult:
+    """The result of that check, over all partitions of a run; the rows, and what settles them, are in the manifest."""
+    held, lost = (sum(getattr(summary, name) for summary in summaries) for name in ("held", "lost"))
+    high = float(sum(summary.cost_high for summary in summaries))
     return dg.AssetCheckResult(
-        passed=not summary.held and not summary.lost,
+        passed=not held and not lost,
         check_name=NO_ROW_IN_DOUBT,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={"held": summary.held, "lost": summary.lost, "cost_high_usd": float(summary.cost_high)},
+        metadata={"held": held, "lost": lost, "cost_high_usd": high},
     )
 
 
@@ -94,7 +97,7 @@ def data_version(table: pa.Table) -> dg.DataVersion:
     return dg.DataVersion(hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:32])
 
 
-def preview(records: Iterable[Mapping[str, Any]], dataset: Dataset) -> str:
+def thumbnails(records: Iterable[Mapping[str, Any]], dataset: Dataset) -> str:
     """Up to 8 thumbnails with their prompts, as a Markdown table of at most 32 KB; empty when there is no image.
 
     WebP data URIs in a table render in Dagster's own Markdown; raw HTML and s3:// addresses do not (its sanitizer).
@@ -127,8 +130,7 @@ def _table(cells: list[tuple[str, str]]) -> str:
 
 def _thumbnail(uri: str, dataset: Dataset) -> str:
     """A small WebP of a stored image, as a data URI; transparent ones on white."""
-    path = uri[len(dataset.uri("")) :]
-    with Image.open(io.BytesIO(dataset.store.read(f"{dataset.folder}/{path}"))) as image:
+    with Image.open(io.BytesIO(read_image(dataset, uri))) as image:
         image.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
         small = image.convert("RGBA")
     flat = Image.alpha_composite(Image.new("RGBA", small.size, "white"), small).convert("RGB")

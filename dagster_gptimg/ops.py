@@ -36,9 +36,11 @@ def generate_images_op(context: dg.OpExecutionContext, config: GenerateImagesCon
     )
     made = ImageGeneration(spec, check_dataset(config.dataset), max_failed=config.max_failed)
     end = made.execute(context, config, config.prompts, None)
+    if isinstance(end, dg.Failure):
+        raise end
     if isinstance(end, Summary):
         return end.as_json()
-    reason, message = made.verdict(end.summary)
+    reason, message = made.verdict(end)
     if reason:
         raise dg.Failure(message, metadata={"reason": reason}, allow_retries=False)
     return {**end.summary.as_json(), "manifest": end.manifest}

@@ -60,10 +60,12 @@ class Finished:
 
     Attributes:
         manifest: where the manifest is; None when it could not be written.
+        store_failed: whether the store could not be used, at any moment of the run.
     """
 
     summary: Summary
     manifest: str | None
+    store_failed: bool = False
 
 
 Event: TypeAlias = Planned | Warned | Progress | Noticed | Finished

@@ -123,6 +123,8 @@ class Options:
         on_ambiguous: `hold` shows a submit in doubt until evidence settles it; `resubmit` bets (docs/guarantee.md).
         settle: seconds to wait for fal's history to show an ambiguous submit.
         attempts: attempts a request may be given in one run after free failures, refused or unsent submits.
+        recipe: what all rows are made with (template, model, arguments), as a digest: a manifest keeps it.
+        allow_rebuy: buy again what is there under another recipe, however much that is.
         patience: seconds after which a request that does not end is left to a later run.
         request: priority, start time-out, tags and other headers of every submit.
     """
@@ -133,6 +135,8 @@ class Options:
     on_ambiguous: Literal["hold", "resubmit"] = "hold"
     settle: float = 120.0
     attempts: int = 3
+    recipe: str = ""
+    allow_rebuy: bool = False
     patience: float = 7200.0
     request: RequestSettings = field(default_factory=RequestSettings)
 

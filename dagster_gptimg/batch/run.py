@@ -14,12 +14,13 @@ from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Progr
 from dagster_gptimg.batch.ledger import Ledger, Result, Unsettled
 from dagster_gptimg.batch.open_receipts import OpenReceipts
 from dagster_gptimg.batch.plan import Plan, Request
+from dagster_gptimg.batch.rebuy import guard, rebuy
 from dagster_gptimg.batch.records import Records
 from dagster_gptimg.batch.state import Owns, searching, state_of
 from dagster_gptimg.batch.stop import Stop
 from dagster_gptimg.batch.winding import cancel_queued
 from dagster_gptimg.batch.worker import Worker
-from dagster_gptimg.errors import GptImgError, UsageError
+from dagster_gptimg.errors import GptImgError, StoreError, UsageError
 from dagster_gptimg.store.manifest import write_manifest
 
 if TYPE_CHECKING:
@@ -76,7 +77,9 @@ async def plan(job: Job) -> Summary:
     with await job.runtime.io(Plan, job.rows, job.model) as planned:
         receipts = await OpenReceipts.read(job, ledger)
         await ledger.look_at_images()
-        return receipts.forecast(planned).summary(clock.monotonic() - began)
+        again = await job.runtime.io(rebuy, job, planned, receipts)
+        message = f"{again}; a run stops there unless it is allowed" if again.is_too_much else ""
+        return receipts.forecast(planned).summary(clock.monotonic() - began, message=message)
 
 
 class _Run:
@@ -91,7 +94,7 @@ class _Run:
         self.window = asyncio.Semaphore(job.options.max_in_flight)
         self.queue: asyncio.Queue[Event] = asyncio.Queue()
         self.done = self.total = self.failed = 0
-        self.searching, self.exclusive = False, True
+        self.searching, self.exclusive, self.store_failed = False, True, False
         self.tasks: set[asyncio.Task[None]] = set()
         self.crash: BaseException | None = None
         self.crashed = asyncio.Event()
@@ -111,6 +114,7 @@ class _Run:
             run.receipts = await OpenReceipts.read(job, run.ledger)
             await run.ledger.look_at_images()
             run.check_again()
+            await io(guard, job, planned, run.receipts)
             run.exclusive = await io(job.dataset.start_run, run_id)
         except BaseException:
             planned.__exit__()
@@ -201,6 +205,7 @@ class _Run:
             await self.take(request, result)
             self.warn_of_double(request, attempts)
         except GptImgError as error:  # the store, or the key: nothing more can be recorded or read
+            self.store_failed |= isinstance(error, StoreError)
             self.stop.because("unusable", str(error))
             self.ledger.leave(self.open_end(request, attempts, owns, str(error)))
         except asyncio.CancelledError:
@@ -257,16 +262,19 @@ class _Run:
         uri = None
         try:
             await self.ledger.checkpoint()
-            uri = await self.io(write_manifest, self.job.dataset, self.job.partition, records)
+            recipe = self.job.options.recipe
+            uri = await self.io(write_manifest, self.job.dataset, self.job.partition, records, recipe)
             await self.end_marks()
         except GptImgError as error:
+            self.store_failed |= isinstance(error, StoreError)
             self.stop.because("unusable", str(error))
             if uri is None:  # count all the same
                 records = self.records()
                 for _ in records:
                     pass
         seconds = self.clock.monotonic() - self.began
-        return Finished(records.tally.summary(seconds, self.stop.reason, self.stop.message), uri)
+        summary = records.tally.summary(seconds, self.stop.reason, self.stop.message)
+        return Finished(summary, uri, self.store_failed)
 
     def records(self) -> Records:
         """The manifest's records, to be written or only counted."""

@@ -43,7 +43,7 @@ class ArrowStream(Protocol):
         """Arrow's C stream."""
 
 
-Source: TypeAlias = "str | os.PathLike[str] | SqlTable | ArrowStream | Iterable[Mapping[str, object]]"
+Source: TypeAlias = str | os.PathLike[str] | SqlTable | ArrowStream | Iterable[Mapping[str, object]]
 Items: TypeAlias = "Iterator[Line | RowProblem]"
 
 

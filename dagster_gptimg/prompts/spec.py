@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -85,6 +87,17 @@ class PromptSpec:
     def parsed_template(self) -> Template | None:
         """The template, parsed; None when a column holds the prompt."""
         return None if self.template is None else Template(self.template)
+
+    @property
+    def about(self) -> str:
+        """What all rows are made with: model, template (or prompt column) and arguments, as JSON."""
+        about = [self.model.endpoint, self.template or self.prompt_column, dict(self.arguments)]
+        return json.dumps(about, sort_keys=True)
+
+    @property
+    def recipe(self) -> str:
+        """That, as a digest."""
+        return hashlib.sha256(self.about.encode()).hexdigest()[:32]
 
     @property
     def row_filter(self) -> RowFilter | None:

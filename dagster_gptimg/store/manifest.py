@@ -51,6 +51,7 @@ SCHEMA = pa.schema(
 """One record per image, and one per request of a row that has none. `arguments` and `columns` are JSON."""
 
 BATCH = 2048
+_RECIPE = b"dagster_gptimg.recipe"
 
 
 def manifest_name(partition: str | None) -> str:
@@ -58,16 +59,19 @@ def manifest_name(partition: str | None) -> str:
     return f"manifests/{partition_folder(partition)}/manifest.parquet"
 
 
-def write_manifest(dataset: Dataset, partition: str | None, records: Iterable[dict[str, Any]]) -> str:
-    """Write a manifest, record by record, and put it in place as a whole. Returns its URI. Raises `StoreError`."""
-    return write_manifest_in(dataset, partition_folder(partition), records)
+def write_manifest(dataset: Dataset, partition: str | None, records: Iterable[dict[str, Any]], recipe: str = "") -> str:
+    """Write a manifest, record by record, and put it in place as a whole. Returns its URI. Raises `StoreError`.
+
+    `recipe`: what its rows were made with, as a digest; kept in the file's metadata.
+    """
+    return write_manifest_in(dataset, partition_folder(partition), records, recipe)
 
 
-def write_manifest_in(dataset: Dataset, folder: str, records: Iterable[dict[str, Any]]) -> str:
+def write_manifest_in(dataset: Dataset, folder: str, records: Iterable[dict[str, Any]], recipe: str = "") -> str:
     """The same, by the name of a partition's folder."""
     name = f"manifests/{folder}/manifest.parquet"
     with tempfile.TemporaryFile(prefix="dagster-gptimg-manifest-") as file:
-        _write_parquet(file, records)
+        _write_parquet(file, records, recipe)
         file.seek(0)
         dataset.store.write_file(f"{dataset.folder}/{name}", file)
     return dataset.uri(name)
@@ -81,6 +85,12 @@ def read_manifest(dataset: Dataset, partition: str | None) -> pa.Table:
         UnreadableError: it is there and cannot be read.
     """
     return _read(dataset, manifest_name(partition))
+
+
+def has_manifest(dataset: Dataset, partition: str | None) -> bool:
+    """Whether a partition has a manifest, readable or not. Raises `StoreError`."""
+    folder, _, name = f"{dataset.folder}/{manifest_name(partition)}".rpartition("/")
+    return name in dataset.store.names(folder)
 
 
 def read_all_manifests(dataset: Dataset) -> pa.Table:
@@ -111,8 +121,14 @@ def _read(dataset: Dataset, path: str) -> pa.Table:
         raise UnreadableError(msg) from error
 
 
-def _write_parquet(file: IO[bytes], records: Iterable[dict[str, Any]]) -> None:
-    with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
+def recipe_of(table: pa.Table) -> str:
+    """What a manifest's rows were made with, as a digest; empty when it does not say."""
+    return str((table.schema.metadata or {}).get(_RECIPE, b"").decode())
+
+
+def _write_parquet(file: IO[bytes], records: Iterable[dict[str, Any]], recipe: str) -> None:
+    schema = SCHEMA.with_metadata({**SCHEMA.metadata, _RECIPE: recipe.encode()})
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for batch in _batches(records):
             writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=SCHEMA))
 

@@ -53,7 +53,7 @@ def metadata(result: Any) -> dict[str, Any]:
     return {name: value.value for name, value in event.metadata.items()}
 
 
-def failure(result: Any) -> dg.Failure | Any:
+def failure(result: Any) -> Any:
     """What the one failed step of a run says."""
     [event] = [e for e in result.all_node_events if e.is_step_failure]
     return event.step_failure_data.user_failure_data

@@ -220,13 +220,6 @@ def test_text_from_outside_is_no_markup() -> None:
     assert len(text("x" * 1000)) == 60
 
 
-def test_several_partitions_in_one_run_are_refused_with_what_to_do(fal: Fal, resources: dict[str, Any]) -> None:
-    tags = {"dagster/asset_partition_range_start": "bags", "dagster/asset_partition_range_end": "shoes"}
-    told = failure(run(images(), resources, tags=tags))
-    assert "multi_run(1)" in str(told.description)
-    assert fal.bill()["rows"] == []
-
-
 def test_the_log_has_few_lines(fal: Fal, resources: dict[str, Any], tmp_path: Path) -> None:
     rows = [{"sku": str(n), "category": "bags", "product": f"p{n}"} for n in range(200)]
     instance = dagster_instance(tmp_path)

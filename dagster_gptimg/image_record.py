@@ -1,0 +1,91 @@
+"""One record of an image table as a typed object, for assets downstream; its image is read when it is asked for."""
+
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+from PIL import Image
+
+from dagster_gptimg.errors import UsageError
+from dagster_gptimg.store.dataset import Dataset
+
+Data: TypeAlias = bytes  # in the class, `bytes` is a field: how many there are
+_BATCH = 2048
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRecord:
+    """One image, or a row that has none; the fields are the manifest's (docs/receipts.md).
+
+    Attributes:
+        status: stored, in_flight, refused, failed, held, lost or not_submitted.
+        uri: opens with `fsspec.open`; None when there is no image.
+        arguments: the model's inputs as they were sent, the prompt among them.
+        columns: the row's other columns.
+        cost_usd: US dollars, exact; None when it is not known.
+    """
+
+    row_id: str
+    prompt: str
+    status: str
+    image_index: int | None
+    images_wanted: int
+    uri: str | None
+    sha256: str | None
+    bytes: int | None
+    width: int | None
+    height: int | None
+    content_type: str | None
+    request_key: str
+    request_id: str | None
+    endpoint: str
+    arguments: dict[str, Any]
+    cost_usd: Decimal | None
+    shared_with: str | None
+    billable_units: Decimal | None
+    error_type: str | None
+    error: str | None
+    submitted_at: datetime | None
+    completed_at: datetime | None
+    stored_at: datetime | None
+    columns: dict[str, Any]
+    dataset: Dataset = field(repr=False, compare=False)
+
+    def read_image(self) -> Data:
+        """The image's bytes, as they came from fal.
+
+        Raises:
+            UsageError: the row has no image.
+            FileNotFoundError: the file is gone.
+            UnreadableError: it is there and cannot be read.
+        """
+        if self.uri is None:
+            raise UsageError(f"row {self.row_id!r} has no image: it is {self.status}")
+        return read_image(self.dataset, self.uri)
+
+    def open_image(self) -> Image.Image:
+        """The image, decoded when its pixels are needed. Raises what `read_image` does."""
+        return Image.open(io.BytesIO(self.read_image()))
+
+
+def read_image(dataset: Dataset, uri: str) -> bytes:
+    """The bytes behind a manifest's URI, through the dataset's own store and its credentials.
+
+    Raises:
+        FileNotFoundError: the file is gone.
+        UnreadableError: it is there and cannot be read.
+    """
+    return dataset.store.read(f"{dataset.folder}/{uri.removeprefix(dataset.uri(''))}")
+
+
+def records_of(table: pa.Table, dataset: Dataset) -> Iterator[ImageRecord]:
+    """The records of a manifest."""
+    for batch in table.to_batches(_BATCH):
+        for row in batch.to_pylist():
+            own = {name: json.loads(row[name]) for name in ("arguments", "columns")}
+            yield ImageRecord(**{**row, **own}, dataset=dataset)

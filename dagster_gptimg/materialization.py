@@ -1,0 +1,175 @@
+"""From one run's partitions to Dagster's events: each partition is reported as what came of it, and as nothing else.
+
+One partition ends as a `MaterializeResult`. Several in one run (`BackfillPolicy.single_run()`) end as one
+`AssetMaterialization` each, because a result has no partition and would be recorded for all of them, the failed ones
+too (docs/dagster.md). Then `Failure` names those that failed, and the daemon shows exactly these as failed.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+import dagster as dg
+import pyarrow as pa
+
+from dagster_gptimg import metadata
+from dagster_gptimg.batch.summary import Summary
+from dagster_gptimg.execution import GenerateConfig, ImageGeneration, RunLog
+from dagster_gptimg.prompts import Source
+from dagster_gptimg.store.manifest import read_manifest
+
+AssetEvent: TypeAlias = "dg.AssetCheckResult | dg.MaterializeResult[Any] | dg.AssetMaterialization"
+
+PREVIEWS = 20
+"""Partitions in one run above which previews are left out: each is kept in Dagster's database."""
+
+HOPELESS = frozenset({"budget", "locked", "store", "fal", "key", "interrupted"})
+"""Reasons that will stop the next partition too: a run over several ends with them."""
+
+NAMED = 50
+
+
+@dataclass(frozen=True)
+class Made:
+    """What came of one partition (or of a table that has none).
+
+    Attributes:
+        found: its metadata.
+        version: the data version of its manifest; None when there is none.
+        reason, message: why it failed; empty when it did not.
+        summary: its counts; None when something had to be mended first.
+    """
+
+    partition: str | None
+    found: dict[str, Any] = field(default_factory=dict)
+    version: dg.DataVersion | None = None
+    reason: str = ""
+    message: str = ""
+    summary: Summary | None = None
+    planned: bool = False
+
+
+def materialized(
+    made: ImageGeneration, context: dg.AssetExecutionContext, config: GenerateConfig, source: Source
+) -> Iterator[AssetEvent]:
+    """The events of one run: the check that comes along, and what was materialized; nothing of it for `plan_only`.
+
+    Raises:
+        dg.Failure: with a stable `reason` in its metadata. What was made before it stays.
+    """
+    log = RunLog(context)
+    if made.partitions is None:
+        yield from _one(_make(made, context, config, source, None, log))
+        return
+    keys = [str(key) for key in context.partition_keys]
+    if len(keys) == 1:
+        yield from _one(_make(made, context, config, source, keys[0], log))
+    else:
+        yield from _several(made, context, config, _repeatable(source), log)
+
+
+def _one(end: Made) -> Iterator[AssetEvent]:
+    """The events of a run over one partition, or over a whole table."""
+    if end.summary is not None:
+        yield metadata.no_row_in_doubt([end.summary])
+    if end.reason:
+        raise dg.Failure(end.message, metadata={"reason": end.reason, **end.found}, allow_retries=False)
+    if not end.planned:
+        yield dg.MaterializeResult(metadata=end.found, data_version=end.version)
+
+
+def _several(
+    made: ImageGeneration, context: dg.AssetExecutionContext, config: GenerateConfig, source: Source, log: RunLog
+) -> Iterator[AssetEvent]:
+    """The events of a run over several partitions, one after another; the budget is that of the run."""
+    keys: Sequence[str] = context.partition_keys
+    context.log.info("%s partitions in one run; assets downstream of them follow in a run of their own", len(keys))
+    tags, spent, ends = _tags(context), Decimal(0), list[Made]()
+    for key in keys:
+        end = _make(made, context, config, source, str(key), log, spent, preview=len(keys) <= PREVIEWS)
+        ends.append(end)
+        spent += end.summary.cost_high if end.summary and not end.planned else Decimal(0)
+        if not end.reason and not end.planned and end.version is not None:
+            own = tags | {DATA_VERSION: end.version.value} | _dimensions(key)
+            yield dg.AssetMaterialization(context.asset_key, metadata=end.found, partition=key, tags=own)
+        if end.reason in HOPELESS:
+            break
+    log.flush()
+    yield metadata.no_row_in_doubt([end.summary for end in ends if end.summary])
+    _raise_for(ends, [str(key) for key in keys[len(ends) :]])
+
+
+def _raise_for(ends: Sequence[Made], untouched: Sequence[str]) -> None:
+    """Name the partitions that failed, with the reason of the first (one that ended the run goes before)."""
+    bad = [end for end in ends if end.reason]
+    if not bad:
+        return
+    worst = next((end for end in bad if end.reason in HOPELESS), bad[0])
+    names = ", ".join(repr(end.partition) for end in bad[:NAMED]) + (" ..." if len(bad) > NAMED else "")
+    message = f"{len(bad)} of {len(ends) + len(untouched)} partitions failed: {names}. {worst.message}"
+    if untouched:
+        message += f" {len(untouched)} more were not begun."
+    about: dict[str, Any] = {
+        "reason": worst.reason,
+        "failed_partitions": dg.MetadataValue.json([end.partition for end in bad]),
+        "partitions_not_begun": dg.MetadataValue.json(list(untouched)),
+        "reasons": dg.MetadataValue.json({str(end.partition): end.reason for end in bad}),
+    }
+    raise dg.Failure(message, metadata=about, allow_retries=False)
+
+
+def _make(
+    made: ImageGeneration,
+    context: dg.AssetExecutionContext,
+    config: GenerateConfig,
+    source: Source,
+    partition: str | None,
+    log: RunLog,
+    spent: Decimal = Decimal(0),
+    *,
+    preview: bool = True,
+) -> Made:
+    """Make the images of one partition, and say what came of it."""
+    end = made.execute(context, config, source, partition, log=log, spent=spent)
+    if isinstance(end, dg.Failure):
+        return Made(partition, {}, None, str(end.metadata["reason"].value), str(end.description))
+    if isinstance(end, Summary):
+        return Made(partition, summary=end, planned=True)
+    found = metadata.counts(end.summary, end.manifest)
+    reason, message = made.verdict(end)
+    if end.manifest is None:
+        return Made(partition, found, None, reason or "store", message, end.summary)
+    dataset = made.dataset_in(context)
+    table = read_manifest(dataset, partition)
+    found = metadata.of_manifest(table, dataset, preview=preview) | found
+    found |= metadata.of_table(table, partitioned=partition is not None)
+    return Made(partition, found, metadata.data_version(table), reason, message, end.summary)
+
+
+def _repeatable(source: Source) -> Source:
+    """A table that can be read once for each partition."""
+    if isinstance(source, pa.RecordBatchReader):
+        return source.read_all()  # type: ignore[no-any-return]
+    return list(source) if isinstance(source, Iterator) else source
+
+
+# -- the tags that Dagster gives to the events it makes itself
+
+DATA_VERSION = "dagster/data_version"
+
+
+def _tags(context: dg.AssetExecutionContext) -> dict[str, str]:
+    """Code version and input versions, as Dagster notes them of a `MaterializeResult`: staleness rests on them."""
+    from dagster._core.execution.plan.execute_step import _build_data_version_tags, _get_input_provenance_data
+
+    step, key = context.get_step_execution_context(), context.asset_key
+    spec = context.assets_def.specs_by_key[key]
+    inputs = _get_input_provenance_data(key, step)
+    return _build_data_version_tags(dg.DataVersion(""), spec.code_version or context.run_id, inputs, True)  # noqa: FBT003
+
+
+def _dimensions(key: str) -> dict[str, str]:
+    if not isinstance(key, dg.MultiPartitionKey):
+        return {}
+    return {f"dagster/partition/{name}": value for name, value in key.keys_by_dimension.items()}

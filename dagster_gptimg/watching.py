@@ -1,0 +1,174 @@
+"""What a sensor remembers of a prompt table, and what is new in it. No Dagster: a cursor in, keys and a cursor out.
+
+A tick hands out at most so many keys; what is left comes with the next ticks, from the same state of the table. Each
+key goes with a digest of its (new) rows, from which its run key is made: however often the same rows are seen, after a
+restart or with the cursor lost, Dagster starts one run for them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import fsspec
+
+from dagster_gptimg.errors import TableError
+from dagster_gptimg.fal.model import is_missing
+from dagster_gptimg.prompts.scan import digests, sum_of
+from dagster_gptimg.prompts.values import json_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dagster_gptimg.prompts.rowkeys import RowKey
+    from dagster_gptimg.prompts.sources import Source
+
+Mark = list[Any]
+"""A watermark: [0, a number] or [1, a text]; lists of these compare as one would."""
+
+_VERSIONS = ("ETag", "etag", "md5Hash", "content_md5", "LastModified", "last_modified", "updated", "mtime")
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """Where a sensor is.
+
+    Attributes:
+        version: the table's ETag or time of change, when it was last read.
+        mark: the watermark up to which all rows are handed out.
+        target: the watermark up to which they are being handed out.
+        after: the last key that was handed out; None when nothing is left.
+    """
+
+    version: str | None = None
+    mark: Mark | None = None
+    target: Mark | None = None
+    after: str | None = None
+
+    @classmethod
+    def parse(cls, text: str | None) -> Cursor:
+        """From Dagster's text; one that is none is the beginning: it costs a read, and starts nothing twice."""
+        try:
+            return cls(**json.loads(text or "{}"))
+        except (ValueError, TypeError):
+            return cls()
+
+    def __str__(self) -> str:
+        return json.dumps({name: value for name, value in asdict(self).items() if value is not None})
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a tick hands out.
+
+    Attributes:
+        keys: partition keys ("" for a table without partitions), each with the digest of its rows.
+        cursor: for the next tick.
+        left: keys that come with the next ticks.
+    """
+
+    keys: dict[str, str]
+    cursor: Cursor
+    left: int = 0
+
+
+def look(
+    source: Source,
+    by: RowKey | None,
+    cursor: Cursor,
+    *,
+    most: int,
+    watermark: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Found:
+    """What is new in a table since a cursor.
+
+    Args:
+        source: the table; it is read as a whole when it has changed.
+        by: how its rows are cut into partitions, if they are.
+        cursor: of the tick before.
+        most: keys at most.
+        watermark: a column whose values only grow (a number, a time); only rows above it count, rows without a value
+            never.
+        storage_options: passed to fsspec.
+
+    Raises:
+        TableError: the table cannot be read.
+    """
+    version = version_of(source, storage_options)
+    if version is not None and version == cursor.version and cursor.after is None:
+        return Found({}, cursor)
+    is_new_round = cursor.after is None or (watermark is None and version != cursor.version)
+    after, target = ("", None) if is_new_round else (cursor.after or "", cursor.target)
+    sums, high = _sums(source, by, watermark, (cursor.mark, target), storage_options)
+    found = {key: f"{total:032x}"[:20] for key, total in sorted(sums.items()) if is_new_round or key > after}
+    page = dict(list(found.items())[:most])
+    left = len(found) - len(page)
+    mark, target = cursor.mark, target or high or cursor.mark
+    if not left:
+        # With a watermark, rows may have come in the meantime: the next tick looks, whatever the version says.
+        version = None if watermark is not None and not is_new_round else version
+        return Found(page, Cursor(version, target if watermark else None))
+    return Found(page, Cursor(version, mark, target, max(page)), left)
+
+
+def version_of(source: Source, storage_options: Mapping[str, Any] | None = None) -> str | None:
+    """What changes when a file does: its ETag or time of change, and its size; None when its file system tells neither.
+
+    Raises:
+        TableError: it cannot be reached.
+    """
+    if not isinstance(source, str | os.PathLike):
+        return None
+    try:
+        fs, path = fsspec.url_to_fs(os.fspath(source), use_listings_cache=False, **dict(storage_options or {}))
+        info = fs.info(path)
+    except FileNotFoundError as error:
+        raise TableError(f"there is no table at {path}") from error
+    except Exception as error:  # each file system has errors of its own
+        raise TableError(f"the table cannot be reached: {type(error).__name__}") from error
+    told = [str(info[name]) for name in _VERSIONS if info.get(name)]
+    if not told:
+        return None
+    return hashlib.sha256("|".join([*told, str(info.get("size"))]).encode()).hexdigest()[:20]
+
+
+def _sums(
+    source: Source,
+    by: RowKey | None,
+    watermark: str | None,
+    between: tuple[Mark | None, Mark | None],
+    storage_options: Mapping[str, Any] | None,
+) -> tuple[dict[str, int], Mark | None]:
+    """The digest of each key's rows (those above the watermark), and the highest watermark."""
+    sums: dict[str, int] = {}
+    low, target = between
+    high: Mark | None = None
+    for key, digest, value in digests(source, by, storage_options, watermark):
+        if watermark is not None:
+            mark = _mark(value)
+            if mark is None or (low is not None and mark <= low) or (target is not None and mark > target):
+                continue
+            high = mark if high is None else max(high, mark)
+        sums[key] = sum_of(sums.get(key, 0), digest)
+    return sums, high
+
+
+def _mark(value: object) -> Mark | None:
+    """A cell as a watermark; text that is a number is one (files have only text)."""
+    if is_missing(value) or isinstance(value, bool):
+        return None
+    if isinstance(value, datetime) and value.tzinfo:
+        value = value.astimezone(UTC)
+    if isinstance(value, str):
+        try:
+            value = int(value)
+        except ValueError:
+            return [1, value]
+    found = json_of(value)
+    return [0, found] if isinstance(found, int | float) and math.isfinite(found) else [1, str(found)]

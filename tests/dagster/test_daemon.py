@@ -1,0 +1,93 @@
+"""Backfills of twelve partitions by Dagster's real daemon; the emulator's bill judges what they bought."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.dagster.daemon import Dev, dagster_dev
+from tests.harness import Fal, emulator
+from tests.support import PARTI
+
+pytestmark = [pytest.mark.dagster, pytest.mark.xdist_group("daemon")]
+A_PARTITION = 2
+
+CODE = """
+import os
+import dagster as dg
+from dagster_gptimg import FalResource, ImageStoreResource, build_gptimg_asset, by_column
+
+PARTS = by_column("Category", [line for line in open("categories.txt", encoding="utf-8").read().splitlines()])
+
+
+def parti(name, **more):
+    return build_gptimg_asset(
+        name, prompts="parti.tsv", prompt_column="Prompt", partitions=PARTS,
+        arguments={"quality": "low", "image_size": "1024x1024"}, **more,
+    )
+
+
+defs = dg.Definitions(
+    assets=[parti("one_run_each"), parti("one_run", backfill_policy=dg.BackfillPolicy.single_run())],
+    resources={
+        "fal": FalResource(api_key=dg.EnvVar("FAL_KEY")),
+        "image_store": ImageStoreResource(root=os.environ["STORE"]),
+    },
+    executor=dg.in_process_executor,
+)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first rows of each category, and the code location on them."""
+    made = tmp_path_factory.mktemp("daemon")
+    with PARTI.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file, csv.excel_tab, quoting=csv.QUOTE_NONE))
+    header, kept = rows[0], dict[str, list[list[str]]]()
+    for row in rows[1:]:
+        if len(kept.setdefault(row[1], [])) < A_PARTITION:
+            kept[row[1]].append(row)
+    lines = ["\t".join(row) for row in [header, *(row for part in kept.values() for row in part)]]
+    (made / "parti.tsv").write_text("\n".join(lines), encoding="utf-8")
+    (made / "categories.txt").write_text("\n".join(sorted(kept)), encoding="utf-8")
+    (made / "pipeline.py").write_text(CODE, encoding="utf-8")
+    return made
+
+
+@pytest.fixture(scope="module")
+def bank(folder: Path) -> Iterator[Fal]:
+    with emulator(folder / "emulator", "--latency", "0.1", "--slots", "20") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def dev(folder: Path, bank: Fal) -> Iterator[Dev]:
+    env = {**bank.env, "STORE": str(folder / "store")}
+    with dagster_dev(folder, ["-f", "pipeline.py"], env) as running:
+        yield running
+
+
+def test_a_backfill_shows_exactly_the_failed_partition_and_a_second_one_buys_only_what_is_missing(
+    dev: Dev, bank: Fal, folder: Path
+) -> None:
+    keys = (folder / "categories.txt").read_text(encoding="utf-8").splitlines()
+    assert len(keys) == 12
+    lines = (folder / "parti.tsv").read_text(encoding="utf-8").splitlines()
+    unlucky = next(line.split("\t")[0] for line in lines if line.split("\t")[1] == "People")
+    bank.fail(unlucky)
+    assets = ("one_run_each", "one_run")
+    ends = [dev.ended(backfill) for backfill in [dev.backfill(asset, keys) for asset in assets]]
+    for asset, end in zip(assets, ends, strict=True):
+        assert end == {"status": "COMPLETED_FAILED", "materialized": 11, "failed": 1, "targeted": 12}, asset
+        shown = dev.statuses(asset)
+        assert (shown["failed"], len(shown["materialized"])) == (["People"], 11), asset
+    before = bank.charged()
+    assert len(before) == 2 * (12 * A_PARTITION - 1)  # a dataset each
+    bank.mend()
+    ends = [dev.ended(backfill) for backfill in [dev.backfill(asset, ["People"]) for asset in assets]]
+    assert [end["status"] for end in ends] == ["COMPLETED_SUCCESS"] * 2
+    for asset in assets:
+        assert (dev.statuses(asset)["failed"], len(dev.statuses(asset)["materialized"])) == ([], 12)
+    assert [row["prompt"] for row in bank.charged()[len(before) :]] == [unlucky] * 2
