@@ -38,6 +38,8 @@ class Order:
     low_priority: bool = False
     store_io: bool = True
     no_retry: bool = False
+    bad_reference: bool = False
+    """Whether an image that it brings along cannot be loaded."""
 
 
 class Cancel(Enum):
@@ -116,7 +118,7 @@ class Account:
 
     def _cost(self, endpoint_id: str, inputs: dict[str, Any], outcome: Outcome) -> int:
         free = outcome in FREE or (outcome is Outcome.REFUSED and not self.settings.refusals_billed)
-        return 0 if free else MODELS[endpoint_id].prices.cents(inputs)
+        return 0 if free else MODELS[endpoint_id].prices.micro_usd(inputs)
 
     def find(self, app: str, request_id: str) -> Record | None:
         """The request with this id under this `owner/app`; None when there is none, or it is gone."""
@@ -190,6 +192,8 @@ def _outcome(order: Order, prompt: str, errors: list[dict[str, Any]], fault: str
         return Outcome.UNKNOWN_PATH
     if errors:
         return Outcome.INVALID
+    if order.bad_reference:
+        return Outcome.BAD_REFERENCE
     if fault == "refused" or refused_word(prompt):
         return Outcome.REFUSED
     if fault == "failed_runner" or (fault == "requeue" and order.no_retry):

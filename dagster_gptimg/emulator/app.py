@@ -5,31 +5,37 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 
 from .account import Account
+from .references import References
 from .routes_control import ControlRoutes
 from .routes_files import FileRoutes
 from .routes_platform import PlatformRoutes
 from .routes_queue import QueueRoutes
+from .routes_storage import StorageRoutes
+from .storage import Storage
 from .studio import Studio
 
 
 class App:
     """The ASGI application, which also knows when it was last called."""
 
-    def __init__(self, account: Account) -> None:
-        self._studio = Studio()
+    def __init__(self, account: Account, folder: Path) -> None:
+        references = References(folder)
+        self._studio = Studio(references)
         self._calls = 0
         self._last_call = time.monotonic()
         # The queue comes last: its paths match nearly everything.
         routes = [
             *PlatformRoutes(account).routes(),
             *ControlRoutes(account).routes(),
+            *StorageRoutes(account, Storage(folder)).routes(),
             *FileRoutes(account, self._studio).routes(),
-            *QueueRoutes(account, self._studio).routes(),
+            *QueueRoutes(account, self._studio, references).routes(),
         ]
         self._starlette = Starlette(routes=routes, lifespan=self._lifespan)
 

@@ -30,6 +30,7 @@
 | `image_empty` | image | 200 with no bytes |
 | `image_slow` | image | stops half way for `slow_seconds` |
 | `history_500` | history | 500 `server_error` in the platform API's shape |
+| `upload_503` | upload | nginx HTML 503 from the CDN; the way by `storage/upload/initiate` works |
 
 Draws are a hash of seed, fault, request and count, so they do not depend on the order in which requests arrive. Faults
 of a POST are drawn per POST of the same arguments; those of an accepted request once; those of a read per call, so that
@@ -55,6 +56,7 @@ class Phase(Enum):
     RESULT = "result"
     IMAGE = "image"
     HISTORY = "history"
+    UPLOAD = "upload"
 
 
 FAULTS: dict[str, Phase] = {
@@ -86,11 +88,12 @@ FAULTS: dict[str, Phase] = {
     "image_empty": Phase.IMAGE,
     "image_slow": Phase.IMAGE,
     "history_500": Phase.HISTORY,
+    "upload_503": Phase.UPLOAD,
 }
 """Every fault and its phase, in the order in which they are tried."""
 
 ALWAYS = "_always"
-_READS = {Phase.STATUS, Phase.RESULT, Phase.IMAGE, Phase.HISTORY}
+_READS = {Phase.STATUS, Phase.RESULT, Phase.IMAGE, Phase.HISTORY, Phase.UPLOAD}
 
 
 def split_name(name: str) -> tuple[str, bool]:

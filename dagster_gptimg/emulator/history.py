@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import dataclass, field
+from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
 
 from .account import Account
-from .prices import UNIT_PRICE_USD
+from .prices import UNIT_PRICE_USD, units
 from .records import STATUS_CODES, Outcome, Record, State
 from .replies import iso
 from .results import ending
@@ -145,16 +146,17 @@ def _payloads(account: Account, record: Record, base: str) -> dict[str, Any]:
 
 def event(record: Record) -> dict[str, Any]:
     """One billing event. `cost_estimate_nano_usd` is in billionths of a dollar."""
-    total = float(record.cost * UNIT_PRICE_USD)
+    output = float(units(record.cost))
+    total = float(Decimal(units(record.cost)) * UNIT_PRICE_USD)
     return {
         "request_id": record.request_id,
         "endpoint_id": record.endpoint_id,
         "timestamp": iso(record.completed_at),
-        "output_units": record.cost,
+        "output_units": output,
         "unit_price": float(UNIT_PRICE_USD),
         "percent_discount": None,
         "cost_subtotal": total,
         "cost_discount": 0,
         "cost_total": total,
-        "cost_estimate_nano_usd": record.cost * 10_000_000,
+        "cost_estimate_nano_usd": record.cost * 1_000,
     }

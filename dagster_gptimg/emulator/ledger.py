@@ -67,7 +67,7 @@ _UPDATE = f"UPDATE requests SET {', '.join(f'{name} = ?' for name in _MUTABLE)} 
 
 @dataclasses.dataclass(frozen=True)
 class Totals:
-    """The bill in sums. `cost` is in cents."""
+    """The bill in sums. `cost` is in millionths of a dollar."""
 
     requests: int
     images: int

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .prices import AUTO_SIZE, GPT_IMAGE_1_MINI, ImagePrices
-from .schema import Field, Schema
+from .prices import GPT_IMAGE_1, GPT_IMAGE_1_MINI, GPT_IMAGE_2, GPT_IMAGE_15, PRESETS, Prices, pixels
+from .schema import Field, Schema, Size
 
 
 @dataclass(frozen=True)
@@ -16,10 +16,8 @@ class Model:
 
     endpoint_id: str
     display_name: str
-    category: str
-    description: str
     inputs: Schema
-    prices: ImagePrices
+    prices: Prices
     status: str = "active"
     """`active` or `deprecated` (platform API, `metadata.status`)."""
 
@@ -27,6 +25,16 @@ class Model:
     def app(self) -> str:
         """`owner/app`: the part of the id that status, result and cancel use (fal-api.md §1.3)."""
         return app_of(self.endpoint_id)
+
+    @property
+    def category(self) -> str:
+        """Fal's word for what it does."""
+        return "image-to-image" if "image_urls" in self.inputs else "text-to-image"
+
+    @property
+    def description(self) -> str:
+        """A sentence."""
+        return f"{self.display_name} makes images from text. (Emulated.)"
 
 
 def app_of(endpoint_id: str) -> str:
@@ -36,31 +44,69 @@ def app_of(endpoint_id: str) -> str:
 
 def size_of(inputs: Mapping[str, Any]) -> tuple[int, int]:
     """Width and height in pixels of the images that these inputs ask for."""
-    size = inputs.get("image_size") or AUTO_SIZE
-    width, height = (AUTO_SIZE if size == "auto" else str(size)).split("x")
-    return int(width), int(height)
+    return pixels(inputs)
 
 
-_GPT_IMAGE_1_MINI_INPUTS: Schema = {
-    "prompt": Field(str, required=True),
-    "image_size": Field(str, "auto", choices=("auto", "1024x1024", "1536x1024", "1024x1536")),
-    "background": Field(str, "auto", choices=("auto", "transparent", "opaque")),
-    "quality": Field(str, "auto", choices=("auto", "low", "medium", "high")),
+_SIZES = ("1024x1024", "1536x1024", "1024x1536")
+_TIERS = ("low", "medium", "high")
+_COMMON: Schema = {
     "num_images": Field(int, 1, least=1, most=4),
     "output_format": Field(str, "png", choices=("jpeg", "png", "webp")),
     "sync_mode": Field(bool, default=False),
+}
+_BACKGROUND: Schema = {"background": Field(str, "auto", choices=("auto", "transparent", "opaque"))}
+_PROMPT: Schema = {"prompt": Field(str, required=True)}
+_IMAGES: Schema = {"image_urls": Field(list, required=True, least=1, most=16)}
+_FIDELITY: Schema = {"input_fidelity": Field(str, "high", choices=("low", "high"))}
+
+_FIRST: Schema = {
+    **_PROMPT,
+    "image_size": Field(str, "auto", choices=("auto", *_SIZES)),
+    **_BACKGROUND,
+    "quality": Field(str, "auto", choices=("auto", *_TIERS)),
+    **_COMMON,
+}
+_ONE_AND_A_HALF: Schema = {
+    **_PROMPT,
+    "image_size": Field(str, "1024x1024", choices=_SIZES),
+    **_BACKGROUND,
+    "quality": Field(str, "high", choices=_TIERS),
+    **_COMMON,
+}
+_ANY_SIZE = Size(presets=(*PRESETS, "auto"), step=16, longest=3840, least=655_360, most=8_294_400)
+_SECOND: Schema = {
+    **_PROMPT,
+    "image_size": Field(str, "landscape_4_3", size=_ANY_SIZE),
+    "quality": Field(str, "high", choices=("auto", *_TIERS)),
+    **_COMMON,
 }
 
 MODELS: dict[str, Model] = {
     model.endpoint_id: model
     for model in (
+        Model("fal-ai/gpt-image-1-mini", "GPT Image 1 Mini", _FIRST, GPT_IMAGE_1_MINI),
+        Model("fal-ai/gpt-image-1-mini/edit", "GPT Image 1 Mini, edit", {**_FIRST, **_IMAGES}, GPT_IMAGE_1_MINI),
+        Model("fal-ai/gpt-image-1/text-to-image", "GPT Image 1", _FIRST, GPT_IMAGE_1),
+        Model("fal-ai/gpt-image-1/edit-image", "GPT Image 1, edit", {**_FIRST, **_IMAGES, **_FIDELITY}, GPT_IMAGE_1),
+        Model("fal-ai/gpt-image-1.5", "GPT Image 1.5", _ONE_AND_A_HALF, GPT_IMAGE_15),
         Model(
-            endpoint_id="fal-ai/gpt-image-1-mini",
-            display_name="GPT Image 1 Mini",
-            category="text-to-image",
-            description="GPT Image 1 mini combines language capabilities with efficient image generation. (Emulated.)",
-            inputs=_GPT_IMAGE_1_MINI_INPUTS,
-            prices=GPT_IMAGE_1_MINI,
+            "fal-ai/gpt-image-1.5/edit",
+            "GPT Image 1.5, edit",
+            {
+                **_ONE_AND_A_HALF,
+                "image_size": Field(str, "auto", choices=("auto", *_SIZES)),
+                **_IMAGES,
+                **_FIDELITY,
+                "mask_image_url": Field(str),
+            },
+            GPT_IMAGE_15,
+        ),
+        Model("openai/gpt-image-2", "GPT Image 2", _SECOND, GPT_IMAGE_2),
+        Model(
+            "openai/gpt-image-2/edit",
+            "GPT Image 2, edit",
+            {**_SECOND, "image_size": Field(str, "auto", size=_ANY_SIZE), **_IMAGES, "mask_url": Field(str)},
+            GPT_IMAGE_2,
         ),
     )
 }
@@ -68,3 +114,10 @@ MODELS: dict[str, Model] = {
 
 APPS: frozenset[str] = frozenset(model.app for model in MODELS.values())
 """Every `owner/app` that exists here."""
+
+MASKS = ("mask_image_url", "mask_url")
+
+
+def reference_urls(inputs: Mapping[str, Any]) -> list[str]:
+    """Where the images are that these valid inputs bring along, masks last."""
+    return [*(inputs.get("image_urls") or ()), *(inputs[name] for name in MASKS if inputs.get(name))]

@@ -15,6 +15,9 @@ from PIL import Image, ImageOps
 from .lettering import caption, mark
 from .scenes import PALETTES, SCENES, Palette
 
+MOST_SHOWN = 4
+"""References that are shown; no more fit above the text."""
+
 _SAVE: dict[str, dict[str, int]] = {
     "png": {"compress_level": 1, "compress_type": 3},
     "jpeg": {"quality": 88},
@@ -35,6 +38,8 @@ class Picture:
     form: str
     """`png`, `jpeg` or `webp`."""
     transparent: bool = False
+    references: tuple[bytes, ...] = ()
+    """Thumbnails of the images that an edit was made from, as PNG; they are shown."""
 
 
 def paint(picture: Picture) -> bytes:
@@ -44,9 +49,20 @@ def paint(picture: Picture) -> bytes:
     canvas = _softened(_scene(picture, palette, dice))
     caption(canvas, picture.prompt, palette)
     mark(canvas, palette)
+    _show(canvas, picture.references)
     out = io.BytesIO()
     canvas.save(out, picture.form, **_SAVE[picture.form])
     return out.getvalue()
+
+
+def _show(canvas: Image.Image, references: tuple[bytes, ...]) -> None:
+    """The references in a column at the upper right, each framed."""
+    unit = min(canvas.size)
+    edge, margin = unit // 6, unit // 24
+    for number, data in enumerate(references[:MOST_SHOWN]):
+        with Image.open(io.BytesIO(data)) as image:
+            framed = ImageOps.expand(ImageOps.fit(image.convert("RGB"), (edge, edge)), border=unit // 120, fill="white")
+        canvas.paste(framed, (canvas.width - margin - framed.width, margin + number * (framed.height + margin // 2)))
 
 
 def _scene(picture: Picture, palette: Palette, dice: Random) -> Image.Image:

@@ -1,7 +1,7 @@
-"""The emulator's own price table, read from fal's model pages. Integers only: no rounding can hide a cent.
+"""The emulator's own price tables, read from fal's model pages. Integers only: no rounding can hide a cent.
 
-Source: https://fal.ai/models/fal-ai/gpt-image-1-mini/llms.txt (fal-api.md §7.3). fal bills in dollars and says that the
-whole request is rounded up to the next cent, so one billable unit here is one cent and the unit price 0.01 USD.
+Sources: https://fal.ai/models/<id>/llms.txt (fal-api.md §7.3, §7.4). fal bills in dollars; one billable unit here is
+one cent and the unit price 0.01 USD. Costs are kept in millionths of a dollar: two families are not rounded to cents.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 UNIT_PRICE_USD = Decimal("0.01")
 UNIT = "cents"
@@ -24,35 +24,137 @@ AUTO_QUALITY = "medium"
 AUTO_SIZE = "1024x1024"
 """What `image_size: auto` becomes and is billed as. fal does not say; this is the emulator's choice."""
 
+REFERENCE_TOKENS = {"low": 135, "high": 3_050}
+"""Tokens of one reference image by input fidelity (fal: 1024x1024)."""
+
+
+class Prices(Protocol):
+    """What one request costs."""
+
+    def micro_usd(self, arguments: Mapping[str, Any]) -> int:
+        """Millionths of a dollar, for valid arguments with their defaults filled in."""
+
 
 @dataclass(frozen=True)
 class ImagePrices:
-    """A per-image price table in millionths of a dollar, plus text input."""
+    """A per-image price table in millionths of a dollar, plus tokens."""
 
-    square: Mapping[str, int]
-    """Quality -> price of one 1024x1024 image, in millionths of a dollar."""
-    other: Mapping[str, int]
-    """Quality -> price of one image of any other size, in millionths of a dollar."""
-    text_token: int
-    """One text token, in millionths of a dollar."""
+    images: Mapping[str, tuple[int, int, int]]
+    """Quality -> the price of one image of 1024x1024, 1024x1536, 1536x1024."""
+    text_nano: int
+    """One text token, in billionths of a dollar."""
+    reference_nano: int = 0
+    """One token of a reference image, in billionths of a dollar."""
+    fidelity: str = "low"
+    """Of an endpoint that has no `input_fidelity`."""
+    rounded: bool = True
+    """Whether the whole request is rounded up to the next cent."""
 
-    def cents(self, arguments: Mapping[str, Any]) -> int:
-        """What one request with these valid arguments costs, in cents, rounded up."""
+    def micro_usd(self, arguments: Mapping[str, Any]) -> int:
+        """The price of one request."""
         quality = arguments.get("quality", "auto")
         size = arguments.get("image_size", "auto")
-        table = self.square if size in ("auto", "1024x1024") else self.other
-        images = table[AUTO_QUALITY if quality == "auto" else quality] * int(arguments.get("num_images", 1))
-        text = len(str(arguments["prompt"]).split()) * TOKENS_PER_WORD * self.text_token
-        return -(-(images + text) // MICRO_USD_PER_CENT)
+        table = self.images[AUTO_QUALITY if quality == "auto" else quality]
+        column = {"1024x1536": 1, "1536x1024": 2}.get(size, 0)
+        tokens = words(arguments) * TOKENS_PER_WORD * self.text_nano
+        fidelity = arguments.get("input_fidelity") or self.fidelity
+        tokens += references(arguments) * REFERENCE_TOKENS[fidelity] * self.reference_nano
+        total = table[column] * int(arguments.get("num_images", 1)) + -(-tokens // 1000)
+        return -(-total // MICRO_USD_PER_CENT) * MICRO_USD_PER_CENT if self.rounded else total
+
+
+@dataclass(frozen=True)
+class TokenPrices:
+    """`openai/gpt-image-2`: dollars a million tokens, which is millionths of a dollar a token."""
+
+    text: int = 5
+    reference: int = 8
+    image: int = 30
+
+    def micro_usd(self, arguments: Mapping[str, Any]) -> int:
+        """The price of one request."""
+        quality = arguments.get("quality", "high")
+        edge = {"low": 16, "medium": 48, "high": 96}[AUTO_QUALITY if quality == "auto" else quality]
+        width, height = pixels(arguments)
+        across = (2 * edge * min(width, height) + max(width, height)) // (2 * max(width, height))
+        tokens = -(-edge * across * (2_000_000 + width * height) // 4_000_000)
+        total = self.image * tokens * int(arguments.get("num_images", 1))
+        total += self.text * words(arguments) * TOKENS_PER_WORD
+        return total + self.reference * references(arguments) * REFERENCE_TOKENS["low"]
+
+
+PRESETS = {
+    "square_hd": (1024, 1024),
+    "square": (816, 816),
+    "portrait_4_3": (768, 1024),
+    "portrait_16_9": (720, 1280),
+    "landscape_4_3": (1024, 768),
+    "landscape_16_9": (1280, 720),
+}
+"""What a preset becomes. fal does not say for this model; none of these is smaller than the model's least."""
+
+
+def pixels(arguments: Mapping[str, Any]) -> tuple[int, int]:
+    """Width and height of the images that these arguments ask for."""
+    size = arguments.get("image_size") or AUTO_SIZE
+    if isinstance(size, dict):
+        return int(size["width"]), int(size["height"])
+    if size in PRESETS:
+        return PRESETS[size]
+    width, height = (AUTO_SIZE if size == "auto" else str(size)).split("x")
+    return int(width), int(height)
+
+
+def words(arguments: Mapping[str, Any]) -> int:
+    """Words of the prompt."""
+    return len(str(arguments["prompt"]).split())
+
+
+def references(arguments: Mapping[str, Any]) -> int:
+    """Images that go in, masks among them."""
+    masks = sum(bool(arguments.get(name)) for name in ("mask_url", "mask_image_url"))
+    return len(arguments.get("image_urls") or ()) + masks
 
 
 GPT_IMAGE_1_MINI = ImagePrices(
-    square={"low": 5_000, "medium": 11_000, "high": 36_000},
-    other={"low": 6_000, "medium": 15_000, "high": 52_000},
-    text_token=2,
+    images={
+        "low": (5_000, 6_000, 6_000),
+        "medium": (11_000, 15_000, 15_000),
+        "high": (36_000, 52_000, 52_000),
+    },
+    text_nano=2_000,
+    reference_nano=2_500,
 )
+GPT_IMAGE_1 = ImagePrices(
+    images={
+        "low": (11_000, 16_000, 16_000),
+        "medium": (42_000, 63_000, 63_000),
+        "high": (167_000, 250_000, 250_000),
+    },
+    text_nano=2_000,
+    reference_nano=5_000,
+    fidelity="high",
+)
+GPT_IMAGE_15 = ImagePrices(
+    images={
+        "low": (9_000, 13_000, 13_000),
+        "medium": (34_000, 51_000, 50_000),
+        "high": (133_000, 200_000, 199_000),
+    },
+    text_nano=5_000,
+    reference_nano=8_000,
+    fidelity="high",
+    rounded=False,
+)
+GPT_IMAGE_2 = TokenPrices()
 
 
-def dollars(cents: int) -> str:
-    """1234 -> "12.34"."""
-    return f"{cents // 100}.{cents % 100:02d}"
+def dollars(micro_usd: int) -> str:
+    """Millionths of a dollar as dollars: 12340000 -> "12.34", 34100 -> "0.0341"."""
+    whole, rest = divmod(micro_usd, 1_000_000)
+    return f"{whole}.{f'{rest:06d}'.rstrip('0').ljust(2, '0')}"
+
+
+def units(micro_usd: int) -> str:
+    """Millionths of a dollar as billable units, which are cents: 40000 -> "4", 34100 -> "3.41"."""
+    return f"{Decimal(micro_usd) / MICRO_USD_PER_CENT:f}"

@@ -24,6 +24,8 @@ class Outcome(StrEnum):
     """The model's schema refuses the inputs: 422, free."""
     REFUSED = "refused"
     """Content policy: 422."""
+    BAD_REFERENCE = "bad_reference"
+    """A reference image of an edit cannot be loaded: 422, free."""
     UNKNOWN_PATH = "unknown_path"
     """The app exists, the path below it does not: 404, free."""
     FAILED = "failed"
@@ -43,6 +45,7 @@ class Outcome(StrEnum):
 FREE = frozenset(
     {
         Outcome.INVALID,
+        Outcome.BAD_REFERENCE,
         Outcome.UNKNOWN_PATH,
         Outcome.FAILED,
         Outcome.RUNNER_LOST,
@@ -56,6 +59,7 @@ STATUS_CODES = {
     Outcome.OK: 200,
     Outcome.INVALID: 422,
     Outcome.REFUSED: 422,
+    Outcome.BAD_REFERENCE: 422,
     Outcome.UNKNOWN_PATH: 404,
     Outcome.FAILED: 500,
     Outcome.RUNNER_LOST: 503,
@@ -69,7 +73,7 @@ STATUS_CODES = {
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """One accepted POST: one row of the ledger. Times are Unix seconds, `cost` is in cents."""
+    """One accepted POST: one row of the ledger. Times are Unix seconds, `cost` is in millionths of a dollar."""
 
     request_id: str
     endpoint_id: str

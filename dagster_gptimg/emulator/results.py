@@ -11,6 +11,7 @@ from .account import checked
 from .faults import draw
 from .models import size_of
 from .policy import refused_word
+from .prices import units
 from .records import STATUS_CODES, Outcome, Record
 
 ERROR_DOCS = "https://docs.fal.ai/errors#"
@@ -52,7 +53,7 @@ def ending(record: Record, base_url: str, seed: int, data_uri: DataUri | None = 
 
 
 def _units(record: Record) -> dict[str, str]:
-    return {"X-Fal-Billable-Units": str(record.cost)}
+    return {"X-Fal-Billable-Units": units(record.cost)}
 
 
 def _request_error(record: Record) -> Ending:
@@ -73,6 +74,8 @@ def _detail(record: Record, seed: int) -> str | list[dict[str, Any]]:
         return checked(record.endpoint_id, json.loads(record.arguments))[1]
     if record.outcome is Outcome.REFUSED:
         return [_refusal(record)]
+    if record.outcome is Outcome.BAD_REFERENCE:
+        return [_model_error("image_urls", "Failed to load the image. Please check the URL.", "image_load_error")]
     return [_failure(record, seed)]
 
 

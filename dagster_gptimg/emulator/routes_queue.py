@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from PIL import Image
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from .account import Account, Cancel, Order, digest_of, prompt_of
+from .account import Account, Cancel, Order, checked, digest_of, prompt_of
 from .faults import Phase
-from .models import APPS, app_of
+from .models import APPS, app_of, reference_urls
 from .records import Record, State
+from .references import References
 from .replies import REQUEST_ID, answer, base_url, iso, told, with_key
 from .results import ending
 from .studio import Studio
@@ -40,9 +43,10 @@ class _BadRequestError(ValueError):
 class QueueRoutes:
     """The handlers of the queue."""
 
-    def __init__(self, account: Account, studio: Studio) -> None:
+    def __init__(self, account: Account, studio: Studio, references: References) -> None:
         self._account = account
         self._studio = studio
+        self._references = references
 
     def routes(self) -> list[Route]:
         """Paths with `owner/app` and with the full id; `/response` is an alias of the result (§1.3)."""
@@ -67,18 +71,21 @@ class QueueRoutes:
             return told(400, str(error), "bad_request")
         if full:
             return told(429, "The queue is longer than fal_max_queue_length", X_Fal_Needs_Retry="1")
+        images = await self._references.load(reference_urls(checked(endpoint_id, order.arguments)[0]))
+        order = replace(order, bad_reference=images is None)
         key = digest_of(endpoint_id, order.arguments)
         fault = self._account.dice.strike(Phase.SUBMIT, key, prompt_of(order.arguments))
         if fault is not None and fault not in _REPLY_FAULTS:
             return _not_accepted(fault)
-        return await self._accepted(request, order, fault)
+        return await self._accepted(request, order, fault, images or [])
 
     def _waiting(self) -> int:
         self._account.now()
         return self._account.schedule.waiting()
 
-    async def _accepted(self, request: Request, order: Order, fault: str | None) -> Response:
+    async def _accepted(self, request: Request, order: Order, fault: str | None, images: list[Image.Image]) -> Response:
         record = self._account.accept(order)
+        self._references.keep(record.request_id, images)
         body = {
             "status": State.IN_QUEUE,
             "request_id": record.request_id,

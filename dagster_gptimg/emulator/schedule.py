@@ -19,9 +19,9 @@ from .settings import Settings
 SPREAD = 0.3
 """A latency lies within this share of its mean."""
 
-
 INVALID_SHARE = 0.05
 """What the schema refuses takes this share of the time: no picture is made."""
+_NO_WORK = frozenset({Outcome.INVALID, Outcome.BAD_REFERENCE, Outcome.UNKNOWN_PATH})
 
 
 class Event(IntEnum):
@@ -135,7 +135,7 @@ class Schedule:
     def latency(self, record: Record) -> float:
         """How long this attempt of the request is in progress, in seconds."""
         share = draw(self.settings.seed, "latency", record.draw_key, record.attempt)
-        work = INVALID_SHARE if record.outcome in (Outcome.INVALID, Outcome.UNKNOWN_PATH) else 1.0
+        work = INVALID_SHARE if record.outcome in _NO_WORK else 1.0
         return self.settings.latency * work * (1 + SPREAD * (2 * share - 1))
 
     def position(self, record: Record) -> int:

@@ -10,15 +10,30 @@ PYDANTIC_DOCS = "https://errors.pydantic.dev/2.10/v/"
 
 
 @dataclass(frozen=True)
-class Field:
-    """One input: its kind, default and limits. `default=None` with `required` means that it must be given."""
+class Size:
+    """What an image size may be: a preset, or a width and a height within limits (pixels)."""
 
-    kind: type[str | int | bool]
+    presets: tuple[str, ...]
+    step: int
+    longest: int
+    least: int
+    most: int
+
+
+@dataclass(frozen=True)
+class Field:
+    """One input: its kind, default and limits. `default=None` with `required` means that it must be given.
+
+    `least` and `most` bound a number, or the length of a list of strings.
+    """
+
+    kind: type[str | int | bool | list[str]]
     default: str | int | bool | None = None
     required: bool = False
     choices: tuple[str, ...] = ()
     least: int | None = None
     most: int | None = None
+    size: Size | None = None
 
 
 Schema = Mapping[str, Field]
@@ -54,17 +69,25 @@ def _told(loc: list[str], error: _InvalidError, given: object) -> dict[str, Any]
     return {**entry, **({"ctx": error.ctx} if error.ctx else {}), "url": PYDANTIC_DOCS + error.kind}
 
 
-def _value(field: Field, name: str, arguments: dict[str, Any]) -> str | int | bool | None:
+def _value(field: Field, name: str, arguments: dict[str, Any]) -> Any:  # noqa: ANN401 - as many kinds as fields have
     if name not in arguments:
         if field.required:
             raise _InvalidError("missing", "Field required")
         return field.default
     given = arguments[name]
-    if field.kind is bool:
-        return _boolean(given)
-    if field.kind is int:
-        return _within(field, _integer(given))
-    return _text(field, given)
+    if given is None and field.default is None and not field.required:
+        return None
+    if field.size is not None:
+        return _size(field.size, given)
+    return {bool: _whether, int: _number, list: _list}.get(field.kind, _text)(field, given)
+
+
+def _whether(_: Field, given: object) -> bool:
+    return _boolean(given)
+
+
+def _number(field: Field, given: object) -> int:
+    return _within(field, _integer(given))
 
 
 def _text(field: Field, given: object) -> str:
@@ -76,6 +99,33 @@ def _text(field: Field, given: object) -> str:
     if not isinstance(given, str):
         raise _InvalidError("string_type", "Input should be a valid string")
     return given
+
+
+def _list(field: Field, given: object) -> list[str]:
+    if not isinstance(given, list):
+        raise _InvalidError("list_type", "Input should be a valid list")
+    if not all(isinstance(item, str) for item in given):
+        raise _InvalidError("string_type", "Input should be a valid string")
+    if field.least is not None and len(given) < field.least:
+        raise _InvalidError("too_short", f"List should have at least {field.least} item", {"min_length": field.least})
+    if field.most is not None and len(given) > field.most:
+        raise _InvalidError("too_long", f"List should have at most {field.most} items", {"max_length": field.most})
+    return given
+
+
+def _size(size: Size, given: object) -> str | dict[str, int]:
+    if isinstance(given, str):
+        return _text(Field(str, choices=size.presets), given)
+    if not isinstance(given, dict) or set(given) != {"width", "height"}:
+        raise _InvalidError("model_type", "Input should be a preset, or width and height")
+    width, height = _integer(given["width"]), _integer(given["height"])
+    for side in (width, height):
+        if side % size.step:
+            raise _InvalidError("multiple_of", f"Input should be a multiple of {size.step}", {"multiple_of": size.step})
+        _within(Field(int, least=size.step, most=size.longest), side)
+    if max(width, height) > 3 * min(width, height) or not size.least <= width * height <= size.most:
+        raise _InvalidError("value_error", "Image size is out of the supported range")
+    return {"width": width, "height": height}
 
 
 def _integer(given: object) -> int:

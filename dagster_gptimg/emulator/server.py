@@ -41,7 +41,7 @@ def serve(state_dir: str | os.PathLike[str], port: int | None = None, settings: 
 def _serve(folder: Folder, ledger: Ledger, port: int | None, settings: Settings) -> None:
     listener = _listen(port, ledger.meta("port"), folder.path)
     ledger.set_meta("port", str(listener.getsockname()[1]))
-    app = App(Account(ledger, settings))
+    app = App(Account(ledger, settings), folder.path)
     config = uvicorn.Config(
         app,
         http=Protocol,

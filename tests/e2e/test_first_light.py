@@ -222,7 +222,7 @@ def test_a_signal_cancels_what_is_queued_and_records_the_rest(
 ) -> None:
     rows = table(tmp_path / "many.jsonl", 40)
     call = ("generate", rows, *target(store), *LOW)
-    fal.set(latency=3.0, slots=5)
+    fal.set(latency=12.0, slots=5)  # none ends before the signal, however slow the machine is
     running = start(fal, *call)
     until("40 requests at fal", lambda: len(fal.bill()["rows"]) == 40)
     running.send_signal(stop)

@@ -39,7 +39,8 @@ def test_prices(arguments: dict[str, Any], dollars: str, quick: Emulator) -> Non
 
 def test_text_is_billed_too() -> None:
     def cents(words: int) -> int:
-        return GPT_IMAGE_1_MINI.cents({"prompt": "word " * words, "quality": "low", "num_images": 1})
+        micro = GPT_IMAGE_1_MINI.micro_usd({"prompt": "word " * words, "quality": "low", "num_images": 1})
+        return micro // 10_000
 
     # 0.005 + words * 4 tokens * 0.002 / 1000, rounded up to the cent.
     assert (cents(625), cents(626)) == (1, 2)

@@ -20,7 +20,7 @@ from .harness import ENDPOINT
 @pytest.fixture
 def app(tmp_path: Path) -> Iterator[App]:
     ledger = Ledger(tmp_path / "emulator.sqlite3")
-    yield App(Account(ledger, Settings()))
+    yield App(Account(ledger, Settings()), tmp_path)
     ledger.close()
 
 

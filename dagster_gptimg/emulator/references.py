@@ -1,0 +1,73 @@
+"""The images that an edit brings along: loaded when it is submitted, and shown in the picture that is made of them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import httpx
+from PIL import Image
+
+MOST_BYTES = 50 * 1024 * 1024
+"""fal's toolkit loads no larger image (fal-api.md §5.4)."""
+SECONDS = 10.0
+_EDGE = 256
+"""Pixels of the thumbnail that is kept."""
+
+
+class References:
+    """The thumbnails of all requests' reference images, in the state folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "references"
+
+    async def load(self, urls: Sequence[str]) -> list[Image.Image] | None:
+        """Small copies of these images; None when one of them cannot be loaded."""
+        images = []
+        async with httpx.AsyncClient(timeout=SECONDS, follow_redirects=True) as http:
+            for url in urls:
+                data = _decoded(url) if url.startswith("data:") else await _fetched(http, url)
+                image = _thumbnail(data) if data is not None else None
+                if image is None:
+                    return None
+                images.append(image)
+        return images
+
+    def keep(self, request_id: str, images: Sequence[Image.Image]) -> None:
+        """Keep the images of a request."""
+        if images:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        for number, image in enumerate(images):
+            image.save(self._folder / f"{request_id}-{number:02d}.png")
+
+    def of(self, request_id: str) -> tuple[bytes, ...]:
+        """The thumbnails of a request's references, in their order, as PNG."""
+        return tuple(path.read_bytes() for path in sorted(self._folder.glob(f"{request_id}-*.png")))
+
+
+async def _fetched(http: httpx.AsyncClient, url: str) -> bytes | None:
+    try:
+        response = await http.get(url)
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return None
+    return response.content if response.is_success and len(response.content) <= MOST_BYTES else None
+
+
+def _decoded(uri: str) -> bytes | None:
+    head, _, body = uri.partition(",")
+    try:
+        return base64.b64decode(body, validate=True) if head.endswith(";base64") else None
+    except binascii.Error:
+        return None
+
+
+def _thumbnail(data: bytes) -> Image.Image | None:
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.thumbnail((_EDGE, _EDGE))
+            return image.convert("RGB")
+    except Exception:  # noqa: BLE001 - Pillow raises about everything for bytes from outside
+        return None

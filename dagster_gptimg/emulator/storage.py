@@ -1,0 +1,100 @@
+"""fal's storage: uploaded files, on disk in the state folder (fal-api.md §5).
+
+A file is its bytes and a small JSON beside them; parts of a multipart upload lie in a folder of their own until they
+are put together.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_ID = re.compile(r"[0-9a-f]{32}")
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """What is known of an upload."""
+
+    name: str
+    content_type: str
+    expires_at: float | None
+    """Unix seconds."""
+
+
+class Storage:
+    """The uploads of one state folder."""
+
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
+        self._folder, self._clock = folder / "uploads", clock
+
+    def begin(self, name: str, content_type: str, lifecycle: str | None) -> str:
+        """Note a file that is about to come; returns its id."""
+        upload_id = uuid.uuid4().hex
+        self._folder.mkdir(parents=True, exist_ok=True)
+        seconds = _seconds(lifecycle)
+        about = {
+            "name": safe(name),
+            "content_type": content_type or "application/octet-stream",
+            "expires_at": None if seconds is None else self._clock() + seconds,
+        }
+        (self._folder / f"{upload_id}.json").write_text(json.dumps(about))
+        return upload_id
+
+    def about(self, upload_id: str) -> StoredFile | None:
+        """The file with this id, come or not; None when there is none, or its time is over."""
+        if not _ID.fullmatch(upload_id):
+            return None
+        try:
+            about: Mapping[str, Any] = json.loads((self._folder / f"{upload_id}.json").read_text())
+        except FileNotFoundError:
+            return None
+        file = StoredFile(**about)
+        return None if file.expires_at is not None and self._clock() >= file.expires_at else file
+
+    def write(self, upload_id: str, data: bytes) -> None:
+        """Keep the whole file."""
+        (self._folder / f"{upload_id}.bytes").write_bytes(data)
+
+    def read(self, upload_id: str) -> bytes | None:
+        """The bytes, if they have come and are still kept."""
+        if self.about(upload_id) is None:
+            return None
+        try:
+            return (self._folder / f"{upload_id}.bytes").read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def write_part(self, upload_id: str, number: int, data: bytes) -> None:
+        """Keep one part of a file, counted from 1."""
+        parts = self._folder / f"{upload_id}.parts"
+        parts.mkdir(exist_ok=True)
+        (parts / f"{number:05d}").write_bytes(data)
+
+    def put_together(self, upload_id: str) -> None:
+        """Make the file from its parts, in the order of their numbers."""
+        parts = self._folder / f"{upload_id}.parts"
+        self.write(upload_id, b"".join(part.read_bytes() for part in sorted(parts.iterdir())))
+        shutil.rmtree(parts)
+
+
+def safe(name: str) -> str:
+    """A file name that can stand in a URL."""
+    return _UNSAFE.sub("-", name)[-100:] or "file"
+
+
+def _seconds(lifecycle: str | None) -> float | None:
+    """`expiration_duration_seconds` of fal's lifecycle JSON; None: for ever."""
+    try:
+        found = json.loads(lifecycle or "{}").get("expiration_duration_seconds")
+    except (ValueError, AttributeError):
+        return None
+    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
