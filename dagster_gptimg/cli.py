@@ -107,7 +107,9 @@ def _table_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @cli.command()
 @_table_options
-@click.option("--max-in-flight", type=click.IntRange(min=1), default=100, show_default=True, metavar="N")
+@click.option(
+    "--max-in-flight", type=click.IntRange(min=1), metavar="N", help="Requests at fal at once; found out by default."
+)
 @click.option("--max-cost", type=_Dollars(), default=None, metavar="USD", help="What this run may spend at most.")
 @click.option("--allow-rebuy", is_flag=True, help="Buy again what a changed template, model or default makes anew.")
 @click.option("--on-ambiguous", type=click.Choice(["hold", "resubmit"]), default="hold", show_default=True)

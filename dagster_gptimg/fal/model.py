@@ -108,6 +108,11 @@ class FalModel:
         """What one request costs, in US dollars, at least and at most, at its endpoint's list price."""
         return self.variant(arguments).price(arguments)
 
+    def latency_kind(self, arguments: Mapping[str, Json]) -> str:
+        """Requests of one kind take about as long: those of one endpoint and quality."""
+        variant = self.variant(arguments)
+        return f"{variant.endpoint} {arguments.get('quality', variant.key_defaults.get('quality'))}"
+
     def expected_size(self, arguments: Mapping[str, Json]) -> tuple[int, int] | None:
         """The width and height in pixels that were asked for; None when the model chooses."""
         size = arguments.get("image_size", self.variant(arguments).key_defaults.get("image_size"))
