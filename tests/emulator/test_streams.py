@@ -1,0 +1,170 @@
+"""The stream of a status: every change at once, new lines of the log only, and nobody polls."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from httpx_sse import aconnect_sse, connect_sse
+
+from .conftest import Start
+from .harness import ENDPOINT, KEY, Emulator
+
+
+def told(emulator: Emulator, handle: dict[str, Any], logs: int = 1) -> list[dict[str, Any]]:
+    """All events of one stream."""
+    with connect_sse(emulator.http, "GET", f"{handle['status_url']}/stream", params={"logs": logs}) as source:
+        assert source.response.status_code == 200
+        assert source.response.headers["x-fal-request-id"] == handle["request_id"]
+        return [event.json() for event in source.iter_sse()]
+
+
+def test_the_whole_way(quick: Emulator) -> None:
+    quick.set(slots=1, latency=0.4)
+    quick.submit("first")
+    quick.submit("second")
+    handle = quick.submit("third")
+    events = told(quick, handle)
+    states = [(event["status"], event.get("queue_position")) for event in events]
+    assert states[:3] == [("IN_QUEUE", 1), ("IN_QUEUE", 0), ("IN_PROGRESS", None)]
+    assert [state for state, _ in states[3:]] == ["IN_PROGRESS", "COMPLETED"]
+    messages = [line["message"] for event in events for line in event.get("logs") or []]
+    assert messages == ["Request started (attempt 1)", "Half of the work is done", "Request ended: ok"]
+    polled = quick.http.get(handle["status_url"], params={"logs": 1}).json()
+    assert [line["message"] for line in polled["logs"]] == messages, "a poll tells all lines, an event the new ones"
+    assert {**events[-1], "logs": None} == {**polled, "logs": None}
+
+
+def test_without_logs(quick: Emulator) -> None:
+    quick.set(slots=1, latency=0.2)
+    quick.submit("first")
+    events = told(quick, quick.submit("second"), logs=0)
+    assert [event["status"] for event in events] == ["IN_QUEUE", "IN_PROGRESS", "COMPLETED"]
+    assert [event.get("logs") for event in events] == [None] * 3
+
+
+def test_a_stream_of_what_has_ended_tells_it_once(quick: Emulator) -> None:
+    handle = quick.submit()
+    quick.finished(handle)
+    (event,) = told(quick, handle)
+    assert event["status"] == "COMPLETED"
+    assert len(event["logs"]) == 3
+    quick.set(stream_tells_at_once=False)
+    assert [event["status"] for event in told(quick, handle)] == ["COMPLETED"], "the end is told in every reading"
+
+
+def test_the_other_reading_of_the_first_event(quick: Emulator) -> None:
+    quick.set(slots=1, latency=0.2, stream_tells_at_once=False)
+    quick.submit("first")
+    assert [event["status"] for event in told(quick, quick.submit("second"), logs=0)] == ["IN_PROGRESS", "COMPLETED"]
+
+
+def test_a_request_that_fal_retries_goes_back_to_the_queue(quick: Emulator) -> None:
+    quick.set(latency=0.1, requeue_seconds=0.1)
+    quick.fault("requeue", match="again")
+    events = told(quick, quick.submit("again"))
+    shown = [event["status"] for event in events]
+    assert [state for n, state in enumerate(shown) if n == 0 or shown[n - 1] != state] == [
+        "IN_PROGRESS",
+        "IN_QUEUE",
+        "IN_PROGRESS",
+        "COMPLETED",
+    ]
+    messages = [line["message"] for event in events for line in event.get("logs") or []]
+    assert messages[:1] + messages[2:3] == ["Request started (attempt 1)", "Request started (attempt 2)"]
+
+
+def test_a_cancel_ends_the_stream(quick: Emulator) -> None:
+    quick.set(slots=1, latency=30)
+    quick.submit("first")
+    handle = quick.submit("second")
+    with connect_sse(quick.http, "GET", f"{handle['status_url']}/stream") as source:
+        events = source.iter_sse()
+        assert next(events).json()["status"] == "IN_QUEUE"
+        httpx.put(handle["cancel_url"], headers={"Authorization": KEY})
+        assert next(events).json()["error_type"] == "client_cancelled"
+        assert list(events) == []
+
+
+def test_silence_is_filled_with_comments(quick: Emulator) -> None:
+    quick.set(latency=30, keep_alive_seconds=0.1)
+    handle = quick.submit()
+    with quick.http.stream("GET", f"{handle['status_url']}/stream") as response:
+        lines = response.iter_lines()
+        seen = [next(lines) for _ in range(6)]
+    assert seen[0].startswith("data: {")
+    assert seen[1:] == ["", ": keep-alive", "", ": keep-alive", ""]
+
+
+def test_a_stream_that_is_dropped_goes_on_when_it_is_opened_again(quick: Emulator) -> None:
+    quick.set(latency=0.2)
+    quick.fault("stream_drop", match="dropped")
+    handle = quick.submit("dropped")
+    with pytest.raises(httpx.RemoteProtocolError):
+        told(quick, handle)
+    assert told(quick, handle)[-1]["status"] == "COMPLETED"
+
+
+def test_nobody_and_nothing(quick: Emulator) -> None:
+    url = f"/{ENDPOINT}/requests/00000000-0000-0000-0000-000000000000/status/stream"
+    reply = quick.http.get(url)
+    assert (reply.status_code, reply.json()) == (404, {"status": "NOT_FOUND"})
+    assert httpx.get(quick.url + url).status_code == 401
+
+
+async def _positions(http: httpx.AsyncClient, url: str) -> list[int]:
+    """The queue positions that a stream tells, and -1 for its end."""
+    found = []
+    async with aconnect_sse(http, "GET", url) as source:
+        async for event in source.aiter_sse():
+            status = event.json()
+            found += [status["queue_position"]] if status["status"] == "IN_QUEUE" else []
+            found += [-1] if status["status"] == "COMPLETED" else []
+    return found
+
+
+def test_hundreds_of_streams_at_once(start: Start) -> None:
+    emulator = start(latency=0.3, slots=30)
+    handles = [emulator.submit(f"number {number}") for number in range(300)]
+
+    async def watch() -> list[list[int]]:
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(headers={"Authorization": KEY}, limits=limits, timeout=30) as http:
+            return await asyncio.gather(*(_positions(http, f"{handle['status_url']}/stream") for handle in handles))
+
+    for positions in asyncio.run(watch()):
+        assert positions[-1] == -1
+        assert positions == sorted(set(positions), reverse=True), "each event tells something new"
+    assert _cpu(emulator) < 5, "at most 20 events a second and stream, whatever the queue does"
+
+
+def _cpu(emulator: Emulator) -> float:
+    """CPU seconds that the emulator's process has used."""
+    fields = Path(f"/proc/{emulator.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_an_open_stream_sleeps(start: Start) -> None:
+    emulator = start(latency=30.0)
+    handle = emulator.submit()
+    with emulator.http.stream("GET", f"{handle['status_url']}/stream") as response:
+        next(response.iter_lines())
+        before = _cpu(emulator)
+        time.sleep(1.0)  # This is the measurement, not a wait for something.
+        assert _cpu(emulator) - before < 0.1
+
+
+def test_what_a_stream_sees_has_happened(start: Start) -> None:
+    emulator = start(latency=0.1)
+    with connect_sse(emulator.http, "GET", f"{emulator.submit()['status_url']}/stream") as source:
+        events = [event.json() for event in source.iter_sse()]
+    row = emulator.bill()["rows"][0]
+    assert (events[-1]["status"], row["status"]) == ("COMPLETED", "COMPLETED")
+    seconds = (datetime.fromisoformat(row["completed_at"]) - datetime.fromisoformat(row["started_at"])).total_seconds()
+    assert events[-1]["metrics"]["inference_time"] == pytest.approx(seconds, abs=1e-5)
