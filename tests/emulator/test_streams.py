@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,36 +19,61 @@ from .conftest import Start
 from .harness import ENDPOINT, KEY, Emulator
 
 
-def told(emulator: Emulator, handle: dict[str, Any], logs: int = 1) -> list[dict[str, Any]]:
-    """All events of one stream."""
+@contextmanager
+def stream(emulator: Emulator, handle: dict[str, Any], logs: int = 1) -> Iterator[Iterator[dict[str, Any]]]:
+    """The events of one stream as they come."""
     with connect_sse(emulator.http, "GET", f"{handle['status_url']}/stream", params={"logs": logs}) as source:
-        assert source.response.status_code == 200
         assert source.response.headers["x-fal-request-id"] == handle["request_id"]
-        return [event.json() for event in source.iter_sse()]
+        yield (event.json() for event in source.iter_sse())
+
+
+def told(emulator: Emulator, handle: dict[str, Any]) -> list[dict[str, Any]]:
+    """All events of one stream."""
+    with stream(emulator, handle) as events:
+        return list(events)
+
+
+def cancel(handle: dict[str, Any]) -> None:
+    """The stream has the emulator's own connection, so this takes another."""
+    httpx.put(handle["cancel_url"], headers={"Authorization": KEY}).raise_for_status()
+
+
+def behind(emulator: Emulator, number: int = 1) -> list[dict[str, Any]]:
+    """So many requests that run for ever, one after the other, until they are cancelled."""
+    emulator.set(slots=1, latency=60, cancel_stops_running=True)
+    return [emulator.submit(f"in front {place}") for place in range(number)]
 
 
 def test_the_whole_way(quick: Emulator) -> None:
-    quick.set(slots=1, latency=0.4)
-    quick.submit("first")
-    quick.submit("second")
+    first, second = behind(quick, 2)
     handle = quick.submit("third")
-    events = told(quick, handle)
-    states = [(event["status"], event.get("queue_position")) for event in events]
+    with stream(quick, handle) as events:
+        seen = [next(events)]
+        cancel(first)
+        seen.append(next(events))
+        httpx.post(f"{quick.url}/emulator/settings", json={"latency": 0.4})
+        cancel(second)
+        seen += events
+    states = [(event["status"], event.get("queue_position")) for event in seen]
     assert states[:3] == [("IN_QUEUE", 1), ("IN_QUEUE", 0), ("IN_PROGRESS", None)]
     assert [state for state, _ in states[3:]] == ["IN_PROGRESS", "COMPLETED"]
-    messages = [line["message"] for event in events for line in event.get("logs") or []]
+    messages = [line["message"] for event in seen for line in event.get("logs") or []]
     assert messages == ["Request started (attempt 1)", "Half of the work is done", "Request ended: ok"]
     polled = quick.http.get(handle["status_url"], params={"logs": 1}).json()
     assert [line["message"] for line in polled["logs"]] == messages, "a poll tells all lines, an event the new ones"
-    assert {**events[-1], "logs": None} == {**polled, "logs": None}
+    assert {**seen[-1], "logs": None} == {**polled, "logs": None}
 
 
-def test_without_logs(quick: Emulator) -> None:
-    quick.set(slots=1, latency=0.2)
-    quick.submit("first")
-    events = told(quick, quick.submit("second"), logs=0)
-    assert [event["status"] for event in events] == ["IN_QUEUE", "IN_PROGRESS", "COMPLETED"]
-    assert [event.get("logs") for event in events] == [None] * 3
+@pytest.mark.parametrize("at_once", [True, False])
+def test_without_logs_and_both_readings_of_the_first_event(quick: Emulator, *, at_once: bool) -> None:
+    (first,) = behind(quick)
+    quick.set(latency=0.4, stream_tells_at_once=at_once)
+    with stream(quick, quick.submit("second"), logs=0) as events:
+        seen = [next(events)] if at_once else []
+        cancel(first)
+        seen += events
+    assert [event["status"] for event in seen] == ["IN_QUEUE", "IN_PROGRESS", "COMPLETED"][0 if at_once else 1 :]
+    assert {event.get("logs") for event in seen} == {None}
 
 
 def test_a_stream_of_what_has_ended_tells_it_once(quick: Emulator) -> None:
@@ -59,36 +86,31 @@ def test_a_stream_of_what_has_ended_tells_it_once(quick: Emulator) -> None:
     assert [event["status"] for event in told(quick, handle)] == ["COMPLETED"], "the end is told in every reading"
 
 
-def test_the_other_reading_of_the_first_event(quick: Emulator) -> None:
-    quick.set(slots=1, latency=0.2, stream_tells_at_once=False)
-    quick.submit("first")
-    assert [event["status"] for event in told(quick, quick.submit("second"), logs=0)] == ["IN_PROGRESS", "COMPLETED"]
-
-
 def test_a_request_that_fal_retries_goes_back_to_the_queue(quick: Emulator) -> None:
-    quick.set(latency=0.1, requeue_seconds=0.1)
+    (first,) = behind(quick)
+    quick.set(latency=0.6, requeue_seconds=0.6)
     quick.fault("requeue", match="again")
-    events = told(quick, quick.submit("again"))
-    shown = [event["status"] for event in events]
-    assert [state for n, state in enumerate(shown) if n == 0 or shown[n - 1] != state] == [
-        "IN_PROGRESS",
-        "IN_QUEUE",
-        "IN_PROGRESS",
-        "COMPLETED",
+    with stream(quick, quick.submit("again")) as events:
+        seen = [next(events)]
+        cancel(first)
+        seen += events
+    states = [event["status"] for event in seen]
+    changes = [state for n, state in enumerate(states) if n == 0 or states[n - 1] != state]
+    assert changes == ["IN_QUEUE", "IN_PROGRESS", "IN_QUEUE", "IN_PROGRESS", "COMPLETED"]
+    messages = [line["message"] for event in seen for line in event.get("logs") or []]
+    assert [text for text in messages if "attempt" in text] == [
+        "Request started (attempt 1)",
+        "Request started (attempt 2)",
     ]
-    messages = [line["message"] for event in events for line in event.get("logs") or []]
-    assert messages[:1] + messages[2:3] == ["Request started (attempt 1)", "Request started (attempt 2)"]
 
 
 def test_a_cancel_ends_the_stream(quick: Emulator) -> None:
-    quick.set(slots=1, latency=30)
-    quick.submit("first")
+    behind(quick)
     handle = quick.submit("second")
-    with connect_sse(quick.http, "GET", f"{handle['status_url']}/stream") as source:
-        events = source.iter_sse()
-        assert next(events).json()["status"] == "IN_QUEUE"
-        httpx.put(handle["cancel_url"], headers={"Authorization": KEY})
-        assert next(events).json()["error_type"] == "client_cancelled"
+    with stream(quick, handle) as events:
+        assert next(events)["status"] == "IN_QUEUE"
+        cancel(handle)
+        assert next(events)["error_type"] == "client_cancelled"
         assert list(events) == []
 
 
@@ -103,7 +125,7 @@ def test_silence_is_filled_with_comments(quick: Emulator) -> None:
 
 
 def test_a_stream_that_is_dropped_goes_on_when_it_is_opened_again(quick: Emulator) -> None:
-    quick.set(latency=0.2)
+    quick.set(latency=0.4)
     quick.fault("stream_drop", match="dropped")
     handle = quick.submit("dropped")
     with pytest.raises(httpx.RemoteProtocolError):
