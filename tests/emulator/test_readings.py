@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import httpx
@@ -257,6 +259,20 @@ def test_billing_events_may_be_late(quick: Emulator) -> None:
 
     assert events() == []
     until(events)
+
+
+def test_every_reading_is_explained() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "emulator.md").read_text()
+    rows = [line.split("|")[1:3] for line in page.splitlines() if line.startswith("| `")]
+    told = {name.strip(" `"): positions.split(",") for name, positions in rows}
+    fields = {field.name: field.default for field in dataclasses.fields(Readings)}
+    assert fields.keys() <= told.keys()
+    for name, default in fields.items():
+        shown = json.dumps(default) if isinstance(default, bool | float | None) else str(default)
+        assert told[name][0].strip(" `") == shown.removesuffix(".0"), "the default comes first"
+        kind = get_type_hints(Readings)[name]
+        if get_origin(kind) is Literal:
+            assert {position.strip(" `") for position in told[name]} == {str(value) for value in get_args(kind)}
 
 
 def test_every_reading_is_checked() -> None:
