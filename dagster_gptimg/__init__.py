@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from dagster_gptimg.execution import GenerateConfig, ImageGeneration
     from dagster_gptimg.fal.model import FalModel
     from dagster_gptimg.fal.models import get_model, register
+    from dagster_gptimg.fal.prices import per_image, unknown_price
+    from dagster_gptimg.fal.request_settings import RequestSettings
     from dagster_gptimg.image_record import ImageRecord
     from dagster_gptimg.io_manager import ManifestLoader
     from dagster_gptimg.ops import GenerateImagesConfig, generate_images_op
@@ -37,6 +39,7 @@ _HOMES = {
     "ImageRecord": "image_record",
     "ImageStoreResource": "resource",
     "ManifestLoader": "io_manager",
+    "RequestSettings": "fal.request_settings",
     "SqlTable": "prompts",
     "Summary": "batch.summary",
     "TablePartitions": "partitions",
@@ -52,7 +55,9 @@ _HOMES = {
     "generate_images_op": "ops",
     "get_model": "fal.models",
     "gptimg_asset": "assets",
+    "per_image": "fal.prices",
     "register": "fal.models",
+    "unknown_price": "fal.prices",
 }
 
 __all__ = [
@@ -66,6 +71,7 @@ __all__ = [
     "ImageRecord",
     "ImageStoreResource",
     "ManifestLoader",
+    "RequestSettings",
     "SqlTable",
     "Summary",
     "TablePartitions",
@@ -83,7 +89,9 @@ __all__ = [
     "generate_images_op",
     "get_model",
     "gptimg_asset",
+    "per_image",
     "register",
+    "unknown_price",
 ]
 
 

@@ -12,6 +12,7 @@ import dagster as dg
 from dagster_gptimg import metadata
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.execution import GenerateConfig, ImageGeneration
+from dagster_gptimg.fal.model import FalModel
 from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
 from dagster_gptimg.io_manager import loader_for
 from dagster_gptimg.materialization import AssetEvent, materialized
@@ -57,7 +58,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
     template: str | None = None,
     prompt_column: str | None = None,
     id_column: str | None = None,
-    model: str = DEFAULT_MODEL,
+    model: str | FalModel = DEFAULT_MODEL,
     arguments: Mapping[str, Any] | None = None,
     partitions: TablePartitions | None = None,
     max_cost_usd: float | None = None,
@@ -80,7 +81,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
         template: a prompt with `{column}` fields. prompt_column: the column that holds the prompt.
         prompt_column: instead of a template; `prompt` by default.
         id_column: the column that holds the row's id; derived from the content otherwise.
-        model: a model of the registry.
+        model: a model of the registry, or one of your own.
         arguments: model inputs for all rows, in fal's names; a column of the same name overrides one for its row.
         partitions: `by_column(...)`.
         max_cost_usd: US dollars that one run may spend at most.
@@ -105,7 +106,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
         key = _key_of(given)
         made = ImageGeneration(
             PromptSpec(
-                get_model(model),
+                get_model(model) if isinstance(model, str) else model,
                 prompt_column,
                 template,
                 id_column,
@@ -167,11 +168,16 @@ def _asset(made: ImageGeneration, function: Callable[..., Source], given: dict[s
     if function.__doc__:
         defaults["description"] = inspect.cleandoc(function.__doc__)
     settings = defaults | given
-    settings["metadata"] = {"dataset": made.dataset, "model": made.spec.model.name, **(given.get("metadata") or {})}
+    settings["metadata"] = {"dataset": made.dataset, **_about(made.spec.model), **(given.get("metadata") or {})}
     settings["check_specs"] = [metadata.in_doubt_spec(_key_of(given)), *(given.get("check_specs") or ())]
     settings["required_resource_keys"] = {"fal", "image_store"} | set(given.get("required_resource_keys") or ())
     asset = dg.asset(io_manager_def=loader_for(made.dataset), output_required=False, **settings)
     return cast("dg.AssetsDefinition", asset(body))
+
+
+def _about(model: FalModel) -> dict[str, str]:
+    ends = f"{model.sunset}; move to {model.successor}" if model.successor else str(model.sunset)
+    return {"model": model.name} | ({"model_ends": ends} if model.sunset else {})
 
 
 def _signature(function: Callable[..., Source]) -> inspect.Signature:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import dagster as dg
@@ -77,12 +78,12 @@ def in_doubt_spec(key: dg.AssetKey) -> dg.AssetCheckSpec:
 def no_row_in_doubt(summaries: Sequence[Summary]) -> dg.AssetCheckResult:
     """The result of that check, over all partitions of a run; the rows, and what settles them, are in the manifest."""
     held, lost = (sum(getattr(summary, name) for summary in summaries) for name in ("held", "lost"))
-    high = float(sum(summary.cost_high for summary in summaries))
+    high = sum((summary.cost_high for summary in summaries), Decimal(0))
     return dg.AssetCheckResult(
         passed=not held and not lost,
         check_name=NO_ROW_IN_DOUBT,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={"held": held, "lost": lost, "cost_high_usd": high},
+        metadata={"held": held, "lost": lost, "cost_high_usd": float(high) if high.is_finite() else "unknown"},
     )
 
 

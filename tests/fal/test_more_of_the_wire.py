@@ -114,7 +114,7 @@ class Storage:
 
 async def uploaded(storage: Storage, data: bytes = PICTURE, times: int = 1) -> tuple[str, list[str]]:
     async with scripted(storage) as server, client(server.url) as fal:
-        fal._uploads._again = fal._reads
+        fal._uploads._again = fal._wire.again
         url = ""
         for _ in range(times):
             url = await fal.upload(data, "image/png", "a.png", 3600)
