@@ -14,6 +14,7 @@ from dagster_gptimg.errors import UsageError
 from dagster_gptimg.execution import GenerateConfig, ImageGeneration
 from dagster_gptimg.fal.model import FalModel
 from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
+from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.io_manager import loader_for
 from dagster_gptimg.materialization import AssetEvent, materialized
 from dagster_gptimg.partitions import TablePartitions
@@ -69,6 +70,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
     storage_options: Mapping[str, Any] | None = None,
     image_columns: Sequence[str] = (),
     references_from: Sequence[str] = (),
+    request: RequestSettings | None = None,
     **asset_arguments: Any,  # noqa: ANN401 - whatever dg.asset takes
 ) -> Callable[[Callable[..., Source]], dg.AssetsDefinition]:
     """Make an image asset from a function that returns a prompt table.
@@ -93,6 +95,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
         image_columns: the columns that hold an edit's reference images; a column named `image_urls` otherwise.
         references_from: folders or fsspec roots below which a row may name reference images. The images of the store
             may be named always (the `uri` of another asset's manifest).
+        request: priority, start time-out, tags and other headers of its requests; `FalResource` has them for all.
         asset_arguments: every other argument of `dg.asset`: `key`, `group_name`, `owners`, `deps`, `tags`, ...
 
     Raises:
@@ -112,6 +115,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
                 id_column,
                 arguments or {},
                 image_columns=tuple(image_columns),
+                without_guarantee=request is not None and request.without_guarantee,
             ),
             check_dataset(dataset or "/".join(key.path)),
             partitions,
@@ -121,6 +125,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
             max_in_flight,
             storage_options or {},
             references_from,
+            request or RequestSettings(),
         )
         return _asset(made, function, given)
 

@@ -26,6 +26,7 @@ from dagster_gptimg.errors import (
     UnreachableError,
 )
 from dagster_gptimg.fal.models import get_model
+from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.partitions import TablePartitions
 from dagster_gptimg.prompts import Move, PromptSpec, ReferenceRoot, References, Source, read_rows
 from dagster_gptimg.resource import resolved
@@ -73,6 +74,7 @@ class ImageGeneration:
         storage_options: for reading the table, and references that are files.
         references_from: folders or fsspec roots below which a row may name reference images; those of the image store
             may be named always.
+        request: priority, start time-out, tags and other headers; those of the resource fill in what it leaves open.
     """
 
     spec: PromptSpec
@@ -84,6 +86,7 @@ class ImageGeneration:
     max_in_flight: int = 100
     storage_options: Mapping[str, Any] = field(default_factory=dict)
     references_from: Sequence[str] = ()
+    request: RequestSettings = field(default_factory=RequestSettings)
 
     @property
     def code_version(self) -> str:
@@ -119,7 +122,8 @@ class ImageGeneration:
         try:
             dataset = self.dataset_in(context)
             spec = self._spec(context, config, partition)
-            options = self._options(config, spec, spent)
+            request = self.request.over(context.resources.fal.request_settings())
+            options = replace(self._options(config, spec, spent), request=request)
             rows = read_rows(source, spec, resolved(self.storage_options))
             if config.plan_only or config.plan_model:
                 found = session.plan(rows, spec.model, dataset, partition=partition, options=options)

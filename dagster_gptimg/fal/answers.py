@@ -233,7 +233,9 @@ def _own_type(body: Mapping[str, Json] | None, headers: Mapping[str, str]) -> st
     detail = body["detail"]
     if isinstance(detail, list) and detail and isinstance(detail[0], dict):
         return _text(detail[0].get("type"))
-    return _text(body.get("error_type")) or headers.get("X-Fal-Error-Type")
+    # `start_timeout` ends a request with this header and a 504, which is free (fal, "Queue: submit").
+    by_timeout = "request_timeout" if headers.get("X-Fal-Request-Timeout-Type") == "user" else None
+    return _text(body.get("error_type")) or headers.get("X-Fal-Error-Type") or by_timeout
 
 
 def _error_words(body: Mapping[str, Json] | None) -> str:

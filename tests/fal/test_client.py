@@ -304,6 +304,8 @@ RESULTS: list[tuple[int, Any, tuple[str, ...], Any]] = [
     (500, {"detail": [{"loc": [], "msg": "broke", "type": "internal_server_error"}]}, (), Failure),
     (503, {"detail": "gone", "error_type": "runner_disconnected"}, (), Failure),
     (504, {"detail": "late"}, ("X-Fal-Error-Type: request_timeout",), Failure),
+    (504, {"detail": "late"}, ("X-Fal-Request-Timeout-Type: user",), Failure),
+    (504, {"detail": "late"}, (), ReadError),
     (503, {"detail": "upstream connect error"}, (), ReadError),
     (503, {"message": "service unavailable"}, (), ReadError),
     (404, {"status": "NOT_FOUND"}, (), GoneError),

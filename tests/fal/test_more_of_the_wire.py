@@ -178,6 +178,21 @@ def test_request_settings_become_fals_headers() -> None:
         "X-Fal-Tags": "dataset=parti,team=ads",
     }
     assert RequestSettings().with_tags({}) == {}
+    forced = RequestSettings(headers={"x-fal-store-io": "0"}, without_guarantee=True)
+    assert forced.with_tags({}) == {"X-Fal-Store-IO": "0"}
+
+
+def test_settings_go_over_those_of_a_resource() -> None:
+    base = RequestSettings("low", 30, {"team": "ads", "x": "1"}, 86400, {"X-Fal-No-Retry": "1"})
+    assert RequestSettings().over(base) == base
+    own = RequestSettings("normal", 60, {"x": "2"}, 7200, {"X-Fal-Runner-Hint": "a"})
+    assert own.over(base) == RequestSettings(
+        "normal", 60, {"team": "ads", "x": "2"}, 7200, {"X-Fal-No-Retry": "1", "X-Fal-Runner-Hint": "a"}
+    )
+    forced = RequestSettings(headers={"X-Fal-Store-IO": "0"}, without_guarantee=True)
+    assert forced.over(base).without_guarantee
+    with pytest.raises(UsageError, match="could not be healed"):
+        RequestSettings().over(forced)
 
 
 def test_tags_are_written_as_fal_takes_them() -> None:
