@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.request_settings import RequestSettings
     from dagster_gptimg.image_record import ImageRecord
     from dagster_gptimg.io_manager import ManifestLoader
+    from dagster_gptimg.notebook import GeneratedImages, generate
     from dagster_gptimg.ops import GenerateImagesConfig, generate_images_op
     from dagster_gptimg.partitions import TablePartitions, by_column, by_date, by_dimensions, by_dynamic, by_hash
     from dagster_gptimg.prompts import SqlTable
@@ -33,6 +34,7 @@ _HOMES = {
     "FalResource": "resource",
     "GenerateConfig": "execution",
     "GenerateImagesConfig": "ops",
+    "GeneratedImages": "notebook",
     "GptImgError": "errors",
     "UsageError": "errors",
     "ImageGeneration": "execution",
@@ -52,6 +54,7 @@ _HOMES = {
     "by_dynamic": "partitions",
     "by_hash": "partitions",
     "failure_reasons": "sensors",
+    "generate": "notebook",
     "generate_images_op": "ops",
     "get_model": "fal.models",
     "gptimg_asset": "assets",
@@ -66,6 +69,7 @@ __all__ = [
     "FalResource",
     "GenerateConfig",
     "GenerateImagesConfig",
+    "GeneratedImages",
     "GptImgError",
     "ImageGeneration",
     "ImageRecord",
@@ -86,6 +90,7 @@ __all__ = [
     "by_dynamic",
     "by_hash",
     "failure_reasons",
+    "generate",
     "generate_images_op",
     "get_model",
     "gptimg_asset",

@@ -1,18 +1,15 @@
 """What a run leaves in Dagster's event log: counts, cost, schema, a preview. All text from outside is escaped."""
 
-import base64
 import hashlib
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
-from PIL import Image
 
 from dagster_gptimg.batch.summary import Summary
-from dagster_gptimg.image_record import read_image
+from dagster_gptimg.image_record import read_image, thumbnail
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.manifest import SCHEMA
 
@@ -108,7 +105,9 @@ def thumbnails(records: Iterable[Mapping[str, Any]], dataset: Dataset) -> str:
         if len(cells) == THUMBNAILS:
             break
         caption = text(record["prompt"])
-        cells.append((f"![{text(record['row_id'])}]({_thumbnail(record['uri'], dataset)})", caption))
+        cells.append(
+            (f"![{text(record['row_id'])}]({thumbnail(read_image(dataset, record['uri']), THUMBNAIL_PIXELS)})", caption)
+        )
     while cells and len(_table(cells)) > PREVIEW_BYTES:
         cells.pop()
     return _table(cells)
@@ -127,17 +126,6 @@ def _table(cells: list[tuple[str, str]]) -> str:
             lines.append("|" + " :-: |" * width)
         lines.append("| " + " | ".join(caption for _, caption in part) + " |")
     return "\n".join(lines)
-
-
-def _thumbnail(uri: str, dataset: Dataset) -> str:
-    """A small WebP of a stored image, as a data URI; transparent ones on white."""
-    with Image.open(io.BytesIO(read_image(dataset, uri))) as image:
-        image.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
-        small = image.convert("RGBA")
-    flat = Image.alpha_composite(Image.new("RGBA", small.size, "white"), small).convert("RGB")
-    buffer = io.BytesIO()
-    flat.save(buffer, "WEBP", quality=60, method=4)
-    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def _trouble(records: list[Mapping[str, Any]]) -> str:
