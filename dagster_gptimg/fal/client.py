@@ -260,13 +260,32 @@ class FalClient:
         found = (await self._wire.api("/v1/models", {"endpoint_id": list(endpoints), **more})).get("models")
         return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
 
-    async def upload(self, data: bytes, content_type: str, file_name: str, seconds: int | None = None) -> str:
-        """The URL under which fal's storage has these bytes, for so many seconds if that is said. Costs nothing.
+    async def upload(
+        self,
+        data: bytes,
+        content_type: str,
+        file_name: str,
+        seconds: int | None = None,
+        initial_acl: Mapping[str, Json] | None = None,
+    ) -> str:
+        """The URL under which fal's storage has these bytes. Costs nothing.
+
+        Args:
+            data: the bytes; above 90 MiB they go in parts, each tried again by itself.
+            content_type: their type.
+            file_name: what the file is called at fal.
+            seconds: how long it is kept; as the account is set, if that is not said.
+            initial_acl: who may read it, in fal's words: `{"default": "forbid", "rules": [{"user": ..., "decision":
+                "allow"}]}`; as the account is set (mostly: everybody who has the URL), if that is not said.
 
         Raises:
             ReadError: the upload failed.
         """
-        lifecycle = {"expiration_duration_seconds": seconds} if seconds else None
+        lifecycle: dict[str, Json] = {}
+        if seconds is not None:
+            lifecycle["expiration_duration_seconds"] = seconds
+        if initial_acl is not None:
+            lifecycle["initial_acl"] = dict(initial_acl)
         return await self._uploads.upload(data, content_type, file_name, lifecycle)
 
     async def download(self, url: str) -> bytes:

@@ -232,9 +232,14 @@ class Checker:
         return None if first == line else f"the id {row_id[:80]!r} stands on line {first} already"
 
     def carried(self, line: int, cells: Mapping[str, object]) -> dict[str, Json]:
-        """All columns that have not become something else (the prompt, the id, a model's input)."""
+        """All columns that have not become something else (the prompt, the id, a model's input).
+
+        References stay among them, as the table names them: so an edit tells its source. Data URIs do not.
+        """
         columns = {name: json_of(value) for name, value in cells.items() if name not in self.used}
-        columns = {name: value for name, value in columns.items() if not str(value).startswith("data:")}
+        for name in {*self.image_columns, *self.model.reference_inputs} & columns.keys():
+            if ";base64," in str(columns[name]):
+                del columns[name]
         for name, value in columns.items():
             reason = unsendable(value)
             if reason is not None:  # the image table could not be written, once the images are paid for

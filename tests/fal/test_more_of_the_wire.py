@@ -117,7 +117,7 @@ async def uploaded(storage: Storage, data: bytes = PICTURE, times: int = 1) -> t
         fal._uploads._again = fal._wire.again
         url = ""
         for _ in range(times):
-            url = await fal.upload(data, "image/png", "a.png", 3600)
+            url = await fal.upload(data, "image/png", "a.png", 3600, {"default": "forbid"})
         return url.removeprefix(server.url), [r.decode("latin-1") for r in server.requests]
 
 
@@ -130,7 +130,9 @@ async def test_an_upload_goes_to_the_cdn_with_a_token_and_never_with_the_key() -
     for text in uploads:
         assert "the-key" not in text
         assert "authorization: bearer t" in text.lower()
-        assert 'x-fal-object-lifecycle: {"expiration_duration_seconds": 3600}' in text.lower()
+        lifecycle = '{"expiration_duration_seconds": 3600, "initial_acl": {"default": "forbid"}}'
+        assert f"x-fal-object-lifecycle: {lifecycle}\r\n" in text.lower()
+        assert f"x-fal-object-lifecycle-preference: {lifecycle}\r\n" in text.lower()
         assert text.endswith("x" * 100)
 
 
