@@ -60,9 +60,14 @@ def is_request_id(text: object) -> bool:
     return isinstance(text, str) and _REQUEST_ID.fullmatch(text) is not None
 
 
+def never_sent(error: httpx.HTTPError | httpx.InvalidURL) -> bool:
+    """Whether a call that brought no HTTP answer provably never left this machine."""
+    return isinstance(error.__cause__, _NOT_SENT) or isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL)
+
+
 def submit_failure(error: httpx.HTTPError | httpx.InvalidURL) -> SubmitError:
     """What a submit that brought no HTTP answer means: not sent, or ambiguous."""
-    if isinstance(error.__cause__, _NOT_SENT) or isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL):
+    if never_sent(error):
         return NotSentError(f"fal cannot be reached: {_words(error)}")
     return AmbiguousSubmitError(f"no answer to a submit: {_words(error)}")
 

@@ -320,7 +320,7 @@ class FalClient:
         """
         url = self._url(endpoint, _NO_SUCH_REQUEST, "/status")
         try:
-            response = await self._http.get(url, headers=self._wire.auth)
+            response = await self._wire.fetch(url)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             msg = f"cannot reach {self.urls.queue} ({error}): check the network and FAL_BASE_URL. Nothing was sent."
             raise UnreachableError(msg) from error

@@ -13,6 +13,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from dagster_gptimg.errors import GoneError, KeyRejectedError, ReadError
 from dagster_gptimg.fal.addresses import is_private, origin_of
+from dagster_gptimg.fal.answers import never_sent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,9 +67,23 @@ class Wire:
         """
         return await self.again(is_repeatable, self._get, url, params)
 
+    async def fetch(self, url: str, params: Params | None = None) -> httpx.Response:
+        """One try of that. When the queue cannot be reached, its backup is asked: the requests there are the same.
+
+        Raises:
+            httpx.HTTPError, httpx.InvalidURL: nobody answers.
+        """
+        queue, backup = self._settings.urls.queue, self._settings.urls.backup
+        try:
+            return await self.http.get(url, params=params, headers=self.auth)
+        except httpx.HTTPError as error:
+            if not backup or not never_sent(error) or origin_of(url) != origin_of(queue):
+                raise
+        return await self.http.get(backup + url.removeprefix(queue), params=params, headers=self.auth)
+
     async def _get(self, url: str, params: Params | None) -> httpx.Response:
         try:
-            response = await self.http.get(url, params=params, headers=self.auth)
+            response = await self.fetch(url, params)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ReadError(f"fal did not answer: {error}") from error
         if response.status_code == httpx.codes.UNAUTHORIZED:

@@ -30,8 +30,8 @@ MUTATIONS = [
     Mutation(
         "retry the POST on a time-out or a lost connection",
         "fal/answers.py",
-        "if isinstance(error.__cause__, _NOT_SENT) or isinstance(",
-        "if isinstance(error, httpx.TimeoutException | httpx.ConnectError) or isinstance(",
+        "return isinstance(error.__cause__, _NOT_SENT) or isinstance(",
+        "return isinstance(error, httpx.TimeoutException | httpx.ConnectError) or isinstance(",
         "tests/fal/test_client.py",
     ),
     Mutation(
