@@ -22,7 +22,7 @@ demo: .venv/ready ## materialize the example project on the emulator, and say wh
 dev: .venv/ready ## the Dagster UI on the example project, http://127.0.0.1:3000
 	DAGSTER_HOME=$$($(BIN)/python -m example_project.home) $(BIN)/dagster dev -f definitions.py
 
-test: .venv/ready ## all quick tests
+test: .venv/ready ## all quick tests (with Node 18 or newer: fal's JavaScript client is one of the judges)
 	$(BIN)/python -m pytest -n 4 --dist loadgroup -m "not dagster and not mutation and not kill"
 
 test-kill: .venv/ready ## SIGKILL at every named point and at 200 random moments

@@ -7,39 +7,23 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from . import schema
+from . import prices, schema
+from .deliveries import Delivery
 from .faults import Dice, Phase
 from .ledger import Ledger
 from .models import MODELS, app_of
+from .orders import LIFECYCLE, Order
 from .policy import refused_word
 from .records import FREE, Outcome, Record, State
 from .schedule import Schedule, ended
 from .settings import Settings
+from .storage import expiry_seconds
 
 LARGE_RESULT_BYTES = 10_000
 """From this size on a result is kept for a shorter time (fal: 10 KB)."""
-
-
-@dataclass(frozen=True)
-class Order:
-    """A POST that is about to be accepted."""
-
-    endpoint_id: str
-    body: str
-    """The JSON body as it came."""
-    arguments: object
-    """The same, parsed."""
-    start_timeout: float | None = None
-    """`X-Fal-Request-Start-Timeout` in seconds."""
-    low_priority: bool = False
-    store_io: bool = True
-    no_retry: bool = False
-    bad_reference: bool = False
-    """Whether an image that it brings along cannot be loaded."""
 
 
 class Cancel(Enum):
@@ -63,11 +47,11 @@ class Account:
 
     def now(self) -> float:
         """Unix seconds; everything that is due by then has happened."""
-        now = self._moment()
+        now = self.moment()
         self.schedule.advance(now)
         return now
 
-    def _moment(self) -> float:
+    def moment(self) -> float:
         """Unix seconds in whole microseconds, as times are told: what is told can be asked for."""
         return round(self._clock(), 6)
 
@@ -86,6 +70,8 @@ class Account:
         now = self.now()
         with self.ledger.transaction():
             record = self.ledger.add(self._judged(order, now))
+            if order.webhook is not None:
+                self.ledger.deliveries.save(Delivery(record.seq, order.webhook, order.base_url))
             self.schedule.add(record, now)
         return record
 
@@ -113,28 +99,34 @@ class Account:
             start_by=None if order.start_timeout is None else now + order.start_timeout,
             low_priority=order.low_priority,
             store_io=order.store_io,
+            headers=json.dumps(order.headers),
+            tags=json.dumps(order.tags),
             requeues=1 if fault == "requeue" and outcome is Outcome.OK else 0,
         )
 
     def _cost(self, endpoint_id: str, inputs: dict[str, Any], outcome: Outcome) -> int:
         free = outcome in FREE or (outcome is Outcome.REFUSED and not self.settings.refusals_billed)
-        return 0 if free else MODELS[endpoint_id].prices.micro_usd(inputs)
+        return 0 if free else prices.cost(MODELS[endpoint_id].prices, inputs, self.settings)
 
-    def find(self, app: str, request_id: str) -> Record | None:
-        """The request with this id under this `owner/app`; None when there is none, or it is gone."""
+    def find(self, app: str, request_id: str, *, expired: bool = False) -> Record | None:
+        """The request with this id under this `owner/app`; None when there is none, or it is gone.
+
+        With `expired`, one whose result is no longer kept is found, too.
+        """
         now = self.now()
         record = self.ledger.by_id(request_id)
-        if record is None or app_of(record.endpoint_id) != app or self._gone(record, now):
+        if record is None or app_of(record.endpoint_id) != app:
             return None
-        return record
-
-    def _gone(self, record: Record, now: float) -> bool:
         if record.outcome is Outcome.CANCELLED and self.settings.cancelled_is_gone:
-            return True
-        return record.completed_at is not None and now >= record.completed_at + self._kept(record)
+            return None
+        return record if expired or not self.is_expired(record, now) else None
+
+    def is_expired(self, record: Record, now: float) -> bool:
+        """Whether the result is no longer kept (fal-api.md §6.4), or was deleted."""
+        return record.erased or (record.completed_at is not None and now >= record.completed_at + self._kept(record))
 
     def _kept(self, record: Record) -> float:
-        """How long after its end the result stays readable (fal-api.md §6.4)."""
+        """How long after its end the result stays readable."""
         # A data URI is far over the 10 KB and mostly over the 1 MB that fal still stores.
         in_line = bool(record.inputs.get("sync_mode")) and record.outcome is Outcome.OK
         if record.store_io and not in_line:
@@ -143,6 +135,17 @@ class Account:
             record.outcome in (Outcome.REFUSED, Outcome.INVALID) and len(record.arguments) >= LARGE_RESULT_BYTES
         )
         return self.settings.large_result_seconds if large else self.settings.result_seconds
+
+    def has_files(self, record: Record) -> bool:
+        """Whether the CDN has the output files: their lifecycle is in force, and nobody has deleted them."""
+        if record.state is not State.COMPLETED or record.outcome is not Outcome.OK or record.erased:
+            return False
+        seconds = expiry_seconds(json.loads(record.headers).get(LIFECYCLE), self.settings.media_seconds)
+        return seconds is None or self.moment() < (record.completed_at or 0.0) + seconds
+
+    def erase(self, record: Record) -> None:
+        """Delete a request's payloads and output files, as the platform API does."""
+        self.ledger.save(record.changed(erased=True))
 
     def cancel(self, app: str, request_id: str) -> Cancel:
         """Cancel a request: for certain in the queue, a wish in progress."""
@@ -161,11 +164,11 @@ class Account:
     def _remove(self, record: Record) -> None:
         with self.ledger.transaction():
             self.schedule.remove(record)
-            self.ledger.save(ended(record, Outcome.CANCELLED, self._moment()))
+            self.ledger.save(ended(record, Outcome.CANCELLED, self.moment()))
 
     def _stop(self, record: Record) -> None:
         with self.ledger.transaction():
-            self.schedule.stop(record, self._moment())
+            self.schedule.stop(record, self.moment())
 
 
 def checked(endpoint_id: str, arguments: object) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -198,7 +201,8 @@ def _outcome(order: Order, prompt: str, errors: list[dict[str, Any]], fault: str
         return Outcome.REFUSED
     if fault == "failed_runner" or (fault == "requeue" and order.no_retry):
         return Outcome.RUNNER_LOST
-    return {"failed": Outcome.FAILED, "stuck": Outcome.STUCK}.get(fault or "", Outcome.OK)
+    ends = {"failed": Outcome.FAILED, "failed_downstream": Outcome.DOWNSTREAM, "stuck": Outcome.STUCK}
+    return ends.get(fault or "", Outcome.OK)
 
 
 def _images(inputs: dict[str, Any], outcome: Outcome, fault: str | None) -> int:

@@ -11,37 +11,52 @@ from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 
 from .account import Account
+from .pulse import Pulse
 from .references import References
 from .routes_control import ControlRoutes
 from .routes_files import FileRoutes
+from .routes_models import ModelRoutes
 from .routes_platform import PlatformRoutes
 from .routes_queue import QueueRoutes
 from .routes_storage import StorageRoutes
+from .routes_stream import StreamRoutes
+from .routes_webhooks import WebhookRoutes
+from .signing import Signer
 from .storage import Storage
 from .studio import Studio
+from .webhooks import Webhooks
 
 
 class App:
     """The ASGI application, which also knows when it was last called."""
 
     def __init__(self, account: Account, folder: Path) -> None:
-        references = References(folder)
+        references, storage, signer = References(folder), Storage(folder), Signer(folder, account.ledger.id)
         self._studio = Studio(references)
+        self._pulse = Pulse(account)
+        self._webhooks = Webhooks(account, self._studio, signer)
         self._calls = 0
         self._last_call = time.monotonic()
         # The queue comes last: its paths match nearly everything.
         routes = [
-            *PlatformRoutes(account).routes(),
+            *ModelRoutes(account).routes(),
+            *PlatformRoutes(account, storage).routes(),
             *ControlRoutes(account).routes(),
-            *StorageRoutes(account, Storage(folder)).routes(),
+            *StorageRoutes(account, storage).routes(),
             *FileRoutes(account, self._studio).routes(),
+            *WebhookRoutes(account, signer).routes(),
+            *StreamRoutes(account, self._pulse).routes(),
             *QueueRoutes(account, self._studio, references).routes(),
         ]
         self._starlette = Starlette(routes=routes, lifespan=self._lifespan)
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        self._pulse.start()
+        self._webhooks.start()
         yield
+        self._pulse.stop()
+        await self._webhooks.stop()
         self._studio.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from .account import Account
+from .deliveries import Delivery
 from .prices import dollars
 from .records import Record
 from .replies import iso
@@ -25,10 +26,13 @@ def bill(account: Account, *, rows: bool) -> dict[str, Any]:
         "in_flight": totals.in_flight,
         "total_usd": dollars(totals.cost),
     }
-    return {**sums, "rows": [_row(record) for record in account.ledger.everything()]} if rows else sums
+    if not rows:
+        return sums
+    webhooks = account.ledger.deliveries.everything()
+    return {**sums, "rows": [_row(record, webhooks.get(record.seq)) for record in account.ledger.everything()]}
 
 
-def _row(record: Record) -> dict[str, Any]:
+def _row(record: Record, webhook: Delivery | None) -> dict[str, Any]:
     row = {
         "request_id": record.request_id,
         "endpoint_id": record.endpoint_id,
@@ -41,5 +45,12 @@ def _row(record: Record) -> dict[str, Any]:
         "submitted_at": iso(record.submitted_at),
         "started_at": iso(record.started_at),
         "completed_at": iso(record.completed_at),
+        "headers": json.loads(record.headers),
+        "tags": json.loads(record.tags),
+        "webhook": _webhook(webhook),
     }
     return {**row, **({"twin_of": record.twin_of} if record.twin_of else {})}
+
+
+def _webhook(delivery: Delivery | None) -> dict[str, Any] | None:
+    return None if delivery is None else {"url": delivery.url, "attempts": delivery.attempts, "ended": delivery.ended}

@@ -12,6 +12,7 @@
 | `submit_504` | POST | accepted; nginx HTML 504, no `x-fal-request-id` |
 | `locked` | POST | not accepted: 403 "User is locked" |
 | `failed` | accepted | ends with 500 `internal_server_error` or `downstream_service_unavailable`; free |
+| `failed_downstream` | accepted | ends with `downstream_service_error`, 500 or 400 (a setting); free |
 | `failed_runner` | accepted | ends with the request error 503 `runner_disconnected`, told by the status too; free |
 | `refused` | accepted | ends with 422 `content_policy_violation` |
 | `requeue` | accepted | IN_PROGRESS goes back to IN_QUEUE once (with `X-Fal-No-Retry`: ends like `failed_runner`) |
@@ -20,6 +21,7 @@
 | `status_500` | status | 500 `internal_error`, fal's JSON |
 | `status_503` | status | nginx HTML 503 |
 | `status_drop` | status | the connection is dropped |
+| `stream_drop` | stream | the connection is dropped after the first event |
 | `result_500_gateway` | result | nginx HTML 503 although the result is fine |
 | `result_drop` | result | the connection is dropped |
 | `image_404` | image | 404 |
@@ -31,11 +33,19 @@
 | `image_slow` | image | stops half way for `slow_seconds` |
 | `history_500` | history | 500 `server_error` in the platform API's shape |
 | `upload_503` | upload | nginx HTML 503 from the CDN; the way by `storage/upload/initiate` works |
+| `webhook_lost` | webhook | never sent, and fal believes that it arrived |
+| `webhook_twice` | webhook | sent twice |
+| `webhook_late` | webhook | sent `slow_seconds` later |
+| `webhook_overtaken` | webhook | out of order: after the next webhook of another request, or `slow_seconds` later |
+| `webhook_forged` | webhook | the signature is not that of the body |
+| `webhook_stale` | webhook | signed with a time of ten minutes ago |
+| `webhook_no_payload` | webhook | `payload` null and a `payload_error`, as for an output that cannot be serialised |
 
 Draws are a hash of seed, fault, request and count, so they do not depend on the order in which requests arrive. Faults
 of a POST are drawn per POST of the same arguments; those of an accepted request once; those of a read per call, so that
-repeating the call gets through. A fault of a read with `_always` behind its name (`image_404_always`) is drawn once per
-request, image or history query instead. When several apply, the first in this table wins.
+repeating the call gets through; those of a webhook per delivery. A fault of a read or of a webhook with `_always`
+behind its name (`image_404_always`) is drawn once per request, image or history query instead. When several apply, the
+first in this table wins.
 """
 
 from __future__ import annotations
@@ -53,10 +63,12 @@ class Phase(Enum):
     SUBMIT = "submit"
     ACCEPTED = "accepted"
     STATUS = "status"
+    STREAM = "stream"
     RESULT = "result"
     IMAGE = "image"
     HISTORY = "history"
     UPLOAD = "upload"
+    WEBHOOK = "webhook"
 
 
 FAULTS: dict[str, Phase] = {
@@ -70,6 +82,7 @@ FAULTS: dict[str, Phase] = {
     "submit_504": Phase.SUBMIT,
     "locked": Phase.SUBMIT,
     "failed": Phase.ACCEPTED,
+    "failed_downstream": Phase.ACCEPTED,
     "failed_runner": Phase.ACCEPTED,
     "refused": Phase.ACCEPTED,
     "requeue": Phase.ACCEPTED,
@@ -78,6 +91,7 @@ FAULTS: dict[str, Phase] = {
     "status_500": Phase.STATUS,
     "status_503": Phase.STATUS,
     "status_drop": Phase.STATUS,
+    "stream_drop": Phase.STREAM,
     "result_500_gateway": Phase.RESULT,
     "result_drop": Phase.RESULT,
     "image_404": Phase.IMAGE,
@@ -89,18 +103,26 @@ FAULTS: dict[str, Phase] = {
     "image_slow": Phase.IMAGE,
     "history_500": Phase.HISTORY,
     "upload_503": Phase.UPLOAD,
+    "webhook_lost": Phase.WEBHOOK,
+    "webhook_twice": Phase.WEBHOOK,
+    "webhook_late": Phase.WEBHOOK,
+    "webhook_overtaken": Phase.WEBHOOK,
+    "webhook_forged": Phase.WEBHOOK,
+    "webhook_stale": Phase.WEBHOOK,
+    "webhook_no_payload": Phase.WEBHOOK,
 }
 """Every fault and its phase, in the order in which they are tried."""
 
 ALWAYS = "_always"
-_READS = {Phase.STATUS, Phase.RESULT, Phase.IMAGE, Phase.HISTORY, Phase.UPLOAD}
+_ONCE = {Phase.SUBMIT, Phase.ACCEPTED}
+"""Phases that a request goes through once."""
 
 
 def split_name(name: str) -> tuple[str, bool]:
     """`image_404_always` -> (`image_404`, True); raises ValueError for a name that is no fault."""
     base = name.removesuffix(ALWAYS)
     always = base != name
-    if base not in FAULTS or (always and FAULTS[base] not in _READS):
+    if base not in FAULTS or (always and FAULTS[base] in _ONCE):
         raise ValueError(f"unknown fault {name!r}; known: {', '.join(FAULTS)}")
     return base, always
 

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
 
-from .account import Account
+from .account import Account, checked
 from .prices import UNIT_PRICE_USD, units
-from .records import STATUS_CODES, Outcome, Record, State
+from .queries import BadQueryError
+from .records import Outcome, Record, State, status_code
+from .references import decoded
 from .replies import iso
 from .results import ending
+from .storage import Storage
 
 _FAR = 1e18
 """Stands for the end of a request in progress: behind every real one."""
 _ENDED = f"coalesce(completed_at, {_FAR})"
 _DURATION = f"coalesce(completed_at - started_at, {_FAR})"
-_WHEN = "coalesce(completed_at, started_at)"
-
-
-class BadQueryError(ValueError):
-    """A query parameter that the platform API refuses."""
+_WHEN = {"ended": "coalesce(completed_at, started_at, submitted_at)", "sent": "submitted_at"}
+"""The time by which a listing is filtered (a setting)."""
 
 
 @dataclass(frozen=True)
@@ -50,23 +51,28 @@ class Page:
 
 def requests(account: Account, query: Query) -> Page:
     """A page of the request history."""
-    where = ["started_at IS NOT NULL"]
-    values: list[object] = []
-    if not account.settings.history_in_progress:
-        where.append("completed_at IS NOT NULL")
-    where.append("(completed_at IS NULL OR completed_at <= ?)")
-    values.append(account.now() - account.settings.history_lag)
+    settings = account.settings
+    where = ["(completed_at IS NULL OR completed_at <= ?)"]
+    values: list[object] = [account.now() - settings.history_lag]
+    if not settings.history_queued:
+        where.append("started_at IS NOT NULL")
+    if not settings.history_in_progress:
+        where.append("(completed_at IS NOT NULL OR started_at IS NULL)")
     if query.status is not None:
-        codes = [outcome for outcome, code in STATUS_CODES.items() if _class(code) == query.status]
-        where.append(f"state = 'COMPLETED' AND {_any_of('outcome', codes)}")
-        values.extend(codes)
-    return _page(account, query, where, values)
+        outcomes = [outcome for outcome in Outcome if _class(status_code(outcome, settings)) == query.status]
+        where.append(f"state = 'COMPLETED' AND {_any_of('outcome', outcomes)}")
+        values.extend(outcomes)
+    return _page(account, query, where, values, _WHEN[settings.history_time])
 
 
-def billed(account: Account, query: Query) -> Page:
-    """A page of what was billed; what was free has no billing event."""
-    account.now()
-    return _page(account, query, ["completed_at IS NOT NULL", "cost > 0"], [])
+def billed(account: Account, query: Query, tags: Mapping[str, Sequence[str]]) -> Page:
+    """A page of what was billed; what was free has no billing event. Of each tag one of the values must fit."""
+    where = ["completed_at <= ?", "cost > 0"]
+    values: list[object] = [account.now() - account.settings.billing_lag]
+    for name, wanted in tags.items():
+        where.append(f"json_extract(tags, ?) IN ({', '.join('?' for _ in wanted)})")
+        values.extend([f'$."{name}"', *wanted])
+    return _page(account, query, where, values, _WHEN["ended"])
 
 
 def _class(code: int) -> str:
@@ -80,10 +86,10 @@ def _any_of(column: str, values: list[Any]) -> str:
     return f"{column} IN ({', '.join('?' for _ in values)})"
 
 
-def _page(account: Account, query: Query, where: list[str], values: list[object]) -> Page:
-    where, values = [*where, f"{_WHEN} >= ?"], [*values, query.start]
+def _page(account: Account, query: Query, where: list[str], values: list[object], when: str) -> Page:
+    where, values = [*where, f"{when} >= ?"], [*values, query.start]
     if query.end is not None:
-        where, values = [*where, f"{_WHEN} < ?"], [*values, query.end]
+        where, values = [*where, f"{when} < ?"], [*values, query.end]
     for column, wanted in (("endpoint_id", query.endpoint_ids), ("request_id", query.request_ids)):
         if wanted:
             where, values = [*where, _any_of(column, wanted)], [*values, *wanted]
@@ -113,19 +119,18 @@ def _decoded(cursor: str) -> tuple[float, int]:
         raise BadQueryError("cursor: not one of ours") from error
 
 
-def item(account: Account, record: Record, base: str, *, payloads: bool) -> dict[str, Any]:
-    """One request of the history, with its input and output when they are asked for and were stored."""
+def item(account: Account, record: Record) -> dict[str, Any]:
+    """One request of the history, without its payloads."""
     over = record.state is State.COMPLETED
-    known = {
+    return {
         "request_id": record.request_id,
         "endpoint_id": record.endpoint_id,
-        "started_at": iso(record.started_at),
+        "started_at": iso(record.submitted_at if record.started_at is None else record.started_at),
         "sent_at": iso(record.submitted_at),
         "ended_at": iso(record.completed_at),
-        "status_code": STATUS_CODES[record.outcome] if over else None,
+        "status_code": status_code(record.outcome, account.settings) if over else None,
         "duration": _duration(record),
     }
-    return {**known, **_payloads(account, record, base)} if payloads else known
 
 
 def _duration(record: Record) -> float | None:
@@ -134,18 +139,42 @@ def _duration(record: Record) -> float | None:
     return record.completed_at - record.started_at
 
 
-def _payloads(account: Account, record: Record, base: str) -> dict[str, Any]:
-    """`X-Fal-Store-IO: 0` keeps both out of the history, `sync_mode` the output (fal-api.md §6.4, §6.6)."""
-    if not record.store_io:
-        return {"json_input": None, "json_output": None}
-    in_line = record.outcome is Outcome.OK and bool(record.inputs.get("sync_mode"))
-    shown = record.state is State.COMPLETED and not in_line
-    output = ending(record, base, account.settings.seed).body if shown else None
-    return {"json_input": json.loads(record.arguments), "json_output": output}
+class Payloads:
+    """Inputs and outputs as the history shows them (`expand=payloads`)."""
+
+    def __init__(self, account: Account, storage: Storage, base: str) -> None:
+        self._account, self._storage, self._base = account, storage, base
+
+    def of(self, record: Record) -> dict[str, Any]:
+        """`X-Fal-Store-IO: 0` keeps both out of the history, `sync_mode` the output (fal-api.md §6.4, §6.6)."""
+        if not record.store_io or record.erased:
+            return {"json_input": None, "json_output": None}
+        in_line = record.outcome is Outcome.OK and bool(record.inputs.get("sync_mode"))
+        shown = record.state is State.COMPLETED and not in_line
+        output = ending(record, self._base, self._account.settings).body if shown else None
+        return {"json_input": self._input(record), "json_output": output}
+
+    def _input(self, record: Record) -> object:
+        given = json.loads(record.arguments)
+        if self._account.settings.history_input == "sent":
+            return given
+        filled = checked(record.endpoint_id, given)[0] or given
+        return self._rewritten(filled)
+
+    def _rewritten(self, value: Any) -> Any:  # noqa: ANN401 - any JSON
+        """The same with every data URI as the URL of a file on the CDN."""
+        if isinstance(value, dict):
+            return {name: self._rewritten(item) for name, item in value.items() if item is not None}
+        if isinstance(value, list):
+            return [self._rewritten(item) for item in value]
+        data = decoded(value) if isinstance(value, str) and value.startswith("data:") else None
+        if data is None:
+            return value
+        return self._base + self._storage.keep(data, value[5:].partition(";")[0])
 
 
-def event(record: Record) -> dict[str, Any]:
-    """One billing event. `cost_estimate_nano_usd` is in billionths of a dollar."""
+def event(record: Record, *, tagged: bool = False) -> dict[str, Any]:
+    """One billing event, with its tags if they are asked for. `cost_estimate_nano_usd` is in billionths of a dollar."""
     output = float(units(record.cost))
     total = float(Decimal(units(record.cost)) * UNIT_PRICE_USD)
     return {
@@ -159,4 +188,5 @@ def event(record: Record) -> dict[str, Any]:
         "cost_discount": 0,
         "cost_total": total,
         "cost_estimate_nano_usd": record.cost * 1_000,
+        **({"tags": json.loads(record.tags)} if tagged else {}),
     }

@@ -8,11 +8,12 @@ from __future__ import annotations
 import dataclasses
 import sqlite3
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .deliveries import Deliveries
 from .records import COLUMNS, Outcome, Record, State
 
 _SCHEMA = """
@@ -33,6 +34,9 @@ CREATE TABLE IF NOT EXISTS requests (
     start_by REAL,
     low_priority INTEGER NOT NULL,
     store_io INTEGER NOT NULL,
+    headers TEXT NOT NULL,
+    tags TEXT NOT NULL,
+    erased INTEGER NOT NULL,
     requeues INTEGER NOT NULL,
     attempt INTEGER NOT NULL,
     state TEXT NOT NULL,
@@ -45,12 +49,18 @@ CREATE INDEX IF NOT EXISTS by_digest ON requests (digest, seq);
 CREATE INDEX IF NOT EXISTS by_end ON requests (completed_at);
 CREATE INDEX IF NOT EXISTS unfinished ON requests (seq) WHERE state != 'COMPLETED';
 """
+_NEWER_COLUMNS = {
+    "headers": "TEXT NOT NULL DEFAULT '{}'",
+    "tags": "TEXT NOT NULL DEFAULT '{}'",
+    "erased": "INTEGER NOT NULL DEFAULT 0",
+}
 
 # S608: the names are this module's own columns.
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM requests"  # noqa: S608
 _INSERTED = tuple(name for name in COLUMNS if name != "seq")
 _INSERT = f"INSERT INTO requests ({', '.join(_INSERTED)}) VALUES ({', '.join('?' for _ in _INSERTED)})"  # noqa: S608
 _MUTABLE = (
+    "erased",
     "outcome",
     "images",
     "cost",
@@ -84,11 +94,22 @@ class Ledger:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.executescript(_SCHEMA)
+        self._add_missing_columns()
+        self.deliveries = Deliveries(self._db)
+        self.watchers: list[Callable[[Record], None]] = []
+        """Told of each request that is new or has changed, before that is committed."""
         self.id = self._remembered_id()
 
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+    def _add_missing_columns(self) -> None:
+        """A state folder of an older version goes on living: datasets belong to it."""
+        there = {row[1] for row in self._db.execute("PRAGMA table_info(requests)")}
+        for name, kind in _NEWER_COLUMNS.items():
+            if name not in there:
+                self._db.execute(f"ALTER TABLE requests ADD COLUMN {name} {kind}")
 
     def _remembered_id(self) -> str:
         known = self.meta("id")
@@ -124,11 +145,17 @@ class Ledger:
         """Write a new request down; returns it with its place in the order."""
         values = [getattr(record, name) for name in _INSERTED]
         cursor = self._db.execute(_INSERT, values)
-        return record.changed(seq=cursor.lastrowid)
+        return self._told(record.changed(seq=cursor.lastrowid))
 
     def save(self, record: Record) -> None:
         """Write a request's changed state down."""
         self._db.execute(_UPDATE, [*(getattr(record, name) for name in _MUTABLE), record.seq])
+        self._told(record)
+
+    def _told(self, record: Record) -> Record:
+        for watcher in self.watchers:
+            watcher(record)
+        return record
 
     def by_id(self, request_id: str) -> Record | None:
         """The request with this id."""
@@ -157,6 +184,12 @@ class Ledger:
         conditions = f"WHERE {' AND '.join(where)}" if where else ""
         return self._many(f"{conditions} ORDER BY {order} LIMIT ?", *values, limit)
 
+    def mean_cost(self, endpoint_id: str) -> float | None:
+        """What a request of this endpoint was billed on average, in millionths of a dollar; None before the first."""
+        query = "SELECT avg(cost) FROM requests WHERE endpoint_id = ? AND cost > 0 AND state = 'COMPLETED'"
+        found: float | None = self._db.execute(query, (endpoint_id,)).fetchone()[0]
+        return found
+
     def totals(self) -> Totals:
         """The bill in sums: requests and images that cost something."""
         query = """SELECT count(*) FILTER (WHERE cost > 0), coalesce(sum(images) FILTER (WHERE cost > 0), 0),
@@ -177,4 +210,5 @@ def _record(row: Sequence[Any]) -> Record:
     values["state"] = State(values["state"])
     values["low_priority"] = bool(values["low_priority"])
     values["store_io"] = bool(values["store_io"])
+    values["erased"] = bool(values["erased"])
     return Record(**values)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Protocol
 
+from .readings import Readings
+
 UNIT_PRICE_USD = Decimal("0.01")
 UNIT = "cents"
 CURRENCY = "USD"
@@ -19,10 +21,8 @@ TOKENS_PER_WORD = 4
 """fal: "1 word is about 4 tokens"."""
 MICRO_USD_PER_CENT = 10_000
 
-AUTO_QUALITY = "medium"
-"""What `quality: auto` is billed as. fal does not say; this is the emulator's choice."""
 AUTO_SIZE = "1024x1024"
-"""What `image_size: auto` becomes and is billed as. fal does not say; this is the emulator's choice."""
+"""What `image_size: auto` becomes. What it is billed as is a setting."""
 
 REFERENCE_TOKENS = {"low": 135, "high": 3_050}
 """Tokens of one reference image by input fidelity (fal: 1024x1024)."""
@@ -31,8 +31,20 @@ REFERENCE_TOKENS = {"low": 135, "high": 3_050}
 class Prices(Protocol):
     """What one request costs."""
 
+    @property
+    def rounded(self) -> bool:
+        """Whether the model's page says that a whole request is rounded up to the next cent."""
+
     def micro_usd(self, arguments: Mapping[str, Any]) -> int:
-        """Millionths of a dollar, for valid arguments with their defaults filled in."""
+        """Millionths of a dollar, not rounded, for valid arguments with defaults filled in and no `auto`."""
+
+
+def cost(prices: Prices, inputs: Mapping[str, Any], readings: Readings) -> int:
+    """Millionths of a dollar that a request is billed, by one reading of fal's documents."""
+    autos = {"quality": readings.auto_quality, "image_size": readings.auto_size}
+    total = prices.micro_usd({**inputs, **{name: tier for name, tier in autos.items() if inputs.get(name) == "auto"}})
+    rounded = {"printed": prices.rounded, "always": True, "never": False}[readings.rounding]
+    return -(-total // MICRO_USD_PER_CENT) * MICRO_USD_PER_CENT if rounded else total
 
 
 @dataclass(frozen=True)
@@ -48,19 +60,15 @@ class ImagePrices:
     fidelity: str = "low"
     """Of an endpoint that has no `input_fidelity`."""
     rounded: bool = True
-    """Whether the whole request is rounded up to the next cent."""
 
     def micro_usd(self, arguments: Mapping[str, Any]) -> int:
         """The price of one request."""
-        quality = arguments.get("quality", "auto")
-        size = arguments.get("image_size", "auto")
-        table = self.images[AUTO_QUALITY if quality == "auto" else quality]
-        column = {"1024x1536": 1, "1536x1024": 2}.get(size, 0)
+        table = self.images[arguments["quality"]]
+        column = {"1024x1536": 1, "1536x1024": 2}.get(arguments["image_size"], 0)
         tokens = words(arguments) * TOKENS_PER_WORD * self.text_nano
         fidelity = arguments.get("input_fidelity") or self.fidelity
         tokens += references(arguments) * REFERENCE_TOKENS[fidelity] * self.reference_nano
-        total = table[column] * int(arguments.get("num_images", 1)) + -(-tokens // 1000)
-        return -(-total // MICRO_USD_PER_CENT) * MICRO_USD_PER_CENT if self.rounded else total
+        return table[column] * int(arguments["num_images"]) + -(-tokens // 1000)
 
 
 @dataclass(frozen=True)
@@ -70,15 +78,15 @@ class TokenPrices:
     text: int = 5
     reference: int = 8
     image: int = 30
+    rounded: bool = False
 
     def micro_usd(self, arguments: Mapping[str, Any]) -> int:
         """The price of one request."""
-        quality = arguments.get("quality", "high")
-        edge = {"low": 16, "medium": 48, "high": 96}[AUTO_QUALITY if quality == "auto" else quality]
+        edge = {"low": 16, "medium": 48, "high": 96}[arguments["quality"]]
         width, height = pixels(arguments)
         across = (2 * edge * min(width, height) + max(width, height)) // (2 * max(width, height))
         tokens = -(-edge * across * (2_000_000 + width * height) // 4_000_000)
-        total = self.image * tokens * int(arguments.get("num_images", 1))
+        total = self.image * tokens * int(arguments["num_images"])
         total += self.text * words(arguments) * TOKENS_PER_WORD
         return total + self.reference * references(arguments) * REFERENCE_TOKENS["low"]
 

@@ -7,6 +7,8 @@ import json
 from enum import StrEnum
 from typing import Any
 
+from .readings import Readings
+
 
 class State(StrEnum):
     """Where a request is; the values are fal's (fal-api.md §1.5)."""
@@ -32,12 +34,14 @@ class Outcome(StrEnum):
     """A model error of 500, free."""
     RUNNER_LOST = "runner_lost"
     """A request error of 503, free."""
+    DOWNSTREAM = "downstream"
+    """The model error `downstream_service_error`: 500 or 400 (a setting), free."""
     START_TIMEOUT = "start_timeout"
     """`X-Fal-Request-Start-Timeout` ran out in the queue: 504, free."""
     CANCELLED = "cancelled"
     """Cancelled in the queue: 499, free."""
     CANCELLED_RUNNING = "cancelled_running"
-    """Cancelled in progress (a setting): 499, billed."""
+    """Cancelled in progress (a setting): 499; billed or free (another)."""
     STUCK = "stuck"
     """Never ends; billed."""
 
@@ -48,6 +52,7 @@ FREE = frozenset(
         Outcome.BAD_REFERENCE,
         Outcome.UNKNOWN_PATH,
         Outcome.FAILED,
+        Outcome.DOWNSTREAM,
         Outcome.RUNNER_LOST,
         Outcome.START_TIMEOUT,
         Outcome.CANCELLED,
@@ -55,7 +60,7 @@ FREE = frozenset(
 )
 """Outcomes that cost nothing whatever the settings say (fal-api.md §2.4). REFUSED is free by setting."""
 
-STATUS_CODES = {
+_STATUS_CODES = {
     Outcome.OK: 200,
     Outcome.INVALID: 422,
     Outcome.REFUSED: 422,
@@ -68,7 +73,11 @@ STATUS_CODES = {
     Outcome.CANCELLED_RUNNING: 499,
     Outcome.STUCK: 200,
 }
-"""The HTTP status with which the result is answered."""
+
+
+def status_code(outcome: Outcome, readings: Readings) -> int:
+    """The HTTP status with which the result is answered."""
+    return readings.downstream_error_code if outcome is Outcome.DOWNSTREAM else _STATUS_CODES[outcome]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +103,12 @@ class Record:
     start_by: float | None = None
     low_priority: bool = False
     store_io: bool = True
+    headers: str = "{}"
+    """The platform's headers with which it was sent, as a JSON object; names in lower case."""
+    tags: str = "{}"
+    """What fal keeps of its `X-Fal-Tags`, as a JSON object."""
+    erased: bool = False
+    """Whether its payloads and files were deleted through the platform API."""
     requeues: int = 0
     """How often it will still be put back into the queue."""
     attempt: int = 1

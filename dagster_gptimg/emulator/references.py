@@ -26,10 +26,12 @@ class References:
 
     async def load(self, urls: Sequence[str]) -> list[Image.Image] | None:
         """Small copies of these images; None when one of them cannot be loaded."""
-        images = []
+        images: list[Image.Image] = []
+        if not urls:
+            return images  # A client takes milliseconds to make, and nearly every request brings no images.
         async with httpx.AsyncClient(timeout=SECONDS, follow_redirects=True) as http:
             for url in urls:
-                data = _decoded(url) if url.startswith("data:") else await _fetched(http, url)
+                data = decoded(url) if url.startswith("data:") else await _fetched(http, url)
                 image = _thumbnail(data) if data is not None else None
                 if image is None:
                     return None
@@ -56,7 +58,8 @@ async def _fetched(http: httpx.AsyncClient, url: str) -> bytes | None:
     return response.content if response.is_success and len(response.content) <= MOST_BYTES else None
 
 
-def _decoded(uri: str) -> bytes | None:
+def decoded(uri: str) -> bytes | None:
+    """The bytes of a base64 data URI; None for what is none."""
     head, _, body = uri.partition(",")
     try:
         return base64.b64decode(body, validate=True) if head.endswith(";base64") else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 from .account import checked
@@ -12,7 +13,9 @@ from .faults import draw
 from .models import size_of
 from .policy import refused_word
 from .prices import units
-from .records import STATUS_CODES, Outcome, Record
+from .records import Outcome, Record, status_code
+from .replies import retry_hint
+from .settings import Settings
 
 ERROR_DOCS = "https://docs.fal.ai/errors#"
 ANIMALS = ("elephant", "kangaroo", "koala", "lion", "monkey", "panda", "penguin", "rabbit", "tiger", "zebra")
@@ -30,7 +33,7 @@ class Ending:
     body: dict[str, Any]
     headers: dict[str, str] = field(default_factory=dict)
     error: str | None = None
-    """The status's `error`: infrastructure failures only (fal-api.md §1.5)."""
+    """The status's `error`: infrastructure failures, and others by setting (fal-api.md §1.5)."""
     error_type: str | None = None
 
 
@@ -42,32 +45,48 @@ _REQUEST_ERRORS = {
 }
 
 
-def ending(record: Record, base_url: str, seed: int, data_uri: DataUri | None = None) -> Ending:
+_RETRYABLE = frozenset({Outcome.RUNNER_LOST, Outcome.DOWNSTREAM, Outcome.FAILED})
+
+
+def ending(record: Record, base_url: str, settings: Settings, data_uri: DataUri | None = None) -> Ending:
     """How this request ended. Image URLs start with `base_url`, or are made by `data_uri` (`sync_mode`)."""
+    headers = _headers(record, settings)
     if record.outcome in _REQUEST_ERRORS:
-        return _request_error(record)
+        return _request_error(record, headers, settings)
     if record.outcome is Outcome.OK:
         images = [image(record, index, base_url, data_uri) for index in range(record.images)]
-        return Ending(200, {"images": images}, _units(record))
-    return Ending(STATUS_CODES[record.outcome], {"detail": _detail(record, seed)}, _units(record))
+        return Ending(200, {"images": images}, headers)
+    return _model_error_ending(record, headers, settings)
 
 
-def _units(record: Record) -> dict[str, str]:
-    return {"X-Fal-Billable-Units": units(record.cost)}
+def _headers(record: Record, settings: Settings) -> dict[str, str]:
+    told = settings.units_told == "all" or (settings.units_told == "successes" and record.outcome is Outcome.OK)
+    units_ = {"X-Fal-Billable-Units": units(record.cost)} if told else {}
+    failed = status_code(record.outcome, settings) >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return {**units_, **(retry_hint(settings, again=record.outcome in _RETRYABLE) if failed else {})}
 
 
-def _request_error(record: Record) -> Ending:
+def _request_error(record: Record, headers: dict[str, str], settings: Settings) -> Ending:
     """The shape of infrastructure failures (fal-api.md §2.1, 2)."""
     kind, text = _REQUEST_ERRORS[record.outcome]
-    headers = {**_units(record), "X-Fal-Error-Type": kind}
+    headers = {**headers, "X-Fal-Error-Type": kind}
     if record.outcome is Outcome.START_TIMEOUT:
         headers["X-Fal-Request-Timeout-Type"] = "user"
     body = {"detail": text, "error_type": kind}
-    return Ending(STATUS_CODES[record.outcome], body, headers, error=text, error_type=kind)
+    return Ending(status_code(record.outcome, settings), body, headers, error=text, error_type=kind)
+
+
+def _model_error_ending(record: Record, headers: dict[str, str], settings: Settings) -> Ending:
+    """The shape of model errors (fal-api.md §2.1, 1)."""
+    detail = _detail(record, settings.seed)
+    text, kind = (detail, None) if isinstance(detail, str) else (str(detail[0]["msg"]), str(detail[0]["type"]))
+    # The schema's errors are FastAPI's own, and always a list.
+    plain = settings.error_details == "text" and record.outcome is not Outcome.INVALID
+    told = (text, kind) if settings.status_tells_model_errors else (None, None)
+    return Ending(status_code(record.outcome, settings), {"detail": text if plain else detail}, headers, *told)
 
 
 def _detail(record: Record, seed: int) -> str | list[dict[str, Any]]:
-    """The shape of model errors (fal-api.md §2.1, 1)."""
     if record.outcome is Outcome.UNKNOWN_PATH:
         return f"Path /{'/'.join(record.endpoint_id.split('/')[2:])} not found"
     if record.outcome is Outcome.INVALID:
@@ -89,6 +108,7 @@ def _refusal(record: Record) -> dict[str, Any]:
 def _failure(record: Record, seed: int) -> dict[str, Any]:
     kinds = ("internal_server_error", "downstream_service_unavailable")
     kind = kinds[int(draw(seed, "failure", record.draw_key) * len(kinds))]
+    kind = "downstream_service_error" if record.outcome is Outcome.DOWNSTREAM else kind
     return _model_error(None, "The request could not be processed.", kind)
 
 

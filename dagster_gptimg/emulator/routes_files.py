@@ -8,7 +8,7 @@ from starlette.routing import Route
 
 from .account import Account
 from .faults import Phase, draw
-from .records import Outcome, Record, State
+from .records import Record
 from .results import animal, image_name, output_format
 from .studio import Studio
 from .wire import Cut
@@ -48,7 +48,7 @@ class FileRoutes:
         request_id, _, rest = name.partition("_")
         record = self._account.ledger.by_id(request_id)
         index = rest.partition(".")[0]
-        if record is None or record.state is not State.COMPLETED or record.outcome is not Outcome.OK:
+        if record is None or not self._account.has_files(record):
             return None
         if not index.isdecimal() or int(index) >= record.images:
             return None

@@ -1,12 +1,12 @@
-"""fal's platform API, `https://api.fal.ai/v1`: models, prices, request history, billing events (fal-api.md §3, PAPI).
+"""fal's platform API, `https://api.fal.ai/v1`: request history, payloads, billing events (fal-api.md §3, PAPI).
 
-fal does not say by which time `start` and `end` filter the history. Here: by the end of a request, or by its start
-while it is in progress. Requests that never started are not listed, since fal's `started_at` is required.
+fal does not say by which time `start` and `end` filter the history: a setting. Requests that never started are not
+listed, unless a setting says so, since fal's `started_at` is required.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import re
 from typing import Any
 
 from starlette.datastructures import QueryParams
@@ -17,36 +17,38 @@ from starlette.routing import Route
 from . import history
 from .account import Account
 from .faults import Phase
-from .history import BadQueryError, Page, Query
-from .models import MODELS, Model
-from .prices import CURRENCY, UNIT, UNIT_PRICE_USD
-from .replies import Handler, answer, base_url, platform_error, with_platform_key
+from .history import Page, Query
+from .keys import with_admin_key, with_platform_key
+from .queries import BadQueryError, checked, choice, ids, limit, many, time
+from .records import Outcome, State
+from .replies import answer, base_url, platform_error
+from .results import ending
+from .storage import Storage
 
 VERSION = 1
 """Version of the emulator's own part of `/v1/meta`."""
 DAY = 86400.0
 WIDEST_DAYS = 90
-MOST_IDS = 50
 HISTORY_PAGE, BILLING_PAGE = 100, 10_000
 """The longest page of each listing."""
 WEBHOOK_RANGES = ["127.0.0.1/32"]
-_EPOCH = "2025-10-06T00:00:00Z"
+_TAG = re.compile(r"([a-z0-9._-]+)=(.+)")
 
 
 class PlatformRoutes:
     """The handlers of the platform API."""
 
-    def __init__(self, account: Account) -> None:
-        self._account = account
+    def __init__(self, account: Account, storage: Storage) -> None:
+        self._account, self._storage = account, storage
 
     def routes(self) -> list[Route]:
-        """All endpoints of the platform API that are served."""
+        """All endpoints of the platform API that are served, but for those on models."""
+        requests, payloads = "/v1/models/requests/by-endpoint", "/v1/models/requests/{request_id}/payloads"
         return [
             Route("/v1/meta", self.meta, methods=["GET"]),
-            Route("/v1/models", _checked(self.models), methods=["GET"]),
-            Route("/v1/models/pricing", with_platform_key(_checked(self.pricing)), methods=["GET"]),
-            Route("/v1/models/requests/by-endpoint", with_platform_key(_checked(self.requests)), methods=["GET"]),
-            Route("/v1/models/billing-events", with_platform_key(_checked(self.billing_events)), methods=["GET"]),
+            Route(requests, with_platform_key(checked(self.requests)), methods=["GET"]),
+            Route(payloads, with_admin_key(self.delete_payloads), methods=["DELETE"]),
+            Route("/v1/models/billing-events", with_admin_key(checked(self.billing_events)), methods=["GET"]),
         ]
 
     async def meta(self, _: Request) -> Response:
@@ -54,137 +56,74 @@ class PlatformRoutes:
         emulator = {"id": self._account.ledger.id, "version": VERSION}
         return answer({"webhook_ip_ranges": WEBHOOK_RANGES, "emulator": emulator})
 
-    async def models(self, request: Request) -> Response:
-        """The models, all or some; `metadata.status` tells a model that is about to go."""
-        ids = _ids(request.query_params, "endpoint_id", required=False)
-        chosen = [model for name, model in MODELS.items() if not ids or name in ids]
-        kept = [model for model in chosen if _matches(model, request.query_params)]
-        models = [_described(model, base_url(request)) for model in kept]
-        return answer({"models": models, "next_cursor": None, "has_more": False})
-
-    async def pricing(self, request: Request) -> Response:
-        """One flat price a unit: here a unit is a cent."""
-        ids = _ids(request.query_params, "endpoint_id")
-        unknown = [name for name in ids if name not in MODELS]
-        if unknown:
-            return platform_error(404, "not_found", f"Unknown endpoint: {', '.join(unknown)}")
-        unit = {"unit_price": float(UNIT_PRICE_USD), "unit": UNIT, "currency": CURRENCY}
-        prices = [{"endpoint_id": name, **unit} for name in ids]
-        return answer({"prices": prices, "next_cursor": None, "has_more": False})
-
     async def requests(self, request: Request) -> Response:
         """The request history."""
         if self._account.dice.strike(Phase.HISTORY, "history", "") is not None:
             return platform_error(500, "server_error", "An unexpected error occurred")
-        query = _query(request.query_params, self._account.now(), most=HISTORY_PAGE)
+        params, base = request.query_params, base_url(request)
+        query = _query(params, self._account.now(), most=HISTORY_PAGE)
         page = history.requests(self._account, query)
-        payloads = "payloads" in _list(request.query_params, "expand")
-        items = [history.item(self._account, record, base_url(request), payloads=payloads) for record in page.records]
+        items = [history.item(self._account, record) for record in page.records]
+        if "payloads" in many(params, "expand"):
+            payloads = history.Payloads(self._account, self._storage, base)
+            items = [item | payloads.of(record) for item, record in zip(items, page.records, strict=True)]
         return answer({"items": items, **_paging(page)})
 
+    async def delete_payloads(self, request: Request) -> Response:
+        """Delete a request's inputs, outputs and output files, for good. Doing it again changes nothing."""
+        self._account.now()
+        record = self._account.ledger.by_id(request.path_params["request_id"])
+        if record is None or record.state is not State.COMPLETED:
+            return platform_error(404, "not_found", "Request not found")
+        links = []
+        if record.outcome is Outcome.OK:
+            images = ending(record, base_url(request), self._account.settings).body["images"]
+            links = [image["url"] for image in images]
+        self._account.erase(record)
+        return answer({"cdn_delete_results": [{"link": link, "exception": None} for link in links]})
+
     async def billing_events(self, request: Request) -> Response:
-        """What was billed, request by request."""
-        query = _query(request.query_params, self._account.now(), most=BILLING_PAGE)
-        page = history.billed(self._account, query)
-        events = [history.event(record) for record in page.records]
+        """What was billed, request by request; `source=tagged-billed` with their tags, and by them."""
+        params = request.query_params
+        tagged = choice(params, "source", "billed", "tagged-billed") == "tagged-billed"
+        if tagged and not self._account.settings.tagged_billing:
+            return platform_error(403, "authorization_error", "Tagged reporting is not enabled for this account")
+        tags = _tags(params)
+        if tags and not tagged:
+            raise BadQueryError("tag: needs source=tagged-billed")
+        page = history.billed(self._account, _query(params, self._account.now(), most=BILLING_PAGE), tags)
+        events = [history.event(record, tagged=tagged) for record in page.records]
         return answer({"billing_events": events, **_paging(page)})
 
 
-def _checked(handler: Handler) -> Handler:
-    """Answers a malformed query with 400 in the platform API's shape."""
-
-    async def guarded(request: Request) -> Response:
-        try:
-            return await handler(request)
-        except BadQueryError as error:
-            return platform_error(400, "validation_error", str(error))
-
-    return guarded
+def _tags(params: QueryParams) -> dict[str, list[str]]:
+    """`tag=key=value`, repeated: the wanted values of each key."""
+    wanted: dict[str, list[str]] = {}
+    for text in params.getlist("tag"):
+        found = _TAG.fullmatch(text)
+        if found is None:
+            raise BadQueryError("tag: expected key=value")
+        wanted.setdefault(found[1], []).append(found[2])
+    return wanted
 
 
 def _paging(page: Page) -> dict[str, Any]:
     return {"next_cursor": page.next_cursor, "has_more": page.next_cursor is not None}
 
 
-def _list(params: QueryParams, name: str) -> list[str]:
-    """A parameter that may be repeated, or hold several values with commas between."""
-    return [part.strip() for value in params.getlist(name) for part in value.split(",") if part.strip()]
-
-
-def _ids(params: QueryParams, name: str, *, required: bool = True) -> list[str]:
-    ids = _list(params, name)
-    if len(ids) > MOST_IDS or (required and not ids):
-        raise BadQueryError(f"{name}: expected 1 to {MOST_IDS} values")
-    return ids
-
-
 def _query(params: QueryParams, now: float, *, most: int) -> Query:
     """The filters that history and billing events have in common."""
-    request_ids = _ids(params, "request_id", required=False)
-    start, end = _time(params, "start"), _time(params, "end")
-    status = params.get("status")
-    if status not in (None, "success", "error", "user_error") or params.get("sort_by") not in (
-        None,
-        "ended_at",
-        "duration",
-    ):
-        raise BadQueryError("status: success, error or user_error; sort_by: ended_at or duration")
+    request_ids = ids(params, "request_id", required=False)
+    start, end = time(params, "start"), time(params, "end")
     # fal: the last 24 hours, widened to 90 days when a request is asked for by its id.
     widest = WIDEST_DAYS * DAY if request_ids else DAY
     return Query(
-        endpoint_ids=_ids(params, "endpoint_id", required=most == HISTORY_PAGE),
+        endpoint_ids=ids(params, "endpoint_id", required=most == HISTORY_PAGE),
         request_ids=request_ids,
         start=(now if end is None else end) - widest if start is None else start,
         end=end,
-        status=status,
-        by_duration=params.get("sort_by") == "duration",
-        limit=_limit(params, most),
+        status=choice(params, "status", "success", "error", "user_error"),
+        by_duration=choice(params, "sort_by", "ended_at", "duration") == "duration",
+        limit=limit(params, most),
         cursor=params.get("cursor"),
     )
-
-
-def _limit(params: QueryParams, most: int) -> int:
-    text = params.get("limit", "50")
-    if not text.isdecimal() or not 1 <= int(text) <= most:
-        raise BadQueryError(f"limit: expected a whole number from 1 to {most}")
-    return int(text)
-
-
-def _time(params: QueryParams, name: str) -> float | None:
-    """ISO 8601, date or date and time; UTC unless it says otherwise."""
-    text = params.get(name)
-    if text is None:
-        return None
-    try:
-        # In a query an unquoted plus sign of an offset arrives as a blank.
-        moment = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
-    except ValueError:
-        raise BadQueryError(f"{name}: expected an ISO 8601 date or time") from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _matches(model: Model, params: QueryParams) -> bool:
-    words = f"{model.endpoint_id} {model.display_name} {model.category} {model.description}".lower()
-    return (
-        params.get("q", "").lower() in words
-        and params.get("category") in (None, model.category)
-        and params.get("status") in (None, model.status)
-    )
-
-
-def _described(model: Model, base: str) -> dict[str, Any]:
-    metadata: dict[str, Any] = {
-        "display_name": model.display_name,
-        "category": model.category,
-        "description": model.description,
-        "status": model.status,
-        "tags": [],
-        "updated_at": _EPOCH,
-        "is_favorited": None,
-        "thumbnail_url": "",
-        "model_url": f"{base}/{model.endpoint_id}",
-        "date": _EPOCH,
-        "highlighted": False,
-        "pinned": False,
-    }
-    return {"endpoint_id": model.endpoint_id, "metadata": metadata}

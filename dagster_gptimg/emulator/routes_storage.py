@@ -13,7 +13,8 @@ from starlette.routing import Route
 
 from .account import Account
 from .faults import Phase
-from .replies import Handler, answer, base_url, iso, told, with_key
+from .keys import with_key
+from .replies import Handler, answer, base_url, iso, told
 from .storage import Storage, StoredFile
 from .wire import nginx
 
@@ -31,17 +32,17 @@ class StorageRoutes:
         """Both flavours: the Python client's (CDN and token), the JavaScript client's (initiate and PUT)."""
         file, put = "/files/u/{upload_id}/{name}", "/storage/put/{upload_id}"
         return [
-            Route("/storage/auth/token", with_key(self.token), methods=["POST"]),
+            Route("/storage/auth/token", with_key(self._account, self.token), methods=["POST"]),
             Route("/files/upload", self._with_token(self.direct), methods=["POST"]),
             Route("/files/upload/multipart", self._with_token(self.begin_parts), methods=["POST"]),
             Route(f"{file}/multipart/{{upload}}/{{number:int}}", self._with_token(self.part), methods=["PUT"]),
             Route(f"{file}/multipart/{{upload}}/complete", self._with_token(self.complete), methods=["POST"]),
-            Route("/storage/upload/initiate", with_key(self.initiate), methods=["POST"]),
-            Route("/storage/upload/initiate-multipart", with_key(self.initiate), methods=["POST"]),
+            Route("/storage/upload/initiate", with_key(self._account, self.initiate), methods=["POST"]),
+            Route("/storage/upload/initiate-multipart", with_key(self._account, self.initiate), methods=["POST"]),
             Route(put, self.put, methods=["PUT"]),
             Route(f"{put}/{{number:int}}", self.part, methods=["PUT"]),
             Route(f"{put}/complete", self.complete, methods=["POST"]),
-            Route("/v1/storage/settings", with_key(self.settings), methods=["GET"]),
+            Route("/v1/storage/settings", with_key(self._account, self.settings), methods=["GET"]),
             Route(file, self.download, methods=["GET"]),
         ]
 
@@ -107,8 +108,9 @@ class StorageRoutes:
         return answer({"access_url": self._url(request, upload_id)})
 
     async def settings(self, _: Request) -> Response:
-        """The account's defaults for files: kept for ever, public by link."""
-        return answer({"expiration_duration_seconds": None, "initial_acl": None})
+        """The account's defaults for files: how long they are kept (null: for ever); public by link."""
+        seconds = self._account.settings.media_seconds
+        return answer({"expiration_duration_seconds": seconds, "initial_acl": None})
 
     async def download(self, request: Request) -> Response:
         """An uploaded file, public by link."""

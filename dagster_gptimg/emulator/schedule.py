@@ -1,7 +1,7 @@
 """Who runs when: slots, queue, ends, retries, start deadlines.
 
-A simulation that is advanced to the present by whoever calls: nothing runs in the background, a queue of thousands
-costs nothing, and after a restart the time that has passed is caught up with, event by event. What happens at one
+A simulation that is advanced to the present by whoever calls (and by `Pulse`, on time): a queue of thousands costs
+nothing, and after a restart the time that has passed is caught up with, event by event. What happens at one
 event is written down in the same transaction.
 """
 
@@ -105,6 +105,7 @@ class Schedule:
     def _requeue(self, record: Record, time: float) -> None:
         """Do what fal does when it retries: the same id goes back to the queue (fal-api.md §2.5)."""
         again = record.changed(
+            cost=record.cost + (record.cost // record.attempt if self.settings.retries_billed else 0),
             state=State.IN_QUEUE,
             started_at=None,
             ends_at=None,
@@ -132,6 +133,10 @@ class Schedule:
         self._ledger.save(record.changed(state=State.IN_PROGRESS, started_at=start, ends_at=end))
         self._due(end, Event.END, record)
 
+    def next_due(self) -> float | None:
+        """When something happens next; None when nothing is due."""
+        return self._events[0][0] if self._events else None
+
     def latency(self, record: Record) -> float:
         """How long this attempt of the request is in progress, in seconds."""
         share = draw(self.settings.seed, "latency", record.draw_key, record.attempt)
@@ -156,13 +161,13 @@ class Schedule:
         """End a request in progress by a cancel, and give its slot to the next."""
         if record.ends_at is not None:
             self._running -= 1
-        self._ledger.save(ended(record, Outcome.CANCELLED_RUNNING, now))
+        self._ledger.save(ended(record, Outcome.CANCELLED_RUNNING, now, billed=self.settings.stopped_billed))
         self._fill(now)
 
 
-def ended(record: Record, outcome: Outcome, time: float) -> Record:
-    """The record of a request that was ended from outside. In the queue: free. In progress: billed as it stands."""
-    cost = record.cost if outcome is Outcome.CANCELLED_RUNNING else 0
+def ended(record: Record, outcome: Outcome, time: float, *, billed: bool = False) -> Record:
+    """The record of a request that was ended from outside."""
+    cost = record.cost if billed else 0
     return record.changed(state=State.COMPLETED, outcome=outcome, completed_at=time, ends_at=None, images=0, cost=cost)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from .faults import check_rates
+from .readings import Readings
 
 RESULT_SECONDS = 3600.0
 """How long a result without stored payload stays readable (fal, queue result page: 1 hour)."""
@@ -17,10 +19,10 @@ STORED_SECONDS = 30 * 86400.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(Readings):
     """Settings of one emulator. All times are seconds.
 
-    What fal leaves open (fal-api.md §12) is a switch here, so that a client can be tested against both readings.
+    What fal leaves open is a switch, so that a client can be tested against all readings: see `Readings`.
     """
 
     latency: float = 1.0
@@ -31,36 +33,35 @@ class Settings:
     """Fault name -> rate in [0, 1]; the names are in `faults.FAULTS`."""
     seed: int = 0
     """Decides every draw: latencies, faults."""
-    history_lag: float = 0.0
-    """How long after its end a request appears in the history (fal documents no figure)."""
-    history_in_progress: bool = False
-    """Whether the history shows requests in progress, with `ended_at` null (fal does not say)."""
-    refusals_billed: bool = False
-    """Whether a content-policy 422 costs what its images would have cost (fal: "may be charged")."""
-    cancel_stops_running: bool = False
-    """Whether a cancel of a request in progress ends it, with 499, billed in full. Otherwise it completes."""
-    cancelled_is_gone: bool = False
-    """Whether a request cancelled in the queue answers 404 from then on. Otherwise COMPLETED and 499."""
     slow_seconds: float = 30.0
-    """How long `submit_slow` and `image_slow` wait."""
+    """How long `submit_slow`, `image_slow`, `webhook_late` and `webhook_overtaken` wait."""
     requeue_seconds: float = 0.5
     """How long a request that fal retries (`requeue`) waits before it may start again."""
     result_seconds: float = RESULT_SECONDS
     large_result_seconds: float = LARGE_RESULT_SECONDS
     stored_seconds: float = STORED_SECONDS
+    keep_alive_seconds: float = 15.0
+    """How long a stream of a status is silent before it sends a comment (fal: 15 s)."""
+    webhook_seconds: float = 15.0
+    """How long the first delivery of a webhook may take (fal: 15 s)."""
+    webhook_retry_seconds: float = 120.0
+    """How long each repeated one may take (fal: 120 s)."""
+    webhook_backoff: float = 2.5
+    """The pause before the first repetition; each next one is a fifth longer, so that 31 of them fill an hour. fal says
+    "increasing", and no figures."""
+    webhook_retries: int = 31
+    """Repetitions of a delivery at most (fal: 31; an older page: 10)."""
+    webhook_private: bool = True
+    """Whether webhooks go to private and loopback addresses. fal drops these unsent; an emulator lives among them."""
+    webhook_keys: int = 1
+    """How many keys the JWKS lists. The last one signs: one more is a rotation."""
     idle_exit: float | None = None
     """End the process when nobody has called for this long. None: never."""
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense, in the setting's own name."""
-        for name in _TIMES:
-            _check_time(name, getattr(self, name))
-        slots: object = self.slots  # Settings come from JSON, too.
-        if isinstance(slots, bool) or not isinstance(slots, int) or slots < 1:
-            raise ValueError(f"slots: expected a whole number of at least 1, got {self.slots!r}")
-        for name in _SWITCHES:
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name}: expected true or false, got {getattr(self, name)!r}")  # noqa: TRY004
+        for name, kind in _KINDS.items():
+            _check(name, kind, getattr(self, name))
         check_rates(self.faults)
 
     def changed(self, changes: Mapping[str, Any]) -> Settings:
@@ -71,22 +72,25 @@ class Settings:
         return dataclasses.replace(self, **changes)
 
 
-_TIMES = (
-    "latency",
-    "history_lag",
-    "slow_seconds",
-    "requeue_seconds",
-    "result_seconds",
-    "large_result_seconds",
-    "stored_seconds",
-    "idle_exit",
-)
-_SWITCHES = ("history_in_progress", "refusals_billed", "cancel_stops_running", "cancelled_is_gone")
+_KINDS = {name: kind for name, kind in get_type_hints(Settings).items() if name != "faults"}
+_LEAST = {"slots": 1, "webhook_retries": 0, "webhook_keys": 1}
 
 
-def _check_time(name: str, value: object) -> None:
-    if value is None and name == "idle_exit":
-        return
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 0 <= float(value) < float("inf"):  # type: ignore[arg-type]
-        raise ValueError(f"{name}: expected seconds, 0 or more, got {value!r}")
+def _check(name: str, kind: Any, value: object) -> None:  # noqa: ANN401 - an annotation
+    """Settings come from JSON, so their types are not to be relied on."""
+    if get_origin(kind) is Literal:
+        fits, expected = value in get_args(kind), f"one of {', '.join(map(str, get_args(kind)))}"
+    elif kind is bool:
+        fits, expected = isinstance(value, bool), "true or false"
+    elif kind is int:
+        least = _LEAST.get(name)
+        fits = isinstance(value, int) and not isinstance(value, bool) and (least is None or value >= least)
+        expected = "a whole number" + ("" if least is None else f" of at least {least}")
+    else:
+        fits, expected = _is_time(value) or (value is None and NoneType in get_args(kind)), "seconds, 0 or more"
+    if not fits:
+        raise ValueError(f"{name}: expected {expected}, got {value!r}")
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")

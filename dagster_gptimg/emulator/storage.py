@@ -6,13 +6,14 @@ are put together.
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 import re
 import shutil
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ _ID = re.compile(r"[0-9a-f]{32}")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class StoredFile:
     """What is known of an upload."""
 
@@ -39,15 +40,26 @@ class Storage:
     def begin(self, name: str, content_type: str, lifecycle: str | None) -> str:
         """Note a file that is about to come; returns its id."""
         upload_id = uuid.uuid4().hex
-        self._folder.mkdir(parents=True, exist_ok=True)
-        seconds = _seconds(lifecycle)
-        about = {
-            "name": safe(name),
-            "content_type": content_type or "application/octet-stream",
-            "expires_at": None if seconds is None else self._clock() + seconds,
-        }
-        (self._folder / f"{upload_id}.json").write_text(json.dumps(about))
+        try:
+            seconds = expiry_seconds(lifecycle)
+        except ValueError:
+            seconds = None
+        self._note(upload_id, name, content_type, None if seconds is None else self._clock() + seconds)
         return upload_id
+
+    def _note(self, upload_id: str, name: str, content_type: str, expires_at: float | None) -> None:
+        file = StoredFile(safe(name), content_type or "application/octet-stream", expires_at)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        (self._folder / f"{upload_id}.json").write_text(json.dumps(dataclasses.asdict(file)))
+
+    def keep(self, data: bytes, content_type: str) -> str:
+        """Keep a file for ever under an id that its content gives; returns the path of its URL."""
+        upload_id = hashlib.sha256(data).hexdigest()[:32]
+        name = f"input.{content_type.partition('/')[2]}"
+        if self.about(upload_id) is None:
+            self._note(upload_id, name, content_type, None)
+            self.write(upload_id, data)
+        return f"/files/u/{upload_id}/{safe(name)}"
 
     def about(self, upload_id: str) -> StoredFile | None:
         """The file with this id, come or not; None when there is none, or its time is over."""
@@ -91,10 +103,17 @@ def safe(name: str) -> str:
     return _UNSAFE.sub("-", name)[-100:] or "file"
 
 
-def _seconds(lifecycle: str | None) -> float | None:
-    """`expiration_duration_seconds` of fal's lifecycle JSON; None: for ever."""
-    try:
-        found = json.loads(lifecycle or "{}").get("expiration_duration_seconds")
-    except (ValueError, AttributeError):
+def expiry_seconds(lifecycle: str | None, default: float | None = None) -> float | None:
+    """`expiration_duration_seconds` of fal's lifecycle JSON, or the default where it says nothing. None: for ever.
+
+    Raises ValueError for what is no such JSON.
+    """
+    told = json.loads(lifecycle or "{}")
+    if not isinstance(told, dict):
+        raise ValueError("expected a JSON object")  # noqa: TRY004
+    seconds = told.get("expiration_duration_seconds", default)
+    if seconds is None:
         return None
-    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
+        raise ValueError("expiration_duration_seconds: expected seconds")
+    return float(seconds)

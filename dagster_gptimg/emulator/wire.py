@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from http import HTTPStatus
 
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
@@ -69,6 +70,22 @@ class Cut(Response):
         else:
             await asyncio.sleep(self._pause)
             await send({"type": "http.response.body", "body": bytes(self.body[half:])})
+
+
+class BrokenOff(StreamingResponse):
+    """A stream that is dropped after its first piece."""
+
+    def __init__(self, content: AsyncGenerator[str], headers: Mapping[str, str], media_type: str) -> None:
+        super().__init__(content, headers=headers, media_type=media_type)
+        self._content = content
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send one piece, and drop."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        async with aclosing(self._content) as pieces:
+            await send({"type": "http.response.body", "body": (await anext(pieces)).encode(), "more_body": True})
+        _TRANSPORTS[tuple(scope["client"])].close()
+        await _disconnected(receive)
 
 
 def nginx(status_code: int) -> Response:

@@ -52,6 +52,9 @@ _NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 # (its map ends with ClientConnectionError -> ConnectTimeout). Only aiohttp's own connector errors prove that no byte
 # left, so the cause is looked at, never httpx's class.
 
+_GONE = frozenset({404, 410})
+"""What fal says of a request or result that it does not have (any more). It documents no code for an expired one."""
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 
@@ -101,8 +104,8 @@ def read_status(response: httpx.Response) -> Status:
         ReadError: this is no status.
     """
     body = _json_object(response)
-    if response.status_code == httpx.codes.NOT_FOUND and body is not None:
-        raise GoneError("fal does not know this request (any more)", status_code=404)
+    if response.status_code in _GONE and body is not None:
+        raise GoneError("fal does not know this request (any more)", status_code=response.status_code)
     status = status_of(body) if body is not None and response.is_success else None
     if status is None:
         raise ReadError(f"not a status (HTTP {response.status_code})", status_code=response.status_code)
@@ -141,8 +144,9 @@ def _logs(lines: Json) -> tuple[LogLine, ...]:
 def read_result(response: httpx.Response) -> Answer:
     """A request's result: images, fal's own error, or not yet.
 
-    An error counts as fal's own only in one of fal's two shapes: a list of details with types (the model's), or an
-    `error_type` (the platform's). A gateway's page, or JSON of another shape, is a failed read.
+    An error counts as fal's own only in one of fal's shapes: a list of details with types (the model's), an
+    `error_type` (the platform's), or a 422 with a text, of a model that has no typed details yet. A gateway's page, or
+    JSON of another shape, is a failed read; so is a text with 500 and above: only fal's own word makes a failure free.
 
     Raises:
         GoneError: fal does not have the result (any more).
@@ -153,9 +157,9 @@ def read_result(response: httpx.Response) -> Answer:
         return Images(_images(body), _units(response))
     if code == httpx.codes.ACCEPTED or (code == httpx.codes.BAD_REQUEST and "still in progress" in _error_words(body)):
         return Pending()
-    kind = _own_type(body, response.headers)
+    kind = _own_type(body, response)
     if body is None or kind is None or code < httpx.codes.BAD_REQUEST:
-        if code == httpx.codes.NOT_FOUND and body is not None:
+        if code in _GONE and body is not None:
             raise GoneError("fal does not have this result (any more)", status_code=code)
         raise ReadError(f"not a result (HTTP {code})", status_code=code)
     return Failure(code, kind, _error_words(body), _units(response))
@@ -231,16 +235,22 @@ def _is_fals(body: Mapping[str, Json]) -> bool:
     return "detail" in body or (isinstance(error, dict) and "type" in error) or body.get("status") == "NOT_FOUND"
 
 
-def _own_type(body: Mapping[str, Json] | None, headers: Mapping[str, str]) -> str | None:
+def _own_type(body: Mapping[str, Json] | None, response: httpx.Response) -> str | None:
     """The machine-readable type of fal's own error, or None when this is not one."""
     if body is None or "detail" not in body:
         return None
     detail = body["detail"]
     if isinstance(detail, list) and detail and isinstance(detail[0], dict):
         return _text(detail[0].get("type"))
-    # `start_timeout` ends a request with this header and a 504, which is free (fal, "Queue: submit").
-    by_timeout = "request_timeout" if headers.get("X-Fal-Request-Timeout-Type") == "user" else None
-    return _text(body.get("error_type")) or headers.get("X-Fal-Error-Type") or by_timeout
+    return _text(body.get("error_type")) or response.headers.get("X-Fal-Error-Type") or _untyped(response, detail)
+
+
+def _untyped(response: httpx.Response, detail: Json) -> str | None:
+    """A word for an error that fal gives without a type: a refusal in words, or a start that was too late (504)."""
+    headers = response.headers
+    if response.status_code == httpx.codes.UNPROCESSABLE_ENTITY and isinstance(detail, str):
+        return "unknown" if "X-Fal-Request-Id" in headers else None
+    return "request_timeout" if headers.get("X-Fal-Request-Timeout-Type") == "user" else None
 
 
 def _error_words(body: Mapping[str, Json] | None) -> str:

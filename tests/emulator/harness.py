@@ -15,6 +15,7 @@ import httpx
 
 ENDPOINT = "fal-ai/gpt-image-1-mini"
 KEY = "Key id:secret"
+ADMIN = {"Authorization": "Key admin-id:secret"}
 
 
 def until(probe: Callable[[], Any], seconds: float = 10.0) -> Any:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from dagster_gptimg.emulator.prices import GPT_IMAGE_1_MINI
+from dagster_gptimg.emulator.prices import GPT_IMAGE_1_MINI, cost
+from dagster_gptimg.emulator.readings import Readings
 
-from .harness import ENDPOINT, Emulator
+from .harness import ADMIN, ENDPOINT, Emulator
 
 
 @pytest.mark.parametrize(
@@ -39,8 +40,8 @@ def test_prices(arguments: dict[str, Any], dollars: str, quick: Emulator) -> Non
 
 def test_text_is_billed_too() -> None:
     def cents(words: int) -> int:
-        micro = GPT_IMAGE_1_MINI.micro_usd({"prompt": "word " * words, "quality": "low", "num_images": 1})
-        return micro // 10_000
+        inputs = {"prompt": "word " * words, "quality": "low", "image_size": "1024x1024", "num_images": 1}
+        return cost(GPT_IMAGE_1_MINI, inputs, Readings()) // 10_000
 
     # 0.005 + words * 4 tokens * 0.002 / 1000, rounded up to the cent.
     assert (cents(625), cents(626)) == (1, 2)
@@ -103,7 +104,7 @@ def test_billing_events_tell_the_same(quick: Emulator) -> None:
     for handle in (paid, free):
         quick.finished(handle)
     ids = [paid["request_id"], free["request_id"]]
-    reply = quick.http.get("/v1/models/billing-events", params={"request_id": ids}).json()
+    reply = quick.http.get("/v1/models/billing-events", params={"request_id": ids}, headers=ADMIN).json()
     (event,) = reply["billing_events"]
     assert (reply["has_more"], reply["next_cursor"]) == (False, None)
     assert event["request_id"] == paid["request_id"]
@@ -117,7 +118,7 @@ def test_billing_events_add_up_over_pages(quick: Emulator) -> None:
     events: list[dict[str, Any]] = []
     cursor: dict[str, str] = {}
     while True:
-        reply = quick.http.get("/v1/models/billing-events", params={"limit": 2, **cursor}).json()
+        reply = quick.http.get("/v1/models/billing-events", params={"limit": 2, **cursor}, headers=ADMIN).json()
         events += reply["billing_events"]
         if not reply["has_more"]:
             break

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
@@ -97,6 +99,20 @@ def test_the_picture_stays_the_same(start: Start) -> None:
     emulator.kill()
     emulator.start()
     assert emulator.http.get(url).content == before
+
+
+def test_a_state_folder_of_an_older_version_lives_on(start: Start) -> None:
+    emulator = start(latency=0.01)
+    handle = emulator.submit()
+    emulator.finished(handle)
+    emulator.stop()
+    with closing(sqlite3.connect(emulator.folder / "emulator.sqlite3")) as db:
+        for column in ("headers", "tags", "erased"):
+            db.execute(f"ALTER TABLE requests DROP COLUMN {column}")
+        db.execute("DROP TABLE deliveries")
+    emulator.start()
+    assert emulator.row(handle)["tags"] == {}
+    assert emulator.finished(emulator.submit()).status_code == 200
 
 
 def test_a_second_process_is_refused(start: Start) -> None:

@@ -11,6 +11,7 @@ import fal_client
 import pytest
 
 from .harness import ENDPOINT, Emulator, until
+from .receiver import receiving, signed_by
 
 ARGUMENTS = {"prompt": "a red bag", "quality": "low", "image_size": "1024x1024"}
 
@@ -61,6 +62,53 @@ def test_submit_status_result(fal: fal_client.SyncClient) -> None:
     handle = fal.submit(ENDPOINT, ARGUMENTS)
     until(lambda: isinstance(fal.status(ENDPOINT, handle.request_id), fal_client.Completed))
     assert fal.result(ENDPOINT, handle.request_id) == handle.get()
+
+
+def test_iter_events_tells_every_state_until_the_end(fal: fal_client.SyncClient, quick: Emulator) -> None:
+    quick.set(slots=1, latency=60, cancel_stops_running=True)
+    front = quick.submit("in front")
+    quick.set(latency=0.6)
+    handle = fal.submit(ENDPOINT, ARGUMENTS)
+    events = handle.iter_events(with_logs=True, interval=0.02)
+    seen = [next(events)]
+    quick.http.put(front["cancel_url"])
+    assert list(dict.fromkeys(type(event) for event in [*seen, *events])) == [
+        fal_client.Queued,
+        fal_client.InProgress,
+        fal_client.Completed,
+    ]
+    assert list(fal.get_handle(ENDPOINT, handle.request_id).iter_events())[-1:] == [handle.status()]
+
+
+def test_what_a_request_is_sent_with(fal: fal_client.SyncClient, quick: Emulator) -> None:
+    with receiving() as receiver:
+        url = f"{receiver.url}/hook?intent=1"
+        headers = {"X-Fal-Tags": "run=7", "X-Fal-Store-IO": "1"}
+        handle = fal.submit(
+            ENDPOINT, ARGUMENTS, webhook_url=url, priority="low", hint="here", start_timeout=30, headers=headers
+        )
+        (came,) = receiver.wait()
+        until(lambda: quick.row({"request_id": handle.request_id})["webhook"]["ended"])
+    row = quick.row({"request_id": handle.request_id})
+    assert row["headers"] == {
+        "x-fal-queue-priority": "low",
+        "x-fal-runner-hint": "here",
+        "x-fal-request-timeout": "30.0",
+        "x-fal-tags": "run=7",
+        "x-fal-store-io": "1",
+    }
+    assert row["webhook"] == {"url": url, "attempts": 1, "ended": "delivered"}
+    assert came.told["payload"] == handle.get()
+    assert signed_by(quick, came) == [0]
+
+
+def test_an_edit_of_the_clients_own_result(fal: fal_client.SyncClient) -> None:
+    first = fal.subscribe(ENDPOINT, ARGUMENTS)["images"][0]["url"]
+    edited = fal.subscribe(f"{ENDPOINT}/edit", {**ARGUMENTS, "image_urls": [first]})
+    assert edited["images"][0]["url"] != first
+    with pytest.raises(fal_client.FalClientHTTPError) as caught:
+        fal.subscribe(f"{ENDPOINT}/edit", ARGUMENTS)
+    assert caught.value.response.json()["detail"][0]["loc"] == ["body", "image_urls"]
 
 
 def test_logs_are_left_out_when_not_asked_for(fal: fal_client.SyncClient) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import dagster_gptimg.emulator
 
-ALLOWED = {"starlette", "uvicorn", "PIL", "httpx", *sys.stdlib_module_names}
+ALLOWED = {"starlette", "uvicorn", "PIL", "httpx", "cryptography", *sys.stdlib_module_names}
 
 
 def test_imports() -> None:

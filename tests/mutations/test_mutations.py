@@ -72,8 +72,8 @@ MUTATIONS = [
     Mutation(
         "read a gateway's 503 as the result",
         "fal/answers.py",
-        '    return _text(body.get("error_type")) or headers.get("X-Fal-Error-Type") or by_timeout\n',
-        '    return _text(body.get("error_type")) or headers.get("X-Fal-Error-Type") or "server_error"\n',
+        'or response.headers.get("X-Fal-Error-Type") or _untyped(response, detail)\n',
+        'or response.headers.get("X-Fal-Error-Type") or "server_error"\n',
         "tests/fal/test_client.py",
     ),
     Mutation(
