@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import threading
+from dataclasses import replace
 from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import dagster as dg
+import httpx
 import pytest
 
 from dagster_gptimg import FalModel, ImageStoreResource, build_gptimg_asset
+from dagster_gptimg.errors import ArgumentsError
+from dagster_gptimg.fal.models import all_models
 from dagster_gptimg.fal.prices import per_image, unknown_price
 from tests.harness import Fal, Ran, cli, kill, records, start, until
 from tests.support import ROOT
@@ -179,3 +186,85 @@ def test_an_asset_says_when_its_model_ends_and_what_a_move_would_cost(
     assert "plan only, nothing was bought: 3 rows, 0 images reused; 3 images to buy for $0.02. 3 of the 3 rows" in said
     assert "does not carry over to gpt-image-2: background (in 3 rows): gpt-image-2 has no such input" in said
     assert len(fal.bill()["rows"]) == 3
+
+
+@pytest.mark.parametrize("model", [model for model in all_models() if "/edit" not in model.name], ids=lambda m: m.name)
+def test_the_registry_and_fals_documents_say_the_same(fal: Fal, tmp_path: Path, model: FalModel) -> None:
+    """The registry was written from fal's pages; the emulator's documents are in the shape of fal's own."""
+    for part in (model, model.edit):
+        assert part is not None
+        printed = cli(fal, "openapi", part.endpoint)
+        assert printed.status == 0, printed.stderr
+        read = FalModel.from_openapi(printed.stdout, price=part.price)
+        assert (read.endpoint, read.key_defaults) == (part.endpoint, dict(part.key_defaults))
+        assert (read.max_images_per_request, set(read.required)) == (part.max_images_per_request, set(part.required))
+        assert set(read.inputs.model_fields) == set(part.inputs.model_fields)
+        own = part if part is model.edit else replace(part, edit=None)
+        assert (set(read.reference_inputs), read.main_reference) == (set(own.reference_inputs), own.main_reference)
+        for name in part.inputs.model_fields.keys() & {"quality", "image_size", "background", "output_format"}:
+            for value in ("auto", "low", "high", "1024x1024", "square_hd", "transparent", "png", "huge", "LOW"):
+                assert taken(read, name, value) == taken(part, name, value), (part.name, name, value)
+
+
+def taken(model: FalModel, name: str, value: str) -> object:
+    try:
+        return model.check({name: value})[name]
+    except ArgumentsError:
+        return None
+
+
+def test_a_document_from_fal_is_used_as_it_was_printed(fal: Fal, table: Path) -> None:
+    printed = cli(fal, "openapi", "fal-ai/gpt-image-1.5")
+    (table.parent / "model.json").write_text(printed.stdout, encoding="utf-8")
+    table.write_text("sku,prompt\n0,a cup\n1,a hat\n", encoding="utf-8")
+    model = ("--model", str(table.parent / "model.json"), "--price", "0.02", *LOW)
+    ran = call(fal, "generate", table, *model)
+    assert (ran.status, ran.summary["bought"]) == (0, 2), ran.stderr
+    assert {row["endpoint_id"] for row in fal.charged()} == {"fal-ai/gpt-image-1.5"}
+    unknown = cli(fal, "openapi", "fal-ai/nothing")
+    assert unknown.status == 2
+    assert "no OpenAPI document of fal-ai/nothing" in unknown.stderr
+
+
+class Api(BaseHTTPRequestHandler):
+    """fal's platform API, which says that every model is deprecated, or breaks when it is asked."""
+
+    def do_GET(self) -> None:
+        server: Any = self.server
+        if self.path.startswith("/v1/models?"):
+            names = parse_qs(urlsplit(self.path).query)["endpoint_id"]
+            models = [{"endpoint_id": name, "metadata": {"status": "deprecated"}} for name in names]
+            self.reply(server.status, {"models": models, "has_more": False})
+        else:
+            answer = httpx.get(
+                server.fal.url + self.path, headers={"Authorization": self.headers["Authorization"] or ""}
+            )
+            self.reply(answer.status_code, answer.json())
+
+    def reply(self, status: int, body: object) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_a_run_and_doctor_ask_fal_whether_the_model_is_deprecated(fal: Fal, table: Path, status: int) -> None:
+    table.write_text("sku,prompt\n0,a cup\n", encoding="utf-8")
+    server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Api)
+    server.fal, server.status = fal, status
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    env = {"FAL_API_URL": f"http://127.0.0.1:{server.server_port}"}
+    named = ("--store", str(table.parent / "store"), "--dataset", "d", "--model", "gpt-image-2", *LOW, "--json")
+    ran = cli(fal, "generate", str(table), *named, env=env)
+    looked = cli(fal, "doctor", "--model", "gpt-image-2", env=env)
+    server.shutdown()
+    server.server_close()
+    assert (ran.status, looked.status) == (0, 0), ran.stderr + looked.stdout
+    said = "gpt-image-2 is deprecated at fal; choose another model"
+    assert (f"warning: {said}" in ran.stderr) == (status == 200)
+    assert (f"ATTENTION: {said}" in looked.stdout) == (status == 200)

@@ -55,6 +55,12 @@ def test_a_request_that_did_not_begin_in_time_costs_nothing_and_is_tried_again(f
     assert (ran.status, ran.summary["failed"], ran.summary["bought"]) == (3, 3, 0), ran.stderr
     assert ran.summary["cost_usd"]["billed"] == 0
     assert len(own_rows(fal)) == 9  # three attempts a row
+    sent = own_rows(fal)[0]
+    assert sent["headers"]["x-fal-queue-priority"] == "low"
+    assert sent["headers"]["x-fal-request-start-timeout"] == "1.1"
+    assert json.loads(sent["headers"]["x-fal-object-lifecycle-preference"]) == {"expiration_duration_seconds": 86400}
+    assert {"team": "ads", "dataset": "d"}.items() <= sent["tags"].items()
+    assert len(sent["tags"]["key"]) == 64
     assert {(row["outcome"], row["cost_usd"]) for row in own_rows(fal)} == {("start_timeout", "0.00")}
     assert {record["error"] for record in records(table.parent / "store", "d")} == {
         "request_timeout: Request did not start within the requested start timeout"
@@ -136,6 +142,14 @@ def test_assets_and_the_resource_say_how_requests_are_sent(fal: Fal, tmp_path: P
     late = made(fal, tmp_path, request=RequestSettings(start_timeout=1.2), start_timeout=3600.0)
     assert "2 of 2 rows have no images" in failure(late)
     assert {row["outcome"] for row in own_rows(fal)} == {"start_timeout"}
+    assert {row["headers"]["x-fal-request-start-timeout"] for row in own_rows(fal)} == {"1.1", "1.2"}
+    fal.set(slots=20, latency=0.1)
+    asset = RequestSettings(tags={"team": "ads"}, headers={"X-Fal-No-Retry": "1"})
+    assert made(fal, tmp_path, request=asset, tags={"team": "all", "cost": "7"}, lifecycle=86400).success
+    last = own_rows(fal)[-1]
+    assert {"team": "ads", "cost": "7", "dataset": "cups"}.items() <= last["tags"].items()
+    assert last["headers"]["x-fal-no-retry"] == "1"
+    assert "86400" in last["headers"]["x-fal-object-lifecycle-preference"]
     assert "more than 1 second" in failure(made(fal, tmp_path, start_timeout=0.5))
     assert "could not be healed" in failure(made(fal, tmp_path, headers={"X-Fal-Store-IO": "0"}))
 
@@ -167,4 +181,5 @@ def test_an_op_takes_them_in_its_config(fal: Fal, tmp_path: Path) -> None:
     assert not run(start_timeout=0.5).success
     assert not fal.bill()["rows"]
     assert run(start_timeout=30.0, priority="low", tags={"team": "ads"}).success
-    assert len(fal.charged()) == 1
+    [charged] = fal.charged()
+    assert (charged["headers"]["x-fal-queue-priority"], charged["tags"]["team"]) == ("low", "ads")
