@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from dagster_gptimg.execution import GenerateConfig, ImageGeneration
     from dagster_gptimg.fal.model import FalModel
     from dagster_gptimg.fal.models import get_model, register
+    from dagster_gptimg.fal.prices import per_image, unknown_price
+    from dagster_gptimg.fal.request_settings import RequestSettings
     from dagster_gptimg.image_record import ImageRecord
     from dagster_gptimg.io_manager import ManifestLoader
+    from dagster_gptimg.notebook import GeneratedImages, generate
     from dagster_gptimg.ops import GenerateImagesConfig, generate_images_op
     from dagster_gptimg.partitions import TablePartitions, by_column, by_date, by_dimensions, by_dynamic, by_hash
     from dagster_gptimg.prompts import SqlTable
@@ -31,12 +34,14 @@ _HOMES = {
     "FalResource": "resource",
     "GenerateConfig": "execution",
     "GenerateImagesConfig": "ops",
+    "GeneratedImages": "notebook",
     "GptImgError": "errors",
     "UsageError": "errors",
     "ImageGeneration": "execution",
     "ImageRecord": "image_record",
     "ImageStoreResource": "resource",
     "ManifestLoader": "io_manager",
+    "RequestSettings": "fal.request_settings",
     "SqlTable": "prompts",
     "Summary": "batch.summary",
     "TablePartitions": "partitions",
@@ -49,10 +54,13 @@ _HOMES = {
     "by_dynamic": "partitions",
     "by_hash": "partitions",
     "failure_reasons": "sensors",
+    "generate": "notebook",
     "generate_images_op": "ops",
     "get_model": "fal.models",
     "gptimg_asset": "assets",
+    "per_image": "fal.prices",
     "register": "fal.models",
+    "unknown_price": "fal.prices",
 }
 
 __all__ = [
@@ -61,11 +69,13 @@ __all__ = [
     "FalResource",
     "GenerateConfig",
     "GenerateImagesConfig",
+    "GeneratedImages",
     "GptImgError",
     "ImageGeneration",
     "ImageRecord",
     "ImageStoreResource",
     "ManifestLoader",
+    "RequestSettings",
     "SqlTable",
     "Summary",
     "TablePartitions",
@@ -80,10 +90,13 @@ __all__ = [
     "by_dynamic",
     "by_hash",
     "failure_reasons",
+    "generate",
     "generate_images_op",
     "get_model",
     "gptimg_asset",
+    "per_image",
     "register",
+    "unknown_price",
 ]
 
 

@@ -12,7 +12,9 @@ import dagster as dg
 from dagster_gptimg import metadata
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.execution import GenerateConfig, ImageGeneration
+from dagster_gptimg.fal.model import FalModel
 from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
+from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.io_manager import loader_for
 from dagster_gptimg.materialization import AssetEvent, materialized
 from dagster_gptimg.partitions import TablePartitions
@@ -57,7 +59,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
     template: str | None = None,
     prompt_column: str | None = None,
     id_column: str | None = None,
-    model: str = DEFAULT_MODEL,
+    model: str | FalModel = DEFAULT_MODEL,
     arguments: Mapping[str, Any] | None = None,
     partitions: TablePartitions | None = None,
     max_cost_usd: float | None = None,
@@ -68,6 +70,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
     storage_options: Mapping[str, Any] | None = None,
     image_columns: Sequence[str] = (),
     references_from: Sequence[str] = (),
+    request: RequestSettings | None = None,
     **asset_arguments: Any,  # noqa: ANN401 - whatever dg.asset takes
 ) -> Callable[[Callable[..., Source]], dg.AssetsDefinition]:
     """Make an image asset from a function that returns a prompt table.
@@ -80,7 +83,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
         template: a prompt with `{column}` fields. prompt_column: the column that holds the prompt.
         prompt_column: instead of a template; `prompt` by default.
         id_column: the column that holds the row's id; derived from the content otherwise.
-        model: a model of the registry.
+        model: a model of the registry, or one of your own.
         arguments: model inputs for all rows, in fal's names; a column of the same name overrides one for its row.
         partitions: `by_column(...)`.
         max_cost_usd: US dollars that one run may spend at most.
@@ -92,6 +95,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
         image_columns: the columns that hold an edit's reference images; a column named `image_urls` otherwise.
         references_from: folders or fsspec roots below which a row may name reference images. The images of the store
             may be named always (the `uri` of another asset's manifest).
+        request: priority, start time-out, tags and other headers of its requests; `FalResource` has them for all.
         asset_arguments: every other argument of `dg.asset`: `key`, `group_name`, `owners`, `deps`, `tags`, ...
 
     Raises:
@@ -105,12 +109,13 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
         key = _key_of(given)
         made = ImageGeneration(
             PromptSpec(
-                get_model(model),
+                get_model(model) if isinstance(model, str) else model,
                 prompt_column,
                 template,
                 id_column,
                 arguments or {},
                 image_columns=tuple(image_columns),
+                without_guarantee=request is not None and request.without_guarantee,
             ),
             check_dataset(dataset or "/".join(key.path)),
             partitions,
@@ -120,6 +125,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
             max_in_flight,
             storage_options or {},
             references_from,
+            request or RequestSettings(),
         )
         return _asset(made, function, given)
 
@@ -167,11 +173,16 @@ def _asset(made: ImageGeneration, function: Callable[..., Source], given: dict[s
     if function.__doc__:
         defaults["description"] = inspect.cleandoc(function.__doc__)
     settings = defaults | given
-    settings["metadata"] = {"dataset": made.dataset, "model": made.spec.model.name, **(given.get("metadata") or {})}
+    settings["metadata"] = {"dataset": made.dataset, **_about(made.spec.model), **(given.get("metadata") or {})}
     settings["check_specs"] = [metadata.in_doubt_spec(_key_of(given)), *(given.get("check_specs") or ())]
     settings["required_resource_keys"] = {"fal", "image_store"} | set(given.get("required_resource_keys") or ())
     asset = dg.asset(io_manager_def=loader_for(made.dataset), output_required=False, **settings)
     return cast("dg.AssetsDefinition", asset(body))
+
+
+def _about(model: FalModel) -> dict[str, str]:
+    ends = f"{model.sunset}; move to {model.successor}" if model.successor else str(model.sunset)
+    return {"model": model.name} | ({"model_ends": ends} if model.sunset else {})
 
 
 def _signature(function: Callable[..., Source]) -> inspect.Signature:

@@ -111,7 +111,5 @@ def forecast(summary: Summary) -> str:
     if summary.reattached:
         parts.append(f"{summary.reattached} paid for and not collected yet")
     parts += [f"{count} rows {name}" for name in ("held", "refused") if (count := getattr(summary, name))]
-    low, high = summary.cost_low, summary.cost_high
-    cost = f"${high:.2f}" if low == high else f"${low:.2f} to ${high:.2f}"
     told = f". {summary.message}" if summary.message and not summary.stop else ""
-    return f"{', '.join(parts)}; {summary.bought} images to buy for {cost}{told}"
+    return f"{', '.join(parts)}; {summary.bought} images to buy for {summary.cost}{told}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -12,23 +12,21 @@ from rich.markup import escape
 
 from dagster_gptimg.errors import GptImgError
 from dagster_gptimg.fal.client import FalClient
-from dagster_gptimg.fal.model import FalModel
-from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
 from dagster_gptimg.fal.settings import FalSettings
 from dagster_gptimg.store.root import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
-NEAR = timedelta(days=60)
+    from dagster_gptimg.fal.model import FalModel
 
 
-def examine(store: str | None, model: str | None) -> bool:
+def examine(store: str | None, model: FalModel) -> bool:
     """Look at everything, say it on stdout, and return whether all is well."""
     checks: list[tuple[str, Callable[[], str]]] = [
         ("key", _key),
-        ("model", lambda: _model(get_model(model or DEFAULT_MODEL))),
-        ("fal", lambda: asyncio.run(_fal(get_model(model or DEFAULT_MODEL)))),
+        ("model", lambda: asyncio.run(_model(model))),
+        ("fal", lambda: asyncio.run(_fal(model))),
     ]
     if store is not None:
         checks.append(("store", lambda: check_store(Store(store))))
@@ -51,16 +49,19 @@ def _key() -> str:
     return "FAL_KEY is set"
 
 
-def _model(model: FalModel) -> str:
-    words = f"{model.name} ({model.endpoint})"
-    if model.sunset is None:
-        return words
-    left = model.sunset - datetime.now(UTC).date()
-    if left > NEAR:
-        return f"{words}, until {model.sunset}"
-    then = "ended on" if left <= timedelta(0) else "ends on"
-    move = f"; move to {model.successor}" if model.successor else "; choose a successor"
-    return f"{words}. ATTENTION: it {then} {model.sunset} by its maker's own page{move}"
+async def _model(model: FalModel) -> str:
+    words = f"{model.name} ({model.endpoint})" + (f", until {model.sunset}" if model.sunset else "")
+    notice = model.notice(datetime.now(UTC).date(), await _statuses(model))
+    return f"{words}. ATTENTION: {notice}" if notice else words
+
+
+async def _statuses(model: FalModel) -> Collection[str]:
+    """What fal says of a model's endpoints; nothing where it does not say: that is no fault of anything here."""
+    try:
+        async with FalClient(FalSettings.from_env(), read_attempts=1) as fal:
+            return (await fal.statuses(model.endpoints)).values()
+    except GptImgError:
+        return ()
 
 
 async def _fal(model: FalModel) -> str:

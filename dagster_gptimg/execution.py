@@ -25,8 +25,10 @@ from dagster_gptimg.errors import (
     StoreError,
     UnreachableError,
 )
+from dagster_gptimg.fal.models import get_model
+from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.partitions import TablePartitions
-from dagster_gptimg.prompts import PromptSpec, ReferenceRoot, References, Source, read_rows
+from dagster_gptimg.prompts import Move, PromptSpec, ReferenceRoot, References, Source, read_rows
 from dagster_gptimg.resource import resolved
 from dagster_gptimg.store.dataset import Dataset
 
@@ -43,6 +45,9 @@ class GenerateConfig(dg.Config):
 
     max_cost_usd: float | None = Field(default=None, description="US dollars that this run may spend at most.")
     plan_only: bool = Field(default=False, description="Log what would be bought and its cost; buy nothing.")
+    plan_model: str | None = Field(
+        default=None, description="Log what a move to this model would cost, and what it leaves behind; buy nothing."
+    )
     limit: int | None = Field(default=None, description="Only the first rows of the table or partition.")
     again: list[str] = Field(default_factory=list, description="Buy again: `refused`, `held`, or row ids.")
     allow_rebuy: bool = Field(
@@ -69,6 +74,7 @@ class ImageGeneration:
         storage_options: for reading the table, and references that are files.
         references_from: folders or fsspec roots below which a row may name reference images; those of the image store
             may be named always.
+        request: priority, start time-out, tags and other headers; those of the resource fill in what it leaves open.
     """
 
     spec: PromptSpec
@@ -80,6 +86,7 @@ class ImageGeneration:
     max_in_flight: int | None = None
     storage_options: Mapping[str, Any] = field(default_factory=dict)
     references_from: Sequence[str] = ()
+    request: RequestSettings = field(default_factory=RequestSettings)
 
     @property
     def code_version(self) -> str:
@@ -113,12 +120,18 @@ class ImageGeneration:
         log = log or RunLog(context)
         log.about(partition)
         try:
-            spec, dataset = self._spec(context, config, partition), self.dataset_in(context)
-            options = self._options(config, spent)
+            dataset = self.dataset_in(context)
+            spec = self._spec(context, config, partition)
+            request = self.request.over(context.resources.fal.request_settings())
+            options = replace(self._options(config, spec, spent), request=request)
             rows = read_rows(source, spec, resolved(self.storage_options))
-            if config.plan_only:
+            if config.plan_only or config.plan_model:
                 found = session.plan(rows, spec.model, dataset, partition=partition, options=options)
-                log.say(f"plan only, nothing was bought: {forecast(found)}")
+                left = [
+                    f"does not carry over to {spec.model.name}: {it}"
+                    for it in (spec.move.not_carried() if spec.move else ())
+                ]
+                log.say("\n".join([f"plan only, nothing was bought: {forecast(found)}", *left]))
                 return found
             settings = context.resources.fal.settings()
             return session.run(
@@ -165,16 +178,21 @@ class ImageGeneration:
 
     def _spec(self, context: Context, config: GenerateConfig, partition: str | None) -> PromptSpec:
         where = None if self.partitions is None or partition is None else self.partitions.where(partition)
-        return replace(self.spec, where=where, limit=config.limit, references=self.references_in(context))
+        spec = replace(self.spec, where=where, limit=config.limit, references=self.references_in(context))
+        if config.plan_model is None:
+            return spec
+        former = [self.spec.model, *session.former_models(self.dataset_in(context), partition)]
+        move = Move(get_model(config.plan_model), former)
+        return replace(spec, model=move.model, move=move)
 
-    def _options(self, config: GenerateConfig, spent: Decimal) -> Options:
+    def _options(self, config: GenerateConfig, spec: PromptSpec, spent: Decimal) -> Options:
         limit = self.max_cost_usd if config.max_cost_usd is None else config.max_cost_usd
         return Options(
             max_in_flight=self.max_in_flight,
             max_cost=None if limit is None else max(Decimal(str(limit)) - spent, Decimal(0)),
             again=frozenset(config.again),
             on_ambiguous=config.on_ambiguous,
-            recipe=self.spec.recipe,
+            recipe=spec.recipe,
             allow_rebuy=config.allow_rebuy,
         )
 
@@ -204,6 +222,7 @@ class RunLog:
     def __init__(self, context: Context) -> None:
         """Log to a step's own log."""
         self._log = context.log
+        self.warned: list[str] = []
         self._said = -LOG_EVERY
         self._noticed: list[Noticed] = []
         self._held_back: list[str] = []
@@ -219,8 +238,9 @@ class RunLog:
         """Take one event."""
         if isinstance(event, Planned):
             self.say(f"plan: {forecast(event.summary)}")
-        elif isinstance(event, Warned):
+        elif isinstance(event, Warned) and event.message not in self.warned:  # each partition says the same
             self._log.warning(event.message)
+            self.warned.append(event.message)
         elif isinstance(event, Noticed):
             self._noticed.append(event)
         elif isinstance(event, Progress) and self._is_time():

@@ -1,7 +1,9 @@
 """One record of an image table as a typed object, for assets downstream; its image is read when it is asked for."""
 
+import base64
 import io
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -68,9 +70,17 @@ class ImageRecord:
             raise UsageError(f"row {self.row_id!r} has no image: it is {self.status}")
         return read_image(self.dataset, self.uri)
 
-    def open_image(self) -> Image.Image:
+    def open(self) -> Image.Image:
         """The image, decoded when its pixels are needed. Raises what `read_image` does."""
         return Image.open(io.BytesIO(self.read_image()))
+
+    def show(self) -> None:
+        """Show it: in the notebook, or else in the system's own viewer. Raises what `read_image` does."""
+        ipython = sys.modules.get("IPython")
+        if ipython is not None and ipython.get_ipython() is not None:
+            ipython.display.display(self.open())
+        else:
+            self.open().show()
 
 
 def read_image(dataset: Dataset, uri: str) -> bytes:
@@ -81,6 +91,21 @@ def read_image(dataset: Dataset, uri: str) -> bytes:
         UnreadableError: it is there and cannot be read.
     """
     return dataset.store.read(f"{dataset.folder}/{uri.removeprefix(dataset.uri(''))}")
+
+
+def thumbnail(data: bytes, pixels: int) -> str:
+    """A small WebP of an image, at most so many pixels wide and high, as a data URI; transparent ones on white.
+
+    Raises:
+        OSError: it is no image that can be read here.
+    """
+    with Image.open(io.BytesIO(data)) as image:
+        image.thumbnail((pixels, pixels))
+        small = image.convert("RGBA")
+    flat = Image.alpha_composite(Image.new("RGBA", small.size, "white"), small).convert("RGB")
+    buffer = io.BytesIO()
+    flat.save(buffer, "WEBP", quality=60, method=4)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def records_of(table: pa.Table, dataset: Dataset) -> Iterator[ImageRecord]:

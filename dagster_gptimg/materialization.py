@@ -137,6 +137,8 @@ def _make(
     if isinstance(end, Summary):
         return Made(partition, summary=end, planned=True)
     found = metadata.counts(end.summary, end.manifest)
+    if log.warned:
+        found["warnings"] = "\n".join(log.warned)
     reason, message = made.verdict(end)
     if end.manifest is None:
         return Made(partition, found, None, reason or "store", message, end.summary)

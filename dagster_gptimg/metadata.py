@@ -1,17 +1,15 @@
 """What a run leaves in Dagster's event log: counts, cost, schema, a preview. All text from outside is escaped."""
 
-import base64
 import hashlib
-import io
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
-from PIL import Image
 
 from dagster_gptimg.batch.summary import Summary
-from dagster_gptimg.image_record import read_image
+from dagster_gptimg.image_record import read_image, thumbnail
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.manifest import SCHEMA
 
@@ -77,12 +75,12 @@ def in_doubt_spec(key: dg.AssetKey) -> dg.AssetCheckSpec:
 def no_row_in_doubt(summaries: Sequence[Summary]) -> dg.AssetCheckResult:
     """The result of that check, over all partitions of a run; the rows, and what settles them, are in the manifest."""
     held, lost = (sum(getattr(summary, name) for summary in summaries) for name in ("held", "lost"))
-    high = float(sum(summary.cost_high for summary in summaries))
+    high = sum((summary.cost_high for summary in summaries), Decimal(0))
     return dg.AssetCheckResult(
         passed=not held and not lost,
         check_name=NO_ROW_IN_DOUBT,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={"held": held, "lost": lost, "cost_high_usd": high},
+        metadata={"held": held, "lost": lost, "cost_high_usd": float(high) if high.is_finite() else "unknown"},
     )
 
 
@@ -107,7 +105,9 @@ def thumbnails(records: Iterable[Mapping[str, Any]], dataset: Dataset) -> str:
         if len(cells) == THUMBNAILS:
             break
         caption = text(record["prompt"])
-        cells.append((f"![{text(record['row_id'])}]({_thumbnail(record['uri'], dataset)})", caption))
+        cells.append(
+            (f"![{text(record['row_id'])}]({thumbnail(read_image(dataset, record['uri']), THUMBNAIL_PIXELS)})", caption)
+        )
     while cells and len(_table(cells)) > PREVIEW_BYTES:
         cells.pop()
     return _table(cells)
@@ -126,17 +126,6 @@ def _table(cells: list[tuple[str, str]]) -> str:
             lines.append("|" + " :-: |" * width)
         lines.append("| " + " | ".join(caption for _, caption in part) + " |")
     return "\n".join(lines)
-
-
-def _thumbnail(uri: str, dataset: Dataset) -> str:
-    """A small WebP of a stored image, as a data URI; transparent ones on white."""
-    with Image.open(io.BytesIO(read_image(dataset, uri))) as image:
-        image.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
-        small = image.convert("RGBA")
-    flat = Image.alpha_composite(Image.new("RGBA", small.size, "white"), small).convert("RGB")
-    buffer = io.BytesIO()
-    flat.save(buffer, "WEBP", quality=60, method=4)
-    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def _trouble(records: list[Mapping[str, Any]]) -> str:

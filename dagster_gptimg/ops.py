@@ -1,6 +1,6 @@
 """The op: the same run for jobs that are not assets."""
 
-from typing import Any
+from typing import Any, Literal
 
 import dagster as dg
 from pydantic import Field
@@ -8,8 +8,24 @@ from pydantic import Field
 from dagster_gptimg.batch.summary import Summary
 from dagster_gptimg.execution import GenerateConfig, ImageGeneration
 from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
+from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.prompts import PromptSpec
 from dagster_gptimg.store.paths import check_dataset
+
+
+class RequestConfig(dg.Config):
+    """What the op's requests are sent with; the resource's settings fill in what is left open."""
+
+    priority: Literal["normal", "low"] = Field(default="normal", description="In fal's queue.")
+    start_timeout: float | None = Field(default=None, description="Seconds until a request must have begun.")
+    tags: dict[str, str] = Field(default_factory=dict, description="For fal's billing reports.")
+    lifecycle: int | None = Field(default=None, description="Seconds that fal's CDN keeps the output files.")
+    headers: dict[str, str] = Field(default_factory=dict, description="Other headers of fal's platform.")
+
+    def settings(self) -> RequestSettings:
+        """The same, checked. Raises `UsageError`."""
+        priority = None if self.priority == "normal" else self.priority
+        return RequestSettings(priority, self.start_timeout, self.tags, self.lifecycle, self.headers)
 
 
 class GenerateImagesConfig(GenerateConfig):
@@ -23,6 +39,7 @@ class GenerateImagesConfig(GenerateConfig):
     id_column: str | None = Field(default=None, description="The column that holds the row's id.")
     arguments: dict[str, Any] = Field(default_factory=dict, description="Model inputs for all rows.")
     max_failed: float = Field(default=0.0, description="The share of rows that may stay without images by failure.")
+    request: RequestConfig = Field(default_factory=RequestConfig, description="What its requests are sent with.")
 
 
 @dg.op(required_resource_keys={"fal", "image_store"}, out=dg.Out(dict))
@@ -34,7 +51,8 @@ def generate_images_op(context: dg.OpExecutionContext, config: GenerateImagesCon
     spec = PromptSpec(
         get_model(config.model), config.prompt_column, config.template, config.id_column, config.arguments
     )
-    made = ImageGeneration(spec, check_dataset(config.dataset), max_failed=config.max_failed)
+    request = config.request.settings()
+    made = ImageGeneration(spec, check_dataset(config.dataset), max_failed=config.max_failed, request=request)
     end = made.execute(context, config, config.prompts, None)
     if isinstance(end, dg.Failure):
         raise end

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 from pydantic import Field
 
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.portal import Call, fal_portal
+from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.fal.settings import FalSettings, FalUrls, check_key
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.root import Store
@@ -35,6 +36,18 @@ class FalResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         default=None,
         description="One origin that serves all of fal; by default fal's own hosts, or FAL_BASE_URL and its relatives.",
     )
+
+    priority: Literal["normal", "low"] = Field(
+        default="normal", description="In fal's queue: `low` lets the other callers of an endpoint go first."
+    )
+    start_timeout: float | None = Field(
+        default=None, description="Seconds until a request must have begun; then it ends, unbilled, and is tried again."
+    )
+    tags: dict[str, str] = Field(
+        default_factory=dict, description="For fal's billing reports, beside dataset, partition and key."
+    )
+    lifecycle: int | None = Field(default=None, description="Seconds that fal's CDN keeps the output files.")
+    headers: dict[str, str] = Field(default_factory=dict, description="Other headers of fal's platform, by name.")
 
     @classmethod
     def emulated(cls, state: str = ".fal-emulator", *, latency: float = 0.5, slots: int = 20) -> "EmulatedFalResource":
@@ -74,6 +87,11 @@ class FalResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             msg = f"fal's own client can only go to fal, and this resource is at {settings.urls.queue}: use portal()"
             raise UsageError(msg)
         return SyncClient(key=settings.key)
+
+    def request_settings(self) -> RequestSettings:
+        """What every request is sent with, unless its asset says otherwise. Raises `UsageError`."""
+        priority = None if self.priority == "normal" else self.priority
+        return RequestSettings(priority, self.start_timeout, self.tags, self.lifecycle, self.headers)
 
     def settings(self) -> FalSettings:
         """What a client needs. Raises `UsageError` when the key or a URL cannot be one."""

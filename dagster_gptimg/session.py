@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dagster_gptimg import care
 from dagster_gptimg.batch import rebuild as rebuilding
 from dagster_gptimg.batch import run as engine
-from dagster_gptimg.batch.events import Finished
+from dagster_gptimg.batch.collect import DOWNLOADS
+from dagster_gptimg.batch.events import Finished, Planned, Warned
 from dagster_gptimg.batch.job import Job, Options
-from dagster_gptimg.errors import GptImgError, UsageError
+from dagster_gptimg.errors import GptImgError, UnreadableError, UsageError
 from dagster_gptimg.fal.client import FalClient
+from dagster_gptimg.fal.models import all_models
+from dagster_gptimg.fal.prices import unknown_price
+from dagster_gptimg.fal.request_settings import VOIDED
 from dagster_gptimg.fal.settings import FalSettings
 from dagster_gptimg.prompts import References
 from dagster_gptimg.runtime import iterate, system_runtime
+from dagster_gptimg.store.manifest import read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterable
@@ -27,6 +33,9 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.model import FalModel
     from dagster_gptimg.prompts import PromptRow
     from dagster_gptimg.store.dataset import Dataset
+
+STATUS_TIMEOUT = 5.0
+"""Seconds that a run asks fal whether its model is deprecated."""
 
 KILL_AT = "DAGSTER_GPTIMG_KILL_AT"
 """For the kill suite only: `NAME:N` has the process SIGKILL itself when it reaches the point NAME for the N-th time."""
@@ -50,13 +59,16 @@ def run(
         StoreError: the store cannot be used; nothing was sent.
     """
     ends: list[Finished] = []
+    options = _checked(options or Options(), model)
 
     async def events(interrupt: asyncio.Event) -> AsyncIterator[Event]:
         async with FalClient(settings) as fal:
             runtime = system_runtime(_kill_hook())
-            given = options or Options(), references or References()
-            job = Job(rows, model, dataset, fal, runtime, partition, *given)
+            job = Job(rows, model, dataset, fal, runtime, partition, options, references or References())
             async for event in engine.generate(job, interrupt):
+                if isinstance(event, Planned):
+                    for message in await _warnings(job, fal):
+                        yield Warned(message)
                 yield event
 
     def listen(event: Event) -> None:
@@ -66,6 +78,44 @@ def run(
 
     iterate(events, listen)
     return ends[0]
+
+
+def _checked(options: Options, model: FalModel) -> Options:
+    """The options of a run, when they can be kept. Raises `UsageError`."""
+    if options.max_cost is not None and all(part.price is unknown_price for part in (model, model.edit) if part):
+        msg = (
+            f"the price of {model.name} is not known, so nothing can hold a run to ${options.max_cost}. Say its price "
+            "(price=, or --price), or run without a limit. Nothing was sent."
+        )
+        raise UsageError(msg)
+    if not options.request.without_guarantee:
+        return options
+    if options.on_ambiguous == "resubmit":
+        msg = "on_ambiguous=resubmit rests on fal's history, and without_guarantee gives that up. Nothing was sent."
+        raise UsageError(msg)
+    # A result with sync_mode holds its images, so there are no more in flight than images may be in memory.
+    return replace(options, max_in_flight=min(options.max_in_flight or DOWNLOADS, DOWNLOADS))
+
+
+async def _warnings(job: Job, fal: FalClient) -> list[str]:
+    """What whoever starts a run should know of its model and its settings."""
+    model, found = job.model, [VOIDED] if job.options.request.without_guarantee else []
+    try:
+        async with asyncio.timeout(STATUS_TIMEOUT):
+            statuses = await fal.statuses(model.endpoints)
+    except (GptImgError, TimeoutError):
+        statuses = {}  # only news: a run does not depend on it
+    notice = model.notice(job.runtime.clock.now().date(), statuses.values())
+    return [*found, *([notice] if notice else [])]
+
+
+def former_models(dataset: Dataset, partition: str | None) -> list[FalModel]:
+    """The models of the registry that made what a partition has, as its manifest tells. Raises `StoreError`."""
+    try:
+        endpoints = set(read_manifest(dataset, partition)["endpoint"].unique().to_pylist())
+    except (FileNotFoundError, UnreadableError):
+        return []
+    return [model for model in all_models() if model.endpoint in endpoints]
 
 
 def plan(

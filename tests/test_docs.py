@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dagster_gptimg.cli import cli
+from dagster_gptimg.testing import EmulatedFal as Fal
 from tests.support import ROOT
 
 if TYPE_CHECKING:
@@ -24,7 +25,12 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=lambda page: page.name)
-def test_python_in_the_docs_runs(page: Path, request: pytest.FixtureRequest) -> None:
+def test_python_in_the_docs_runs(
+    page: Path, request: pytest.FixtureRequest, fal: Fal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FAL_KEY", "test-key")
+    monkeypatch.setenv("FAL_BASE_URL", fal.url)
     for code in blocks(page, "python"):
         names: dict[str, Any] = {"__name__": "snippet"}
         exec(compile(code, page.name, "exec", dont_inherit=True), names)

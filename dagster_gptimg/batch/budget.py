@@ -32,8 +32,10 @@ class Budget:
 
         While open requests might still be refunded enough, it waits for them.
         """
+        if self.limit is None:
+            return True
         async with self._changed:
-            while self.limit is not None and self.spent + self.reserved + price.high > self.limit:
+            while self.spent + self.reserved + price.high > self.limit:
                 if not self.reserved or self.spent + price.high > self.limit:
                     return False
                 await self._changed.wait()
@@ -43,6 +45,8 @@ class Budget:
     async def settle(self, price: Price, cost: Decimal | None) -> None:
         """Give a reservation back for what was billed. `cost` None: nobody knows, so the worst case stays spent."""
         async with self._changed:
-            self.reserved -= price.high
-            self.spent += price.high if cost is None else cost
+            if self.limit is not None:
+                self.reserved -= price.high
+            cost = price.high if cost is None else cost
+            self.spent += cost if cost.is_finite() else ZERO  # an unknown price: what is spent is not known either
             self._changed.notify_all()

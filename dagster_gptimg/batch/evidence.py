@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dagster_gptimg.batch.submit import accepted_fact
 from dagster_gptimg.errors import ReadError
+from dagster_gptimg.fal.models import model_at
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -123,7 +124,7 @@ class Evidence:
     def _matches(self, item: HistoryItem, intent: Intent) -> bool:
         """Equal arguments, near the intent. The history may show fal's defaults filled in: they are left out."""
         near = intent.created_at - BEFORE <= item.sent_at <= intent.created_at + AFTER
-        plain = self._job.model.variant(intent.arguments).key_arguments
+        plain = model_at(intent.endpoint, self._job.model).variant(intent.arguments).key_arguments
         return near and item.json_input is not None and plain(item.json_input) == plain(intent.arguments)
 
     async def _known(self, hows: Collection[How] = ("reply", "webhook", "history")) -> set[str]:

@@ -150,7 +150,9 @@ class Plan:
 
 def _cut(model: FalModel, prompt: str, arguments: dict[str, Json]) -> list[dict[str, Json]]:
     """The arguments of each request of a row. `num_images` is always said, so that what was asked for is on record."""
+    variant = model.variant(arguments)
+    if "num_images" not in variant.inputs.model_fields:
+        return [{"prompt": prompt, **arguments}]
     images = arguments.get("num_images", 1)
-    most = model.variant(arguments).max_images_per_request
-    counts = cut(images if isinstance(images, int) else 1, most)
+    counts = cut(images if isinstance(images, int) else 1, variant.max_images_per_request)
     return [{"prompt": prompt, **arguments, "num_images": count} for count in counts]

@@ -14,6 +14,7 @@ from dagster_gptimg.batch.plan import PlannedRow, Request
 from dagster_gptimg.batch.records import Records
 from dagster_gptimg.batch.state import owners, state_of
 from dagster_gptimg.errors import UnreadableError
+from dagster_gptimg.fal.models import model_at
 from dagster_gptimg.store.manifest import read_manifest, write_manifest
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class _ReceiptRows:
             yield PlannedRow(row_id, str(arguments.get("prompt", "")), arguments, {}, requests)
 
     def price(self, request: Request) -> Price:
-        return self._model.cost(request.arguments)
+        return model_at(request.endpoint, self._model).cost(request.arguments)
 
 
 def _facts(dataset: Dataset) -> dict[str, list[Attempt]]:

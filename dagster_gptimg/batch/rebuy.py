@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from dagster_gptimg.errors import RebuyError, UnreadableError
+from dagster_gptimg.fal.prices import Price
 from dagster_gptimg.store.manifest import read_manifest, recipe_of
 
 if TYPE_CHECKING:
@@ -50,9 +51,9 @@ class Rebuy(NamedTuple):
         return self.again > SHARE * self.settled
 
     def __str__(self) -> str:
-        cost = f"${self.high:.2f}" if self.low == self.high else f"${self.low:.2f} to ${self.high:.2f}"
         return (
-            f"{self.again} of the {self.settled} rows that have images would be bought again, for {cost}: they were "
+            f"{self.again} of the {self.settled} rows that have images would be bought again, for "
+            f"{Price(self.low, self.high)}: they were "
             "made with another template, model or arguments"
         )
 

@@ -93,7 +93,7 @@ class Submitter:
             partition=self._job.partition,
             row_id=request.row_id,
             run=self._run,
-            cost_high_usd=worst_case,
+            cost_high_usd=worst_case if worst_case.is_finite() else None,
             nonce=self._job.runtime.token(),
             account=self._job.fal.account(self._job.dataset.salt),
             created_at=self._job.runtime.clock.now(),

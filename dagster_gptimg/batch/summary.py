@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from dagster_gptimg.fal.prices import Price
 from dagster_gptimg.store.settled import Settled
 
 if TYPE_CHECKING:
     from dagster_gptimg.batch.ledger import Result
-    from dagster_gptimg.fal.prices import Price
 
 RowStatus: TypeAlias = Literal[
     "stored", "in_flight", "refused", "failed", "held", "lost", "not_submitted", "missing", "erased"
@@ -34,7 +34,8 @@ class Summary:
         reattached: images that an earlier (or another) run had paid for, and this one collected.
         stored, refused, failed, held, lost, not_submitted, in_flight: rows by their status.
         missing: rows whose images were stored, and whose files are gone. erased: rows erased at the user's word.
-        cost_low, cost_high: US dollars: what this run's requests can have cost, those in doubt included.
+        cost_low, cost_high: US dollars: what this run's requests can have cost, those in doubt included. Infinite
+            where a price is not known.
         cost_billed: US dollars: what is known to be billed for what this run collected and bought.
         seconds: wall time.
         stop: why the run ended before its work did, if it did.
@@ -63,6 +64,11 @@ class Summary:
     message: str = ""
 
     @property
+    def cost(self) -> Price:
+        """What this run's requests can have cost, as a price: its upper end may not be known."""
+        return Price(self.cost_low, self.cost_high)
+
+    @property
     def exit_status(self) -> int:
         """The CLI's exit status: 0 every row has its images, 3 some have not, 4, 5 and 130 by `stop`."""
         if self.stop is not None:
@@ -70,8 +76,9 @@ class Summary:
         return 0 if self.stored + self.erased == self.rows else INCOMPLETE
 
     def as_json(self) -> dict[str, object]:
-        """The object that `--json` prints; dollars are numbers."""
-        cost = {"low": float(self.cost_low), "high": float(self.cost_high), "billed": float(self.cost_billed)}
+        """The object that `--json` prints; dollars are numbers, and null where nobody knows."""
+        ends = [float(end) if self.cost.is_known else None for end in self.cost]
+        cost = {"low": ends[0], "high": ends[1], "billed": float(self.cost_billed)}
         counts = ("rows", "images", "bought", "reused", "reattached", "refused", "failed", "held", "lost")
         rest = ("not_submitted", "in_flight", "missing", "erased")
         found: dict[str, object] = {name: getattr(self, name) for name in (*counts, *rest)}
@@ -83,7 +90,10 @@ class Summary:
         parts = [f"{self.bought} bought", f"{self.reused} reused"]
         names = ("reattached", "refused", "failed", "held", "lost", "in_flight", "not_submitted", "missing", "erased")
         parts += [f"{count} {name.replace('_', ' ')}" for name in names if (count := getattr(self, name))]
-        return f"{', '.join(parts)}, ${self.cost_billed:.2f}"
+        billed = f"${self.cost_billed:.2f}"
+        return (
+            f"{', '.join(parts)}, {billed if self.cost.is_known else f'{billed} known to be billed, the rest unknown'}"
+        )
 
 
 class Tally:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.types import Json
 
 AT_ONCE = 4
-"""Uploads at once: each holds one image in memory."""
+"""Uploads at once: each holds one image in memory, at most 50 MiB (`prompts.references.MAX_BYTES`). It is not streamed:
+its hash must be known to be right before the first byte leaves, and 200 MiB is a bound that workers have."""
 
 LIFETIME = timedelta(days=30)
 """How long fal's storage is asked to keep an upload."""

@@ -26,6 +26,7 @@ from dagster_gptimg.errors import (
     RejectedError,
     SubmitError,
 )
+from dagster_gptimg.fal.models import model_at
 from dagster_gptimg.store.facts import Attempt
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class Worker:
         Raises:
             StoreError: the store cannot be used.
         """
-        price = self._job.model.cost(request.arguments)
+        price = model_at(request.endpoint, self._job.model).cost(request.arguments)
         way = Way(request, attempts, owns, price, buys, self._job.options.attempts, place)
         try:
             await self._doubt.search(way)

@@ -63,9 +63,14 @@ def is_request_id(text: object) -> bool:
     return isinstance(text, str) and _REQUEST_ID.fullmatch(text) is not None
 
 
+def never_sent(error: httpx.HTTPError | httpx.InvalidURL) -> bool:
+    """Whether a call that brought no HTTP answer provably never left this machine."""
+    return isinstance(error.__cause__, _NOT_SENT) or isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL)
+
+
 def submit_failure(error: httpx.HTTPError | httpx.InvalidURL) -> SubmitError:
     """What a submit that brought no HTTP answer means: not sent, or ambiguous."""
-    if isinstance(error.__cause__, _NOT_SENT) or isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL):
+    if never_sent(error):
         return NotSentError(f"fal cannot be reached: {_words(error)}")
     return AmbiguousSubmitError(f"no answer to a submit: {_words(error)}")
 
@@ -152,7 +157,7 @@ def read_result(response: httpx.Response) -> Answer:
         return Images(_images(body), _units(response))
     if code == httpx.codes.ACCEPTED or (code == httpx.codes.BAD_REQUEST and "still in progress" in _error_words(body)):
         return Pending()
-    kind = _own_type(body, response.headers) or _untyped_refusal(body, response)
+    kind = _own_type(body, response)
     if body is None or kind is None or code < httpx.codes.BAD_REQUEST:
         if code in _GONE and body is not None:
             raise GoneError("fal does not have this result (any more)", status_code=code)
@@ -230,21 +235,22 @@ def _is_fals(body: Mapping[str, Json]) -> bool:
     return "detail" in body or (isinstance(error, dict) and "type" in error) or body.get("status") == "NOT_FOUND"
 
 
-def _own_type(body: Mapping[str, Json] | None, headers: Mapping[str, str]) -> str | None:
+def _own_type(body: Mapping[str, Json] | None, response: httpx.Response) -> str | None:
     """The machine-readable type of fal's own error, or None when this is not one."""
     if body is None or "detail" not in body:
         return None
     detail = body["detail"]
     if isinstance(detail, list) and detail and isinstance(detail[0], dict):
         return _text(detail[0].get("type"))
-    return _text(body.get("error_type")) or headers.get("X-Fal-Error-Type")
+    return _text(body.get("error_type")) or response.headers.get("X-Fal-Error-Type") or _untyped(response, detail)
 
 
-def _untyped_refusal(body: Mapping[str, Json] | None, response: httpx.Response) -> str | None:
-    """`unknown` for a 422 of fal's whose detail is a text: not every model has typed details yet (fal, "Errors")."""
-    is_text = body is not None and isinstance(body.get("detail"), str)
-    is_fals = response.status_code == httpx.codes.UNPROCESSABLE_ENTITY and "X-Fal-Request-Id" in response.headers
-    return "unknown" if is_text and is_fals else None
+def _untyped(response: httpx.Response, detail: Json) -> str | None:
+    """A word for an error that fal gives without a type: a refusal in words, or a start that was too late (504)."""
+    headers = response.headers
+    if response.status_code == httpx.codes.UNPROCESSABLE_ENTITY and isinstance(detail, str):
+        return "unknown" if "X-Fal-Request-Id" in headers else None
+    return "request_timeout" if headers.get("X-Fal-Request-Timeout-Type") == "user" else None
 
 
 def _error_words(body: Mapping[str, Json] | None) -> str:

@@ -7,35 +7,26 @@ and is repeated with backoff and jitter. The key goes to fal's own services only
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 from typing import TYPE_CHECKING, Self
 
-import aiohttp
 import httpx
-import stamina
-from httpx_aiohttp import AiohttpTransport
 
-from dagster_gptimg.errors import GoneError, KeyRejectedError, ReadError, RequestFailedError, UnreachableError
+from dagster_gptimg.errors import KeyRejectedError, ReadError, RequestFailedError, UnreachableError
 from dagster_gptimg.fal import answers
+from dagster_gptimg.fal.addresses import origin_of
 from dagster_gptimg.fal.stream import follow
 from dagster_gptimg.fal.types import Answer, Cancelled, Failure, Images, Json, Pending, Status, Submitted
 from dagster_gptimg.fal.upload import Uploader
+from dagster_gptimg.fal.wire import Wire, is_repeatable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
     from types import TracebackType
 
     from dagster_gptimg.fal.settings import FalSettings
     from dagster_gptimg.fal.types import HistoryItem
-
-MAX_IMAGE_BYTES = 64 * 1024 * 1024
-"""Larger than any image the registry's models make; a bound, so that a wrong answer cannot fill the memory."""
-
-KEEP_ALIVE = 15.0
-"""Seconds an idle connection is kept: well below what servers grant, because a submit on a connection that the
-server is just closing is ambiguous."""
 
 _NO_SUCH_REQUEST = "00000000-0000-0000-0000-000000000000"
 
@@ -45,7 +36,7 @@ async def _at_once() -> None:
 
 
 class FalClient:
-    """fal's queue, history and CDN over httpx, with aiohttp as its transport (docs/architecture.md says why)."""
+    """fal's queue, history, storage and CDN, with one key."""
 
     def __init__(self, settings: FalSettings, *, read_attempts: int = 3) -> None:
         """Make a client; it opens no connection yet.
@@ -57,12 +48,8 @@ class FalClient:
         """
         self.settings = settings
         self.urls = settings.urls
-        self._reads = stamina.AsyncRetryingCaller(attempts=read_attempts, timeout=30.0, wait_initial=0.2, wait_max=5.0)
-        self._http = httpx.AsyncClient(
-            transport=AiohttpTransport(client=self._session),
-            timeout=httpx.Timeout(settings.read_timeout, connect=settings.connect_timeout, pool=None),
-            follow_redirects=False,
-        )
+        self._wire = Wire(settings, read_attempts)
+        self._http = self._wire.http
         self._uploads = Uploader(self._http, settings)
 
     async def __aenter__(self) -> Self:
@@ -106,7 +93,7 @@ class FalClient:
             AmbiguousSubmitError: nobody can tell; it must not be sent again.
         """
         body = json.dumps(arguments, ensure_ascii=False).encode()
-        own = {**self._auth(), "Content-Type": "application/json", "Content-Length": str(len(body))}
+        own = {**self._wire.auth, "Content-Type": "application/json", "Content-Length": str(len(body))}
         timeout = httpx.Timeout(self.settings.submit_timeout, connect=self.settings.connect_timeout, pool=None)
         refused: list[BaseException] = []
 
@@ -133,7 +120,7 @@ class FalClient:
 
     async def status(self, request: Submitted, *, logs: bool = False) -> Status:
         """Where a request is. Raises `GoneError` and `ReadError`."""
-        return answers.read_status(await self._get(request.status_url, params={"logs": str(int(logs))}))
+        return answers.read_status(await self._wire.get(request.status_url, params={"logs": str(int(logs))}))
 
     async def stream_status(self, request: Submitted, *, logs: bool = False) -> AsyncIterator[Status]:
         """Every change of a request's status as fal tells it (SSE), until COMPLETED; no polling, no lag.
@@ -144,7 +131,7 @@ class FalClient:
             GoneError: fal does not know the request (any more).
             ReadError: fal does not stream.
         """
-        async for status in follow(self._http, request, self._auth(), self.settings.connect_timeout, logs=logs):
+        async for status in follow(self._http, request, self._wire.auth, self.settings.connect_timeout, logs=logs):
             yield status
 
     async def subscribe(
@@ -176,14 +163,14 @@ class FalClient:
         request = await self.submit(endpoint, arguments, headers=headers)
         async for status in self.stream_status(request, logs=logs):
             on_update(status)
-        answer = await self._reads(_repeatable, self._whole_result, request)
+        answer = await self._wire.again(is_repeatable, self._whole_result, request)
         if isinstance(answer, Failure):
             raise RequestFailedError(answer.message, answer.status_code, answer.error_type, request.request_id)
         return answer
 
     async def result(self, request: Submitted) -> Answer:
         """A request's result, or fal's own error. Raises `GoneError` and `ReadError`."""
-        return answers.read_result(await self._get(request.response_url))
+        return answers.read_result(await self._wire.get(request.response_url))
 
     async def _whole_result(self, request: Submitted) -> Images | Failure:
         answer = await self.result(request)
@@ -194,7 +181,7 @@ class FalClient:
     async def cancel(self, request: Submitted) -> Cancelled:
         """Ask fal to cancel. Only an answer "OK" says that it left the queue, unbilled. Raises `ReadError`."""
         try:
-            response = await self._http.put(request.cancel_url, headers=self._auth())
+            response = await self._http.put(request.cancel_url, headers=self._wire.auth)
             status = response.json().get("status") if response.status_code == httpx.codes.OK else None
         except (httpx.HTTPError, ValueError, AttributeError) as error:
             raise ReadError(f"no answer to a cancel: {error}") from error
@@ -208,7 +195,7 @@ class FalClient:
         """
         params = {"endpoint_id": endpoint, "start": start.isoformat(), "expand": "payloads", "limit": "100"}
         while True:
-            page = await self._api("/v1/models/requests/by-endpoint", params)
+            page = await self._wire.api("/v1/models/requests/by-endpoint", params)
             for item in answers.read_history(page):
                 yield item
             cursor = page.get("next_cursor")
@@ -219,7 +206,7 @@ class FalClient:
     async def lookup(self, endpoint: str, request_id: str) -> HistoryItem | None:
         """One request's line in the history (fal looks 90 days back by id), or None. Raises `ReadError`."""
         params = {"endpoint_id": endpoint, "request_id": request_id, "expand": "payloads"}
-        items = answers.read_history(await self._api("/v1/models/requests/by-endpoint", params))
+        items = answers.read_history(await self._wire.api("/v1/models/requests/by-endpoint", params))
         return next((item for item in items if item.request_id == request_id), None)
 
     async def delete_payloads(self, request_id: str) -> None:
@@ -230,7 +217,7 @@ class FalClient:
         """
         url = f"{self.urls.api}/v1/models/requests/{request_id}/payloads"
         try:
-            response = await self._http.delete(url, headers={**self._auth(), "Idempotency-Key": request_id})
+            response = await self._http.delete(url, headers={**self._wire.auth, "Idempotency-Key": request_id})
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ReadError(f"fal did not answer: {error}") from error
         if response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
@@ -240,31 +227,75 @@ class FalClient:
 
     async def unit_price(self, endpoint: str) -> str | None:
         """US dollars a billable unit, as fal's price list has it today; None when it has no such line."""
-        page = await self._api("/v1/models/pricing", {"endpoint_id": endpoint})
+        page = await self._wire.api("/v1/models/pricing", {"endpoint_id": endpoint})
         prices = page.get("prices")
         for price in prices if isinstance(prices, list) else []:
             if isinstance(price, dict) and price.get("endpoint_id") == endpoint and price.get("currency") == "USD":
                 return str(price.get("unit_price"))
         return None
 
-    async def upload(self, data: bytes, content_type: str, file_name: str, seconds: int | None = None) -> str:
-        """The URL under which fal's storage has these bytes, for so many seconds if that is said. Costs nothing.
+    async def statuses(self, endpoints: Sequence[str]) -> dict[str, str]:
+        """What fal says of endpoints: `active` or `deprecated`; those that it says nothing of are left out.
+
+        Raises:
+            ReadError: fal does not tell.
+        """
+        entries = await self._models(endpoints)
+        said = {str(entry.get("endpoint_id")): entry.get("metadata") for entry in entries}
+        return {name: str(about["status"]) for name, about in said.items() if isinstance(about, dict)}
+
+    async def openapi(self, endpoint: str) -> dict[str, Json]:
+        """Fal's OpenAPI document of an endpoint, for `FalModel.from_openapi`.
+
+        Raises:
+            ReadError: fal has none.
+        """
+        for entry in await self._models([endpoint], expand="openapi-3.0"):
+            found = entry.get("openapi")
+            if isinstance(found, dict) and "paths" in found:
+                return found
+        raise ReadError(f"fal has no OpenAPI document of {endpoint}: is the endpoint's id right?")
+
+    async def _models(self, endpoints: Sequence[str], **more: str) -> list[dict[str, Json]]:
+        found = (await self._wire.api("/v1/models", {"endpoint_id": list(endpoints), **more})).get("models")
+        return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+
+    async def upload(
+        self,
+        data: bytes,
+        content_type: str,
+        file_name: str,
+        seconds: int | None = None,
+        initial_acl: Mapping[str, Json] | None = None,
+    ) -> str:
+        """The URL under which fal's storage has these bytes. Costs nothing.
+
+        Args:
+            data: the bytes; above 90 MiB they go in parts, each tried again by itself.
+            content_type: their type.
+            file_name: what the file is called at fal.
+            seconds: how long it is kept; as the account is set, if that is not said.
+            initial_acl: who may read it, in fal's words: `{"default": "forbid", "rules": [{"user": ..., "decision":
+                "allow"}]}`; as the account is set (mostly: everybody who has the URL), if that is not said.
 
         Raises:
             ReadError: the upload failed.
         """
-        lifecycle = {"expiration_duration_seconds": seconds} if seconds else None
+        lifecycle: dict[str, Json] = {}
+        if seconds is not None:
+            lifecycle["expiration_duration_seconds"] = seconds
+        if initial_acl is not None:
+            lifecycle["initial_acl"] = dict(initial_acl)
         return await self._uploads.upload(data, content_type, file_name, lifecycle)
 
     async def download(self, url: str) -> bytes:
-        """The bytes of one image, without the key. At most `MAX_IMAGE_BYTES`.
+        """The bytes of one image, without the key.
 
         Raises:
             GoneError: the CDN does not have it.
             ReadError: anything else that is not the whole file.
         """
-        self._check_image_url(url)
-        return await self._reads(_repeatable, self._download, url)
+        return await self._wire.download(url)
 
     # -- who is there
 
@@ -289,7 +320,7 @@ class FalClient:
         """
         url = self._url(endpoint, _NO_SUCH_REQUEST, "/status")
         try:
-            response = await self._http.get(url, headers=self._auth())
+            response = await self._wire.fetch(url)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             msg = f"cannot reach {self.urls.queue} ({error}): check the network and FAL_BASE_URL. Nothing was sent."
             raise UnreachableError(msg) from error
@@ -309,14 +340,6 @@ class FalClient:
 
     # -- below
 
-    def _session(self) -> aiohttp.ClientSession:
-        # trust_env: the proxies of the environment, as httpx itself would take them.
-        connector = aiohttp.TCPConnector(limit=self.settings.connections, keepalive_timeout=KEEP_ALIVE)
-        return aiohttp.ClientSession(connector=connector, trust_env=True)
-
-    def _auth(self) -> dict[str, str]:
-        return {"Authorization": f"Key {self.settings.key}"}
-
     def _url(self, endpoint: str, request_id: str, suffix: str) -> str:
         app = "/".join(endpoint.split("/")[:2])
         return f"{self.urls.queue}/{app}/requests/{request_id}{suffix}"
@@ -325,40 +348,10 @@ class FalClient:
         """The same request, with every URL that does not point at fal's queue replaced: the key is sent to them."""
         mine = [self._url(request.endpoint, request.request_id, suffix) for suffix in ("/status", "", "/cancel")]
         given = (request.status_url, request.response_url, request.cancel_url)
-        urls = [url if _origin(url) == _origin(self.urls.queue) else own for url, own in zip(given, mine, strict=True)]
+        urls = [
+            url if origin_of(url) == origin_of(self.urls.queue) else own for url, own in zip(given, mine, strict=True)
+        ]
         return Submitted(request.request_id, request.endpoint, *urls)
-
-    def _check_image_url(self, url: str) -> None:
-        """Refuse what an image URL can never be, so that a forged result cannot read the worker's own network."""
-        if _origin(url) in {_origin(self.urls.cdn), _origin(self.urls.queue)}:
-            return
-        parsed = httpx.URL(url) if url.startswith("https://") else None
-        if parsed is None or not parsed.host or _is_private(parsed.host):
-            msg = "the result names an image URL that is not a public https address; it is not fetched"
-            raise ReadError(msg)
-
-    async def _get(self, url: str, params: Mapping[str, str] | None = None) -> httpx.Response:
-        return await self._reads(_repeatable, self._get_once, url, params)
-
-    async def _get_once(self, url: str, params: Mapping[str, str] | None) -> httpx.Response:
-        try:
-            response = await self._http.get(url, params=params, headers=self._auth())
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ReadError(f"fal did not answer: {error}") from error
-        if response.status_code == httpx.codes.UNAUTHORIZED:
-            msg = "fal no longer knows this key (HTTP 401): set FAL_KEY to a valid one and run again"
-            raise KeyRejectedError(msg)
-        return response
-
-    async def _api(self, path: str, params: Mapping[str, str]) -> dict[str, Json]:
-        response = await self._get(f"{self.urls.api}{path}", params)
-        try:
-            body = response.json()
-        except ValueError:
-            body = None
-        if not response.is_success or not isinstance(body, dict):
-            raise ReadError(f"no answer from {path} (HTTP {response.status_code})", status_code=response.status_code)
-        return body
 
     async def _meta(self) -> dict[str, Json]:
         try:
@@ -370,41 +363,3 @@ class FalClient:
         except ValueError:
             body = {}
         return body if isinstance(body, dict) else {}
-
-    async def _download(self, url: str) -> bytes:
-        chunks, size = list[bytes](), 0
-        try:
-            # As it comes: no decoder in between, which would cost more than the rest of the download.
-            async with self._http.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response:
-                if response.status_code in {404, 410}:
-                    raise GoneError("the CDN does not have this image (any more)", status_code=404)
-                if response.status_code != httpx.codes.OK:
-                    msg = f"the CDN answers HTTP {response.status_code}"
-                    raise ReadError(msg, status_code=response.status_code)
-                async for chunk in response.aiter_raw():
-                    chunks.append(chunk)
-                    size += len(chunk)
-                    if size > MAX_IMAGE_BYTES:
-                        raise ReadError(f"an image of more than {MAX_IMAGE_BYTES} bytes; it is not one")
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ReadError(f"a download broke off: {error}") from error
-        return b"".join(chunks)
-
-
-def _repeatable(error: Exception) -> bool:
-    return isinstance(error, ReadError) and not isinstance(error, GoneError)
-
-
-def _origin(url: str) -> tuple[str, str, int | None]:
-    try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL:
-        return "", "", None
-    return parsed.scheme, parsed.host, parsed.port
-
-
-def _is_private(host: str) -> bool:
-    try:
-        return not ipaddress.ip_address(host.strip("[]")).is_global
-    except ValueError:
-        return host == "localhost" or host.endswith((".localhost", ".local", ".internal")) or "." not in host

@@ -11,7 +11,7 @@ import json
 import re
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 MAX_ROW_IMAGES = 1000
 MAX_PROMPT = 32_000
@@ -19,39 +19,45 @@ MAX_PROMPT = 32_000
 MAX_REFERENCES = 16
 """Reference images of an edit. fal prints it for `openai/gpt-image-2/edit`; elsewhere it is OpenAI's own limit."""
 
+WITHOUT_GUARANTEE = "without_guarantee"
+"""In the context of a validation: what would void the guarantee is let through."""
+
 _WHOLE = re.compile(r"[+-]?\d+(\.0+)?", re.ASCII)
 _SIZE = re.compile(r"(\d{1,5})\s*x\s*(\d{1,5})", re.ASCII)
 
 
-class ImageInputs(BaseModel):
-    """What all of them have."""
+class Inputs(BaseModel):
+    """What all inputs obey, also those that are read from fal's OpenAPI."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=False)
+
+    @field_validator("num_images", mode="before", check_fields=False)
+    @classmethod
+    def _count(cls, value: object) -> object:
+        return whole(value)
+
+    @model_validator(mode="after")
+    def _possible(self, info: ValidationInfo) -> Inputs:
+        given = self.__dict__
+        if given.get("sync_mode") and not (info.context or {}).get(WITHOUT_GUARANTEE):
+            raise ValueError(
+                "sync_mode: true keeps the image out of fal's history, so a lost answer could not be healed. If you "
+                "mean it, say without_guarantee"
+            )
+        if given.get("background") == "transparent" and given.get("output_format") == "jpeg":
+            raise ValueError("output_format: jpeg has no transparency: use png or webp, or another background")
+        if given.get("prompt") is not None and not given["prompt"].strip():
+            raise ValueError("prompt: it is empty")
+        return self
+
+
+class ImageInputs(Inputs):
+    """What the endpoints of this package's own models have in common."""
 
     prompt: str | None = Field(None, description="The prompt for image generation", max_length=MAX_PROMPT)
     num_images: int | None = Field(None, description="Number of images to generate", ge=1, le=MAX_ROW_IMAGES)
     output_format: Literal["jpeg", "png", "webp"] | None = Field(None, description="Output format for the images")
     sync_mode: bool | None = Field(None, description="If true, the media is returned as a data URI")
-
-    @field_validator("num_images", mode="before")
-    @classmethod
-    def _whole(cls, value: object) -> object:
-        """Pydantic would read `true` as 1 and `1_0` as 10: each is a typing mistake, and would be bought."""
-        if isinstance(value, bool) or (isinstance(value, str) and not _WHOLE.fullmatch(value)):
-            raise ValueError("it is not a whole number")
-        return value
-
-    @model_validator(mode="after")
-    def _possible(self) -> ImageInputs:
-        if self.sync_mode:
-            raise ValueError(
-                "sync_mode: true keeps the image out of fal's history, so a lost answer could not be healed"
-            )
-        if getattr(self, "background", None) == "transparent" and self.output_format == "jpeg":
-            raise ValueError("output_format: jpeg has no transparency: use png or webp, or another background")
-        if self.prompt is not None and not self.prompt.strip():
-            raise ValueError("prompt: it is empty")
-        return self
 
 
 class References(BaseModel):
@@ -67,15 +73,7 @@ class References(BaseModel):
     @field_validator("image_urls", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
-        """A cell of a text table holds one reference, or a JSON list of them."""
-        if isinstance(value, str):
-            value = _json_list(value) if value.startswith("[") else [value]
-        if not isinstance(value, list | tuple):
-            raise ValueError("it must be a reference, or a list of references")  # noqa: TRY004 - what pydantic collects
-        for item in value:
-            if not isinstance(item, str) or not item.strip():
-                raise ValueError("every reference must be a text, and not an empty one")
-        return [item.strip() for item in value]
+        return references(value)
 
 
 class TextToImage(ImageInputs):
@@ -157,10 +155,7 @@ class TextToImage2(ImageInputs):
     @classmethod
     def _pixels(cls, value: object) -> object:
         """`1024x1536`, as the older models say it, is a width and a height."""
-        size = _SIZE.fullmatch(value) if isinstance(value, str) else None
-        if size:
-            return {"width": int(size[1]), "height": int(size[2])}
-        return _json_object(value) if isinstance(value, str) and value.startswith("{") else value
+        return pixels(value)
 
 
 class Edit2(References, TextToImage2):
@@ -169,15 +164,47 @@ class Edit2(References, TextToImage2):
     mask_url: str | None = Field(None, description="The URL of the mask image: which part of it to edit")
 
 
-def _json_list(text: str) -> Any:  # noqa: ANN401 - what it is, is checked by who asks
+# -- cells of text tables, as values
+
+
+def whole(value: object) -> object:
+    """Pydantic would read `true` as 1 and `1_0` as 10: each is a typing mistake, and would be bought."""
+    if isinstance(value, bool) or (isinstance(value, str) and not _WHOLE.fullmatch(value)):
+        raise ValueError("it is not a whole number")
+    return value
+
+
+def listed(value: object) -> object:
+    """A cell holds one item, or a JSON list of them."""
+    if not isinstance(value, str):
+        return value
+    return _json(value, "list") if value.startswith("[") else [value]
+
+
+def references(value: object) -> object:
+    """A cell holds one reference, or a JSON list of them."""
+    value = listed(value)
+    if not isinstance(value, list | tuple):
+        raise ValueError("it must be a reference, or a list of references")  # noqa: TRY004 - what pydantic collects
+    for item in value:
+        if not isinstance(item, str) or not item.strip():
+            raise ValueError("every reference must be a text, and not an empty one")
+    return [item.strip() for item in value]
+
+
+def fields(value: object) -> object:
+    """A cell holds a JSON object."""
+    return _json(value, "object") if isinstance(value, str) and value.startswith("{") else value
+
+
+def pixels(value: object) -> object:
+    """A cell holds a JSON object, or `1024x1536`, as the older models say it."""
+    size = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    return {"width": int(size[1]), "height": int(size[2])} if size else fields(value)
+
+
+def _json(text: str, kind: str) -> Any:  # noqa: ANN401 - what it is, is checked by who asks
     try:
         return json.loads(text)
     except ValueError as error:
-        raise ValueError("it begins like a JSON list and is none") from error
-
-
-def _json_object(text: str) -> Any:  # noqa: ANN401 - what it is, is checked by who asks
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise ValueError("it begins like a JSON object and is none") from error
+        raise ValueError(f"it begins like a JSON {kind} and is none") from error

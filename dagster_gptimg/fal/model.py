@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import hashlib
+import json
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import date
-from typing import Any, Literal, get_args, get_origin
+from datetime import date, timedelta
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from dagster_gptimg.errors import ArgumentsError
+from dagster_gptimg.fal.inputs import WITHOUT_GUARANTEE
 from dagster_gptimg.fal.prices import Price, PriceFunction
 from dagster_gptimg.fal.types import Json
 
-REFERENCES = "image_urls"
+NEAR = timedelta(days=60)
+"""How long before its end a model is warned of."""
+
+_HOLDS_IMAGES = re.compile(r"(\w+_)?(image|mask)_urls?")
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,7 @@ class FalModel:
         price: US dollars of ONE request, from its arguments.
         max_images_per_request: fal's upper bound for `num_images`.
         edit: the same model's endpoint for edits, if there is one: it takes the rows that have reference images.
-        mask: the input that holds a mask, on an endpoint for edits that takes one.
+        required: the inputs, besides the prompt, that every request to this endpoint must have.
         sunset: the day on which its maker ends it, if that is announced. successor: what to move to.
         source: the pages that this entry was written from.
     """
@@ -42,7 +49,7 @@ class FalModel:
     price: PriceFunction = field(repr=False)
     max_images_per_request: int = 4
     edit: FalModel | None = None
-    mask: str | None = None
+    required: tuple[str, ...] = ()
     sunset: date | None = None
     successor: str | None = None
     source: tuple[str, ...] = ()
@@ -53,29 +60,83 @@ class FalModel:
         own = frozenset(self.inputs.model_fields)
         return own | self.edit.input_names if self.edit else own
 
+    @classmethod
+    def from_openapi(
+        cls, document: Mapping[str, Any] | str, *, price: PriceFunction, name: str | None = None
+    ) -> FalModel:
+        """Any endpoint of fal that makes images from prompts, by its OpenAPI document.
+
+        Keep the document in a file of yours: the defaults and the largest `num_images` that it names are part of the
+        request keys, and a newer one that names others would buy everything again.
+
+        Args:
+            document: as `FalClient.openapi` and https://fal.ai/api/openapi/queue/openapi.json give it, or its JSON.
+            price: `per_image("0.03")`, any function of the arguments, or `unknown_price`. fal's documents name none.
+            name: what users type; the endpoint by default.
+
+        Raises:
+            UsageError: it is none, or the endpoint takes no prompt or gives no images.
+        """
+        from dagster_gptimg.fal.openapi import read_endpoint
+
+        found = read_endpoint(document)
+        return cls(
+            name=name or found.endpoint,
+            endpoint=found.endpoint,
+            inputs=found.inputs,
+            key_defaults=found.defaults,
+            price=price,
+            max_images_per_request=found.most_images,
+            required=found.required,
+            source=(f"https://fal.ai/models/{found.endpoint}/api",),
+        )
+
     @property
     def reference_inputs(self) -> tuple[str, ...]:
-        """The inputs that hold images: references, and a mask. Empty when it takes none."""
+        """The inputs that hold images: references, and masks. Empty when it takes none."""
         if self.edit is not None:
             return self.edit.reference_inputs
-        names = (REFERENCES, self.mask)
-        return tuple(name for name in names if name is not None and name in self.inputs.model_fields)
+        return tuple(name for name in self.inputs.model_fields if holds_images(name))
+
+    @property
+    def main_reference(self) -> str | None:
+        """The input that holds what is edited: the one that must be given, else the first that is no mask."""
+        names = sorted(self.reference_inputs, key=lambda name: (name not in self._all_required, "mask" in name))
+        return names[0] if names else None
+
+    @property
+    def _all_required(self) -> tuple[str, ...]:
+        return self.required + (self.edit.required if self.edit else ())
 
     @property
     def endpoints(self) -> tuple[str, ...]:
         """The full ids of all its endpoints."""
         return (self.endpoint, *(self.edit.endpoints if self.edit else ()))
 
+    @property
+    def key_digest(self) -> str:
+        """Changes when the request keys of the same arguments would: with the defaults, or the largest `num_images`.
+
+        Of the registry's own models neither ever changes. Of one that is read from a document, a newer one may.
+        """
+        frozen = [[part.key_defaults, part.max_images_per_request] for part in (self, self.edit) if part is not None]
+        text = json.dumps(frozen, sort_keys=True, default=dict)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
     def variant(self, arguments: Mapping[str, object]) -> FalModel:
         """The endpoint for these arguments: an input that only edits have makes it an edit."""
         return self.edit if self.edit is not None and arguments.keys() - self.inputs.model_fields.keys() else self
 
-    def check(self, arguments: Mapping[str, object]) -> dict[str, Json]:
+    def check(self, arguments: Mapping[str, object], *, without_guarantee: bool = False) -> dict[str, Json]:
         """Arguments as they may be sent: only what was given, each in its one canonical form.
 
         Text from a table is taken for what it says (`"2"` is 2, `"True"` is true), without the blanks around it; values
         that mean "not given" (None, NaN, an empty or blank cell) are left out. Enums are case-sensitive, as fal's are.
         The prompt is never changed, and an empty one is an error.
+
+        Args:
+            arguments: by their names.
+            without_guarantee: let `sync_mode` through.
 
         Raises:
             ArgumentsError: every wrong one, in fal's own field names.
@@ -83,21 +144,27 @@ class FalModel:
         given = {name: _plain(name, value) for name, value in arguments.items() if _is_given(name, value)}
         unknown = [(name, self._unknown(name)) for name in given if name not in self.input_names]
         known = {name: value for name, value in given.items() if name in self.input_names}
-        inputs = self.variant(known).inputs
+        variant = self.variant(known)
+        inputs = variant.inputs
         try:
-            checked = inputs.model_validate(known)
+            checked = inputs.model_validate(known, context={WITHOUT_GUARANTEE: without_guarantee})
         except ValidationError as error:
-            raise ArgumentsError(unknown + [self._problem(inputs, problem) for problem in error.errors()]) from error
+            raise ArgumentsError(unknown + self._problems(inputs, error)) from error
         if unknown:
             raise ArgumentsError(unknown)
-        return checked.model_dump(exclude_none=True)
+        found = checked.model_dump(exclude_none=True)
+        most = variant.max_images_per_request
+        if "seed" in found and found.get("num_images", 1) > most:
+            why = f"each request of a row would make the same images with it: ask for {most} at most, or give none"
+            raise ArgumentsError([("seed", why)])
+        return found
 
-    def demand_references(self, arguments: Mapping[str, Json]) -> None:
-        """Make sure that an edit has what it edits. Raises `ArgumentsError`."""
+    def demand_required(self, arguments: Mapping[str, Json]) -> None:
+        """Make sure that a request has what its endpoint must have. Raises `ArgumentsError`."""
         variant = self.variant(arguments)
-        if REFERENCES in variant.inputs.model_fields and REFERENCES not in arguments:
-            why = f"{variant.endpoint} edits images, and there is none: name at least one reference image"
-            raise ArgumentsError([(REFERENCES, why)])
+        missing = [name for name in variant.required if name not in arguments]
+        if missing:
+            raise ArgumentsError([(name, variant._missing(name)) for name in missing])  # noqa: SLF001 - its own class
 
     def key_arguments(self, arguments: Mapping[str, Json]) -> dict[str, Json]:
         """The arguments of a request to this very endpoint, without those that equal its first defaults."""
@@ -113,31 +180,62 @@ class FalModel:
         variant = self.variant(arguments)
         return f"{variant.endpoint} {arguments.get('quality', variant.key_defaults.get('quality'))}"
 
-    def expected_size(self, arguments: Mapping[str, Json]) -> tuple[int, int] | None:
-        """The width and height in pixels that were asked for; None when the model chooses."""
-        size = arguments.get("image_size", self.variant(arguments).key_defaults.get("image_size"))
-        if isinstance(size, dict):
-            return int(str(size["width"])), int(str(size["height"]))
-        width, sign, height = str(size).partition("x")
-        return (int(width), int(height)) if sign and width.isdigit() and height.isdigit() else None
+    def notice(self, today: date, statuses: Collection[str] = ()) -> str | None:
+        """What somebody who uses this model should know: that it ends soon, has ended, or that fal calls it deprecated.
+
+        Args:
+            today: the date.
+            statuses: what fal says of its endpoints (`FalClient.statuses`): `active`, `deprecated`.
+        """
+        ends = ""
+        if self.sunset is not None and self.sunset - today <= NEAR:
+            ends = f"{'ends' if today < self.sunset else 'has ended'} on {self.sunset} by its maker's own page"
+        said = "is deprecated at fal" if "deprecated" in statuses else ""
+        if not ends and not said:
+            return None
+        move = f"move to {self.successor}: a plan with that model says what it costs" if self.successor else ""
+        return f"{self.name} {' and '.join(filter(None, (said, ends)))}; {move or 'choose another model'}"
 
     def _unknown(self, name: str) -> str:
-        near = difflib.get_close_matches(name.strip().lower(), self.input_names, 1)
+        masks = [other for other in self.reference_inputs if "mask" in other] if "mask" in name else []
+        near = masks or difflib.get_close_matches(name.strip().lower(), self.input_names, 1)
         hint = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(sorted(self.input_names))}"
         return f"{self.name} has no such input{hint}"
+
+    def _missing(self, name: str) -> str:
+        if name in self.reference_inputs:
+            return f"{self.endpoint} edits images, and there is none: name at least one reference image"
+        return f"{self.endpoint} needs it: give it for all rows, or in a column of this name"
+
+    def _problems(self, inputs: type[BaseModel], error: ValidationError) -> list[tuple[str, str]]:
+        """Each wrong input once. Of an object, what is wrong within it is told, and not that it is no preset."""
+        told: list[Any] = list(error.errors())
+        within = {problem["loc"][:1] for problem in told if problem["type"] not in _NOT_A_CHOICE}
+        kept = [p for p in told if p["type"] not in _NOT_A_CHOICE or p["loc"][:1] not in within]
+        return list(dict.fromkeys(self._problem(inputs, problem) for problem in kept))
 
     def _problem(self, inputs: type[BaseModel], problem: Any) -> tuple[str, str]:  # noqa: ANN401 - pydantic's own
         if not problem["loc"]:  # our own validator: "field: reason"
             name, _, reason = str(problem["ctx"]["error"]).partition(": ")
             return name, reason
-        name = str(problem["loc"][0])
+        name, *within = map(str, problem["loc"])
         choices = _choices(inputs, name)
-        if choices and not isinstance(problem["input"], dict):
+        if choices and problem["type"] in _NOT_A_CHOICE:
             near = difflib.get_close_matches(str(problem["input"]).lower(), choices, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
             return name, f"{_shown(problem['input'])} is not one of {', '.join(choices)}{hint}"
         reason = problem["ctx"]["error"] if problem["type"] == "value_error" else str(problem["msg"]).lower()
-        return name, f"{_shown(problem['input'])}: {reason}"
+        place = f"{within[-1]}: " if within and within[-1].isidentifier() else ""
+        return name, f"{place}{_shown(problem['input'])}: {reason}"
+
+
+_NOT_A_CHOICE = frozenset({"literal_error", "model_type"})
+"""Pydantic's types for a value that is none of an enum, nor the object that may stand in its place."""
+
+
+def holds_images(name: str) -> bool:
+    """Whether an input of this name holds an image, or several: by fal's own way to name them."""
+    return _HOLDS_IMAGES.fullmatch(name) is not None
 
 
 def is_missing(value: object) -> bool:
@@ -172,8 +270,9 @@ def _choices(inputs: type[BaseModel], name: str) -> list[str]:
     """The enum of an input; empty when it has none."""
     field_ = inputs.model_fields.get(name)
     for part in get_args(field_.annotation) if field_ else ():
-        if get_origin(part) is Literal:
-            return [str(choice) for choice in get_args(part)]
+        plain = get_args(part)[0] if get_origin(part) is Annotated else part
+        if get_origin(plain) is Literal:
+            return [str(choice) for choice in get_args(plain)]
     return []
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal import inputs
 from dagster_gptimg.fal.model import FalModel
-from dagster_gptimg.fal.prices import ByTable, ByTokens
+from dagster_gptimg.fal.prices import ByTable, ByTokens, unknown_price
 
 if TYPE_CHECKING:
     from dagster_gptimg.fal.types import Json
@@ -46,6 +46,17 @@ def get_model(name: str) -> FalModel:
     raise UsageError(msg)
 
 
+def model_at(endpoint: str, given: FalModel) -> FalModel:
+    """The model behind an endpoint: the given one, else one of the registry, else one of which nothing is known.
+
+    What a dataset has open may be of a model that its asset has left, or that nobody registers any more.
+    """
+    if endpoint in given.endpoints:
+        return given
+    known = (model for model in _REGISTRY.values() if model.endpoint == endpoint)
+    return next(known, FalModel(endpoint, endpoint, inputs.Inputs, {}, unknown_price))
+
+
 def all_models() -> list[FalModel]:
     """Every model of the registry, edits among them, by name."""
     return [_REGISTRY[name] for name in sorted(_REGISTRY)]
@@ -56,6 +67,7 @@ def all_models() -> list[FalModel]:
 _MILLI = Decimal("0.001")
 _DEPRECATIONS = "https://developers.openai.com/api/docs/deprecations"
 _SUCCESSOR = "gpt-image-2"
+_IMAGES = ("image_urls",)
 _DEFAULTS: dict[str, Json] = {
     "image_size": "auto",
     "background": "auto",
@@ -93,6 +105,7 @@ DEFAULT_MODEL = register(
             name="gpt-image-1-mini/edit",
             endpoint="fal-ai/gpt-image-1-mini/edit",
             inputs=inputs.Edit,
+            required=_IMAGES,
             key_defaults=_DEFAULTS,
             price=_MINI,
             sunset=date(2026, 12, 1),
@@ -125,6 +138,7 @@ register(
             name="gpt-image-1/edit",
             endpoint="fal-ai/gpt-image-1/edit-image",
             inputs=inputs.Edit1,
+            required=_IMAGES,
             key_defaults={**_DEFAULTS, "input_fidelity": "high"},
             price=replace(_GPT_IMAGE_1, fidelity="high"),
             sunset=date(2026, 10, 23),
@@ -162,9 +176,9 @@ register(
             name="gpt-image-1.5/edit",
             endpoint="fal-ai/gpt-image-1.5/edit",
             inputs=inputs.Edit15,
+            required=_IMAGES,
             key_defaults={**_DEFAULTS_15, "image_size": "auto", "input_fidelity": "high"},
             price=replace(_GPT_IMAGE_15, image_size="auto", fidelity="high"),
-            mask="mask_image_url",
             sunset=date(2026, 12, 1),
             successor=f"{_SUCCESSOR}/edit",
             source=(_page("fal-ai/gpt-image-1.5/edit"), _DEPRECATIONS),
@@ -191,9 +205,9 @@ register(
             name="gpt-image-2/edit",
             endpoint="openai/gpt-image-2/edit",
             inputs=inputs.Edit2,
+            required=_IMAGES,
             key_defaults={**_DEFAULTS_2, "image_size": "auto"},
             price=ByTokens(image_size="auto"),
-            mask="mask_url",
             source=(_page("openai/gpt-image-2/edit"),),
         ),
     )

@@ -23,10 +23,23 @@ _SIZES = (SQUARE, "1024x1536", "1536x1024")
 
 
 class Price(NamedTuple):
-    """What one request costs in US dollars: at least `low`, at most `high`; equal when all that counts is said."""
+    """What one request costs in US dollars: at least `low`, at most `high`; equal when all that counts is said.
+
+    `high` is infinite where nobody knows: then no sum with it is known, and it fits into no budget.
+    """
 
     low: Decimal
     high: Decimal
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is an upper bound."""
+        return self.high.is_finite()
+
+    def __str__(self) -> str:
+        if not self.is_known:
+            return "an unknown price"
+        return f"${self.high:.2f}" if self.low == self.high else f"${self.low:.2f} to ${self.high:.2f}"
 
 
 PriceFunction: TypeAlias = Callable[[Mapping[str, Json]], Price]
@@ -36,6 +49,14 @@ def per_image(low: Decimal | str, high: Decimal | str | None = None) -> PriceFun
     """A flat price for each image, or a range of it: for endpoints of your own. US dollars."""
     least, most = Decimal(low), Decimal(low if high is None else high)
     return lambda arguments: Price(least * _count(arguments), most * _count(arguments))
+
+
+def unknown_price(_arguments: Mapping[str, Json]) -> Price:
+    """For an endpoint whose price you do not know. A plan says "unknown", and a run with a budget is refused."""
+    return UNKNOWN
+
+
+UNKNOWN = Price(Decimal(0), Decimal("Infinity"))
 
 
 @dataclass(frozen=True)

@@ -33,10 +33,13 @@ _OWN = {
     "x-fal-tags": "tags",
     "x-fal-object-lifecycle-preference": "lifecycle",
 }
-_REFUSED = {
-    "x-fal-store-io": "fal would keep no payload of the request, and a lost reply could not be healed from its history",
-    "authorization": "the key comes from FAL_KEY",
-}
+_STORE_IO = "x-fal-store-io"
+VOIDED = (
+    "the guarantee is given up: of a request with sync_mode or X-Fal-Store-IO: 0, fal keeps nothing. When the reply to "
+    "its submit is lost it cannot be found again, and its row stays held; when its result is not fetched within "
+    "minutes, it is paid for and lost"
+)
+"""What a run says that is made without the guarantee."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class RequestSettings:
         lifecycle: seconds that fal's CDN keeps the output files. The images are in the store by then; they must stay
             long enough to be fetched.
         headers: other headers of fal's platform, by name.
+        without_guarantee: let `X-Fal-Store-IO` through, and the input `sync_mode`: `VOIDED` says what that means.
 
     Raises:
         UsageError: one of them is not fal's, or would void the guarantee.
@@ -61,6 +65,7 @@ class RequestSettings:
     tags: Mapping[str, str] = field(default_factory=dict)
     lifecycle: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    without_guarantee: bool = False
 
     def __post_init__(self) -> None:
         if self.priority not in {None, "normal", "low"}:
@@ -76,11 +81,23 @@ class RequestSettings:
             msg = f"there are {len(self.tags)} tags, and fal takes {MOST_TAGS}"
             raise UsageError(msg)
         for name in self.headers:
-            _check_header(name)
+            self._check_header(name)
+
+    def over(self, others: RequestSettings) -> RequestSettings:
+        """These settings, and those of `others` that these leave open; tags and headers are joined."""
+        return RequestSettings(
+            priority=self.priority or others.priority,
+            start_timeout=self.start_timeout or others.start_timeout,
+            tags={**others.tags, **self.tags},
+            lifecycle=self.lifecycle or others.lifecycle,
+            headers={**others.headers, **self.headers},
+            without_guarantee=self.without_guarantee,
+        )
 
     def with_tags(self, tags: Mapping[str, str]) -> dict[str, str]:
         """The headers of one submit. These tags come first; the settings' own replace those of the same name."""
-        found = {_OTHERS[name.lower()]: _line(name, value) for name, value in self.headers.items()}
+        known = {**_OTHERS, _STORE_IO: "X-Fal-Store-IO"}
+        found = {known[name.lower()]: _line(name, value) for name, value in self.headers.items()}
         if self.priority is not None:
             found["X-Fal-Queue-Priority"] = self.priority
         if self.start_timeout is not None:
@@ -89,6 +106,24 @@ class RequestSettings:
             found["X-Fal-Object-Lifecycle-Preference"] = json.dumps({"expiration_duration_seconds": self.lifecycle})
         text = tags_text({**tags, **self.tags})
         return {**found, "X-Fal-Tags": text} if text else found
+
+    def _check_header(self, name: str) -> None:
+        lower = name.lower()
+        if lower in _OTHERS or (lower == _STORE_IO and self.without_guarantee):
+            return
+        if lower in _OWN:
+            why = f"it has a setting of its own: {_OWN[lower]}"
+        elif lower == _STORE_IO:
+            why = (
+                "fal would keep no payload of the request, and a lost reply could not be healed from its history. If "
+                "you mean it, say without_guarantee"
+            )
+        elif lower == "authorization":
+            why = "the key comes from FAL_KEY"
+        else:
+            why = f"only {', '.join(_OTHERS.values())} may be set"
+        msg = f"the header {name[:60]!r} is not sent: {why}"
+        raise UsageError(msg)
 
 
 LEAST_LIFECYCLE = 3600
@@ -115,20 +150,6 @@ def _tag_name(name: str) -> str:
 def _tag_value(value: str) -> str:
     encoded = quote(value, safe=_TAG_SAFE)
     return re.sub(r"%[0-9A-F]?$", "", encoded[:MOST_VALUE]) if len(encoded) > MOST_VALUE else encoded
-
-
-def _check_header(name: str) -> None:
-    lower = name.lower()
-    if lower in _OTHERS:
-        return
-    if lower in _OWN:
-        why = f"it has a setting of its own: {_OWN[lower]}"
-    elif lower in _REFUSED:
-        why = _REFUSED[lower]
-    else:
-        why = f"only {', '.join(_OTHERS.values())} may be set"
-    msg = f"the header {name[:60]!r} is not sent: {why}"
-    raise UsageError(msg)
 
 
 def _line(name: str, value: str) -> str:

@@ -19,17 +19,23 @@ _DEFAULTS = {
     "cdn": "https://v3.fal.media",
     "api": "https://api.fal.ai",
 }
+QUEUE_BACKUP = "https://queue.falrun.com"
 
 
 @dataclass(frozen=True, slots=True)
 class FalUrls:
-    """One origin (scheme, host, port; no trailing slash) for each of fal's services."""
+    """One origin (scheme, host, port; no trailing slash) for each of fal's services.
+
+    `queue_backup` has the same requests as `queue`; fal's own queue has one (fal, "Reliability"). It is read from when
+    the queue cannot be reached, and nothing is ever submitted to it.
+    """
 
     queue: str = _DEFAULTS["queue"]
     run: str = _DEFAULTS["run"]
     rest: str = _DEFAULTS["rest"]
     cdn: str = _DEFAULTS["cdn"]
     api: str = _DEFAULTS["api"]
+    queue_backup: str = ""
 
     @classmethod
     def at(cls, base_url: str) -> FalUrls:
@@ -51,6 +57,11 @@ class FalUrls:
             name = f"FAL_{service.upper()}_URL"
             urls[service] = _checked(env.get(name) or base or default, name if env.get(name) else "FAL_BASE_URL")
         return cls(**urls)
+
+    @property
+    def backup(self) -> str:
+        """The origin to read from when the queue cannot be reached; empty when there is none."""
+        return self.queue_backup or (QUEUE_BACKUP if self.queue == _DEFAULTS["queue"] else "")
 
     @property
     def is_fal(self) -> bool:

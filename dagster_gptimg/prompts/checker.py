@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dagster_gptimg.errors import ArgumentsError, ImageReferenceError, RowProblem, TableError
-from dagster_gptimg.fal.model import REFERENCES, is_missing
+from dagster_gptimg.fal.model import holds_images, is_missing
 from dagster_gptimg.prompts.ids import RowIds
 from dagster_gptimg.prompts.problems import Problems
 from dagster_gptimg.prompts.spec import PromptRow, PromptSpec
@@ -31,10 +31,12 @@ class Checker:
         self.prompt_column = spec.prompt_column
         self.filter = spec.row_filter
         # What is named as the id or the prompt is that, also when a model's input has the same name.
-        self.inputs = self.model.input_names - {"prompt", spec.prompt_column, spec.id_column}
+        former = spec.move.former_inputs if spec.move else frozenset()
+        self.inputs = (self.model.input_names | former) - {"prompt", spec.prompt_column, spec.id_column}
+        self.main_reference = self.model.main_reference or ""
         if spec.image_columns:
-            self.inputs -= {REFERENCES}
-        self.image_columns = spec.image_columns or (REFERENCES,)
+            self.inputs -= {self.main_reference}
+        self.image_columns = spec.image_columns or (self.main_reference,)
         self.problems = Problems(source)
         self.ids = RowIds()
         self.overrides: dict[tuple[tuple[str, str], ...], dict[str, Json]] = {}
@@ -79,7 +81,8 @@ class Checker:
         if self.template is None and self.prompt_column is None:
             self.prompt_column = self.column_named_prompt()
         # References stay among the carried columns: the arguments know them by their content only.
-        self.used = (self.inputs - {*self.model.reference_inputs}) | {self.prompt_column, self.spec.id_column}
+        overrides = {name for name in self.inputs if not holds_images(name)}
+        self.used = frozenset(overrides | {self.prompt_column, self.spec.id_column})
         if self.one_header:
             self.demand_columns()
 
@@ -147,12 +150,15 @@ class Checker:
         given = {name: cells[name] for name in sorted(self.inputs & cells.keys()) if not is_missing(cells[name])}
         if self.spec.image_columns:
             given |= self.images(cells)
+        if self.spec.move is not None:
+            given = self.spec.move.row(given)
         key = tuple((name, repr(value)) for name, value in given.items())  # by repr: 1 == True, and only one is valid
         found = self.overrides.get(key)
         if found is None:
             try:
-                found = self.model.check({**self.spec.arguments, **given})
-                self.model.demand_references(found)
+                together = {**self.spec.arguments, **given}
+                found = self.model.check(together, without_guarantee=self.spec.without_guarantee)
+                self.model.demand_required(found)
             except ArgumentsError as error:
                 self.blame(line, given, error)
                 return None
@@ -167,7 +173,8 @@ class Checker:
             cell = cells.get(column)
             if not is_missing(cell):
                 found += cell if isinstance(cell, list | tuple) else [cell]
-        return {REFERENCES: found} if found else {}
+        one = len(found) == 1 and not self.main_reference.endswith("s")  # fal's inputs for one image: `image_url`
+        return {self.main_reference: found[0] if one else found} if found else {}
 
     def resolved(self, line: int, arguments: dict[str, Json]) -> dict[str, str]:
         """Put what each reference is known by in its place; returns where their bytes are, by `sha256:<hex>`."""
@@ -187,7 +194,7 @@ class Checker:
         try:
             found = self.spec.references.resolve(text)
         except ImageReferenceError as error:
-            column = self.image_columns[0] if name == REFERENCES and len(self.image_columns) == 1 else name
+            column = self.image_columns[0] if name == self.main_reference and len(self.image_columns) == 1 else name
             self.problems.report(line, column, f"{text[:200]!r}: {error}")
             return text
         if found.source:
@@ -225,9 +232,14 @@ class Checker:
         return None if first == line else f"the id {row_id[:80]!r} stands on line {first} already"
 
     def carried(self, line: int, cells: Mapping[str, object]) -> dict[str, Json]:
-        """All columns that have not become something else (the prompt, the id, a model's input)."""
+        """All columns that have not become something else (the prompt, the id, a model's input).
+
+        References stay among them, as the table names them: so an edit tells its source. Data URIs do not.
+        """
         columns = {name: json_of(value) for name, value in cells.items() if name not in self.used}
-        columns = {name: value for name, value in columns.items() if not str(value).startswith("data:")}
+        for name in {*self.image_columns, *self.model.reference_inputs} & columns.keys():
+            if ";base64," in str(columns[name]):
+                del columns[name]
         for name, value in columns.items():
             reason = unsendable(value)
             if reason is not None:  # the image table could not be written, once the images are paid for

@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import ipaddress
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from dagster_gptimg.errors import ImageReferenceError, UsageError
+from dagster_gptimg.fal.addresses import is_private
 
 MAX_BYTES = 50 * 1024 * 1024
 """fal's own bound for an image that it downloads (its toolkit), and OpenAI's for one that it edits."""
@@ -151,23 +151,12 @@ def private_reason(url: str) -> str | None:
     try:
         parts = urlsplit(url)
         host = (parts.hostname or "").rstrip(".")
-        private = _is_private(host)
+        private = is_private(host)
     except ValueError:
         return "it is no URL"
     if parts.username or parts.password:
         return "a URL with a user name or a password in it would be sent to fal"
     return f"{host or 'a URL without a host'} is not a public address" if private else None
-
-
-def _is_private(host: str) -> bool:
-    try:
-        return not ipaddress.ip_address(host).is_global
-    except ValueError:
-        pass
-    # `0x7f.1`, `2130706433` and `127.1` are addresses too, for those who fetch: a name's last label has a letter.
-    last = host.rpartition(".")[2]
-    named = "." in host and not last.isdigit() and not last.startswith("0x")
-    return not named or host.endswith((".localhost", ".local", ".internal"))
 
 
 def _opened(root: ReferenceRoot) -> tuple[Any, str]:

@@ -11,6 +11,7 @@ from typing import Any
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.model import FalModel
 from dagster_gptimg.fal.types import Json
+from dagster_gptimg.prompts.moving import Move
 from dagster_gptimg.prompts.references import References
 from dagster_gptimg.prompts.rowkeys import ByValue, OnePartition, RowFilter
 from dagster_gptimg.prompts.template import Template
@@ -53,6 +54,8 @@ class PromptSpec:
             otherwise.
         references: reads them; what a row may name is decided there.
         limit: only the first so many rows (of the partition), 1 or more.
+        without_guarantee: let `sync_mode` through (docs/fal.md).
+        move: leaves out, and notes, what another model took and this one does not; for plans only.
 
     Raises:
         UsageError: template or options are wrong. ArgumentsError: an argument is.
@@ -67,6 +70,8 @@ class PromptSpec:
     limit: int | None = None
     image_columns: tuple[str, ...] = ()
     references: References = field(default_factory=References, compare=False, repr=False)
+    without_guarantee: bool = False
+    move: Move | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.template is not None and self.prompt_column is not None:
@@ -81,7 +86,8 @@ class PromptSpec:
         if self.limit is not None and self.limit < 1:
             msg = f"limit is {self.limit}: it must be 1 or more, or not be given"
             raise UsageError(msg)
-        object.__setattr__(self, "arguments", self.model.check(self.arguments))
+        arguments = self.arguments if self.move is None else self.move.arguments(self.arguments)
+        object.__setattr__(self, "arguments", self.model.check(arguments, without_guarantee=self.without_guarantee))
         self.parsed_template()
 
     def parsed_template(self) -> Template | None:
@@ -91,7 +97,7 @@ class PromptSpec:
     @property
     def about(self) -> str:
         """What all rows are made with: model, template (or prompt column) and arguments, as JSON."""
-        about = [self.model.endpoint, self.template or self.prompt_column, dict(self.arguments)]
+        about = [self.model.endpoint, self.template or self.prompt_column, dict(self.arguments), self.model.key_digest]
         return json.dumps(about, sort_keys=True)
 
     @property

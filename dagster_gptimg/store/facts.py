@@ -35,14 +35,14 @@ class _Fact(BaseModel):
 
 
 class Intent(_Fact):
-    """Made before the POST leaves: what will be asked for, at what worst-case cost, by whom."""
+    """Made before the POST leaves: what will be asked for, at what worst-case cost (null: not known), by whom."""
 
     endpoint: str
     arguments: dict[str, Any]
     partition: str | None
     row_id: str
     run: str
-    cost_high_usd: Decimal
+    cost_high_usd: Decimal | None
     nonce: str
     account: str
     created_at: datetime

@@ -41,12 +41,12 @@ def test_records_are_typed_and_open_their_images_when_asked(
     assert (first.row_id, first.status, first.cost_usd) == ("bags-0", "stored", Decimal("0.01"))
     assert first.columns == {"category": "bags", "product": "bags number 0"}
     assert first.arguments["quality"] == "low"
-    with first.open_image() as image:
+    with first.open() as image:
         assert image.size == (first.width, first.height) == (1024, 1024)
     assert len(first.read_image()) == first.bytes
     assert (refused.status, refused.error_type) == ("refused", "content_policy_violation")
     with pytest.raises(UsageError, match="has no image: it is refused"):
-        refused.open_image()
+        refused.open()
     assert "dataset" not in repr(first)
 
 

@@ -22,7 +22,7 @@ from dagster_gptimg.errors import (
     UnreachableError,
     UsageError,
 )
-from dagster_gptimg.fal import client as client_module
+from dagster_gptimg.fal import wire
 from dagster_gptimg.fal.settings import FalSettings, FalUrls
 from dagster_gptimg.fal.types import Completed, Failure, Images, InProgress, Pending, Queued
 from tests.fal.scripted import Connection, Server, client, scripted
@@ -231,6 +231,14 @@ async def test_urls_that_point_elsewhere_are_not_followed_with_the_key() -> None
         assert thief.requests == []
 
 
+async def test_an_image_may_come_within_its_url() -> None:
+    async with client("http://127.0.0.1:9") as fal:
+        assert await fal.download("data:image/png;base64,AAEC") == bytes([0, 1, 2])
+        for wrong in ("data:image/png;base64,A", "data:image/png,x", "data:"):
+            with pytest.raises(ReadError, match="a data URI that is no image"):
+                await fal.download(wrong)
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -244,12 +252,12 @@ async def test_urls_that_point_elsewhere_are_not_followed_with_the_key() -> None
         "https://[::1]/x",
         "https://metadata.internal/x",
         "https://intranet/x",
-        "data:image/png;base64,AAAA",
+        "data:text/html,x",
     ],
 )
 async def test_image_urls_that_no_result_has_are_not_fetched(url: str) -> None:
     async with client("http://127.0.0.1:9") as fal:
-        with pytest.raises(ReadError, match="not a public https address"):
+        with pytest.raises(ReadError, match=r"not a public https address|no image"):
             await fal.download(url)
 
 
@@ -274,7 +282,7 @@ async def test_images_are_fetched_whole_without_the_key_and_up_to_a_size(monkeyp
         for bad in ("busy", "cut"):
             with pytest.raises(ReadError):
                 await fal.download(f"{server.url}/{bad}")
-        monkeypatch.setattr(client_module, "MAX_IMAGE_BYTES", 4000)
+        monkeypatch.setattr(wire, "MAX_IMAGE_BYTES", 4000)
         with pytest.raises(ReadError, match="more than 4000 bytes"):
             await fal.download(f"{server.url}/whole")
     assert not any(b"the-key" in request for request in server.requests)
@@ -296,6 +304,8 @@ RESULTS: list[tuple[int, Any, tuple[str, ...], Any]] = [
     (500, {"detail": [{"loc": [], "msg": "broke", "type": "internal_server_error"}]}, (), Failure),
     (503, {"detail": "gone", "error_type": "runner_disconnected"}, (), Failure),
     (504, {"detail": "late"}, ("X-Fal-Error-Type: request_timeout",), Failure),
+    (504, {"detail": "late"}, ("X-Fal-Request-Timeout-Type: user",), Failure),
+    (504, {"detail": "late"}, (), ReadError),
     (503, {"detail": "upstream connect error"}, (), ReadError),
     (503, {"message": "service unavailable"}, (), ReadError),
     (422, {"detail": "flagged"}, ("X-Fal-Request-Id: r-1",), Failure),

@@ -146,11 +146,6 @@ def test_a_model_of_your_own_in_ten_lines(monkeypatch: pytest.MonkeyPatch) -> No
     assert get_model("me/mine").price({}).high == Decimal("0.20")
 
 
-def test_the_expected_size() -> None:
-    assert MINI.expected_size({"image_size": "1536x1024"}) == (1536, 1024)
-    assert MINI.expected_size({}) is None
-
-
 def test_nothing_outside_the_registry_knows_a_models_name_or_price() -> None:
     package = ROOT / "dagster_gptimg"
     registry = {package / "fal" / name for name in ("models.py", "inputs.py", "prices.py")}
@@ -201,10 +196,10 @@ def test_an_edit_without_a_reference_is_told() -> None:
     model = get_model("gpt-image-1.5")
     found = model.check({"input_fidelity": "low"})
     with pytest.raises(ArgumentsError, match=r"image_urls: fal-ai/gpt-image-1.5/edit edits images, and there is none"):
-        model.demand_references(found)
+        model.demand_required(found)
     with pytest.raises(ArgumentsError, match="name at least one reference image"):
-        get_model("gpt-image-1-mini/edit").demand_references({"prompt": "x"})
-    model.demand_references({"prompt": "x"})
+        get_model("gpt-image-1-mini/edit").demand_required({"prompt": "x"})
+    model.demand_required({"prompt": "x"})
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dagster_gptimg.errors import GoneError, MissingKeyError, ReadError, RequestFailedError, UsageError
+from dagster_gptimg.errors import GoneError, MissingKeyError, NotSentError, ReadError, RequestFailedError, UsageError
 from dagster_gptimg.fal import upload
 from dagster_gptimg.fal.client import FalClient
 from dagster_gptimg.fal.portal import fal_portal
 from dagster_gptimg.fal.request_settings import RequestSettings, tags_text
 from dagster_gptimg.fal.settings import FalSettings, FalUrls
-from dagster_gptimg.fal.types import Completed, InProgress, LogLine, Queued, Status, Submitted
+from dagster_gptimg.fal.types import Completed, Images, InProgress, LogLine, Queued, Status, Submitted
 from tests.fal.scripted import Connection, Server, client, scripted
 
 if TYPE_CHECKING:
@@ -114,10 +114,10 @@ class Storage:
 
 async def uploaded(storage: Storage, data: bytes = PICTURE, times: int = 1) -> tuple[str, list[str]]:
     async with scripted(storage) as server, client(server.url) as fal:
-        fal._uploads._again = fal._reads
+        fal._uploads._again = fal._wire.again
         url = ""
         for _ in range(times):
-            url = await fal.upload(data, "image/png", "a.png", 3600)
+            url = await fal.upload(data, "image/png", "a.png", 3600, {"default": "forbid"})
         return url.removeprefix(server.url), [r.decode("latin-1") for r in server.requests]
 
 
@@ -130,7 +130,9 @@ async def test_an_upload_goes_to_the_cdn_with_a_token_and_never_with_the_key() -
     for text in uploads:
         assert "the-key" not in text
         assert "authorization: bearer t" in text.lower()
-        assert 'x-fal-object-lifecycle: {"expiration_duration_seconds": 3600}' in text.lower()
+        lifecycle = '{"expiration_duration_seconds": 3600, "initial_acl": {"default": "forbid"}}'
+        assert f"x-fal-object-lifecycle: {lifecycle}\r\n" in text.lower()
+        assert f"x-fal-object-lifecycle-preference: {lifecycle}\r\n" in text.lower()
         assert text.endswith("x" * 100)
 
 
@@ -178,6 +180,21 @@ def test_request_settings_become_fals_headers() -> None:
         "X-Fal-Tags": "dataset=parti,team=ads",
     }
     assert RequestSettings().with_tags({}) == {}
+    forced = RequestSettings(headers={"x-fal-store-io": "0"}, without_guarantee=True)
+    assert forced.with_tags({}) == {"X-Fal-Store-IO": "0"}
+
+
+def test_settings_go_over_those_of_a_resource() -> None:
+    base = RequestSettings("low", 30, {"team": "ads", "x": "1"}, 86400, {"X-Fal-No-Retry": "1"})
+    assert RequestSettings().over(base) == base
+    own = RequestSettings("normal", 60, {"x": "2"}, 7200, {"X-Fal-Runner-Hint": "a"})
+    assert own.over(base) == RequestSettings(
+        "normal", 60, {"team": "ads", "x": "2"}, 7200, {"X-Fal-No-Retry": "1", "X-Fal-Runner-Hint": "a"}
+    )
+    forced = RequestSettings(headers={"X-Fal-Store-IO": "0"}, without_guarantee=True)
+    assert forced.over(base).without_guarantee
+    with pytest.raises(UsageError, match="could not be healed"):
+        RequestSettings().over(forced)
 
 
 def test_tags_are_written_as_fal_takes_them() -> None:
@@ -267,3 +284,41 @@ def called(settings: FalSettings) -> str:
             return call(FalClient.subscribe, "fal-ai/x", {"prompt": "a cup"}).images[0].url
 
     return asyncio.run(inside())  # a running loop, and a blocking call within it
+
+
+async def test_the_backup_is_read_from_when_the_queue_cannot_be_reached_and_is_never_submitted_to() -> None:
+    async with scripted(fal_of_one) as server:
+        urls = FalUrls(queue="http://127.0.0.1:9", queue_backup=server.url, api=server.url)
+        async with FalClient(FalSettings("the-key", urls), read_attempts=1) as fal:
+            asked = fal.request("fal-ai/x", "r")
+            assert asked.response_url == "http://127.0.0.1:9/fal-ai/x/requests/r"
+            found = await fal.result(asked)
+            await fal.check("fal-ai/x")
+            with pytest.raises(NotSentError):
+                await fal.submit("fal-ai/x", {"prompt": "a cup"})
+    assert isinstance(found, Images)
+    lines = [text.split(b"\r\n")[0] for text in server.requests]
+    missing = b"GET /fal-ai/x/requests/00000000-0000-0000-0000-000000000000/status HTTP/1.1"
+    assert lines == [b"GET /fal-ai/x/requests/r HTTP/1.1", missing]
+
+
+async def test_a_queue_that_answers_badly_is_no_reason_to_ask_its_backup() -> None:
+    async def broken(connection: Connection) -> None:
+        await connection.request()
+        connection.reset()
+
+    async with scripted(broken) as queue, scripted(fal_of_one) as backup:
+        urls = FalUrls(queue=queue.url, queue_backup=backup.url)
+        async with FalClient(FalSettings("the-key", urls), read_attempts=1) as fal:
+            with pytest.raises(ReadError):
+                await fal.result(fal.request("fal-ai/x", "r"))
+    assert queue.requests
+    assert not backup.requests
+
+
+def test_only_fals_own_queue_has_a_backup_by_itself() -> None:
+    assert FalUrls().backup == FalUrls.from_env({}).backup == "https://queue.falrun.com"
+    assert FalUrls.at("http://127.0.0.1:9").backup == ""
+    assert FalUrls(queue="https://proxy.example.com").backup == ""
+    assert FalUrls.from_env({"FAL_QUEUE_URL": "https://proxy.example.com"}).backup == ""
+    assert FalUrls.from_env({"FAL_BASE_URL": "http://127.0.0.1:9"}).backup == ""

@@ -30,8 +30,8 @@ MUTATIONS = [
     Mutation(
         "retry the POST on a time-out or a lost connection",
         "fal/answers.py",
-        "if isinstance(error.__cause__, _NOT_SENT) or isinstance(",
-        "if isinstance(error, httpx.TimeoutException | httpx.ConnectError) or isinstance(",
+        "return isinstance(error.__cause__, _NOT_SENT) or isinstance(",
+        "return isinstance(error, httpx.TimeoutException | httpx.ConnectError) or isinstance(",
         "tests/fal/test_client.py",
     ),
     Mutation(
@@ -72,8 +72,8 @@ MUTATIONS = [
     Mutation(
         "read a gateway's 503 as the result",
         "fal/answers.py",
-        '    return _text(body.get("error_type")) or headers.get("X-Fal-Error-Type")\n',
-        '    return _text(body.get("error_type")) or headers.get("X-Fal-Error-Type") or "server_error"\n',
+        'or response.headers.get("X-Fal-Error-Type") or _untyped(response, detail)\n',
+        'or response.headers.get("X-Fal-Error-Type") or "server_error"\n',
         "tests/fal/test_client.py",
     ),
     Mutation(

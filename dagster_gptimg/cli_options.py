@@ -1,0 +1,190 @@
+"""What the command line is given: the options that commands share, and how they become values."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dagster_gptimg.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dagster_gptimg.batch.job import Options
+    from dagster_gptimg.fal.model import FalModel
+    from dagster_gptimg.fal.request_settings import RequestSettings
+    from dagster_gptimg.prompts import Move, PromptSpec, Source
+    from dagster_gptimg.store.dataset import Dataset
+
+    Command = Callable[..., None]
+
+
+class Dollars(click.ParamType[Decimal]):
+    """An amount of US dollars."""
+
+    name = "usd"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Decimal:
+        """The amount, exactly."""
+        try:
+            dollars = Decimal(str(value))
+        except ArithmeticError:
+            self.fail(f"{value!r} is not an amount of US dollars", param, ctx)
+        if not dollars.is_finite() or dollars < 0:
+            self.fail(f"{value!r} is not an amount of US dollars", param, ctx)
+        return dollars
+
+
+def _together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+dataset_options = _together(
+    click.option("--dataset", required=True, metavar="NAME", help="The set of images within the store."),
+    click.option("--store", required=True, metavar="URI", help="A folder, or any fsspec root (s3://...)."),
+)
+model_options = _together(
+    click.option("--model", metavar="M", help="A model of the registry, or FILE.json: an endpoint's OpenAPI."),
+    click.option("--price", type=Dollars(), metavar="USD", help="What one image costs, of a model in a file."),
+)
+table_options = _together(
+    dataset_options,
+    click.argument("table", metavar="TABLE"),
+    model_options,
+    click.option("--set", "settings", multiple=True, metavar="INPUT=VALUE", help="A model input for all rows."),
+    click.option("--query", metavar="SQL", help="What to select; TABLE is then a SQLAlchemy URL."),
+    click.option("--template", metavar="TEXT", help="A prompt with {column} fields."),
+    click.option("--prompt-column", metavar="C", help="The column that holds the prompt."),
+    click.option("--id-column", metavar="C", help="The column that holds the row's id."),
+    click.option("--image-column", "image_columns", multiple=True, metavar="C", help="A column of reference images."),
+    click.option("--references-from", multiple=True, metavar="URI", help="Where rows may name images that are files."),
+    click.option("--partition", metavar="COLUMN=VALUE", help="Only the rows with this value, as a partition."),
+    click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N rows."),
+    click.option("--again", multiple=True, metavar="failed|held|refused|ROW", help="Your word to buy these again."),
+    click.option("--without-guarantee", is_flag=True, help="Let sync_mode and X-Fal-Store-IO through (docs/fal.md)."),
+    click.option("--json", "as_json", is_flag=True, help="One JSON object as the last line of stdout."),
+)
+request_options = _together(
+    click.option("--priority", type=click.Choice(["normal", "low"]), help="In fal's queue; low lets others go first."),
+    click.option("--start-timeout", type=float, metavar="S", help="Seconds until a request must have begun."),
+    click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="For fal's billing reports."),
+    click.option("--lifecycle", type=int, metavar="S", help="Seconds that fal's CDN keeps the output files."),
+    click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="Another header of fal's platform."),
+)
+
+
+def spec_of(given: dict[str, Any], store: str, move: Move | None = None) -> PromptSpec:
+    """How the table becomes prompts. Raises `UsageError`."""
+    from dagster_gptimg.prompts import PromptSpec, ReferenceRoot, References
+
+    roots = [ReferenceRoot(uri) for uri in (*given["references_from"], store)]
+    return PromptSpec(
+        model=move.model if move else model_of(given),
+        prompt_column=given["prompt_column"],
+        template=given["template"],
+        id_column=given["id_column"],
+        arguments=dict(pair(text, "--set") for text in given["settings"]),
+        where=partition_of(given)[0],
+        limit=given["limit"],
+        image_columns=given["image_columns"],
+        references=References(roots),
+        move=move,
+        without_guarantee=given["without_guarantee"],
+    )
+
+
+def model_of(given: dict[str, Any]) -> FalModel:
+    """A model of the registry, or one that a file describes. Raises `UsageError`."""
+    from dagster_gptimg.fal.model import FalModel
+    from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
+    from dagster_gptimg.fal.prices import per_image, unknown_price
+
+    name, price = given["model"] or DEFAULT_MODEL, given["price"]
+    if name.endswith(".json"):
+        return FalModel.from_openapi(_text(name), price=unknown_price if price is None else per_image(price))
+    if price is not None:
+        raise UsageError("--price is for a model in a file: the registry knows the prices of its own")
+    return get_model(name)
+
+
+def _text(url: str) -> str:
+    import fsspec
+
+    try:
+        with fsspec.open(url, "r", encoding="utf-8") as file:
+            return str(file.read())
+    except (OSError, ValueError, ImportError) as error:
+        msg = f"{url} cannot be read: {error}. `dagster-gptimg openapi ENDPOINT` prints what belongs there"
+        raise UsageError(msg) from error
+
+
+def source_of(table: str, given: dict[str, Any]) -> Source:
+    """The table: a URL, or a query."""
+    from dagster_gptimg.prompts import SqlTable
+
+    return table if given["query"] is None else SqlTable(table, given["query"])
+
+
+def options_of(given: dict[str, Any], spec: PromptSpec) -> Options:
+    """How the run behaves. Raises `UsageError`."""
+    from dagster_gptimg.batch.job import Options
+
+    names = ("max_in_flight", "max_cost", "on_ambiguous", "settle", "allow_rebuy")
+    return Options(
+        again=frozenset(given["again"]),
+        recipe=spec.recipe,
+        request=_request_of(given),
+        **{name: given[name] for name in names if name in given},
+    )
+
+
+def _request_of(given: dict[str, Any]) -> RequestSettings:
+    from dagster_gptimg.fal.request_settings import RequestSettings
+
+    return RequestSettings(
+        priority=given.get("priority"),
+        start_timeout=given.get("start_timeout"),
+        tags=dict(pair(text, "--tag") for text in given.get("tags", ())),
+        lifecycle=given.get("lifecycle"),
+        headers=dict(pair(text, "--header") for text in given.get("headers", ())),
+        without_guarantee=given["without_guarantee"],
+    )
+
+
+def partition_of(given: dict[str, Any]) -> tuple[tuple[str, str] | None, str | None]:
+    """Which rows are read, and the partition's key."""
+    if given["partition"] is None:
+        return None, None
+    column, value = pair(given["partition"], "--partition")
+    return (column, value), value
+
+
+def pair(text: str, option: str) -> tuple[str, str]:
+    """`NAME=VALUE`."""
+    name, sign, value = text.partition("=")
+    if not sign or not name:
+        raise click.UsageError(f"{option} wants NAME=VALUE, not {text!r}")
+    return name, value
+
+
+def rate(text: str) -> float:
+    """A number."""
+    try:
+        return float(text)
+    except ValueError as error:
+        raise click.UsageError(f"--fault wants a rate from 0 to 1, not {text!r}") from error
+
+
+def dataset_of(store: str, name: str) -> Dataset:
+    """The dataset; nothing is read or written yet. Raises `UsageError`."""
+    from dagster_gptimg.store.dataset import Dataset
+    from dagster_gptimg.store.root import Store
+
+    return Dataset(Store(store), name)

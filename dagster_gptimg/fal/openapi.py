@@ -1,0 +1,226 @@
+"""fal's OpenAPI document of an endpoint, read as typed inputs: for endpoints that the registry does not know.
+
+fal has one for each endpoint: `GET /v1/models?endpoint_id=...&expand=openapi-3.0` on its platform API, and
+https://fal.ai/api/openapi/queue/openapi.json?endpoint_id=... (both free, and public). What is read here is JSON Schema
+as fal writes it: `$ref`, `allOf`, `anyOf` with null, enums, ranges, defaults.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, Union
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+
+from dagster_gptimg.errors import UsageError
+from dagster_gptimg.fal import inputs
+from dagster_gptimg.fal.inputs import MAX_ROW_IMAGES, Inputs
+from dagster_gptimg.fal.types import Json
+
+DEEPEST = 8
+"""Objects within objects; below that an input is taken as it comes."""
+
+_BOUNDS = {
+    "minimum": "ge",
+    "maximum": "le",
+    "exclusiveMinimum": "gt",
+    "exclusiveMaximum": "lt",
+    "multipleOf": "multiple_of",
+    "minLength": "min_length",
+    "maxLength": "max_length",
+    "minItems": "min_length",
+    "maxItems": "max_length",
+}
+Schema: TypeAlias = dict[str, Any]
+
+
+class Endpoint(NamedTuple):
+    """What a document says of its endpoint.
+
+    Attributes:
+        endpoint: its full id.
+        inputs: its typed inputs.
+        defaults: of the inputs that have one.
+        required: the inputs without which fal refuses a request, but for the prompt.
+        most_images: the largest `num_images` of one request; 1 where none is named.
+    """
+
+    endpoint: str
+    inputs: type[BaseModel]
+    defaults: dict[str, Json]
+    required: tuple[str, ...]
+    most_images: int
+
+
+def read_endpoint(document: Mapping[str, Any] | str) -> Endpoint:
+    """Read a document: a mapping or its JSON; also the whole entry of `GET /v1/models`, with the document in it.
+
+    Raises:
+        UsageError: it is none, or the endpoint takes no prompt or gives no images.
+    """
+    try:
+        return _endpoint(json.loads(document) if isinstance(document, str) else document)
+    except (KeyError, TypeError, AttributeError, ValueError, NameError) as error:
+        msg = f"this is no OpenAPI document as fal writes it: {type(error).__name__}: {error}"
+        raise UsageError(msg) from error
+
+
+def _endpoint(document: Mapping[str, Any]) -> Endpoint:
+    entry = document
+    document = entry.get("openapi", entry) if "endpoint_id" in entry else entry
+    reader = _Reader(document)
+    path, schema = reader.submit()
+    about = document.get("info", {}).get("x-fal-metadata", {})
+    endpoint = str(about.get("endpointId") or entry.get("endpoint_id") or path.strip("/"))
+    properties = {name: reader.flat(part) for name, part in schema["properties"].items()}
+    if "prompt" not in properties:
+        raise UsageError(f"{endpoint} takes no prompt: a prompt table cannot use it")
+    if not reader.gives_images():
+        raise UsageError(f"{endpoint} does not give `images`: only such results can be collected")
+    defaults = {name: part["default"] for name, part in properties.items() if part.get("default") is not None}
+    needed = tuple(name for name in schema.get("required", ()) if name != "prompt" and name not in defaults)
+    most = properties.get("num_images", {}).get("maximum", 1)
+    return Endpoint(endpoint, reader.inputs(endpoint, properties), defaults, needed, int(most))
+
+
+class _Reader:
+    """Reads the schemas of one document."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self._document = document
+
+    def submit(self) -> tuple[str, Schema]:
+        """The path that requests are posted to, and the schema of their body."""
+        posts = [(path, at["post"]) for path, at in self._document["paths"].items() if "post" in at]
+        [(path, post)] = posts
+        return path, self.flat(post["requestBody"]["content"]["application/json"]["schema"])
+
+    def gives_images(self) -> bool:
+        """Whether its results have `images`. A document that does not tell is believed."""
+        for path, at in self._document["paths"].items():
+            if path.endswith("/requests/{request_id}") and "get" in at:
+                content = at["get"]["responses"]["200"].get("content", {}).get("application/json")
+                return content is None or "images" in self.flat(content["schema"]).get("properties", {})
+        return True
+
+    def inputs(self, name: str, properties: Mapping[str, Schema]) -> type[BaseModel]:
+        """The typed inputs. Nothing is required here: what a row lacks is told when its parts have come together."""
+        found: dict[str, Any] = {}
+        for field, schema in properties.items():
+            about = Field(None, description=str(schema.get("description", "")) or None)
+            found[field] = (self._input(field, schema) | None, about)
+        return _model(name, Inputs, found)
+
+    def _input(self, name: str, schema: Schema) -> Any:  # noqa: ANN401 - a type
+        if name == "num_images":  # of a row, which is cut into requests
+            return Annotated[int, Field(ge=1, le=MAX_ROW_IMAGES)]
+        kind = self.type(schema)
+        if schema.get("type") == "array" and name.endswith("image_urls"):
+            return Annotated[kind, BeforeValidator(inputs.references)]
+        return kind
+
+    def flat(self, schema: Schema) -> Schema:
+        """A schema with its references followed, and without `null` among its choices."""
+        for _ in range(DEEPEST):
+            choices = _choices(schema)
+            alone = choices if len(choices) == 1 else []
+            parts = [*alone, *schema.get("allOf", ()), *([self._at(schema["$ref"])] if "$ref" in schema else ())]
+            if not parts:
+                return schema
+            done = {"$ref", "allOf", *(("anyOf", "oneOf") if alone else ())}
+            rest = {key: value for key, value in schema.items() if key not in done}
+            schema = {key: value for part in [*map(self.flat, parts), rest] for key, value in part.items()}
+        return schema
+
+    def _at(self, reference: str) -> Schema:
+        found: Any = self._document
+        for step in reference.removeprefix("#/").split("/"):
+            found = found[step]
+        return dict(found)
+
+    def type(self, schema: Schema, depth: int = 0) -> Any:  # noqa: ANN401 - a type
+        """The type of a value."""
+        schema = self.flat(schema)
+        kind, choices = str(schema.get("type")), _choices(schema)
+        if depth > DEEPEST:
+            return Any
+        if choices:
+            return Union[tuple(self.type(part, depth + 1) for part in choices)]  # noqa: UP007 - of a list
+        if "enum" in schema:
+            return _one_of(schema["enum"])
+        if kind == "object":
+            return self._object(schema, depth)
+        plain, read = _PLAIN.get(kind, (Any, _as_it_is))
+        if kind == "array":
+            plain, read = list[self.type(schema.get("items", {}), depth + 1)], inputs.listed  # type: ignore[misc]
+        return Annotated[plain, Field(**_bounds(schema)), BeforeValidator(read)]
+
+    def _object(self, schema: Schema, depth: int) -> Any:  # noqa: ANN401 - a type
+        properties: Mapping[str, Schema] = schema.get("properties", {})
+        if not properties:
+            return Annotated[dict[str, Any], BeforeValidator(inputs.fields)]
+        required = set(schema.get("required", ()))
+        found: dict[str, Any] = {}
+        for name, part in properties.items():
+            kind = self.type(part, depth + 1)
+            found[name] = (kind, ...) if name in required else (kind | None, None)
+        read = inputs.pixels if {"width", "height"} <= properties.keys() else inputs.fields
+        return Annotated[_model(str(schema.get("title", "object")), _Object, found), BeforeValidator(read)]
+
+
+class _Object(BaseModel):
+    """An input that is an object."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def _choices(schema: Schema) -> list[Schema]:
+    """What a value may be, one of several things; null is not one of them: an input is simply left out."""
+    return [part for part in (schema.get("anyOf") or schema.get("oneOf") or ()) if part.get("type") != "null"]
+
+
+def _model(name: str, base: type[BaseModel], found: dict[str, Any]) -> type[BaseModel]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an input may have the name of a method of pydantic's; it works all the same
+        return create_model(name, __base__=base, **found)
+
+
+def _one_of(values: list[Any]) -> Any:  # noqa: ANN401 - a type
+    """An enum; a cell of text may say a number of it."""
+    kept = tuple(value for value in values if value is not None)
+    by_text = {str(value): value for value in kept if not isinstance(value, str)}
+
+    def said(value: object) -> object:
+        return by_text.get(value, value) if isinstance(value, str) else value
+
+    return Annotated[Literal[kept], BeforeValidator(said)] if by_text else Literal[kept]
+
+
+def _bounds(schema: Schema) -> dict[str, Any]:
+    """Ranges, as pydantic has them. OpenAPI 3.0 knows an exclusive bound as a flag of the other one, too."""
+    found = {_BOUNDS[key]: value for key, value in schema.items() if key in _BOUNDS and not isinstance(value, bool)}
+    for flag, plain, exclusive in (("exclusiveMinimum", "ge", "gt"), ("exclusiveMaximum", "le", "lt")):
+        if schema.get(flag) is True and plain in found:
+            found[exclusive] = found.pop(plain)
+    return found
+
+
+def _number(value: object) -> object:
+    """Pydantic would read `true` as 1."""
+    if isinstance(value, bool):
+        raise ValueError("it is not a number")  # noqa: TRY004 - what pydantic collects
+    return value
+
+
+def _as_it_is(value: object) -> object:
+    return value
+
+
+_PLAIN: dict[str, tuple[Any, Callable[[object], object]]] = {
+    "string": (str, _as_it_is),
+    "integer": (int, inputs.whole),
+    "number": (float, _number),
+    "boolean": (bool, _as_it_is),
+}

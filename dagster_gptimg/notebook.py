@@ -1,0 +1,227 @@
+"""`generate()`: the command line's face for notebooks and scripts. The same run, the same receipts; no Dagster.
+
+    images = generate(["a red cup", "a blue cup"], store="images", dataset="cups", arguments={"quality": "low"})
+
+Run the cell again: nothing is bought. In a notebook the result shows itself.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from decimal import Decimal
+from html import escape
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dagster_gptimg import session
+from dagster_gptimg.batch.job import Options
+from dagster_gptimg.console import RunView, forecast
+from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
+from dagster_gptimg.fal.request_settings import RequestSettings
+from dagster_gptimg.fal.settings import FalSettings
+from dagster_gptimg.image_record import ImageRecord, records_of, thumbnail
+from dagster_gptimg.prompts import PromptSpec, ReferenceRoot, References, Source, read_rows
+from dagster_gptimg.store.dataset import Dataset
+from dagster_gptimg.store.manifest import SCHEMA, read_manifest
+from dagster_gptimg.store.root import Store
+
+if TYPE_CHECKING:
+    from dagster_gptimg.batch.summary import Summary
+    from dagster_gptimg.fal.model import FalModel
+
+SHOWN = 12
+"""Images in a result's gallery."""
+
+PIXELS = 160
+CAPTION = 80
+TROUBLED = 10
+
+
+def generate(  # noqa: PLR0913 - its keywords are the interface, and those of the command line
+    prompts: Source | Sequence[str],
+    *,
+    store: str | os.PathLike[str],
+    dataset: str,
+    model: str | FalModel = DEFAULT_MODEL,
+    arguments: Mapping[str, Any] | None = None,
+    template: str | None = None,
+    prompt_column: str | None = None,
+    id_column: str | None = None,
+    image_columns: Sequence[str] = (),
+    references_from: Sequence[str] = (),
+    partition: tuple[str, str] | None = None,
+    limit: int | None = None,
+    max_cost: float | Decimal | None = None,
+    max_in_flight: int | None = None,
+    again: Iterable[str] = (),
+    allow_rebuy: bool = False,
+    on_ambiguous: Literal["hold", "resubmit"] = "hold",
+    settle: float = 120.0,
+    request: RequestSettings | None = None,
+    settings: FalSettings | None = None,
+    plan_only: bool = False,
+    progress: bool = True,
+) -> GeneratedImages:
+    """Turn prompts into images, and wait for them; also inside a running event loop. The same call buys nothing twice.
+
+    Args:
+        prompts: a list of prompts, a data frame, the URL of a table, a query (`SqlTable`), or a list of dicts.
+        store: a folder, or any fsspec root. dataset: the set of images within it.
+        dataset: see `store`.
+        model: a model of the registry, or one of your own.
+        arguments: model inputs for all rows, in fal's names; a column of the same name overrides one for its row.
+        template: a prompt with `{column}` fields.
+        prompt_column: the column that holds the prompt; `prompt` by default.
+        id_column: the column that holds the row's id; derived from the content otherwise.
+        image_columns: the columns that hold an edit's reference images; a column named `image_urls` otherwise.
+        references_from: folders or fsspec roots below which rows may name reference images; those of the store may be
+            named always.
+        partition: only the rows with (column, value), as a partition of the dataset.
+        limit: only the first so many rows.
+        max_cost: US dollars that this run may spend at most.
+        max_in_flight: requests at fal at once; as many as the account's slots call for, by default.
+        again: `held`, `refused`, or row ids: your word to buy these again.
+        allow_rebuy: buy again what a changed template, model or argument makes anew, however much.
+        on_ambiguous: what to do with a submit whose reply was lost, when fal's history shows nothing of it.
+        settle: seconds to wait for fal's history to show one.
+        request: priority, start time-out, tags and other headers of every submit.
+        settings: key and hosts; from the environment by default.
+        plan_only: say what would be bought and what it costs; needs no key and no network, and buys nothing.
+        progress: show on stderr where the run is.
+
+    Raises:
+        UsageError: something has to be mended first; nothing was sent.
+        StoreError: the store cannot be used; nothing was sent.
+        KeyboardInterrupt: interrupted; what fal has is on record, and the next call collects it.
+    """
+    target, request = Dataset(Store(os.fspath(store)), dataset), request or RequestSettings()
+    spec = PromptSpec(
+        model=get_model(model) if isinstance(model, str) else model,
+        prompt_column=prompt_column,
+        template=template,
+        id_column=id_column,
+        arguments=arguments or {},
+        where=partition,
+        limit=limit,
+        image_columns=tuple(image_columns),
+        references=References([ReferenceRoot(uri) for uri in (*references_from, os.fspath(store))]),
+        without_guarantee=request.without_guarantee,
+    )
+    options = Options(
+        max_in_flight=max_in_flight,
+        max_cost=None if max_cost is None else Decimal(str(max_cost)),
+        again=frozenset(again),
+        on_ambiguous=on_ambiguous,
+        settle=settle,
+        recipe=spec.recipe,
+        allow_rebuy=allow_rebuy,
+        request=request,
+    )
+    rows, key = read_rows(_table(prompts), spec), None if partition is None else partition[1]
+    if plan_only:
+        return GeneratedImages(session.plan(rows, spec.model, target, partition=key, options=options), target)
+    with RunView() if progress else nullcontext(lambda _event: None) as view:
+        end = session.run(
+            rows,
+            spec.model,
+            target,
+            settings or FalSettings.from_env(),
+            partition=key,
+            options=options,
+            references=spec.references,
+            on_event=view,
+        )
+    table = read_manifest(target, key) if end.manifest is not None else SCHEMA.empty_table()
+    return GeneratedImages(end.summary, target, table, end.manifest)
+
+
+def _table(prompts: Source | Sequence[str]) -> Source:
+    """A list of prompts is a table with one column."""
+    if isinstance(prompts, list | tuple) and all(isinstance(prompt, str) for prompt in prompts):
+        return [{"prompt": prompt} for prompt in prompts]
+    return prompts  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, repr=False)
+class GeneratedImages(Sequence[ImageRecord]):
+    """What came of a call of `generate`: its images, in the order of the table. A notebook shows it as a gallery.
+
+    Attributes:
+        summary: what was bought, reused, refused, and what that cost.
+        dataset: where the images are.
+        table: the image table: one record per image, and one per row that has none.
+        manifest: its URI; None for a plan, or when it could not be written.
+    """
+
+    summary: Summary
+    dataset: Dataset
+    table: pa.Table = field(default_factory=SCHEMA.empty_table)
+    manifest: str | None = None
+
+    def __len__(self) -> int:
+        return int(self._stored().num_rows)
+
+    def __iter__(self) -> Iterator[ImageRecord]:
+        return records_of(self._stored(), self.dataset)
+
+    @overload
+    def __getitem__(self, place: int) -> ImageRecord: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[ImageRecord]: ...
+    def __getitem__(self, place: int | slice) -> ImageRecord | list[ImageRecord]:
+        if isinstance(place, slice):
+            return list(records_of(self._stored().take(list(range(len(self))[place])), self.dataset))
+        return next(records_of(self._stored().slice(range(len(self))[place], 1), self.dataset))
+
+    @property
+    def without_images(self) -> list[ImageRecord]:
+        """The rows that have none: refused, failed, held, lost, ...; their `error` says why."""
+        return list(records_of(self.table.filter(pc.not_equal(self.table["status"], "stored")), self.dataset))
+
+    def _stored(self) -> pa.Table:
+        return self.table.filter(pc.equal(self.table["status"], "stored"))
+
+    def _sentence(self) -> str:
+        if self.manifest is None and not self.summary.stop:
+            return f"plan: {forecast(self.summary)}"
+        stop = f"stopped ({self.summary.stop}): {self.summary.message}; " if self.summary.stop else ""
+        return f"{stop}{self.summary.sentence()}"
+
+    def __repr__(self) -> str:
+        return f"<GeneratedImages: {self._sentence()}>"
+
+    def _repr_html_(self) -> str:
+        """For Jupyter: counts, thumbnails, and the rows in trouble. All text from outside is escaped."""
+        figures = "".join(_figure(record) for record in self[:SHOWN])
+        more = len(self) - SHOWN
+        rest = f"<p>and {more} more: iterate, index, or look at <code>.table</code></p>" if more > 0 else ""
+        trouble = "".join(_trouble(record) for record in self.without_images[:TROUBLED])
+        listed = f"<ul>{trouble}</ul>" if trouble else ""
+        where = f"<p><code>{escape(self.manifest)}</code></p>" if self.manifest else ""
+        gallery = f'<div style="display:flex;flex-wrap:wrap;gap:8px">{figures}</div>' if figures else ""
+        return f"<p><b>{escape(self._sentence())}</b></p>{gallery}{rest}{listed}{where}"
+
+
+def _figure(record: ImageRecord) -> str:
+    prompt, row = escape(_short(record.prompt)), escape(record.row_id[:CAPTION])
+    try:
+        image = f'<img src="{thumbnail(record.read_image(), PIXELS)}" title="{row}" alt="{prompt}">'
+    except OSError as error:  # gone since, or no image that can be shown here
+        image = escape(str(error))
+    caption = f'<figcaption style="font-size:smaller">{prompt}</figcaption>'
+    return f'<figure style="margin:0;width:{PIXELS}px">{image}{caption}</figure>'
+
+
+def _trouble(record: ImageRecord) -> str:
+    why = escape(_short(record.error or record.error_type or "", 300))
+    return f"<li>{escape(record.row_id[:CAPTION])}: {escape(record.status.replace('_', ' '))}: {why}</li>"
+
+
+def _short(text: str, longest: int = CAPTION) -> str:
+    plain = " ".join(text.split())
+    return plain if len(plain) <= longest else f"{plain[: longest - 1]}…"

@@ -1,0 +1,86 @@
+"""Moving a table to another model: which of its inputs that model does not take, and why. For plans only.
+
+A run refuses what its model does not take. A plan for another model leaves it out, and names it: so the cost of a move
+is seen before anything has been changed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from dagster_gptimg.errors import ArgumentsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dagster_gptimg.fal.model import FalModel
+
+V = TypeVar("V")
+
+
+class NotCarried(NamedTuple):
+    """An input that does not carry over.
+
+    Attributes:
+        name: fal's name of it, or the column's.
+        reason: why not, in words for people.
+        rows: how many rows have it in a column; None for an argument of all rows.
+    """
+
+    name: str
+    reason: str
+    rows: int | None
+
+    def __str__(self) -> str:
+        where = "for all rows" if self.rows is None else f"in {self.rows} row{'s' * (self.rows > 1)}"
+        return f"{self.name} ({where}): {self.reason}"
+
+
+class Move:
+    """A table on its way to another model; it notes what is left behind.
+
+    Attributes:
+        model: where to.
+        former_inputs: what the models took that made what is there.
+    """
+
+    def __init__(self, model: FalModel, former: Sequence[FalModel]) -> None:
+        """`former`: only what one of these takes can be left behind; what no model takes stays an error."""
+        self.model, self._former = model, former
+        self.former_inputs = frozenset(name for other in former for name in other.input_names)
+        self._arguments: dict[str, str] = {}
+        self._columns: Counter[tuple[str, str]] = Counter()
+
+    def arguments(self, given: Mapping[str, V]) -> dict[str, V]:
+        """Arguments for all rows, without those that do not carry over."""
+        kept, left = self._split(given)
+        self._arguments |= left
+        return kept
+
+    def row(self, given: Mapping[str, V]) -> dict[str, V]:
+        """The overrides of one row, without those that do not carry over."""
+        kept, left = self._split(given)
+        self._columns.update(left.items())
+        return kept
+
+    def not_carried(self) -> list[NotCarried]:
+        """What was left behind so far."""
+        found = [NotCarried(name, reason, None) for name, reason in self._arguments.items()]
+        return found + [NotCarried(name, reason, rows) for (name, reason), rows in self._columns.items()]
+
+    def _split(self, given: Mapping[str, V]) -> tuple[dict[str, V], dict[str, str]]:
+        refused = self._refused(self.model, given)
+        left = {name: why for name, why in refused.items() if name in given and self._was_taken(name, given[name])}
+        return {name: value for name, value in given.items() if name not in left}, left
+
+    def _was_taken(self, name: str, value: object) -> bool:
+        return any(not self._refused(model, {name: value}) for model in self._former)
+
+    @staticmethod
+    def _refused(model: FalModel, given: Mapping[str, object]) -> dict[str, str]:
+        try:
+            model.check(given)
+        except ArgumentsError as error:
+            return dict(error.problems)
+        return {}
