@@ -13,6 +13,8 @@ from dagster_gptimg.batch.state import View, searching, state_of
 from dagster_gptimg.store.facts import Attempt, Intent, Void
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dagster_gptimg.batch.job import Job
     from dagster_gptimg.batch.ledger import Ledger
     from dagster_gptimg.batch.stop import Stop
@@ -30,10 +32,14 @@ class Doubt:
         self._receipts, self._stop = job.dataset.receipts, stop
         self._evidence = Evidence(job, ledger)
 
+    def expect(self, intents: Iterable[Intent]) -> None:
+        """These are in doubt: one reading of the history serves all of them."""
+        self._evidence.expect(intents)
+
     async def search(self, way: Way) -> None:
         """Look once for every attempt that may have a request nobody knows, whatever else its key has."""
         for n in searching(way.attempts, way.owns):
-            await self._evidence.adopt(way.request.key, n, way.attempts[n])
+            await self._evidence.adopt(way.request, n, way.attempts[n])
 
     async def resolve(self, way: Way, view: View) -> Result | None:
         """Wait for evidence; None when a new fact has come up, and the table is to be read again."""
@@ -55,7 +61,7 @@ class Doubt:
         age = (self._clock.now() - intent.created_at).total_seconds()
         until, pause = self._clock.monotonic() + max(self._job.options.settle - max(age, 0.0), 0.0), FIRST_LOOK
         while True:
-            if await self._evidence.adopt(way.request.key, view.attempt, way.attempts[view.attempt]):
+            if await self._evidence.adopt(way.request, view.attempt, way.attempts[view.attempt]):
                 return True
             if self._stop.reason or self._clock.monotonic() >= until:
                 return False

@@ -71,7 +71,7 @@ class Fal(Protocol):
     async def cancel(self, request: Submitted) -> Cancelled:
         """Wish that it did not run."""
 
-    def history(self, endpoint: str, start: datetime) -> AsyncIterator[HistoryItem]:
+    def history(self, endpoint: str, start: datetime, end: datetime | None = None) -> AsyncIterator[HistoryItem]:
         """The account's requests since a moment, as far as fal shows them."""
 
     async def lookup(self, endpoint: str, request_id: str) -> HistoryItem | None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any
 
-import rfc8785
+from dagster_gptimg.canonical import Canonical
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +28,16 @@ def request_key(model: FalModel, arguments: Mapping[str, Json], copy: int) -> st
     Arguments that equal the model's first defaults are left out. Equal requests of one partition are told apart by the
     copy number, counted from 0 in table order.
     """
+    return keys_of(model, arguments, copy).digest(str(arguments["prompt"])).hex()
+
+
+def keys_of(model: FalModel, arguments: Mapping[str, Json], copy: int) -> Canonical:
+    """The keys of requests that differ in their prompts only."""
     variant = model.variant(arguments)
-    asked: dict[str, Any] = {"endpoint": variant.endpoint, "copy": copy, "recipe": RECIPE}
-    asked["arguments"] = variant.key_arguments(arguments)
-    return hashlib.sha256(rfc8785.dumps(asked)).hexdigest()
+
+    def asked(prompt: str) -> dict[str, Any]:
+        about: dict[str, Any] = {"endpoint": variant.endpoint, "copy": copy, "recipe": RECIPE}
+        about["arguments"] = variant.key_arguments({**arguments, "prompt": prompt})
+        return about
+
+    return Canonical(asked)

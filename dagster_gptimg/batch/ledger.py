@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from dagster_gptimg.store.present import PresentImages
-from dagster_gptimg.store.settled import Settled, SettledIndex
+from dagster_gptimg.store.settled import Brief, Settled, SettledIndex
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,6 +72,15 @@ class Ledger:
         paths = ", ".join(image["path"] for image in settled.images)
         why = f"it was stored, and a file of it is gone: {paths}. It is not bought again: put the file back"
         return Unsettled(settled.key, "missing", None, why, settled.request_id, settled.submitted_at)
+
+    def brief(self, key: str) -> Brief | None:
+        """A request that the index knows to have ended, in brief: as much as counting takes."""
+        return None if key in self._unsettled or key in self._recent else self.index.brief(key)
+
+    def briefs(self, keys: Sequence[str]) -> list[Brief] | None:
+        """These requests in brief, when all of them have ended; None otherwise."""
+        found = [brief for key in keys if (brief := self.brief(key)) is not None]
+        return found if len(found) == len(keys) else None
 
     def settled(self, key: str) -> Settled | None:
         """The final outcome of a request, if it has one."""

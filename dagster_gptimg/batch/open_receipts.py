@@ -6,7 +6,7 @@ index and the exclusive create answer everything, and no receipt is listed.
 
 from __future__ import annotations
 
-from collections import Counter
+import hashlib
 from typing import TYPE_CHECKING
 
 from dagster_gptimg.batch.ledger import EARLIER, Ledger, Result, Unsettled, settled_of
@@ -14,16 +14,17 @@ from dagster_gptimg.batch.plan import Request
 from dagster_gptimg.batch.records import row_status
 from dagster_gptimg.batch.state import Owns, owners, searching, state_of
 from dagster_gptimg.batch.summary import Tally
-from dagster_gptimg.store.settled import Settled
+from dagster_gptimg.digests import SIZE, DigestMap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dagster_gptimg.batch.job import Job
-    from dagster_gptimg.batch.plan import Plan
-    from dagster_gptimg.store.facts import Attempt, FactName
-
-Names = list[tuple[str, "FactName"]]
+    from dagster_gptimg.batch.plan import Plan, PlannedRow
+    from dagster_gptimg.batch.records import Content
+    from dagster_gptimg.store.facts import Attempt, Intent
+    from dagster_gptimg.store.receipts import Names
+    from dagster_gptimg.store.settled import Brief
 
 
 class OpenReceipts:
@@ -52,15 +53,19 @@ class OpenReceipts:
         return found
 
     def _load(self) -> None:
-        listing = self._job.dataset.receipts.listing()
-        every = (name for names in listing.values() for _, name in names)
-        accepted = [(name.key, name.attempt, name.request_id, name.how) for name in every if name.how]
-        twice = {request_id for request_id, count in Counter(a[2] for a in accepted).items() if count > 1}
-        self._owner = owners(a for a in accepted if a[2] in twice)
-        for key, names in listing.items():
-            shared = any(name.request_id in twice for _, name in names)
-            if shared or self._ledger.index.get(key) is None or not _all_ended(names):
-                self._take(key, self._job.dataset.receipts.read(names))
+        """List all receipts, and read those that the index does not answer for; nothing is kept of the others."""
+        receipts = self._job.dataset.receipts
+        unanswered: dict[str, Names] = {}
+        seen, twice = DigestMap(), set[str]()
+        for key, names in receipts.by_key():
+            twice.update(name.request_id for _, name in names if name.how and seen.count(_digest(name.request_id)))
+            if self._ledger.index.brief(key) is None or not _all_ended(names):
+                unanswered[key] = names
+        shared = [names for _, names in receipts.by_key() if _has(names, twice)] if twice else []
+        every = (name for names in shared for _, name in names)
+        self._owner = owners((n.key, n.attempt, n.request_id, n.how) for n in every if n.how and n.request_id in twice)
+        for key, names in (unanswered | {names[0][1].key: names for names in shared}).items():
+            self._take(key, receipts.read(names))
 
     def _take(self, key: str, attempts: list[Attempt]) -> None:
         """Keep what is open; what has ended goes where everything settled is."""
@@ -88,6 +93,13 @@ class OpenReceipts:
         owns = self.owns(key)
         return state_of(attempts, owns).state in {"in_flight", "held"} or bool(searching(attempts, owns))
 
+    def in_doubt(self) -> Iterator[Intent]:
+        """The intents of all attempts that are looked for."""
+        for key, attempts in self.facts.items():
+            for n in searching(attempts, self.owns(key)):
+                if (intent := attempts[n].intent) is not None:
+                    yield intent
+
     def first(self, planned: Plan) -> Iterator[tuple[Request, bool]]:
         """What comes before anything is bought: this table's open requests, then those that no row asks for any more.
 
@@ -104,38 +116,57 @@ class OpenReceipts:
             if intent is not None and intent.partition == self._job.partition:
                 yield Request(key, intent.row_id, intent.endpoint, intent.arguments), False
 
-    def is_to_buy(self, request: Request) -> bool:
+    def is_to_buy(self, key: str, row_id: str) -> bool:
         """Whether a request is neither settled nor open (or the user's word wants a refused one again)."""
-        if self.is_open(request.key):
+        if self.is_open(key):
             return False
-        settled = self._ledger.settled(request.key)
-        return settled is None or self._refused_again(request, settled)
+        settled = self._ledger.brief(key) or self._ledger.settled(key)
+        return settled is None or self._refused_again(row_id, settled.kind)
 
-    def _refused_again(self, request: Request, settled: Settled) -> bool:
+    def _refused_again(self, row_id: str, kind: str) -> bool:
         again = self._job.options.again
-        return settled.kind == "refused" and ("refused" in again or request.row_id in again)
+        return kind == "refused" and ("refused" in again or row_id in again)
 
     async def attempts(self, request: Request) -> list[Attempt]:
         """The facts of a request, as far as they must be known before it is dealt with. Raises `StoreError`."""
         if request.key in self.facts:
             return self.facts[request.key]
-        if self._ledger.settled(request.key) is None:
+        if self._ledger.brief(request.key) is None and self._ledger.settled(request.key) is None:
             return []  # an exclusive create finds out if that is wrong
         return await self._job.runtime.io(self._job.dataset.receipts.load, request.key)
 
-    def forecast(self, planned: Plan) -> Tally:
-        """What the run would come to if every request ended well."""
+    def forecast(self, planned: Plan, content: Content | None = None) -> Tally:
+        """What the run would come to if every request ended well. Blocks.
+
+        `content`: takes what the manifest would say now.
+        """
         tally = Tally(self._ledger.run)
         for row in planned:
-            results = [self._expected(request) for request in row.requests]
+            ended = self._ended(row)
+            if content is not None:
+                content.add(ended)
+            if ended is not None:
+                tally.ended(ended)
+                continue
+            requests = row.requests
+            results = [self._expected(request) for request in requests]
             tally.row(row_status(results))
-            for request, result in zip(row.requests, results, strict=True):
-                tally.expect(result, planned.price(request), request.images, buys=self.is_to_buy(request))
+            for request, result in zip(requests, results, strict=True):
+                buys = self.is_to_buy(request.key, request.row_id)
+                tally.expect(result, planned.price(request), request.images, buys=buys)
         return tally
+
+    def _ended(self, row: PlannedRow) -> list[Brief] | None:
+        """A row's requests, when all of them have ended and nothing is to be done for any; None otherwise."""
+        if self.facts and any(key in self.facts for key in row.keys):
+            return None
+        found = self._ledger.briefs(row.keys)
+        again = self._job.options.again and any(self._refused_again(row.row_id, b.kind) for b in found or ())
+        return None if again else found
 
     def _expected(self, request: Request) -> Result:
         settled = self._ledger.settled(request.key)
-        if settled is not None and not self._refused_again(request, settled):
+        if settled is not None and not self._refused_again(request.row_id, settled.kind):
             return self._ledger.get(request.key) or settled
         if not self.is_open(request.key):
             return Unsettled(request.key, "not_submitted")
@@ -147,6 +178,14 @@ class OpenReceipts:
         if any(self._ledger.settled(key) is None for key in self.facts if self.is_open(key)):
             return []
         return [run for run in self.runs if run < before]
+
+
+def _digest(request_id: str) -> bytes:
+    return hashlib.blake2b(request_id.encode(), digest_size=SIZE).digest()
+
+
+def _has(names: Names, request_ids: set[str]) -> bool:
+    return any(name.how and name.request_id in request_ids for _, name in names)
 
 
 def _all_ended(names: Names) -> bool:

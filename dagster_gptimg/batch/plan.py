@@ -1,23 +1,27 @@
 """The plan: the checked rows of a run with their request keys, written to a temporary file.
 
 The source is read exactly once, so that nobody can change it between check, purchase and manifest, and no Python
-object is kept for a row.
+object is kept for a row; while they are read, 16 bytes stand for each, by which equal ones find each other.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import pyarrow as pa
 
-from dagster_gptimg.batch.keys import cut, request_key
+from dagster_gptimg.batch.keys import cut, keys_of, request_key
+from dagster_gptimg.digests import DigestMap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from dagster_gptimg.canonical import Canonical
     from dagster_gptimg.fal.model import FalModel
     from dagster_gptimg.fal.prices import Price
     from dagster_gptimg.fal.types import Json
@@ -29,10 +33,14 @@ _SCHEMA = pa.schema(
         ("prompt", pa.string()),
         ("arguments", pa.string()),
         ("columns", pa.string()),
-        ("keys", pa.list_(pa.string())),
+        ("keys", pa.binary()),
         ("references", pa.string()),
     ]
 )
+_KEY = 32
+_json = json.JSONEncoder(ensure_ascii=False).encode  # `json.dumps` would make an encoder for each row
+CACHED = 4096
+"""Distinct sets of arguments that are kept worked out."""
 
 
 class Request(NamedTuple):
@@ -53,22 +61,63 @@ class Request(NamedTuple):
     @property
     def images(self) -> int:
         """How many images it asks for."""
-        count = self.arguments.get("num_images", 1)
-        return count if isinstance(count, int) else 1
+        return _images(self.arguments)
 
 
-class PlannedRow(NamedTuple):
-    """A row, and the requests that it is cut into.
+@dataclass(frozen=True, slots=True)
+class PlannedRow:
+    """A row, and the requests that it is cut into. What few ask for is made when they do.
 
     Attributes:
-        columns: the row's other columns.
+        columns: the row's other columns, as JSON.
+        keys: of its requests.
     """
 
     row_id: str
     prompt: str
-    arguments: dict[str, Json]
-    columns: dict[str, Json]
-    requests: list[Request]
+    columns: str
+    keys: Sequence[str]
+    _shape: Shape
+    _references: str | None = None
+
+    @property
+    def images(self) -> list[int]:
+        """How many images each of its requests asks for."""
+        return self._shape.images
+
+    @property
+    def requests(self) -> list[Request]:
+        """Its requests."""
+        references = json.loads(self._references) if self._references else MappingProxyType({})
+        parts = zip(self.keys, self._shape.parts(self.prompt), strict=True)
+        return [Request(key, self.row_id, self._shape.endpoint, part, references) for key, part in parts]
+
+
+class Shape:
+    """What rows with the same arguments have in common.
+
+    Attributes:
+        endpoint: fal's full id. images: how many images each request of such a row asks for.
+    """
+
+    def __init__(self, model: FalModel, arguments: dict[str, Json]) -> None:
+        """Work it out. `num_images` is always said, so that what was asked for is on record."""
+        variant = model.variant(arguments)
+        self.endpoint = variant.endpoint
+        self._cut = [arguments]
+        if "num_images" in variant.inputs.model_fields:
+            counts = cut(_images(arguments), variant.max_images_per_request)
+            self._cut = [{**arguments, "num_images": count} for count in counts]
+        self.images = [_images(part) for part in self._cut]
+        self._keys: list[Canonical] = [keys_of(model, {"prompt": "", **part}, 0) for part in self._cut]
+
+    def parts(self, prompt: str) -> list[dict[str, Json]]:
+        """The arguments of each request of a row with this prompt."""
+        return [{"prompt": prompt, **part} for part in self._cut]
+
+    def keys(self, prompt: str) -> list[bytes]:
+        """The keys of the first row with this prompt."""
+        return [keys.digest(prompt) for keys in self._keys]
 
 
 class Plan:
@@ -77,6 +126,7 @@ class Plan:
     Attributes:
         rows: how many.
         requests: how many POSTs they would take if nothing was done yet.
+        digest: of all rows as they stand: two plans with the same one ask for the same.
     """
 
     def __init__(self, batches: Iterable[list[PromptRow]], model: FalModel) -> None:
@@ -87,16 +137,23 @@ class Plan:
         """
         self.model = model
         self.rows = self.requests = 0
-        self._copies: dict[bytes, int] = {}
+        self._shapes: dict[str, Shape] = {}
         self._file = tempfile.TemporaryFile(prefix="dagster-gptimg-plan-")  # noqa: SIM115 - closed by __exit__
         try:
             with pa.ipc.new_stream(self._file, _SCHEMA) as writer:
-                for rows in batches:
-                    writer.write_batch(self._batch(rows))
+                self._write(batches, writer)
         except BaseException:
             self._file.close()
             raise
-        self._copies.clear()
+
+    def _write(self, batches: Iterable[list[PromptRow]], writer: pa.RecordBatchWriter) -> None:
+        known, digest = DigestMap(), hashlib.blake2b(digest_size=16)
+        for rows in batches:
+            columns = self._columns(rows, known)
+            # Not of Arrow's bytes: what stands between its buffers is whatever the memory held.
+            digest.update(_json([column for name, column in columns.items() if name != "keys"]).encode())
+            writer.write_batch(pa.RecordBatch.from_pydict(columns, schema=_SCHEMA))
+        self.digest = digest.hexdigest()
 
     def __enter__(self) -> Self:
         return self
@@ -108,51 +165,51 @@ class Plan:
         """The rows in table order; one iteration at a time."""
         self._file.seek(0)
         for batch in pa.ipc.open_stream(self._file):
-            for row in batch.to_pylist():
-                yield self._row(row)
+            rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
+            for row_id, prompt, arguments, columns, keys, references in rows:
+                told = [keys[at : at + _KEY].hex() for at in range(0, len(keys), _KEY)]
+                yield PlannedRow(row_id, prompt, columns, told, self._shape(arguments), references)
 
     def price(self, request: Request) -> Price:
         """What a request costs, in US dollars, at least and at most."""
         return self.model.cost(request.arguments)
 
-    def _batch(self, rows: list[PromptRow]) -> pa.RecordBatch:
+    def _columns(self, rows: list[PromptRow], known: DigestMap) -> dict[str, list[Any]]:
+        """The columns of a batch of the file."""
         self.rows += len(rows)
-        return pa.RecordBatch.from_pylist([self._spilled(row) for row in rows], schema=_SCHEMA)
-
-    def _spilled(self, row: PromptRow) -> dict[str, object]:
-        keys = [self._key(arguments) for arguments in _cut(self.model, row.prompt, row.arguments)]
-        self.requests += len(keys)
-        arguments, columns = json.dumps(row.arguments), json.dumps(row.columns)
+        told, keyed = list[str](), list[bytes]()
+        for row in rows:
+            arguments = _json(row.arguments)
+            keys = self._keys(self._shape(arguments, row.arguments), row.prompt, known)
+            self.requests += len(keys)
+            told.append(arguments)
+            keyed.append(b"".join(keys))
         return {
-            "row_id": row.row_id,
-            "prompt": row.prompt,
-            "arguments": arguments,
-            "columns": columns,
-            "keys": keys,
-            "references": json.dumps(row.references) if row.references else None,
+            "row_id": [row.row_id for row in rows],
+            "prompt": [row.prompt for row in rows],
+            "arguments": told,
+            "columns": [_json(row.columns) for row in rows],
+            "keys": keyed,
+            "references": [_json(row.references) if row.references else None for row in rows],
         }
 
-    def _key(self, arguments: dict[str, Json]) -> str:
-        """The key of the next request that asks for this."""
-        first = request_key(self.model, arguments, 0)
-        digest = bytes.fromhex(first[:32])  # 16 bytes stand for it: a million of them are kept
-        copy = self._copies.get(digest, 0)
-        self._copies[digest] = copy + 1
-        return request_key(self.model, arguments, copy) if copy else first
+    def _shape(self, text: str, arguments: dict[str, Json] | None = None) -> Shape:
+        found = self._shapes.get(text)
+        if found is None:
+            if len(self._shapes) >= CACHED:
+                self._shapes.clear()
+            found = self._shapes[text] = Shape(self.model, json.loads(text) if arguments is None else arguments)
+        return found
 
-    def _row(self, spilled: dict[str, str]) -> PlannedRow:
-        row_id, prompt, arguments = spilled["row_id"], spilled["prompt"], json.loads(spilled["arguments"])
-        references = json.loads(spilled["references"] or "{}")
-        parts = zip(spilled["keys"], _cut(self.model, prompt, arguments), strict=True)
-        requests = [Request(key, row_id, self.model.variant(part).endpoint, part, references) for key, part in parts]
-        return PlannedRow(row_id, prompt, arguments, json.loads(spilled["columns"]), requests)
+    def _keys(self, shape: Shape, prompt: str, known: DigestMap) -> list[bytes]:
+        """The keys of a row's requests, told apart from those of equal requests before."""
+        keys = shape.keys(prompt)
+        for place, key in enumerate(keys):
+            if copy := known.count(key):
+                keys[place] = bytes.fromhex(request_key(self.model, shape.parts(prompt)[place], copy))
+        return keys
 
 
-def _cut(model: FalModel, prompt: str, arguments: dict[str, Json]) -> list[dict[str, Json]]:
-    """The arguments of each request of a row. `num_images` is always said, so that what was asked for is on record."""
-    variant = model.variant(arguments)
-    if "num_images" not in variant.inputs.model_fields:
-        return [{"prompt": prompt, **arguments}]
-    images = arguments.get("num_images", 1)
-    counts = cut(images if isinstance(images, int) else 1, variant.max_images_per_request)
-    return [{"prompt": prompt, **arguments, "num_images": count} for count in counts]
+def _images(arguments: Mapping[str, Json]) -> int:
+    count = arguments.get("num_images", 1)
+    return count if isinstance(count, int) else 1

@@ -7,10 +7,11 @@ there.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from dagster_gptimg.batch.ledger import EARLIER, Ledger, Unsettled, settled_of
-from dagster_gptimg.batch.plan import PlannedRow, Request
+from dagster_gptimg.batch.plan import Request
 from dagster_gptimg.batch.records import Records
 from dagster_gptimg.batch.state import owners, state_of
 from dagster_gptimg.errors import UnreadableError
@@ -68,23 +69,40 @@ async def rebuild(dataset: Dataset, model: FalModel, io: Io, run: str) -> Rebuil
     return Rebuilt(len(facts), len(settled), written)
 
 
+@dataclass(frozen=True, slots=True)
+class _ReceiptRow:
+    """A row as its intents know it."""
+
+    row_id: str
+    prompt: str
+    requests: Sequence[Request]
+    columns: str = "{}"
+
+    @property
+    def keys(self) -> list[str]:
+        return [request.key for request in self.requests]
+
+    @property
+    def images(self) -> list[int]:
+        return [request.images for request in self.requests]
+
+
 class _ReceiptRows:
     """Rows as the intents know them."""
 
     def __init__(self, rows: Mapping[str, list[Request]], model: FalModel) -> None:
         self._rows, self._model = rows, model
 
-    def __iter__(self) -> Iterator[PlannedRow]:
+    def __iter__(self) -> Iterator[_ReceiptRow]:
         for row_id, requests in self._rows.items():
-            arguments = requests[0].arguments
-            yield PlannedRow(row_id, str(arguments.get("prompt", "")), arguments, {}, requests)
+            yield _ReceiptRow(row_id, str(requests[0].arguments.get("prompt", "")), requests)
 
     def price(self, request: Request) -> Price:
         return model_at(request.endpoint, self._model).cost(request.arguments)
 
 
 def _facts(dataset: Dataset) -> dict[str, list[Attempt]]:
-    return {key: dataset.receipts.read(names) for key, names in dataset.receipts.listing().items()}
+    return {key: dataset.receipts.read(names) for key, names in dataset.receipts.by_key()}
 
 
 def _owns(owner: Mapping[str, tuple[str, int]], key: str) -> Owns:

@@ -8,16 +8,16 @@ bought again.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
+from dagster_gptimg.digests import SIZE, DigestMap
 from dagster_gptimg.errors import RebuyError, UnreadableError
 from dagster_gptimg.fal.prices import Price
-from dagster_gptimg.store.manifest import read_manifest, recipe_of
+from dagster_gptimg.store.manifest import digests_of, scan_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import pyarrow as pa
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 SHARE = Decimal("0.1")
 """The share of the rows with images that may be bought again without a word."""
-
-_BATCH = 4096
 
 
 class Rebuy(NamedTuple):
@@ -77,15 +75,15 @@ def rebuy(job: Job, planned: Plan, receipts: OpenReceipts) -> Rebuy:
     """What a run would buy again because its recipe is another one. Blocks. Raises `StoreError`."""
     nothing = Rebuy(0, 0, Decimal(0), Decimal(0))
     try:
-        table = read_manifest(job.dataset, job.partition)
+        recipe, _ = digests_of(job.dataset, job.partition)
+        if recipe == job.options.recipe:
+            return nothing
+        earlier = _Earlier(scan_manifest(job.dataset, job.partition, list(_WANTED)))
     except (FileNotFoundError, UnreadableError):  # derived: what it would have told is not known
         return nothing
-    if recipe_of(table) == job.options.recipe:
-        return nothing
-    earlier = _Earlier(table)
     again, low, high = 0, Decimal(0), Decimal(0)
     for row in planned if earlier.rows else ():
-        if earlier.has(row) and all(receipts.is_to_buy(request) for request in row.requests):
+        if earlier.has(row) and all(receipts.is_to_buy(key, row.row_id) for key in row.keys):
             prices = [planned.price(request) for request in row.requests]
             again += 1
             low, high = low + sum(p.low for p in prices), high + sum(p.high for p in prices)
@@ -96,43 +94,41 @@ class _Earlier:
     """The rows of a manifest that have their images, to be known again: by their id, or by their content.
 
     A row's id may be derived from its prompt, so a new template changes it; then the row's other columns tell, when no
-    two rows have the same. 16 bytes stand for each.
+    two rows have the same. 12 bytes stand for each.
 
     Attributes:
         rows: how many.
     """
 
-    def __init__(self, table: pa.Table) -> None:
+    def __init__(self, batches: Iterable[pa.RecordBatch]) -> None:
         self.rows = 0
-        self._ids, self._columns = set[bytes](), Counter[bytes]()
+        self._known, self._columns = DigestMap(), DigestMap()
         last = ""
-        for row_id, prompt, columns in _stored(table):
-            if row_id == last:
-                continue
+        for row_id, prompt, columns in _stored(batches):
+            if row_id != last:
+                self.rows += 1
+                self._known.count(_digest("id", row_id))
+                self._known.count(_digest("prompt", prompt))
+                self._columns.count(_digest("columns", columns))
             last = row_id
-            self.rows += 1
-            self._ids |= {_digest("id", row_id), _digest("prompt", prompt)}
-            self._columns[_digest("columns", columns)] += 1
 
     def has(self, row: PlannedRow) -> bool:
         """Whether a row had its images."""
-        import json
-
-        columns = _digest("columns", json.dumps(row.columns, ensure_ascii=False))
-        return (
-            _digest("id", row.row_id) in self._ids
-            or _digest("prompt", row.prompt) in self._ids
-            or (bool(row.columns) and self._columns[columns] == 1)
-        )
+        told = _digest("id", row.row_id), _digest("prompt", row.prompt)
+        if any(self._known.get(digest) is not None for digest in told):
+            return True
+        return row.columns != "{}" and self._columns.get(_digest("columns", row.columns)) == 1
 
 
-def _stored(table: pa.Table) -> Iterator[tuple[str, str, str]]:
-    wanted = table.select(["row_id", "prompt", "columns", "status"])
-    for batch in wanted.to_batches(_BATCH):
-        for row in batch.to_pylist():
-            if row["status"] == "stored":
-                yield row["row_id"], row["prompt"], row["columns"]
+def _stored(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, str, str]]:
+    for batch in batches:
+        for status, *row in zip(*(batch[name].to_pylist() for name in _WANTED), strict=True):
+            if status == "stored":
+                yield tuple(row)
+
+
+_WANTED = ("status", "row_id", "prompt", "columns")
 
 
 def _digest(what: str, text: str) -> bytes:
-    return hashlib.blake2b(text.encode(), digest_size=16, person=what.encode()).digest()
+    return hashlib.blake2b(text.encode(), digest_size=SIZE, person=what.encode()).digest()

@@ -2,45 +2,86 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import struct
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dagster_gptimg.batch.ledger import Unsettled
-from dagster_gptimg.batch.summary import Tally
+from dagster_gptimg.batch.summary import Tally, worst
+from dagster_gptimg.store.manifest import SCHEMA
 from dagster_gptimg.store.settled import Settled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from dagster_gptimg.batch.ledger import Ledger, Result
-    from dagster_gptimg.batch.plan import PlannedRow, Request
+    from dagster_gptimg.batch.plan import Request
     from dagster_gptimg.batch.summary import RowStatus
     from dagster_gptimg.fal.prices import Price
     from dagster_gptimg.store.dataset import Dataset
+    from dagster_gptimg.store.settled import Brief
 
-WORST_FIRST: tuple[RowStatus, ...] = (
-    "held",
-    "lost",
-    "in_flight",
-    "missing",
-    "failed",
-    "refused",
-    "not_submitted",
-    "erased",
-    "stored",
-)
 _CENTS_OF_A_CENT = Decimal("0.000001")
+
+
+class Row(Protocol):
+    """A row: of a plan, or as receipts know it."""
+
+    @property
+    def row_id(self) -> str:
+        """Its id."""
+
+    @property
+    def prompt(self) -> str:
+        """Its prompt."""
+
+    @property
+    def columns(self) -> str:
+        """Its other columns, as JSON."""
+
+    @property
+    def images(self) -> Sequence[int]:
+        """How many images each of its requests asks for."""
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """The keys of its requests."""
+
+    @property
+    def requests(self) -> Sequence[Request]:
+        """Its requests."""
 
 
 class Rows(Protocol):
     """Rows with their requests, and what a request costs: a plan, or what receipts say of one."""
 
-    def __iter__(self) -> Iterator[PlannedRow]:
+    def __iter__(self) -> Iterator[Row]:
         """The rows, in the order of the manifest."""
 
     def price(self, request: Request) -> Price:
         """US dollars, at least and at most."""
+
+
+class Content:
+    """A digest of what a manifest says: its rows as the plan has them, and what they came to."""
+
+    def __init__(self, dataset: Dataset, partition: str | None, plan_digest: str, recipe: str) -> None:
+        """Nothing of the rows is known yet."""
+        about = [dataset.uri(""), partition, plan_digest, recipe, SCHEMA.to_string()]
+        self._hash = hashlib.blake2b(json.dumps(about).encode(), digest_size=16)
+        self._whole = True
+
+    def add(self, row: Sequence[Brief] | None) -> None:
+        """The next row; one that has not ended leaves the manifest without a digest: it will say something else."""
+        if row is None:
+            self._whole = False
+        for brief in row or ():
+            self._hash.update(struct.pack("<I?", brief.version, brief.is_missing))
+
+    def __str__(self) -> str:
+        return self._hash.hexdigest() if self._whole else ""
 
 
 class Records:
@@ -49,25 +90,34 @@ class Records:
     Iterate once, then read `tally`.
     """
 
-    def __init__(self, dataset: Dataset, partition: str | None, plan: Rows, ledger: Ledger) -> None:
-        """Nothing is counted yet."""
+    def __init__(
+        self, dataset: Dataset, partition: str | None, plan: Rows, ledger: Ledger, content: Content | None = None
+    ) -> None:
+        """Nothing is counted yet. `content` takes what the records say."""
         self._dataset, self._partition = dataset, partition
-        self._plan, self._ledger = plan, ledger
+        self._plan, self._ledger, self._content = plan, ledger, content
         self.tally = Tally(ledger.run)
+
+    def content(self) -> str:
+        """The digest of what the records say, once they have been read; empty when they will say something else."""
+        return str(self._content or "")
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Every record, in table order."""
         for row in self._plan:
-            results = [self._ledger.get(r.key) or Unsettled(r.key, "not_submitted") for r in row.requests]
+            requests = row.requests
+            results = [self._ledger.get(r.key) or Unsettled(r.key, "not_submitted") for r in requests]
             self.tally.row(row_status(results))
+            if self._content is not None:
+                self._content.add(self._ledger.briefs(row.keys))
             index = 0
-            for request, result in zip(row.requests, results, strict=True):
+            for request, result in zip(requests, results, strict=True):
                 self.tally.request(result, self._plan.price(request))
                 for record in self._of(row, request, result, index):
                     index += record["image_index"] is not None
                     yield record
 
-    def _of(self, row: PlannedRow, request: Request, result: Result, first: int) -> Iterator[dict[str, Any]]:
+    def _of(self, row: Row, request: Request, result: Result, first: int) -> Iterator[dict[str, Any]]:
         common = self._common(row, request, result)
         if isinstance(result, Unsettled):
             yield common | {"status": result.status, "submitted_at": result.submitted_at}
@@ -85,19 +135,19 @@ class Records:
         for place, (image, cost) in enumerate(zip(result.images, costs, strict=True)):
             yield common | self._image(image) | {"image_index": first + place, "cost_usd": cost, "status": "stored"}
 
-    def _common(self, row: PlannedRow, request: Request, result: Result) -> dict[str, Any]:
+    def _common(self, row: Row, request: Request, result: Result) -> dict[str, Any]:
         return {
             "row_id": row.row_id,
             "prompt": row.prompt,
             "image_index": None,
-            "images_wanted": sum(r.images for r in row.requests),
+            "images_wanted": sum(row.images),
             "request_key": request.key,
             "request_id": result.request_id,
             "endpoint": request.endpoint,
             "arguments": json.dumps(request.arguments, ensure_ascii=False),
             "error_type": result.error_type,
             "error": result.error,
-            "columns": json.dumps(row.columns, ensure_ascii=False),
+            "columns": row.columns,
         }
 
     def _image(self, image: dict[str, Any]) -> dict[str, Any]:
@@ -106,9 +156,8 @@ class Records:
 
 
 def row_status(results: list[Result]) -> RowStatus:
-    """One word for a row: `stored` when all its requests are, else what is worst among them."""
-    found: set[str] = {result.kind if isinstance(result, Settled) else result.status for result in results}
-    return next(status for status in WORST_FIRST if status in found)
+    """One word for a row by the results of its requests."""
+    return worst({result.kind if isinstance(result, Settled) else result.status for result in results})
 
 
 def _shares(cost: Decimal | None, images: int) -> Sequence[Decimal | None]:

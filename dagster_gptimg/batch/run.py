@@ -15,24 +15,27 @@ from dagster_gptimg.batch.ledger import Ledger, Result, Unsettled
 from dagster_gptimg.batch.open_receipts import OpenReceipts
 from dagster_gptimg.batch.plan import Plan, Request
 from dagster_gptimg.batch.rebuy import guard, rebuy
-from dagster_gptimg.batch.records import Records
+from dagster_gptimg.batch.records import Content, Records
 from dagster_gptimg.batch.state import Owns, searching, state_of
 from dagster_gptimg.batch.stop import Stop
 from dagster_gptimg.batch.winding import cancel_queued
 from dagster_gptimg.batch.window import Place, Window
 from dagster_gptimg.batch.worker import Worker
 from dagster_gptimg.errors import GptImgError, StoreError, UsageError
-from dagster_gptimg.store.manifest import write_manifest
+from dagster_gptimg.store.manifest import digests_of, manifest_name, write_manifest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from dagster_gptimg.batch.job import Job
-    from dagster_gptimg.batch.summary import Summary
+    from dagster_gptimg.batch.summary import Summary, Tally
     from dagster_gptimg.store.facts import Attempt
 
 WIND_DOWN = 8.0
 """Seconds that an interrupted run takes at most to end its submits and cancel what is still queued."""
+
+A_TURN = 500
+"""Rows that are looked at in one go while other tasks wait."""
 
 NOT_EXCLUSIVE = (
     "this store has no exclusive create: two runs at once could buy a row twice. See to it yourself that only one run "
@@ -101,6 +104,8 @@ class _Run:
         self.crashed = asyncio.Event()
         self.began = self.clock.monotonic()
         self.receipts: OpenReceipts
+        self.forecast: Tally
+        self.content = self.new_content()
 
     @classmethod
     async def begin(cls, job: Job) -> _Run:
@@ -114,8 +119,11 @@ class _Run:
             run = cls(job, planned, Ledger(job.dataset, io, run_id))
             run.receipts = await OpenReceipts.read(job, run.ledger)
             await run.ledger.look_at_images()
+            run.worker.expect(run.receipts.in_doubt())
             run.check_again()
             await io(guard, job, planned, run.receipts)
+            run.forecast = await io(run.receipts.forecast, planned, run.content)
+            run.total = run.forecast.open_requests
             run.exclusive = await io(job.dataset.start_run, run_id)
         except BaseException:
             planned.__exit__()
@@ -142,11 +150,9 @@ class _Run:
 
     async def events(self, working: asyncio.Task[None]) -> AsyncIterator[Event]:
         """What happens, until the work is done."""
-        forecast = self.receipts.forecast(self.planned)
-        self.total = forecast.open_requests
         if not self.exclusive:
             yield Warned(NOT_EXCLUSIVE)
-        yield Planned(forecast.summary(self.clock.monotonic() - self.began))
+        yield Planned(self.forecast.summary(self.clock.monotonic() - self.began))
         while not working.done() or not self.queue.empty():
             getting = asyncio.create_task(self.queue.get())
             await asyncio.wait({getting, working}, return_when=asyncio.FIRST_COMPLETED)
@@ -176,9 +182,12 @@ class _Run:
         """Start with what was paid for; then buy, as far as the window allows."""
         for request, buys in self.receipts.first(self.planned):
             await self.start(request, buys=buys)
-        for row in self.planned:
-            for request in row.requests:
-                if not self.stop.reason and self.receipts.is_to_buy(request):
+        for number, row in enumerate(self.planned if self.total else ()):
+            if not number % A_TURN:
+                await self.clock.sleep(0)  # what is in flight wants a turn, too
+            wanted = [key for key in row.keys if self.receipts.is_to_buy(key, row.row_id)]
+            for request in row.requests if wanted else ():
+                if request.key in wanted and not self.stop.reason:
                     await self.start(request, buys=True)
         while self.tasks:
             await asyncio.wait(self.tasks)
@@ -261,12 +270,13 @@ class _Run:
 
     async def finish(self) -> Finished:
         """Write index and manifest, and mark the run's end when nothing is open."""
+        if (uri := await self.unchanged()) is not None:
+            await self.end_marks()
+            return Finished(self.forecast.summary(self.clock.monotonic() - self.began), uri)
         records = self.records()
-        uri = None
         try:
             await self.ledger.checkpoint()
-            recipe = self.job.options.recipe
-            uri = await self.io(write_manifest, self.job.dataset, self.job.partition, records, recipe)
+            uri = await self.write_manifest(records)
             await self.end_marks()
         except GptImgError as error:
             self.store_failed |= isinstance(error, StoreError)
@@ -279,9 +289,29 @@ class _Run:
         summary = records.tally.summary(seconds, self.stop.reason, self.stop.message)
         return Finished(summary, uri, self.store_failed)
 
+    async def unchanged(self) -> str | None:
+        """Where the manifest is, if it says what it would say now; None when it has to be written."""
+        if self.total or self.done or self.stop.reason or not str(self.content):
+            return None
+        dataset, partition = self.job.dataset, self.job.partition
+        try:
+            _, content = await self.io(digests_of, dataset, partition)
+        except (FileNotFoundError, StoreError):
+            return None
+        return dataset.uri(manifest_name(partition)) if content == str(self.content) else None
+
+    async def write_manifest(self, records: Records) -> str:
+        """Write it, and return where it is."""
+        dataset, partition, recipe = self.job.dataset, self.job.partition, self.job.options.recipe
+        return await self.io(write_manifest, dataset, partition, records, recipe, records.content)
+
+    def new_content(self) -> Content:
+        """What a manifest of this run's rows says; nothing is added yet."""
+        return Content(self.job.dataset, self.job.partition, self.planned.digest, self.job.options.recipe)
+
     def records(self) -> Records:
         """The manifest's records, to be written or only counted."""
-        return Records(self.job.dataset, self.job.partition, self.planned, self.ledger)
+        return Records(self.job.dataset, self.job.partition, self.planned, self.ledger, self.new_content())
 
     async def end_marks(self) -> None:
         """A run whose mark has no end makes the next one list all receipts."""

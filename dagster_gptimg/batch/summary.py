@@ -11,7 +11,10 @@ from dagster_gptimg.fal.prices import Price
 from dagster_gptimg.store.settled import Settled
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from dagster_gptimg.batch.ledger import Result
+    from dagster_gptimg.store.settled import Brief
 
 RowStatus: TypeAlias = Literal[
     "stored", "in_flight", "refused", "failed", "held", "lost", "not_submitted", "missing", "erased"
@@ -96,6 +99,24 @@ class Summary:
         )
 
 
+WORST_FIRST: tuple[RowStatus, ...] = (
+    "held",
+    "lost",
+    "in_flight",
+    "missing",
+    "failed",
+    "refused",
+    "not_submitted",
+    "erased",
+    "stored",
+)
+
+
+def worst(statuses: Collection[str]) -> RowStatus:
+    """One word for a row by those of its requests: `stored` when all of them are, else the worst."""
+    return next(status for status in WORST_FIRST if status in statuses)
+
+
 class Tally:
     """Counts rows, images and dollars as they pass, for one run.
 
@@ -114,6 +135,11 @@ class Tally:
     def row(self, status: RowStatus) -> None:
         """One row with its status."""
         self._rows[status] += 1
+
+    def ended(self, briefs: Sequence[Brief]) -> None:
+        """One row of which nothing is to be done: all its requests had ended before."""
+        self._rows[worst({brief.status for brief in briefs})] += 1
+        self._images["reused"] += sum(brief.images for brief in briefs if brief.status == "stored")
 
     def request(self, result: Result, price: Price) -> None:
         """One request with its result; `price` is what it costs at least and at most."""

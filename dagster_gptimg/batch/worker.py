@@ -27,9 +27,11 @@ from dagster_gptimg.errors import (
     SubmitError,
 )
 from dagster_gptimg.fal.models import model_at
-from dagster_gptimg.store.facts import Attempt
+from dagster_gptimg.store.facts import Attempt, Intent
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dagster_gptimg.batch.budget import Budget
     from dagster_gptimg.batch.job import Job
     from dagster_gptimg.batch.plan import Request
@@ -111,6 +113,10 @@ class Worker:
         """
         if self.sending:
             await asyncio.wait(self.sending.values(), timeout=seconds)
+
+    def expect(self, intents: Iterable[Intent]) -> None:
+        """These were found in doubt when the run began."""
+        self._doubt.expect(intents)
 
     def close(self) -> None:
         """Leave nothing behind."""

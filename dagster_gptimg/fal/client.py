@@ -187,13 +187,15 @@ class FalClient:
             raise ReadError(f"no answer to a cancel: {error}") from error
         return Cancelled(removed=status == "OK")
 
-    async def history(self, endpoint: str, start: datetime) -> AsyncIterator[HistoryItem]:
-        """What fal's request history shows for an endpoint since a moment, with inputs and outputs.
+    async def history(self, endpoint: str, start: datetime, end: datetime | None = None) -> AsyncIterator[HistoryItem]:
+        """What fal's request history shows for an endpoint since a moment (and before another), inputs and outputs too.
 
         Ended requests are shown, perhaps not at once; whether running ones are, fal does not say. Nothing found is
         never a proof. Raises `ReadError` when it cannot be read whole.
         """
         params = {"endpoint_id": endpoint, "start": start.isoformat(), "expand": "payloads", "limit": "100"}
+        if end is not None:
+            params["end"] = end.isoformat()
         while True:
             page = await self._wire.api("/v1/models/requests/by-endpoint", params)
             for item in answers.read_history(page):

@@ -9,8 +9,10 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import cached_property
 from typing import Annotated, Any, Literal, get_args, get_origin
 
+from annotated_types import MaxLen
 from pydantic import BaseModel, ValidationError
 
 from dagster_gptimg.errors import ArgumentsError
@@ -54,11 +56,10 @@ class FalModel:
     successor: str | None = None
     source: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def input_names(self) -> frozenset[str]:
         """The names of all inputs, the prompt and those of its edits among them."""
-        own = frozenset(self.inputs.model_fields)
-        return own | self.edit.input_names if self.edit else own
+        return self._own_names | self.edit.input_names if self.edit else self._own_names
 
     @classmethod
     def from_openapi(
@@ -91,7 +92,7 @@ class FalModel:
             source=(f"https://fal.ai/models/{found.endpoint}/api",),
         )
 
-    @property
+    @cached_property
     def reference_inputs(self) -> tuple[str, ...]:
         """The inputs that hold images: references, and masks. Empty when it takes none."""
         if self.edit is not None:
@@ -123,9 +124,13 @@ class FalModel:
         text = json.dumps(frozen, sort_keys=True, default=dict)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    @cached_property
+    def _own_names(self) -> frozenset[str]:
+        return frozenset(self.inputs.model_fields)
+
     def variant(self, arguments: Mapping[str, object]) -> FalModel:
         """The endpoint for these arguments: an input that only edits have makes it an edit."""
-        return self.edit if self.edit is not None and arguments.keys() - self.inputs.model_fields.keys() else self
+        return self if self.edit is None or self._own_names.issuperset(arguments) else self.edit
 
     def check(self, arguments: Mapping[str, object], *, without_guarantee: bool = False) -> dict[str, Json]:
         """Arguments as they may be sent: only what was given, each in its one canonical form.
@@ -158,6 +163,22 @@ class FalModel:
             why = f"each request of a row would make the same images with it: ask for {most} at most, or give none"
             raise ArgumentsError([("seed", why)])
         return found
+
+    def wrong_prompt(self, prompt: str) -> str | None:
+        """What is wrong with a prompt; None when nothing is."""
+        if self._longest_prompt and len(prompt) <= self._longest_prompt and prompt and not prompt.isspace():
+            return None  # what the check below would say, without its price: a table has a million prompts
+        try:
+            self.check({"prompt": prompt})
+        except ArgumentsError as error:
+            return "; ".join(reason for _, reason in error.problems)
+        return None
+
+    @cached_property
+    def _longest_prompt(self) -> int:
+        """Characters that a prompt may have, where nothing else is demanded of it; else 0."""
+        rules = self.inputs.model_fields["prompt"].metadata
+        return rules[0].max_length if len(rules) == 1 and isinstance(rules[0], MaxLen) else 0
 
     def demand_required(self, arguments: Mapping[str, Json]) -> None:
         """Make sure that a request has what its endpoint must have. Raises `ArgumentsError`."""

@@ -37,10 +37,12 @@ class Checker:
         if spec.image_columns:
             self.inputs -= {self.main_reference}
         self.image_columns = spec.image_columns or (self.main_reference,)
+        self.holding_images = {*self.image_columns, *self.model.reference_inputs}
         self.problems = Problems(source)
         self.ids = RowIds()
         self.overrides: dict[tuple[tuple[str, str], ...], dict[str, Json]] = {}
         self.columns: set[str] = set()
+        self.overriding: list[str] = []
         self.used: frozenset[str | None] = frozenset()
 
     def rows(self, items: Items) -> Iterator[PromptRow]:
@@ -80,6 +82,7 @@ class Checker:
         self.columns |= columns
         if self.template is None and self.prompt_column is None:
             self.prompt_column = self.column_named_prompt()
+        self.overriding = sorted(self.inputs & self.columns)
         # References stay among the carried columns: the arguments know them by their content only.
         overrides = {name for name in self.inputs if not holds_images(name)}
         self.used = frozenset(overrides | {self.prompt_column, self.spec.id_column})
@@ -125,7 +128,7 @@ class Checker:
         prompt, arguments = self.prompt(line, cells), self.arguments(line, cells)
         row_id = self.given_id(line, cells)
         columns = self.carried(line, cells)
-        sources = self.resolved(line, arguments) if arguments else {}
+        sources = self.resolved(line, arguments) if arguments and self.holding_images & arguments.keys() else {}
         if prompt is None or arguments is None or self.problems.count > before:
             return None
         return PromptRow(row_id or self.ids.derived(prompt, arguments), prompt, arguments, columns, line, sources)
@@ -134,20 +137,18 @@ class Checker:
         """The row's prompt, or None with its problem reported."""
         try:
             prompt = self.template.fill(cells) if self.template else cell_text(cells, self.prompt_column or "prompt")
-            reason = unsendable(prompt)
-            if reason is None:
-                self.model.check({"prompt": prompt})
-                return prompt
-            self.problems.report(line, self.prompt_column, reason)
         except CellError as error:
             self.problems.report(line, error.column, error.reason)
-        except ArgumentsError as error:
-            self.problems.report(line, self.prompt_column, "; ".join(reason for _, reason in error.problems))
-        return None
+            return None
+        reason = unsendable(prompt) or self.model.wrong_prompt(prompt)
+        if reason is not None:
+            self.problems.report(line, self.prompt_column, reason)
+            return None
+        return prompt
 
     def arguments(self, line: int, cells: Mapping[str, object]) -> dict[str, Json] | None:
         """The row's model inputs. Each distinct set of overrides is checked once, not each row's."""
-        given = {name: cells[name] for name in sorted(self.inputs & cells.keys()) if not is_missing(cells[name])}
+        given = {name: cells[name] for name in self.overriding if not is_missing(cells.get(name))}
         if self.spec.image_columns:
             given |= self.images(cells)
         if self.spec.move is not None:
@@ -237,8 +238,8 @@ class Checker:
         References stay among them, as the table names them: so an edit tells its source. Data URIs do not.
         """
         columns = {name: json_of(value) for name, value in cells.items() if name not in self.used}
-        for name in {*self.image_columns, *self.model.reference_inputs} & columns.keys():
-            if ";base64," in str(columns[name]):
+        for name in self.holding_images:
+            if ";base64," in str(columns.get(name)):
                 del columns[name]
         for name, value in columns.items():
             reason = unsendable(value)

@@ -14,7 +14,7 @@ from dagster_gptimg.store.paths import partition_folder
 from dagster_gptimg.store.settled import read_parquet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from dagster_gptimg.store.dataset import Dataset
 
@@ -52,7 +52,7 @@ SCHEMA = pa.schema(
 """One record per image, and one per request of a row that has none. `arguments` and `columns` are JSON."""
 
 BATCH = 2048
-_RECIPE = b"dagster_gptimg.recipe"
+_RECIPE, _CONTENT = b"dagster_gptimg.recipe", b"dagster_gptimg.content"
 
 
 def manifest_name(partition: str | None) -> str:
@@ -60,19 +60,40 @@ def manifest_name(partition: str | None) -> str:
     return f"manifests/{partition_folder(partition)}/manifest.parquet"
 
 
-def write_manifest(dataset: Dataset, partition: str | None, records: Iterable[dict[str, Any]], recipe: str = "") -> str:
+def _nothing() -> str:
+    return ""
+
+
+def write_manifest(
+    dataset: Dataset,
+    partition: str | None,
+    records: Iterable[dict[str, Any]],
+    recipe: str = "",
+    content: Callable[[], str] = _nothing,
+) -> str:
     """Write a manifest, record by record, and put it in place as a whole. Returns its URI. Raises `StoreError`.
 
-    `recipe`: what its rows were made with, as a digest; kept in the file's metadata.
+    Args:
+        dataset: whose it is.
+        partition: its key, or None.
+        records: read once.
+        recipe: what its rows were made with, as a digest; kept in the file's metadata.
+        content: asked for when all records have been read: a digest of what they say, kept likewise.
     """
-    return write_manifest_in(dataset, partition_folder(partition), records, recipe)
+    return write_manifest_in(dataset, partition_folder(partition), records, recipe, content)
 
 
-def write_manifest_in(dataset: Dataset, folder: str, records: Iterable[dict[str, Any]], recipe: str = "") -> str:
+def write_manifest_in(
+    dataset: Dataset,
+    folder: str,
+    records: Iterable[dict[str, Any]],
+    recipe: str = "",
+    content: Callable[[], str] = _nothing,
+) -> str:
     """The same, by the name of a partition's folder."""
     name = f"manifests/{folder}/manifest.parquet"
     with tempfile.NamedTemporaryFile(prefix="dagster-gptimg-manifest-") as file:
-        _write_parquet(file, records, recipe)
+        _write_parquet(file, records, recipe, content)
         file.flush()
         dataset.store.write_file(f"{dataset.folder}/{name}", Path(file.name))
     return dataset.uri(name)
@@ -122,16 +143,47 @@ def _read(dataset: Dataset, path: str) -> pa.Table:
         raise UnreadableError(msg) from error
 
 
+def scan_manifest(dataset: Dataset, partition: str | None, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Some columns of a partition's manifest, batch by batch; raises what `read_manifest` does."""
+    name = f"{dataset.folder}/{manifest_name(partition)}"
+    with tempfile.NamedTemporaryFile(prefix="dagster-gptimg-manifest-") as copy:
+        dataset.store.fetch(name, Path(copy.name))
+        try:
+            with pq.ParquetFile(copy.name, pre_buffer=False) as file:
+                yield from file.iter_batches(BATCH, columns=columns, use_threads=False)
+        except (pa.ArrowException, ValueError) as error:
+            msg = f"{dataset.store.uri(name)} is there and cannot be read: {error}"
+            raise UnreadableError(msg) from error
+
+
+def digests_of(dataset: Dataset, partition: str | None) -> tuple[str, str]:
+    """The recipe and the content of a partition's manifest, by its metadata only; empty where it does not say.
+
+    Raises:
+        FileNotFoundError: it has none yet.
+        UnreadableError: it is there and cannot be read.
+    """
+    name = f"{dataset.folder}/{manifest_name(partition)}"
+    with dataset.store.open(name) as file:
+        try:
+            about = pq.read_metadata(file).metadata or {}
+        except (pa.ArrowException, ValueError, OSError) as error:
+            msg = f"{dataset.store.uri(name)} is there and cannot be read: {error}"
+            raise UnreadableError(msg) from error
+    return about.get(_RECIPE, b"").decode(), about.get(_CONTENT, b"").decode()
+
+
 def recipe_of(table: pa.Table) -> str:
     """What a manifest's rows were made with, as a digest; empty when it does not say."""
     return str((table.schema.metadata or {}).get(_RECIPE, b"").decode())
 
 
-def _write_parquet(file: IO[bytes], records: Iterable[dict[str, Any]], recipe: str) -> None:
+def _write_parquet(file: IO[bytes], records: Iterable[dict[str, Any]], recipe: str, content: Callable[[], str]) -> None:
     schema = SCHEMA.with_metadata({**SCHEMA.metadata, _RECIPE: recipe.encode()})
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for batch in _batches(records):
             writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=SCHEMA))
+        writer.add_key_value_metadata({_CONTENT.decode(): content()})
 
 
 def _batches(records: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

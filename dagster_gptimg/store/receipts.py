@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from itertools import groupby
+from typing import TYPE_CHECKING, TypeAlias
 
 from dagster_gptimg.errors import StoreError, UnreadableError
 from dagster_gptimg.store.facts import (
@@ -18,11 +18,15 @@ from dagster_gptimg.store.facts import (
     parse_fact,
     parse_name,
 )
+from dagster_gptimg.store.parallel import side_by_side
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterator
 
     from dagster_gptimg.store.root import Store
+
+Names: TypeAlias = list[tuple[str, FactName]]
+"""Names of receipts, each with what it says."""
 
 PREFIXES = tuple(f"{n:02x}" for n in range(256))
 """The first two digits of a key name its folder, so that a listing can go in parallel."""
@@ -89,19 +93,23 @@ class Receipts:
 
     def load(self, key: str) -> list[Attempt]:
         """The facts of one key, by attempt. Raises `StoreError` when the folder cannot be listed."""
-        found = [parsed for parsed in self.names(key[:2]) if parsed[1].key == key]
-        return self.read(found)
+        return self.read(self.names(key))
 
-    def listing(self) -> dict[str, list[tuple[str, FactName]]]:
-        """The names of all receipts by key, listed in parallel; no object is opened. Raises `StoreError`."""
-        found: dict[str, list[tuple[str, FactName]]] = {}
-        with ThreadPoolExecutor(16) as pool:
-            for names in pool.map(self.names, PREFIXES):
-                for name, parsed in names:
-                    found.setdefault(parsed.key, []).append((name, parsed))
-        return found
+    def by_key(self) -> Iterator[tuple[str, Names]]:
+        """The names of all receipts, key by key, listed in parallel by prefix; no object is opened.
 
-    def read(self, names: Iterable[tuple[str, FactName]]) -> list[Attempt]:
+        Raises `StoreError`.
+        """
+        for _, names in side_by_side(self.store, self.names, PREFIXES):
+            for key, group in groupby(names, lambda found: found[1].key):
+                yield key, list(group)
+
+    def known(self, request_ids: Collection[str], hows: Collection[How]) -> set[str]:
+        """Those of some request ids that are on record, in one of these ways. Raises `StoreError`."""
+        every = (parsed for _, names in self.by_key() for _, parsed in names)
+        return {parsed.request_id for parsed in every if parsed.how in hows and parsed.request_id in request_ids}
+
+    def read(self, names: Names) -> list[Attempt]:
         """The facts behind these names, which are all those of one key, by attempt.
 
         An attempt whose intent is missing is there all the same: a fact without its intent says that something was
@@ -112,9 +120,9 @@ class Receipts:
             self._read_into(attempts.setdefault(parsed.attempt, Attempt()), name, parsed)
         return [attempts.get(n, Attempt()) for n in range(max(attempts, default=-1) + 1)]
 
-    def names(self, prefix: str) -> list[tuple[str, FactName]]:
-        """The receipts whose keys begin with these two digits, by name; no object is opened. Raises `StoreError`."""
-        names = self.store.names(f"{self.folder}/receipts/{prefix}")
+    def names(self, prefix: str) -> Names:
+        """The receipts whose keys begin so (two digits at least), by name; no object is opened. Raises `StoreError`."""
+        names = self.store.names(f"{self.folder}/receipts/{prefix[:2]}", prefix)
         return [(name, parsed) for name in names if (parsed := parse_name(name)) is not None]
 
     def _read_into(self, attempt: Attempt, name: str, parsed: FactName) -> None:

@@ -16,7 +16,7 @@ import os
 import secrets
 import shutil
 from contextlib import contextmanager, suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import fsspec
@@ -89,6 +89,12 @@ class Store:
             else:
                 self.fs.put_file(str(source), self.path(name))
 
+    def open(self, name: str) -> IO[bytes]:
+        """An object, to be read here and there; raises what `read` does."""
+        with _reading(self.uri(name), name):
+            file: IO[bytes] = self.fs.open(self.path(name), "rb")
+            return file
+
     def fetch(self, name: str, target: Path) -> None:
         """Copy an object to a file of this machine; raises what `read` does."""
         with _reading(self.uri(name), name):
@@ -107,17 +113,35 @@ class Store:
         with _reading(self.uri(name), name):
             return bytes(self.fs.cat_file(self.path(name)))
 
-    def names(self, folder: str) -> list[str]:
-        """The names of the objects right in a folder, sorted; none when it is not there. Raises `StoreError`."""
+    def names(self, folder: str, prefix: str = "") -> list[str]:
+        """The names of the objects right in a folder (that begin with `prefix`), sorted; none when it is not there.
+
+        Raises `StoreError`.
+        """
         try:
-            found = self.fs.ls(self.path(folder), detail=False, **({} if self.is_local else {"refresh": True}))
+            found = self._list(self.path(folder), prefix)
         except FileNotFoundError:
             return []
         except Exception as error:
             msg = f"cannot list {self.uri(folder)}: {error}"
             raise StoreError(msg) from error
-        names = (PurePosixPath(path).name for path in found)
-        return sorted(name for name in names if not name.startswith(_PART))
+        names = (path.rstrip("/").rpartition("/")[2] for path in found)
+        return sorted(name for name in names if name.startswith(prefix) and not name.startswith(_PART))
+
+    def _list(self, path: str, prefix: str) -> list[str]:
+        if self.is_local:
+            return os.listdir(path)  # noqa: PTH208 - a Path for each of a million names takes seconds
+        if prefix and self._finds_by_prefix:
+            found: list[str] = self.fs.find(path, maxdepth=None, prefix=prefix)
+            return found
+        listed: list[str] = self.fs.ls(path, detail=False, refresh=True)
+        return listed
+
+    @property
+    def _finds_by_prefix(self) -> bool:
+        """Whether the service itself finds names by their beginnings: one call, where a folder may take a dozen."""
+        names = [self.fs.protocol] if isinstance(self.fs.protocol, str) else self.fs.protocol
+        return not {"s3", "gs", "abfs"}.isdisjoint(names)
 
     def delete(self, name: str) -> None:
         """Remove an object, if it is there. Raises `StoreError`."""

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dagster_gptimg.digests import SIZE, Digests
+from dagster_gptimg.digests import SIZE, DigestMap
 from dagster_gptimg.errors import UnreadableError
 from dagster_gptimg.store.lines import Lines
 from dagster_gptimg.store.present import PresentImages
@@ -105,13 +105,18 @@ class Brief(NamedTuple):
     Attributes:
         images: how many it has.
         is_missing: whether a file of them was gone when the index was loaded.
-        version: changes when anything of the line does.
+        version: changes when anything of the line does; 32 bits.
     """
 
     kind: Kind
     images: int
     is_missing: bool
     version: int
+
+    @property
+    def status(self) -> str:
+        """Its row's, as far as it goes by this request."""
+        return "missing" if self.is_missing else self.kind
 
 
 class SettledIndex:
@@ -123,7 +128,7 @@ class SettledIndex:
         self._forget()
 
     def _forget(self) -> None:
-        self._keys = Digests()
+        self._first, self._others = DigestMap(), dict[int, list[int]]()
         self._kinds, self._images, self._versions = bytearray(), array("H"), array("I")
         self._paths = array("q")  # hashes of image paths, until somebody has looked for the files
         self._pieces: list[str] = []
@@ -134,10 +139,9 @@ class SettledIndex:
 
     def load(self) -> None:
         """Read all pieces. One that cannot be read is left out, with a warning. Raises `StoreError`."""
-        self._forget()
-        for name in self._store.names(self._folder):
-            if name.endswith(".parquet"):
-                self._load(name)
+        broken: set[str] = set()
+        while not self._load(broken):
+            continue  # what came of a broken piece is among the rest: once more, without it
 
     def look_for(self, present: PresentImages) -> None:
         """Mark the lines whose image files are not among those that are there; once, after `load`."""
@@ -174,7 +178,7 @@ class SettledIndex:
         return found
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self._kinds)
 
     def write(self, piece: str, rows: Sequence[Settled]) -> None:
         """Add an immutable piece, and know it from now on. Raises `StoreError`."""
@@ -206,7 +210,8 @@ class SettledIndex:
 
     def _best(self, key: str) -> list[int]:
         """The numbers of a key's lines that are of its best kind."""
-        found = self._keys.find(bytes.fromhex(key[: 2 * SIZE]))
+        first = self._first.get(bytes.fromhex(key[: 2 * SIZE]))
+        found = [] if first is None else [first, *self._others.get(first, ())]
         if len(found) > 1:
             kinds = [self._kinds[number] & ~_MISSING for number in found]
             found = [number for number, kind in zip(found, kinds, strict=True) if kind == max(kinds)]
@@ -226,10 +231,8 @@ class SettledIndex:
 
     def _alive(self) -> Iterator[pa.RecordBatch]:
         """All lines but those that another one of the same key goes before."""
-        alike: dict[int, list[int]] = {}
-        for number, first, _ in self._keys.repeats():
-            alike.setdefault(first, [first]).append(number)
-        dead = {number for numbers in alike.values() for number in set(numbers) - {self._most_known(numbers)}}
+        alike = ([first, *others] for first, others in self._others.items())
+        dead = {number for numbers in alike for number in set(numbers) - {self._most_known(numbers)}}
         before = 0
         for batch in self._batches():
             yield batch.filter(pa.array([before + n not in dead for n in range(batch.num_rows)]))
@@ -237,18 +240,26 @@ class SettledIndex:
 
     # -- pieces
 
-    def _load(self, name: str) -> None:
-        before = len(self)
-        try:
-            self._store.fetch(f"{self._folder}/{name}", self._copy(name))
-            for batch in _read_batches(self._copy(name)):
-                self._add(batch)
-                self._paths.extend(map(hash, batch["images"].flatten().field("path").to_pylist()))
-        except (FileNotFoundError, UnreadableError, pa.ArrowException, ValueError) as error:
-            self._cut(before)
-            _log.warning("a piece of the settled index is left out (its receipts are read instead): %s", error)
-        else:
-            self._pieces.append(name)
+    def _load(self, broken: set[str]) -> bool:
+        """Read all pieces but the broken ones; False when another one is broken, which is added to these."""
+        self._forget()
+        for name in self._store.names(self._folder):
+            if not name.endswith(".parquet") or name in broken:
+                continue
+            try:
+                self._read(name)
+            except (FileNotFoundError, UnreadableError, pa.ArrowException, ValueError) as error:
+                _log.warning("a piece of the settled index is left out (its receipts are read instead): %s", error)
+                broken.add(name)
+                return False
+        return True
+
+    def _read(self, name: str) -> None:
+        self._store.fetch(f"{self._folder}/{name}", self._copy(name))
+        for batch in _read_batches(self._copy(name)):
+            self._add(batch)
+            self._paths.extend(map(hash, batch["images"].flatten().field("path").to_pylist()))
+        self._pieces.append(name)
 
     def _save(self, name: str, batches: Iterable[pa.RecordBatch]) -> None:
         with pq.ParquetWriter(self._copy(name), SCHEMA, compression="zstd") as writer:
@@ -265,8 +276,10 @@ class SettledIndex:
             yield from _read_batches(self._copy(name), columns)
 
     def _add(self, batch: pa.RecordBatch) -> None:
-        for key in batch["key"].to_pylist():
-            self._keys.add(bytes.fromhex(key[: 2 * SIZE]))
+        for number, key in enumerate(batch["key"].to_pylist(), len(self)):
+            first = self._first.setdefault(bytes.fromhex(key[: 2 * SIZE]), number)
+            if first != number:
+                self._others.setdefault(first, []).append(number)
         counts, kinds = pc.list_value_length(batch["images"]).to_pylist(), batch["kind"].to_pylist()
         self._images.extend(counts)
         self._kinds += bytes(map(_KINDS.index, kinds))
@@ -274,12 +287,6 @@ class SettledIndex:
             batch["request_id"].to_pylist(), batch["cost_usd"].cast(pa.string()).to_pylist(), counts, kinds, strict=True
         )
         self._versions.extend(zlib.crc32("|".join(map(str, line)).encode()) for line in told)
-
-    def _cut(self, length: int) -> None:
-        """Forget what came of a piece that turned out to be broken."""
-        self._keys.cut(length)
-        del self._paths[sum(self._images[:length]) :]
-        del self._kinds[length:], self._images[length:], self._versions[length:]
 
 
 def _knowledge(line: Settled) -> tuple[int, Decimal, int]:
@@ -289,7 +296,7 @@ def _knowledge(line: Settled) -> tuple[int, Decimal, int]:
 def _read_batches(path: Path, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
     """The lines of one piece, read in this thread (see `read_parquet`)."""
     schema = SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in columns])
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, pre_buffer=False) as file:  # the whole file would be in memory otherwise
         for batch in file.iter_batches(BATCH, columns=columns, use_threads=False):
             yield batch.cast(schema)
 

@@ -78,7 +78,7 @@ def test_two_requests_under_one_attempt_are_both_collected_and_reported() -> Non
     world = World(5, {}, ["thing"])
     live(world)
     dataset = Dataset(world.store, "d")
-    [key] = dataset.receipts.listing()
+    [(key, _)] = dataset.receipts.by_key()
     world.requests["R1"] = Request("R1", {**LOW, "prompt": "thing", "num_images": 1}, world.now, world.now, "ok")
     second = Accepted(
         request_id="R1",
@@ -157,7 +157,7 @@ def test_free_failures_are_bounded_in_a_run_and_tried_again_by_the_next() -> Non
 def test_an_unreadable_receipt_holds_its_row_and_names_itself() -> None:
     world = World(11, {"submit_dropped": 1.0, "history": 1.0}, ["thing"])
     live(world)
-    [key] = Dataset(world.store, "d").receipts.listing()
+    [(key, _)] = Dataset(world.store, "d").receipts.by_key()
     name = f"d/receipts/{key[:2]}/{key}.0.intent.json"
     world.store.write(name, b"")
     world.faults = {}

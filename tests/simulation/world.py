@@ -304,12 +304,13 @@ class SimFal:
     async def cancel(self, request: Submitted) -> Cancelled:
         return Cancelled(removed=False)
 
-    async def history(self, endpoint: str, start: datetime) -> AsyncIterator[HistoryItem]:
+    async def history(self, endpoint: str, start: datetime, end: datetime | None = None) -> AsyncIterator[HistoryItem]:
         await self._wire()
         if self.world.strikes("history"):
             raise ReadError("the history is down")
         for item in self._shown():
-            yield item
+            if start <= (item.ended_at or start) and (end is None or (item.ended_at or start) < end):
+                yield item
 
     async def lookup(self, endpoint: str, request_id: str) -> HistoryItem | None:
         await self._wire()

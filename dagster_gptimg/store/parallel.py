@@ -1,0 +1,34 @@
+"""Calls to a store side by side, a few ahead of whoever takes their results: nothing piles up."""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from dagster_gptimg.store.root import Store
+
+A = TypeVar("A")
+T = TypeVar("T")
+
+AHEAD = 16
+
+
+def side_by_side(store: Store, function: Callable[[A], T], arguments: Iterable[A]) -> Iterator[tuple[A, T]]:
+    """Each argument with its result, in their order. What a call raises is raised here."""
+    if store.is_local:  # nothing to wait for, and each thread would keep memory of its own
+        for argument in arguments:
+            yield argument, function(argument)
+        return
+    pending: deque[tuple[A, Future[T]]] = deque()
+    with ThreadPoolExecutor(AHEAD, thread_name_prefix="dagster-gptimg-listing") as pool:
+        for argument in arguments:
+            pending.append((argument, pool.submit(function, argument)))
+            if len(pending) >= AHEAD:
+                first, future = pending.popleft()
+                yield first, future.result()
+        for argument, future in pending:
+            yield argument, future.result()
