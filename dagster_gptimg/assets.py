@@ -65,7 +65,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
     max_cost_usd: float | None = None,
     max_failed: float = 0.0,
     max_refused: float | None = None,
-    max_in_flight: int = 100,
+    max_in_flight: int | None = None,
     dataset: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
     image_columns: Sequence[str] = (),
@@ -89,7 +89,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
         max_cost_usd: US dollars that one run may spend at most.
         max_failed: the share of rows (0 to 1) that may stay without images through failure before the step fails.
         max_refused: the share of rows that may be refused (content policy) before it fails; any, by default.
-        max_in_flight: requests at fal at once.
+        max_in_flight: requests at fal at once; as many as the account's slots call for, by default.
         dataset: the name of the images in the store; the asset's key by default. Keep it when you rename the asset.
         storage_options: passed to fsspec when the table is read from a URL.
         image_columns: the columns that hold an edit's reference images; a column named `image_urls` otherwise.

@@ -53,7 +53,9 @@ def cli() -> None:
 @cli.command()
 @given_as.table_options
 @given_as.request_options
-@click.option("--max-in-flight", type=click.IntRange(min=1), default=100, show_default=True, metavar="N")
+@click.option(
+    "--max-in-flight", type=click.IntRange(min=1), metavar="N", help="Requests at fal at once; found out by default."
+)
 @click.option(
     "--max-cost", type=given_as.Dollars(), default=None, metavar="USD", help="What this run may spend at most."
 )

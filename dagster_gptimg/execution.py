@@ -70,7 +70,7 @@ class ImageGeneration:
         max_failed: the share of rows (0 to 1) that may have failed, be held or lost, before the step fails. Refused
             rows do not count: they are final, and the table shows them.
         max_refused: the share of rows (0 to 1) that may be refused before the step fails; None: any.
-        max_in_flight: requests at fal at once.
+        max_in_flight: requests at fal at once; as many as the account's slots call for, by default.
         storage_options: for reading the table, and references that are files.
         references_from: folders or fsspec roots below which a row may name reference images; those of the image store
             may be named always.
@@ -83,7 +83,7 @@ class ImageGeneration:
     max_cost_usd: float | None = None
     max_failed: float = 0.0
     max_refused: float | None = None
-    max_in_flight: int = 100
+    max_in_flight: int | None = None
     storage_options: Mapping[str, Any] = field(default_factory=dict)
     references_from: Sequence[str] = ()
     request: RequestSettings = field(default_factory=RequestSettings)

@@ -57,7 +57,7 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
     partition: tuple[str, str] | None = None,
     limit: int | None = None,
     max_cost: float | Decimal | None = None,
-    max_in_flight: int = 100,
+    max_in_flight: int | None = None,
     again: Iterable[str] = (),
     allow_rebuy: bool = False,
     on_ambiguous: Literal["hold", "resubmit"] = "hold",
@@ -84,7 +84,7 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
         partition: only the rows with (column, value), as a partition of the dataset.
         limit: only the first so many rows.
         max_cost: US dollars that this run may spend at most.
-        max_in_flight: requests at fal at once.
+        max_in_flight: requests at fal at once; as many as the account's slots call for, by default.
         again: `held`, `refused`, or row ids: your word to buy these again.
         allow_rebuy: buy again what a changed template, model or argument makes anew, however much.
         on_ambiguous: what to do with a submit whose reply was lost, when fal's history shows nothing of it.

@@ -94,7 +94,7 @@ def _checked(options: Options, model: FalModel) -> Options:
         msg = "on_ambiguous=resubmit rests on fal's history, and without_guarantee gives that up. Nothing was sent."
         raise UsageError(msg)
     # A result with sync_mode holds its images, so there are no more in flight than images may be in memory.
-    return replace(options, max_in_flight=min(options.max_in_flight, DOWNLOADS))
+    return replace(options, max_in_flight=min(options.max_in_flight or DOWNLOADS, DOWNLOADS))
 
 
 async def _warnings(job: Job, fal: FalClient) -> list[str]:

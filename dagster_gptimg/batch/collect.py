@@ -10,15 +10,17 @@ import asyncio
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from dagster_gptimg.batch.watch import Latency
 from dagster_gptimg.errors import GoneError, ImageError, ReadError
 from dagster_gptimg.fal.answers import images_of
-from dagster_gptimg.fal.types import Completed, Failure, Images, Pending
+from dagster_gptimg.fal.models import model_at
+from dagster_gptimg.fal.types import Failure, Images, Pending
 from dagster_gptimg.store.facts import Outcome
 from dagster_gptimg.store.images import store_image
 
 if TYPE_CHECKING:
     from dagster_gptimg.batch.job import Job
+    from dagster_gptimg.batch.plan import Request
+    from dagster_gptimg.batch.watch import Watcher
     from dagster_gptimg.fal.prices import Price
     from dagster_gptimg.fal.types import Answer, ImageFile, Submitted
     from dagster_gptimg.store.facts import StoredImage
@@ -33,58 +35,39 @@ class LostError(Exception):
     """fal does not give a paid image now. It stays on record as in flight, and the next run looks again."""
 
 
-class TooLateError(Exception):
-    """A request has not ended within the run's patience. The next run goes on watching."""
-
-
 class Collector:
     """Follows the requests of one run to their ends."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, watcher: Watcher) -> None:
         """Nothing is asked yet."""
-        self._job, self._clock = job, job.runtime.clock
-        self._latency = Latency()
+        self._job, self._clock, self._watcher = job, job.runtime.clock, watcher
         self._downloads = asyncio.Semaphore(DOWNLOADS)
         self._unit_prices: dict[str, Decimal | None] = {}
         self._asking_price = asyncio.Lock()
 
-    async def collect(self, key: str, request: Submitted, price: Price) -> Outcome:
-        """Wait for a request's end and bring home what it made; `price` is what it may cost.
+    async def collect(self, request: Request, submitted: Submitted, price: Price, *, fresh: bool) -> Outcome:
+        """Wait for a request's end and bring home what it made.
+
+        Args:
+            request: what a row needs.
+            submitted: what fal has of it.
+            price: what it may cost.
+            fresh: whether it was submitted just now.
 
         Raises:
             LostError: fal does not have the result or an image (any more).
             TooLateError: it does not end.
             StoreError: the store cannot be used.
         """
-        began = self._clock.monotonic()
-        for _ in range(TRIES):
-            await self._ended(request, began)
-            answer = await self._answer(request)
+        kind = model_at(request.endpoint, self._job.model).latency_kind(request.arguments)
+        for number in range(TRIES):
+            await self._watcher.ended(submitted, kind, fresh=fresh and not number)
+            answer = await self._answer(submitted)
             if isinstance(answer, Failure):
-                return await self._failed(request, answer)
+                return await self._failed(submitted, answer)
             if isinstance(answer, Images):
-                return await self._stored(key, request, answer, price)
+                return await self._stored(request.key, submitted, answer, price)
         raise LostError("fal says that it has ended, and its result cannot be read")
-
-    # -- watching
-
-    async def _ended(self, request: Submitted, began: float) -> None:
-        """Return when fal says COMPLETED."""
-        while not await self._looks_ended(request):
-            waited = self._clock.monotonic() - began
-            if waited > self._job.options.patience:
-                raise TooLateError(f"not ended after {waited:.0f} s")
-            await self._clock.sleep(self._latency.wait(waited))
-        self._latency.ended(self._clock.monotonic() - began)
-
-    async def _looks_ended(self, request: Submitted) -> bool:
-        try:
-            status = await self._job.fal.status(request)
-        except GoneError:
-            return True  # the result, or the history, will tell
-        except ReadError:
-            return False
-        return isinstance(status, Completed)
 
     # -- reading the result
 

@@ -117,7 +117,7 @@ class Options:
     """How a run behaves.
 
     Attributes:
-        max_in_flight: requests in flight at most. More than the account's slots, so that fal's slots never idle.
+        max_in_flight: requests in flight at most; None: as many as the account's slots call for (`batch/window.py`).
         max_cost: US dollars that this run may spend at most; reserved at worst case before each POST. None: no bound.
         again: `held`, `refused`, or row ids: the user's word to buy these again. (`failed` is always tried again.)
         on_ambiguous: `hold` shows a submit in doubt until evidence settles it; `resubmit` bets (docs/guarantee.md).
@@ -129,7 +129,7 @@ class Options:
         request: priority, start time-out, tags and other headers of every submit.
     """
 
-    max_in_flight: int = 100
+    max_in_flight: int | None = None
     max_cost: Decimal | None = None
     again: frozenset[str] = frozenset()
     on_ambiguous: Literal["hold", "resubmit"] = "hold"

@@ -19,6 +19,7 @@ from dagster_gptimg.batch.records import Records
 from dagster_gptimg.batch.state import Owns, searching, state_of
 from dagster_gptimg.batch.stop import Stop
 from dagster_gptimg.batch.winding import cancel_queued
+from dagster_gptimg.batch.window import Place, Window
 from dagster_gptimg.batch.worker import Worker
 from dagster_gptimg.errors import GptImgError, StoreError, UsageError
 from dagster_gptimg.store.manifest import write_manifest
@@ -90,8 +91,8 @@ class _Run:
         self.clock, self.io = job.runtime.clock, job.runtime.io
         self.stop = Stop(job.runtime.clock)
         self.budget = Budget(job.options.max_cost)
-        self.worker = Worker(job, ledger, self.budget, self.stop)
-        self.window = asyncio.Semaphore(job.options.max_in_flight)
+        self.window = Window(job.options.max_in_flight)
+        self.worker = Worker(job, ledger, self.budget, self.stop, self.window)
         self.queue: asyncio.Queue[Event] = asyncio.Queue()
         self.done = self.total = self.failed = 0
         self.searching, self.exclusive, self.store_failed = False, True, False
@@ -134,6 +135,7 @@ class _Run:
         """Leave nothing behind."""
         for task in self.tasks:
             task.cancel()
+        self.worker.close()
         self.planned.__exit__()
 
     # -- the work
@@ -183,8 +185,9 @@ class _Run:
 
     async def start(self, request: Request, *, buys: bool) -> None:
         """Give one request to a worker as soon as the window has room."""
-        await self.window.acquire()
-        task = asyncio.create_task(self.one(request, buys=buys))
+        place = Place(self.window)
+        await place.enter()
+        task = asyncio.create_task(self.one(request, place, buys=buys))
         self.tasks.add(task)
         task.add_done_callback(self.ended)
 
@@ -195,12 +198,12 @@ class _Run:
             self.crash = self.crash or error
             self.crashed.set()
 
-    async def one(self, request: Request, *, buys: bool) -> None:
+    async def one(self, request: Request, place: Place, *, buys: bool) -> None:
         """One request, from its facts to its result."""
         owns, attempts = self.receipts.owns(request.key), []
         try:
             attempts = await self.receipts.attempts(request)
-            result = await self.worker.settle(request, attempts, owns, buys=buys)
+            result = await self.worker.settle(request, attempts, owns, place, buys=buys)
             self.searching |= bool(searching(attempts, owns))
             await self.take(request, result)
             self.warn_of_double(request, attempts)
@@ -212,7 +215,7 @@ class _Run:
             self.ledger.leave(self.open_end(request, attempts, owns, "interrupted"))
             raise
         finally:
-            self.window.release()
+            place.leave()
 
     def open_end(self, request: Request, attempts: list[Attempt], owns: Owns, why: str) -> Unsettled:
         """What stands on record of a request whose worker had to stop in the middle."""

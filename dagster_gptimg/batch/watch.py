@@ -1,49 +1,286 @@
-"""When to ask for a request's status: when it is likely done, not ten times a second.
+"""The watcher: one timer for all requests in flight. It asks for a request's status when it is likely done.
 
-The policy. Let L be how long requests have taken lately, queue included. The first look comes at the 20th percentile
-of L;
-after that each look waits a fixed share (`STEP`) of the time already waited. Between two looks a request that ended
-waits
-half a step on average, so the mean lag is STEP / 2 of the latency (6 %), and from the 20th percentile to a latency of k
-times that it takes log(k) / log(1 + STEP) looks: 3 for a spread of +-30 %. Before anything is known, looks begin at
-`FIRST` seconds.
+Nothing is asked for a request that still waits in fal's queue (`picture.py` knows which do), but now and then for the
+one that should start next. When to look at one that runs is worked out in `latency.py`, for each kind of request
+(endpoint and quality). Until the first of a kind has ended only its `SCOUTS` oldest are looked at, at growing steps.
 """
 
 from __future__ import annotations
 
-from bisect import insort
+import asyncio
+import heapq
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-FIRST = 0.4
-STEP = 0.12
-SHORTEST, LONGEST = 0.2, 20.0
-KEPT = 256
-ENOUGH = 5
+from dagster_gptimg.batch.latency import Latency
+from dagster_gptimg.batch.picture import Flight, Picture
+from dagster_gptimg.errors import GoneError, ReadError
+from dagster_gptimg.fal.types import Completed, InProgress, Queued
+
+if TYPE_CHECKING:
+    from dagster_gptimg.batch.job import Job
+    from dagster_gptimg.batch.window import Window
+    from dagster_gptimg.fal.types import Status, Submitted
+
+TICK = 0.05
+"""Seconds between two turns of the timer."""
+
+LOOKS_PER_SECOND = 500
+"""Looks at most, so that an account's reads never flood fal: enough for 40 images a second."""
+
+LOOKS_AT_ONCE = 16
+SCOUTS = 4
+
+SETTLED = 1.0
+"""Seconds after a submit in which fal has certainly started it, if a slot is free."""
+
+SUSPECT = 64
+"""Once in so many ends one is looked at that should wait: perhaps there are more slots."""
+
+STILL, UNKNOWN = 3.0, 30.0
+"""Mean latencies (seconds, while none is known) without an end, after which the next one is looked at: what seems to
+run may never end, and hold no slot."""
+
+FAILED_READ = 1.0
+"""Seconds until a status that could not be read is asked for again."""
 
 
-class Latency:
-    """What a run has learned about how long requests take, in seconds."""
+class TooLateError(Exception):
+    """A request has not ended within the run's patience. The next run goes on watching."""
 
-    def __init__(self) -> None:
-        """Nothing is known yet."""
-        self._recent: list[float] = []
-        self._sorted: list[float] = []
 
-    def ended(self, seconds: float) -> None:
-        """A request has been seen to end after so many seconds. The last `KEPT` count."""
-        self._recent.append(seconds)
-        insort(self._sorted, seconds)
-        if len(self._recent) > KEPT:
-            self._sorted.remove(self._recent.pop(0))
+@dataclass(slots=True)
+class Kind:
+    """Requests that take about as long.
 
-    def quantile(self, share: float) -> float | None:
-        """The duration that this share of requests stays below; None when too little is known."""
-        if len(self._sorted) < ENOUGH:
+    Attributes:
+        latency: what is learned of them.
+        scouts: the numbers of those that are looked at while nothing is known.
+        idle: those that run and are not looked at until something is known.
+    """
+
+    latency: Latency = field(default_factory=Latency)
+    scouts: set[int] = field(default_factory=set)
+    idle: deque[Flight] = field(default_factory=deque)
+
+
+class Watcher:
+    """Watches the requests of one run."""
+
+    def __init__(self, job: Job, window: Window) -> None:
+        """`window`: is told what is learned of the account's slots."""
+        self._fal, self._clock, self._patience = job.fal, job.runtime.clock, job.options.patience
+        self._window = window
+        self._picture = Picture(self._starts, self._waits)
+        self._kinds: dict[str, Kind] = {}
+        self._due: list[tuple[float, int, int]] = []
+        self._flights = 0
+        self._still_at, self._ends, self._suspect_at = float("inf"), 0, SUSPECT
+        self._looks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.Task[None] | None = None
+
+    async def ended(self, request: Submitted, kind: str, *, fresh: bool) -> None:
+        """Return when fal says that a request has ended (or does not know it any more: its result will tell).
+
+        Args:
+            request: what fal has.
+            kind: requests of one kind take about as long.
+            fresh: whether it was submitted just now; one that was found is looked at at once.
+
+        Raises:
+            TooLateError: it has not ended within the run's patience.
+            KeyRejectedError: fal does not know the key any more.
+        """
+        ended, now = asyncio.get_running_loop().create_future(), self._clock.monotonic()
+        flight = Flight(request, self._flights, self._kinds.setdefault(kind, Kind()), ended, now, fresh)
+        self._flights += 1
+        self._picture.add(flight)
+        if self._timer is None or self._timer.done():
+            self._timer = asyncio.create_task(self._watch())
+            self._timer.add_done_callback(self._stopped)
+        try:
+            await ended
+        finally:
+            self._drop(flight, self._clock.monotonic())
+
+    def close(self) -> None:
+        """Look at nothing any more."""
+        for task in (self._timer, *self._looks):
+            if task is not None:
+                task.cancel()
+
+    def _stopped(self, timer: asyncio.Task[None]) -> None:
+        """A timer that fails must not leave anybody waiting for ever."""
+        if not timer.cancelled() and (error := timer.exception()) is not None:
+            for flight in self._picture.flights.values():
+                _fail(flight, error)
+
+    # -- the timer
+
+    async def _watch(self) -> None:
+        """Turn the timer while anything is in flight."""
+        while self._picture.flights:
+            now = self._clock.monotonic()
+            for _ in range(int(LOOKS_PER_SECOND * TICK)):
+                if len(self._looks) >= LOOKS_AT_ONCE or (flight := self._next_due(now)) is None:
+                    break
+                self._begin_look(flight)
+            if (probe := self._probe(now)) is not None:
+                self._begin_look(probe)
+            await self._clock.sleep(TICK)
+
+    def _next_due(self, now: float) -> Flight | None:
+        """The next flight whose look is due. Plans that were superseded are thrown away."""
+        while self._due and self._due[0][0] <= now:
+            _, number, turn = heapq.heappop(self._due)
+            flight = self._picture.flights.get(number)
+            if flight is not None and flight.turn == turn and not flight.is_looked_at:
+                return flight
+        return None
+
+    def _probe(self, now: float) -> Flight | None:
+        """One that is looked at only to correct the picture."""
+        probe = self._picture.unsure(now - SETTLED)
+        if probe is None and self._picture.waiting and now >= self._still_at:
+            probe, self._still_at = self._picture.waiting[0], now + FAILED_READ
+        if probe is None and self._ends >= self._suspect_at:
+            probe, self._suspect_at = self._picture.suspect(), self._ends + SUSPECT
+        return None if probe is None or probe.is_looked_at else probe
+
+    def _begin_look(self, flight: Flight) -> None:
+        flight.is_looked_at = True
+        task = asyncio.create_task(self._look(flight))
+        self._looks.add(task)
+        task.add_done_callback(self._looks.discard)
+
+    async def _look(self, flight: Flight) -> None:
+        """Ask for a status, and draw the conclusions."""
+        try:
+            status = await self._status(flight.request)
+            flight.is_looked_at = False
+            if flight.number in self._picture.flights:
+                self._conclude(flight, status)
+        except Exception as error:  # noqa: BLE001 - whoever waits for it is told, whatever it is
+            _fail(flight, error)
+
+    async def _status(self, request: Submitted) -> Status | None:
+        """A request's status; None when it cannot be read now."""
+        try:
+            return await self._fal.status(request)
+        except GoneError:
+            return Completed()  # the result, or the history, will tell
+        except ReadError:
             return None
-        return self._sorted[int(share * (len(self._sorted) - 1))]
 
-    def wait(self, waited: float) -> float:
-        """Seconds until the next look at a request that is `waited` seconds old."""
-        first = self.quantile(0.2)
-        if first is None or waited >= first:
-            return min(max(STEP * waited, SHORTEST if waited else FIRST), LONGEST)
-        return max(first - waited, SHORTEST)
+    # -- conclusions
+
+    def _conclude(self, flight: Flight, status: Status | None) -> None:
+        now = self._clock.monotonic()
+        if isinstance(status, Completed):
+            self._has_ended(flight, status, now)
+        elif now - flight.began > self._patience:
+            _fail(flight, TooLateError(f"not ended after {now - flight.began:.0f} s"))
+        elif isinstance(status, InProgress):
+            self._is_running(flight, now)
+        elif isinstance(status, Queued):
+            self._is_queued(flight, now)
+        else:
+            self._plan(flight, now + FAILED_READ)
+        flight.looked = now
+
+    def _has_ended(self, flight: Flight, status: Completed, now: float) -> None:
+        end = now
+        if flight.started is not None and flight.fresh and status.error is None:
+            earliest = max(flight.looked, flight.started)
+            told = None if status.inference_time is None else flight.started + status.inference_time
+            end = (earliest + now) / 2 if told is None else min(max(told, earliest), now)
+            self._learn(flight.kind, end - flight.started)
+        self._still_at, self._ends = now + (STILL * flight.kind.latency.mean or UNKNOWN), self._ends + 1
+        if self._picture.has_ended(flight):
+            self._still_at = 0.0  # it should have waited: perhaps the next one has ended too
+        if not flight.ended.done():
+            flight.ended.set_result(None)
+        # At once, not when its waiter has a turn: another one has started.
+        self._drop(flight, end, status.inference_time)
+        self._tell()
+
+    def _is_running(self, flight: Flight, now: float) -> None:
+        is_newest = flight is self._picture.newest(now - SETTLED)
+        if self._picture.is_running(flight, now):
+            self._suspect_at = 0  # there are more slots than it seemed, and perhaps more than that
+        if is_newest and self._window.is_full and not self._picture.waiting:
+            self._picture.slots = None
+            self._window.grow()
+        self._plan_by_age(flight)
+        self._tell()
+
+    def _is_queued(self, flight: Flight, now: float) -> None:
+        self._picture.is_queued(flight, now)
+        if not flight.fresh:  # found, not submitted by this run: its place in the queue is not known
+            self._plan(flight, now + max(flight.kind.latency.mean / 2, FAILED_READ))
+        self._tell()
+
+    def _drop(self, flight: Flight, end: float, inference: float | None = None) -> None:
+        """It has ended, or nobody waits for it any more: the next one starts then."""
+        flight.turn += 1
+        self._picture.drop(flight, end, inference)
+        self._no_scout(flight)
+
+    def _tell(self) -> None:
+        """Pass on what is known of slots and rate."""
+        mean = max((kind.latency.mean for kind in self._kinds.values()), default=0.0)
+        if self._picture.slots is not None and mean:
+            self._window.learned(self._picture.slots, self._picture.slots / mean)
+
+    # -- when to look
+
+    def _plan(self, flight: Flight, at: float) -> None:
+        flight.turn += 1
+        heapq.heappush(self._due, (at, flight.number, flight.turn))
+
+    def _plan_by_age(self, flight: Flight) -> None:
+        if flight.started is not None:
+            age = max(self._clock.monotonic() - flight.started, 0.0)
+            self._plan(flight, flight.started + flight.kind.latency.next_look(age))
+
+    def _starts(self, flight: Flight) -> None:
+        """It is taken to run: plan a look at it, unless nothing is known of its kind and others are looked at."""
+        kind = flight.kind
+        if not flight.fresh:
+            self._plan(flight, flight.began)
+        elif kind.latency.is_known:
+            self._plan_by_age(flight)
+        elif len(kind.scouts) < SCOUTS:
+            kind.scouts.add(flight.number)
+            self._plan_by_age(flight)
+        else:
+            kind.idle.append(flight)
+
+    def _waits(self, flight: Flight) -> None:
+        """It does not run after all."""
+        flight.turn += 1
+        self._no_scout(flight)
+
+    def _no_scout(self, flight: Flight) -> None:
+        kind = flight.kind
+        kind.scouts.discard(flight.number)
+        while kind.idle and len(kind.scouts) < SCOUTS:
+            other = kind.idle.popleft()
+            if other.number in self._picture.flights and other.started is not None:
+                self._starts(other)
+
+    def _learn(self, kind: Kind, seconds: float) -> None:
+        was_known = kind.latency.is_known
+        kind.latency.ended(seconds)
+        if not was_known:
+            idle, kind.idle = kind.idle, deque()
+            kind.scouts.clear()
+            for flight in idle:
+                if flight.number in self._picture.flights:
+                    self._plan_by_age(flight)
+
+
+def _fail(flight: Flight, error: BaseException) -> None:
+    if not flight.ended.done():
+        flight.ended.set_exception(error)

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
-from dagster_gptimg.batch.collect import Collector, LostError, TooLateError
+from dagster_gptimg.batch.collect import Collector, LostError
 from dagster_gptimg.batch.doubt import Doubt
 from dagster_gptimg.batch.ledger import EARLIER, Ledger, Result, Unsettled, settled_of
 from dagster_gptimg.batch.state import Owns, View, state_of
 from dagster_gptimg.batch.submit import Submitter, TakenError
+from dagster_gptimg.batch.watch import TooLateError, Watcher
 from dagster_gptimg.errors import (
     AccountLockedError,
     ImageReferenceError,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.batch.job import Job
     from dagster_gptimg.batch.plan import Request
     from dagster_gptimg.batch.stop import Stop
+    from dagster_gptimg.batch.window import Place, Window
     from dagster_gptimg.fal.prices import Price
     from dagster_gptimg.fal.types import Submitted
 
@@ -56,6 +58,7 @@ class Way:
         left: attempts that this run may still make.
         sent: whether this run has claimed an attempt of it.
         reserved: whether its price is reserved now.
+        place: its place in the window.
         collected: whether this run has recorded an outcome of it.
         trouble: what went wrong last.
     """
@@ -66,6 +69,7 @@ class Way:
     price: Price
     buys: bool
     left: int
+    place: Place
     sent: bool = False
     reserved: bool = False
     collected: bool = False
@@ -88,13 +92,14 @@ class Worker:
         in_flight: what is being followed, by key: what an interrupt may still cancel.
     """
 
-    def __init__(self, job: Job, ledger: Ledger, budget: Budget, stop: Stop) -> None:
-        """Share a run's ledger, budget and stop."""
+    def __init__(self, job: Job, ledger: Ledger, budget: Budget, stop: Stop, window: Window) -> None:
+        """Share a run's ledger, budget, stop and window."""
         self._job, self._io, self._receipts = job, job.runtime.io, job.dataset.receipts
         self._ledger, self._budget, self._stop = ledger, budget, stop
         self._submitter = Submitter(job, ledger.run)
         self._doubt = Doubt(job, ledger, stop)
-        self._collector = Collector(job)
+        self._window, self._watcher = window, Watcher(job, window)
+        self._collector = Collector(job, self._watcher)
         self._slots = asyncio.Semaphore(SUBMITS)
         self.sending: dict[str, asyncio.Task[Result | None]] = {}
         self.in_flight: dict[str, tuple[int, Submitted]] = {}
@@ -107,20 +112,27 @@ class Worker:
         if self.sending:
             await asyncio.wait(self.sending.values(), timeout=seconds)
 
-    async def settle(self, request: Request, attempts: list[Attempt], owns: Owns, *, buys: bool = True) -> Result:
+    def close(self) -> None:
+        """Leave nothing behind."""
+        self._watcher.close()
+
+    async def settle(
+        self, request: Request, attempts: list[Attempt], owns: Owns, place: Place, *, buys: bool = True
+    ) -> Result:
         """Follow, collect, buy or resolve one request until nothing more can be done now.
 
         Args:
             request: what a row needs.
             attempts: its facts on record.
             owns: whose an id is that was found more than once.
+            place: in the window; it is left while nothing is in flight.
             buys: False collects what was paid for, and buys nothing.
 
         Raises:
             StoreError: the store cannot be used.
         """
         price = model_at(request.endpoint, self._job.model).cost(request.arguments)
-        way = Way(request, attempts, owns, price, buys, self._job.options.attempts)
+        way = Way(request, attempts, owns, price, buys, self._job.options.attempts, place)
         try:
             await self._doubt.search(way)
             result = None
@@ -136,6 +148,7 @@ class Worker:
         if view.state == "in_flight":
             return await self._follow(way, view)
         if view.state == "held":
+            way.place.leave()  # it may be looked for for minutes, and others can be bought meanwhile
             return await self._doubt.resolve(way, view)
         if view.state == "done" or (view.state == "refused" and not self._wanted_again(way)):
             by = self._ledger.run if way.collected else EARLIER
@@ -158,6 +171,7 @@ class Worker:
         if not await self._reserve(way):
             self._stop.because("budget", f"the next request could pass the limit of ${self._budget.limit}")
             return way.unsettled("not_submitted", self._stop.message)
+        await way.place.enter()
         async with self._slots:
             await self._stop.pause()
             if self._stop.reason:
@@ -202,6 +216,7 @@ class Worker:
 
     def _rejected(self, way: Way, error: RejectedError) -> Result | None:
         if error.status_code == TOO_MANY:
+            self._window.turned_away()
             self._stop.slow_down(error, error.retry_after)
         elif error.status_code in TELLS_ABOUT_ALL:
             self._stop.because("unusable", way.trouble)
@@ -216,7 +231,7 @@ class Worker:
         submitted = self._submitted(way.request, view.request_id, attempt)
         self.in_flight[key] = (view.attempt, submitted)
         try:
-            outcome = await self._collector.collect(key, submitted, way.price)
+            outcome = await self._collector.collect(way.request, submitted, way.price, fresh=way.sent)
         except (LostError, TooLateError) as error:
             self.in_flight.pop(key)
             return _still_at_fal(key, view.request_id, attempt, error)

@@ -191,6 +191,11 @@ class FalModel:
         move = f"move to {self.successor}: a plan with that model says what it costs" if self.successor else ""
         return f"{self.name} {' and '.join(filter(None, (said, ends)))}; {move or 'choose another model'}"
 
+    def latency_kind(self, arguments: Mapping[str, Json]) -> str:
+        """Requests of one kind take about as long: those of one endpoint and quality."""
+        variant = self.variant(arguments)
+        return f"{variant.endpoint} {arguments.get('quality', variant.key_defaults.get('quality'))}"
+
     def _unknown(self, name: str) -> str:
         masks = [other for other in self.reference_inputs if "mask" in other] if "mask" in name else []
         near = masks or difflib.get_close_matches(name.strip().lower(), self.input_names, 1)
