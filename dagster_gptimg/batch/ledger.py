@@ -50,7 +50,6 @@ class Ledger:
     def __init__(self, dataset: Dataset, io: Io, run: str) -> None:
         """`run`: the run's id, which names its pieces of the index."""
         self._dataset, self._io, self.run = dataset, io, run
-        self._present: PresentImages | None = None
         self.index = SettledIndex(dataset.store, dataset.folder)
         self._recent: dict[str, Settled] = {}
         self._unsettled: dict[str, Unsettled] = {}
@@ -58,21 +57,20 @@ class Ledger:
 
     def get(self, key: str) -> Result | None:
         """What is known of a request; None when it was never looked at."""
-        return self._unsettled.get(key) or self._recent.get(key) or self._there(self.index.get(key))
+        return self._unsettled.get(key) or self._recent.get(key) or self._there(key)
 
     async def look_at_images(self) -> None:
         """List the image files, so that one that is gone does not pass for stored. Raises `StoreError`."""
         if len(self.index):
-            self._present = await self._io(PresentImages, self._dataset)
+            self.index.look_for(await self._io(PresentImages, self._dataset))
 
-    def _there(self, settled: Settled | None) -> Result | None:
-        """A settled request, or `missing` when a file of its images is gone. What this run stored is there."""
-        if settled is None or self._present is None or settled.settled_by == self.run:
+    def _there(self, key: str) -> Result | None:
+        """A settled request, or `missing` when a file of its images is gone."""
+        settled, brief = self.index.get(key), self.index.brief(key)
+        if settled is None or brief is None or not brief.is_missing:
             return settled
-        gone = [image["path"] for image in settled.images if image["path"] not in self._present]
-        if not gone:
-            return settled
-        why = f"it was stored, and its file is gone: {gone[0]}. It is not bought again: put the file back"
+        paths = ", ".join(image["path"] for image in settled.images)
+        why = f"it was stored, and a file of it is gone: {paths}. It is not bought again: put the file back"
         return Unsettled(settled.key, "missing", None, why, settled.request_id, settled.submitted_at)
 
     def settled(self, key: str) -> Settled | None:

@@ -175,6 +175,11 @@ class FalModel:
         """What one request costs, in US dollars, at least and at most, at its endpoint's list price."""
         return self.variant(arguments).price(arguments)
 
+    def latency_kind(self, arguments: Mapping[str, Json]) -> str:
+        """Requests of one kind take about as long: those of one endpoint and quality."""
+        variant = self.variant(arguments)
+        return f"{variant.endpoint} {arguments.get('quality', variant.key_defaults.get('quality'))}"
+
     def notice(self, today: date, statuses: Collection[str] = ()) -> str | None:
         """What somebody who uses this model should know: that it ends soon, has ended, or that fal calls it deprecated.
 
@@ -190,11 +195,6 @@ class FalModel:
             return None
         move = f"move to {self.successor}: a plan with that model says what it costs" if self.successor else ""
         return f"{self.name} {' and '.join(filter(None, (said, ends)))}; {move or 'choose another model'}"
-
-    def latency_kind(self, arguments: Mapping[str, Json]) -> str:
-        """Requests of one kind take about as long: those of one endpoint and quality."""
-        variant = self.variant(arguments)
-        return f"{variant.endpoint} {arguments.get('quality', variant.key_defaults.get('quality'))}"
 
     def _unknown(self, name: str) -> str:
         masks = [other for other in self.reference_inputs if "mask" in other] if "mask" in name else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -70,10 +71,10 @@ def write_manifest(dataset: Dataset, partition: str | None, records: Iterable[di
 def write_manifest_in(dataset: Dataset, folder: str, records: Iterable[dict[str, Any]], recipe: str = "") -> str:
     """The same, by the name of a partition's folder."""
     name = f"manifests/{folder}/manifest.parquet"
-    with tempfile.TemporaryFile(prefix="dagster-gptimg-manifest-") as file:
+    with tempfile.NamedTemporaryFile(prefix="dagster-gptimg-manifest-") as file:
         _write_parquet(file, records, recipe)
-        file.seek(0)
-        dataset.store.write_file(f"{dataset.folder}/{name}", file)
+        file.flush()
+        dataset.store.write_file(f"{dataset.folder}/{name}", Path(file.name))
     return dataset.uri(name)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from array import array
 from bisect import bisect_left
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
+
+from dagster_gptimg.digests import sorted_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,13 +33,9 @@ class PresentImages:
 
     def __init__(self, dataset: Dataset) -> None:
         """List them. Raises `StoreError`."""
-        self._hashes = array("Q", sorted(_hash(path) for path in image_paths(dataset)))
+        self._hashes = sorted_column(array("q", map(hash, image_paths(dataset))))
 
-    def __contains__(self, path: str) -> bool:
-        wanted = _hash(path)
-        place = bisect_left(self._hashes, wanted)
-        return place < len(self._hashes) and self._hashes[place] == wanted
-
-
-def _hash(path: str) -> int:
-    return int.from_bytes(hashlib.blake2b(path.encode(), digest_size=8).digest())
+    def has(self, path_hash: int) -> bool:
+        """Whether a file with this hash of its path (relative to the dataset, this process's `hash`) is there."""
+        place = bisect_left(self._hashes, path_hash)
+        return place < len(self._hashes) and self._hashes[place] == path_hash

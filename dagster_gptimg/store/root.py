@@ -15,7 +15,7 @@ import errno
 import os
 import secrets
 import shutil
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from fsspec.implementations.local import LocalFileSystem
 from dagster_gptimg.errors import StoreError, UnreadableError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 
 class Store:
@@ -80,13 +80,22 @@ class Store:
             else:
                 self.fs.pipe_file(self.path(name), data)
 
-    def write_file(self, name: str, file: IO[bytes]) -> None:
-        """Make or replace an object, as a whole, with what is left to read of a file. Raises `StoreError`."""
+    def write_file(self, name: str, source: Path) -> None:
+        """Make or replace an object, as a whole, with a file of this machine. Raises `StoreError`."""
         with _Explained("write", name):
             if self.is_local:
-                _replace_file(Path(self.path(name)), file)
+                with source.open("rb") as file:
+                    _replace_file(Path(self.path(name)), file)
             else:
-                self.fs.pipe_file(self.path(name), file.read())
+                self.fs.put_file(str(source), self.path(name))
+
+    def fetch(self, name: str, target: Path) -> None:
+        """Copy an object to a file of this machine; raises what `read` does."""
+        with _reading(self.uri(name), name):
+            if self.is_local:
+                shutil.copyfile(self.path(name), target)
+            else:
+                self.fs.get_file(self.path(name), str(target))
 
     def read(self, name: str) -> bytes:
         """The bytes of an object.
@@ -95,13 +104,8 @@ class Store:
             FileNotFoundError: it is not there.
             UnreadableError: it may be there, and cannot be read.
         """
-        try:
+        with _reading(self.uri(name), name):
             return bytes(self.fs.cat_file(self.path(name)))
-        except FileNotFoundError as error:
-            raise FileNotFoundError(name) from error
-        except Exception as error:
-            msg = f"cannot read {self.uri(name)}: {error}"
-            raise UnreadableError(msg) from error
 
     def names(self, folder: str) -> list[str]:
         """The names of the objects right in a folder, sorted; none when it is not there. Raises `StoreError`."""
@@ -119,6 +123,18 @@ class Store:
         """Remove an object, if it is there. Raises `StoreError`."""
         with _Explained("delete", name), suppress(FileNotFoundError):
             self.fs.rm_file(self.path(name))
+
+
+@contextmanager
+def _reading(uri: str, name: str) -> Iterator[None]:
+    """Tells "not there" from "cannot be read"."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise FileNotFoundError(name) from error
+    except Exception as error:
+        msg = f"cannot read {uri}: {error}"
+        raise UnreadableError(msg) from error
 
 
 class _Explained:

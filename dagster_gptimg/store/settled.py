@@ -2,22 +2,33 @@
 
 Derived from receipts, and never needed for money. Runs add immutable Parquet pieces; many pieces are merged into one. A
 piece that is missing or broken costs time, not money: what the index does not know is looked up in the receipts.
+
+In memory a line takes about 35 bytes (its key's digest, its kind, how many images it has); the rest is read when it is
+asked for.
 """
 
 from __future__ import annotations
 
-import io
 import logging
-from collections.abc import Iterator
+import shutil
+import tempfile
+import weakref
+import zlib
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from dagster_gptimg.digests import SIZE, Digests
 from dagster_gptimg.errors import UnreadableError
+from dagster_gptimg.store.lines import Lines
+from dagster_gptimg.store.present import PresentImages
 from dagster_gptimg.store.root import Store
 
 _log = logging.getLogger(__name__)
@@ -54,6 +65,13 @@ SCHEMA = pa.schema(
     metadata={"dagster_gptimg.settled.version": "1"},
 )
 MERGE_ABOVE = 32
+BATCH = 4096
+"""Lines that are in memory at once."""
+
+Kind = Literal["stored", "refused", "erased"]
+_KINDS: tuple[Kind, ...] = ("refused", "stored", "erased")
+_MISSING = 128
+"""Beside the kind: a file of its images is gone."""
 
 
 class Settled(NamedTuple):
@@ -67,7 +85,7 @@ class Settled(NamedTuple):
     key: str
     attempt: int
     request_id: str
-    kind: Literal["stored", "refused", "erased"]
+    kind: Kind
     images: list[dict[str, Any]]
     cost_usd: Decimal | None
     billable_units: Decimal | None
@@ -81,96 +99,199 @@ class Settled(NamedTuple):
     stored_at: datetime
 
 
+class Brief(NamedTuple):
+    """As much of a settled request as counting takes.
+
+    Attributes:
+        images: how many it has.
+        is_missing: whether a file of them was gone when the index was loaded.
+        version: changes when anything of the line does.
+    """
+
+    kind: Kind
+    images: int
+    is_missing: bool
+    version: int
+
+
 class SettledIndex:
     """The settled index of one dataset. Every call blocks."""
 
     def __init__(self, store: Store, folder: str) -> None:
         """`folder` is the dataset's, relative to the store."""
         self._store, self._folder = store, f"{folder}/settled"
-        self._rows: dict[str, tuple[int, int]] = {}
-        self._tables: list[pa.Table] = []
-        self._names: list[str] = []
+        self._forget()
+
+    def _forget(self) -> None:
+        self._keys = Digests()
+        self._kinds, self._images, self._versions = bytearray(), array("H"), array("I")
+        self._paths = array("q")  # hashes of image paths, until somebody has looked for the files
+        self._pieces: list[str] = []
+        # Copies of the pieces: another run may put them together, and remove them, while this one goes on.
+        self._copies = Path(tempfile.mkdtemp(prefix="dagster-gptimg-settled-"))
+        weakref.finalize(self, shutil.rmtree, self._copies, ignore_errors=True)
+        self._lines: Lines | None = None
 
     def load(self) -> None:
         """Read all pieces. One that cannot be read is left out, with a warning. Raises `StoreError`."""
-        self._rows, self._tables, self._names = {}, [], []
+        self._forget()
         for name in self._store.names(self._folder):
-            if not name.endswith(".parquet"):
-                continue
-            try:
-                self._add(read_parquet(self._store.read(f"{self._folder}/{name}")).cast(SCHEMA))
-                self._names.append(name)
-            except (FileNotFoundError, UnreadableError, pa.ArrowException, ValueError) as error:
-                _log.warning("a piece of the settled index is left out (its receipts are read instead): %s", error)
+            if name.endswith(".parquet"):
+                self._load(name)
+
+    def look_for(self, present: PresentImages) -> None:
+        """Mark the lines whose image files are not among those that are there; once, after `load`."""
+        image = 0
+        for number, count in enumerate(self._images):
+            if any(not present.has(self._paths[n]) for n in range(image, image + count)):
+                self._kinds[number] |= _MISSING
+            image += count
+        self._paths = array("q")
 
     def get(self, key: str) -> Settled | None:
-        """What is settled for a key: an erasure goes before images, and these before a refusal.
+        """What is settled for a key."""
+        found = self._best(key)
+        return self._line(self._most_known(found)) if found else None
 
-        Among equals, the line that knows of most purchases.
-        """
-        where = self._rows.get(key)
-        if where is None:
+    def brief(self, key: str) -> Brief | None:
+        """The same in brief; nothing is read."""
+        found = self._best(key)
+        if not found:
             return None
-        row = self._tables[where[0]].slice(where[1], 1).to_pylist()[0]
-        return Settled(**row)
+        number = self._most_known(found)
+        kind = self._kinds[number]
+        return Brief(_KINDS[kind & ~_MISSING], self._images[number], bool(kind & _MISSING), self._versions[number])
 
     def completed(self, start: datetime, end: datetime) -> set[str]:
         """Ids of the requests that completed between two moments."""
         found: set[str] = set()
-        for table in self._tables:
-            when = table["completed_at"]
+        for batch in self._batches(["request_id", "completed_at"]):
+            when = batch["completed_at"]
             inside = pc.and_(
                 pc.greater_equal(when, pa.scalar(start, _TIME)), pc.less_equal(when, pa.scalar(end, _TIME))
             )
-            found.update(table["request_id"].filter(inside).to_pylist())
+            found.update(batch["request_id"].filter(inside).to_pylist())
         return found
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._keys)
 
-    def write(self, piece: str, rows: list[Settled]) -> None:
+    def write(self, piece: str, rows: Sequence[Settled]) -> None:
         """Add an immutable piece, and know it from now on. Raises `StoreError`."""
-        if not rows:
-            return
-        table = pa.Table.from_pylist([row._asdict() for row in rows], schema=SCHEMA)
-        self._save(piece, table)
-        self._add(table)
+        if rows:
+            batch = pa.RecordBatch.from_pylist([row._asdict() for row in rows], schema=SCHEMA)
+            self._save(f"{piece}.parquet", [batch])
+            self._add(batch)
+            if self._lines is not None:
+                self._lines.add(batch)
 
-    def replace(self, piece: str, rows: list[Settled]) -> None:
+    def replace(self, piece: str, rows: Sequence[Settled]) -> None:
         """Put these lines in place of everything that is there, readable or not. Raises `StoreError`."""
         old = self._store.names(self._folder)
-        self._rows, self._tables, self._names = {}, [], []
+        self._forget()
         self.write(piece, rows)
         for name in old:
             self._store.delete(f"{self._folder}/{name}")
 
     def merge(self, piece: str) -> None:
         """Put many pieces into one, written before the others are removed. Raises `StoreError`."""
-        if len(self._names) <= MERGE_ABOVE:
+        if len(self._pieces) <= MERGE_ABOVE:
             return
-        old = list(self._names)
-        picked = [self._tables[t].slice(r, 1) for t, r in self._rows.values()]
-        self._save(piece, pa.concat_tables(picked).combine_chunks())
+        old = list(self._pieces)
+        self._save(f"{piece}.parquet", self._alive())
         for name in old:
             self._store.delete(f"{self._folder}/{name}")
 
-    def _save(self, piece: str, table: pa.Table) -> None:
-        buffer = io.BytesIO()
-        pq.write_table(table, buffer, compression="zstd")
-        self._store.write(f"{self._folder}/{piece}.parquet", buffer.getvalue())
-        self._names.append(f"{piece}.parquet")
+    # -- lines, by their numbers
 
-    def _add(self, table: pa.Table) -> None:
-        place = len(self._tables)
-        self._tables.append(table)
-        for row, (key, rank) in enumerate(_ranks(table)):
-            known = self._rows.get(key)
-            if known is None or rank >= self._rank(known):
-                self._rows[key] = (place, row)
+    def _best(self, key: str) -> list[int]:
+        """The numbers of a key's lines that are of its best kind."""
+        found = self._keys.find(bytes.fromhex(key[: 2 * SIZE]))
+        if len(found) > 1:
+            kinds = [self._kinds[number] & ~_MISSING for number in found]
+            found = [number for number, kind in zip(found, kinds, strict=True) if kind == max(kinds)]
+        return found
 
-    def _rank(self, where: tuple[int, int]) -> Rank:
-        table, row = self._tables[where[0]], where[1]
-        return _rank(*(table[name][row].as_py() for name in _RANKED))
+    def _most_known(self, numbers: Sequence[int]) -> int:
+        """Of the lines of one key the one that says most: an erasure, then images, then a refusal.
+
+        What is known of a key only grows: its cost is the sum over all its requests, so the larger one knows more.
+        """
+        return max(numbers, key=lambda n: (*_knowledge(self._line(n)), n)) if len(numbers) > 1 else numbers[0]
+
+    def _line(self, number: int) -> Settled:
+        if self._lines is None:
+            self._lines = Lines(self._batches(), SCHEMA)
+        return Settled(**self._lines.get(number))
+
+    def _alive(self) -> Iterator[pa.RecordBatch]:
+        """All lines but those that another one of the same key goes before."""
+        alike: dict[int, list[int]] = {}
+        for number, first, _ in self._keys.repeats():
+            alike.setdefault(first, [first]).append(number)
+        dead = {number for numbers in alike.values() for number in set(numbers) - {self._most_known(numbers)}}
+        before = 0
+        for batch in self._batches():
+            yield batch.filter(pa.array([before + n not in dead for n in range(batch.num_rows)]))
+            before += batch.num_rows
+
+    # -- pieces
+
+    def _load(self, name: str) -> None:
+        before = len(self)
+        try:
+            self._store.fetch(f"{self._folder}/{name}", self._copy(name))
+            for batch in _read_batches(self._copy(name)):
+                self._add(batch)
+                self._paths.extend(map(hash, batch["images"].flatten().field("path").to_pylist()))
+        except (FileNotFoundError, UnreadableError, pa.ArrowException, ValueError) as error:
+            self._cut(before)
+            _log.warning("a piece of the settled index is left out (its receipts are read instead): %s", error)
+        else:
+            self._pieces.append(name)
+
+    def _save(self, name: str, batches: Iterable[pa.RecordBatch]) -> None:
+        with pq.ParquetWriter(self._copy(name), SCHEMA, compression="zstd") as writer:
+            for batch in batches:
+                writer.write_batch(batch)
+        self._store.write_file(f"{self._folder}/{name}", self._copy(name))
+        self._pieces.append(name)
+
+    def _copy(self, name: str) -> Path:
+        return self._copies / name
+
+    def _batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        for name in list(self._pieces):
+            yield from _read_batches(self._copy(name), columns)
+
+    def _add(self, batch: pa.RecordBatch) -> None:
+        for key in batch["key"].to_pylist():
+            self._keys.add(bytes.fromhex(key[: 2 * SIZE]))
+        counts, kinds = pc.list_value_length(batch["images"]).to_pylist(), batch["kind"].to_pylist()
+        self._images.extend(counts)
+        self._kinds += bytes(map(_KINDS.index, kinds))
+        told = zip(
+            batch["request_id"].to_pylist(), batch["cost_usd"].cast(pa.string()).to_pylist(), counts, kinds, strict=True
+        )
+        self._versions.extend(zlib.crc32("|".join(map(str, line)).encode()) for line in told)
+
+    def _cut(self, length: int) -> None:
+        """Forget what came of a piece that turned out to be broken."""
+        self._keys.cut(length)
+        del self._paths[sum(self._images[:length]) :]
+        del self._kinds[length:], self._images[length:], self._versions[length:]
+
+
+def _knowledge(line: Settled) -> tuple[int, Decimal, int]:
+    return _KINDS.index(line.kind), Decimal(-1) if line.cost_usd is None else line.cost_usd, line.attempt
+
+
+def _read_batches(path: Path, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """The lines of one piece, read in this thread (see `read_parquet`)."""
+    schema = SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in columns])
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(BATCH, columns=columns, use_threads=False):
+            yield batch.cast(schema)
 
 
 def read_parquet(data: bytes) -> pa.Table:
@@ -180,19 +301,3 @@ def read_parquet(data: bytes) -> pa.Table:
     without an active exception"), and these files are small.
     """
     return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
-
-
-_RANKED = ("kind", "cost_usd", "attempt")
-Rank = tuple[int, Decimal, int]
-_KINDS = ("refused", "stored", "erased")
-
-
-def _rank(kind: str, cost_usd: Decimal | None, attempt: int) -> Rank:
-    """What is known of a key only grows: its cost is the sum over all its requests, so the larger one knows more."""
-    return _KINDS.index(kind), Decimal(-1) if cost_usd is None else cost_usd, attempt
-
-
-def _ranks(table: pa.Table) -> Iterator[tuple[str, Rank]]:
-    columns = (table[name].to_pylist() for name in ("key", *_RANKED))
-    for key, *ranked in zip(*columns, strict=True):
-        yield key, _rank(*ranked)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -14,6 +14,9 @@ from dagster_gptimg.batch.job import Options
 from dagster_gptimg.store.root import Store
 from tests.simulation.test_seeds import FAULTS, check
 from tests.simulation.world import Life, Request, World
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Step(NamedTuple):
@@ -40,8 +43,8 @@ class RecordingStore(Store):
         super().write(name, data)
         self._note("write", name, data)
 
-    def write_file(self, name: str, file: Any) -> None:
-        self.write(name, file.read())
+    def write_file(self, name: str, source: Path) -> None:
+        self.write(name, source.read_bytes())
 
     def delete(self, name: str) -> None:
         super().delete(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -19,12 +20,16 @@ if TYPE_CHECKING:
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
-def line(key: str, **more: Any) -> Settled:
+def key_of(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def line(name: str, **more: Any) -> Settled:
     image = {"path": "p", "sha256": "s", "bytes": 1, "width": 2, "height": 3, "content_type": "image/png"}
     given: dict[str, Any] = {
-        "key": key,
+        "key": key_of(name),
         "attempt": 0,
-        "request_id": f"R-{key}",
+        "request_id": f"R-{name}",
         "kind": "stored",
         "images": [image],
         "cost_usd": Decimal("0.020000"),
@@ -51,9 +56,9 @@ def test_lines_come_back(tmp_path: Path) -> None:
     made = index(tmp_path)
     made.write("r1-1", [line("a"), line("b", kind="refused", images=[], cost_usd=None, error="no")])
     for found in (made, index(tmp_path)):
-        assert found.get("a") == line("a")
-        assert found.get("b") == line("b", kind="refused", images=[], cost_usd=None, error="no")
-        assert found.get("c") is None
+        assert found.get(key_of("a")) == line("a")
+        assert found.get(key_of("b")) == line("b", kind="refused", images=[], cost_usd=None, error="no")
+        assert found.get(key_of("c")) is None
         assert len(found) == 2
 
 
@@ -63,14 +68,17 @@ def test_images_come_before_a_refusal_and_later_attempts_before_earlier(tmp_path
     made.write("r2", [line("a", attempt=1), line("b", kind="refused", attempt=1, error="new")])
     made.write("r3", [line("a", kind="refused", attempt=2)])
     found = index(tmp_path)
-    assert [(s.kind, s.attempt) for s in (found.get("a"), found.get("b")) if s] == [("stored", 1), ("refused", 1)]
+    assert [(s.kind, s.attempt) for s in (found.get(key_of("a")), found.get(key_of("b"))) if s] == [
+        ("stored", 1),
+        ("refused", 1),
+    ]
 
 
 def test_a_broken_piece_costs_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     index(tmp_path).write("r1", [line("a")])
     (tmp_path / "d/settled/r0.parquet").write_bytes(b"PAR1 torn")
     with caplog.at_level(logging.WARNING):
-        assert index(tmp_path).get("a") == line("a")
+        assert index(tmp_path).get(key_of("a")) == line("a")
     assert "left out" in caplog.text
 
 
@@ -83,7 +91,7 @@ def test_merging_keeps_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert [p.name for p in (tmp_path / "d/settled").iterdir()] == ["merged.parquet"]
     found = index(tmp_path)
     assert len(found) == 6
-    same = found.get("same")
+    same = found.get(key_of("same"))
     assert same is not None
     assert same.attempt == 4
 
