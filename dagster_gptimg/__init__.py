@@ -15,10 +15,13 @@ if TYPE_CHECKING:
     from dagster_gptimg.batch.summary import Summary
     from dagster_gptimg.errors import GptImgError, UsageError
     from dagster_gptimg.execution import GenerateConfig, ImageGeneration
+    from dagster_gptimg.fal.client import FalClient
     from dagster_gptimg.fal.model import FalModel
     from dagster_gptimg.fal.models import get_model, register
+    from dagster_gptimg.fal.portal import fal_portal
     from dagster_gptimg.fal.prices import per_image, unknown_price
     from dagster_gptimg.fal.request_settings import RequestSettings
+    from dagster_gptimg.fal.settings import FalSettings
     from dagster_gptimg.image_record import ImageRecord
     from dagster_gptimg.io_manager import ManifestLoader
     from dagster_gptimg.notebook import GeneratedImages, generate
@@ -30,8 +33,10 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "EmulatedFalResource": "resource",
+    "FalClient": "fal.client",
     "FalModel": "fal.model",
     "FalResource": "resource",
+    "FalSettings": "fal.settings",
     "GenerateConfig": "execution",
     "GenerateImagesConfig": "ops",
     "GeneratedImages": "notebook",
@@ -54,6 +59,7 @@ _HOMES = {
     "by_dynamic": "partitions",
     "by_hash": "partitions",
     "failure_reasons": "sensors",
+    "fal_portal": "fal.portal",
     "generate": "notebook",
     "generate_images_op": "ops",
     "get_model": "fal.models",
@@ -65,8 +71,10 @@ _HOMES = {
 
 __all__ = [
     "EmulatedFalResource",
+    "FalClient",
     "FalModel",
     "FalResource",
+    "FalSettings",
     "GenerateConfig",
     "GenerateImagesConfig",
     "GeneratedImages",
@@ -90,6 +98,7 @@ __all__ = [
     "by_dynamic",
     "by_hash",
     "failure_reasons",
+    "fal_portal",
     "generate",
     "generate_images_op",
     "get_model",

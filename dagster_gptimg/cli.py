@@ -107,10 +107,8 @@ def generate(table: str, store: str, dataset: str, *, as_json: bool, **given: An
 @given_as.table_options
 def plan(table: str, store: str, dataset: str, *, as_json: bool, **given: Any) -> None:  # noqa: ANN401
     """Say what `generate` would buy and reuse, and its cost range; needs no key and no network."""
-    from datetime import UTC, datetime
-
     from dagster_gptimg import session
-    from dagster_gptimg.console import forecast
+    from dagster_gptimg.console import plan_lines
     from dagster_gptimg.prompts import Move, read_rows
 
     target, partition = given_as.dataset_of(store, dataset), given_as.partition_of(given)[1]
@@ -118,11 +116,8 @@ def plan(table: str, store: str, dataset: str, *, as_json: bool, **given: Any) -
     spec = given_as.spec_of(given, store, move)
     rows, options = read_rows(given_as.source_of(table, given), spec), given_as.options_of(given, spec)
     summary = session.plan(rows, spec.model, target, partition=partition, options=options)
-    click.echo(forecast(summary), err=True)
-    for left in move.not_carried():
-        click.echo(f"does not carry over to {spec.model.name}: {left}", err=True)
-    if notice := spec.model.notice(datetime.now(UTC).date()):
-        click.echo(f"warning: {notice}", err=True)
+    for line in plan_lines(summary, spec):
+        click.echo(line, err=True)
     if as_json:
         left_behind = [left._asdict() for left in move.not_carried()]
         click.echo(json.dumps(summary.as_json() | ({"not_carried": left_behind} if left_behind else {})))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from dagster_gptimg.batch.summary import Summary
+    from dagster_gptimg.prompts import PromptSpec
 
 PLAIN_EVERY = 5.0
 """Seconds between two progress lines where there is no terminal."""
@@ -103,6 +105,14 @@ class RunView:
         self.console.print(f"{summary.sentence()}, {summary.seconds:.1f} s", style="bold")
         if event.manifest:
             self.console.print(f"manifest: {escape(event.manifest)}")
+
+
+def plan_lines(summary: Summary, spec: PromptSpec) -> list[str]:
+    """A plan for people: the forecast, what does not carry over to another model, and whether the model ends."""
+    left = spec.move.not_carried() if spec.move is not None else []
+    notice = spec.model.notice(datetime.now(UTC).date())
+    lines = [forecast(summary), *(f"does not carry over to {spec.model.name}: {one}" for one in left)]
+    return [*lines, f"warning: {notice}"] if notice else lines
 
 
 def forecast(summary: Summary) -> str:

@@ -15,7 +15,7 @@ from dagster_gptimg._version import __version__
 from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Progress, Warned
 from dagster_gptimg.batch.job import Options
 from dagster_gptimg.batch.summary import Summary
-from dagster_gptimg.console import forecast
+from dagster_gptimg.console import forecast, plan_lines
 from dagster_gptimg.errors import (
     FalError,
     GptImgError,
@@ -127,11 +127,7 @@ class ImageGeneration:
             rows = read_rows(source, spec, resolved(self.storage_options))
             if config.plan_only or config.plan_model:
                 found = session.plan(rows, spec.model, dataset, partition=partition, options=options)
-                left = [
-                    f"does not carry over to {spec.model.name}: {it}"
-                    for it in (spec.move.not_carried() if spec.move else ())
-                ]
-                log.say("\n".join([f"plan only, nothing was bought: {forecast(found)}", *left]))
+                log.say("plan only, nothing was bought: " + "\n".join(plan_lines(found, spec)))
                 return found
             settings = context.resources.fal.settings()
             return session.run(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from dagster_gptimg.errors import GoneError, ImageError, ReadError
 from dagster_gptimg.fal.answers import images_of
+from dagster_gptimg.fal.models import model_at
 from dagster_gptimg.fal.types import Failure, Images, Pending
 from dagster_gptimg.store.facts import Outcome
 from dagster_gptimg.store.images import store_image
@@ -58,7 +59,7 @@ class Collector:
             TooLateError: it does not end.
             StoreError: the store cannot be used.
         """
-        kind = self._job.model.latency_kind(request.arguments)
+        kind = model_at(request.endpoint, self._job.model).latency_kind(request.arguments)
         for number in range(TRIES):
             await self._watcher.ended(submitted, kind, fresh=fresh and not number)
             answer = await self._answer(submitted)

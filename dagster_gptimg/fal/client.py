@@ -76,6 +76,7 @@ class FalClient:
         arguments: Mapping[str, Json],
         ready: Callable[[], Awaitable[None]] = _at_once,
         headers: Mapping[str, str] | None = None,
+        webhook_url: str | None = None,
     ) -> Submitted:
         """POST one request to the queue. One POST leaves, whatever happens.
 
@@ -86,6 +87,7 @@ class FalClient:
                 before. Whoever puts an intent on record does it here, so that a crash between the two is next to
                 impossible. What it raises ends the submit unsent, and is raised.
             headers: those of `RequestSettings`.
+            webhook_url: where fal posts the result to when it ends; it must be public.
 
         Raises:
             NotSentError: it provably never reached fal.
@@ -107,7 +109,11 @@ class FalClient:
 
         try:
             response = await self._http.post(
-                f"{self.urls.queue}/{endpoint}", content=content(), headers={**(headers or {}), **own}, timeout=timeout
+                f"{self.urls.queue}/{endpoint}",
+                params=None if webhook_url is None else {"fal_webhook": webhook_url},
+                content=content(),
+                headers={**(headers or {}), **own},
+                timeout=timeout,
             )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             # A connection that breaks while `ready` still runs cancels it: that is no refusal, and nothing was sent.

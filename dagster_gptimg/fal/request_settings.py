@@ -84,11 +84,12 @@ class RequestSettings:
             self._check_header(name)
 
     def over(self, others: RequestSettings) -> RequestSettings:
-        """These settings, and those of `others` that these leave open; tags and headers are joined."""
+        """These settings, and those of `others` that these leave open; both have tags and headers: they are joined."""
+        tags = dict(self.tags) | {name: value for name, value in others.tags.items() if name not in self.tags}
         return RequestSettings(
             priority=self.priority or others.priority,
             start_timeout=self.start_timeout or others.start_timeout,
-            tags={**others.tags, **self.tags},
+            tags=dict(list(tags.items())[:MOST_TAGS]),
             lifecycle=self.lifecycle or others.lifecycle,
             headers={**others.headers, **self.headers},
             without_guarantee=self.without_guarantee,

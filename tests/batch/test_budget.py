@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dagster_gptimg.batch.budget import Budget
-from dagster_gptimg.fal.prices import Price
+from dagster_gptimg.fal.prices import UNKNOWN, Price
 
 CENT = Decimal("0.01")
 WIDE = Price(CENT, CENT * 6)
@@ -53,3 +53,14 @@ def test_what_is_open_and_spent_never_passes_the_limit(requests: list[tuple[int,
                 assert budget.spent + price.high > CENT * limit
 
     asyncio.run(run())
+
+
+async def test_a_price_that_nobody_knows_fits_no_limit_and_breaks_no_sum() -> None:
+    limited = Budget(Decimal(10**9))
+    assert not await limited.reserve(UNKNOWN)
+    assert limited.spent + limited.reserved == Decimal(0)
+    free = Budget(None)
+    for cost in (None, CENT, None):
+        assert await free.reserve(UNKNOWN)
+        await free.settle(UNKNOWN, cost)
+    assert free.spent == CENT

@@ -226,6 +226,20 @@ def test_a_document_from_fal_is_used_as_it_was_printed(fal: Fal, table: Path) ->
     assert "no OpenAPI document of fal-ai/nothing" in unknown.stderr
 
 
+def test_a_newer_document_that_moves_the_keys_stops_before_it_buys_again(fal: Fal, table: Path) -> None:
+    table.write_text("sku,prompt\n0,a cup\n1,a hat\n", encoding="utf-8")
+    path = table.parent / "model.json"
+    path.write_text(Path(MINI).read_text(encoding="utf-8"), encoding="utf-8")
+    given = ("--model", str(path), "--price", "0.01", "--set", "quality=low", "--set", "output_format=webp")
+    assert call(fal, "generate", table, *given).status == 0
+    text = path.read_text(encoding="utf-8")
+    assert text.count('"default": "png"') == 1
+    path.write_text(text.replace('"default": "png"', '"default": "webp"'), encoding="utf-8")
+    stopped = call(fal, "generate", table, *given)
+    assert (stopped.status, "2 of the 2 rows that have images would be bought again" in stopped.stderr) == (2, True)
+    assert len(fal.bill()["rows"]) == 2
+
+
 class Api(BaseHTTPRequestHandler):
     """fal's platform API, which says that every model is deprecated, or breaks when it is asked."""
 

@@ -10,7 +10,16 @@ import dagster as dg
 import httpx
 import pytest
 
-from dagster_gptimg import FalResource, ImageStoreResource, RequestSettings, build_gptimg_asset, generate_images_op
+from dagster_gptimg import (
+    FalResource,
+    ImageStoreResource,
+    RequestSettings,
+    build_gptimg_asset,
+    generate_images_op,
+    get_model,
+    session,
+)
+from dagster_gptimg.batch.job import Options
 from tests.harness import Fal, Ran, cli, records
 
 LOW = ("--set", "quality=low", "--set", "image_size=1024x1024")
@@ -120,6 +129,15 @@ def test_a_lost_reply_without_payloads_stays_held(fal: Fal, table: Path) -> None
     ran = call(fal, table, "--header", "X-Fal-Store-IO=0", "--without-guarantee", "--settle", "2")
     assert (ran.status, ran.summary["held"], ran.summary["bought"]) == (3, 1, 2), ran.stderr
     assert len(fal.bill()["rows"]) == 3
+
+
+def test_results_that_hold_their_images_are_few_at_a_time() -> None:
+    """An image is in memory from its result on, so what is in flight is bound by what may be in memory."""
+    forced = RequestSettings(without_guarantee=True)
+    for given, found in ((None, 8), (100, 8), (2, 2)):
+        options = Options(max_in_flight=given, request=forced)
+        assert session._checked(options, get_model("gpt-image-1-mini")).max_in_flight == found
+    assert session._checked(Options(), get_model("gpt-image-1-mini")).max_in_flight is None
 
 
 def failure(result: Any) -> str:

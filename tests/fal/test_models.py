@@ -267,3 +267,22 @@ def test_models_that_end_name_their_successor() -> None:
         assert (model.sunset is None) == (model.successor is None)
         if model.successor:
             assert get_model(model.successor).sunset is None
+
+
+def cost_in_words(model: FalModel, quality: str) -> str:
+    size = model.check({"image_size": "1024x1024"})["image_size"]
+    return str(model.cost({"prompt": "a red cup", "quality": quality, "image_size": size}))
+
+
+def test_the_table_of_models_in_the_docs_is_the_registry() -> None:
+    """docs/fal.md: when this fails, these are the lines that belong there."""
+    lines = []
+    for model in all_models():
+        if model.edit is not None:
+            masks = "".join(f", `{name}`" for name in model.edit.reference_inputs if "mask" in name)
+            costs = ", ".join(cost_in_words(model, quality) for quality in ("low", "medium", "high"))
+            then = f"`{model.successor}`" if model.successor else ""
+            edits = f"`{model.edit.endpoint}`{masks}"
+            lines.append(f"| `{model.name}` | `{model.endpoint}` | {edits} | {costs} | {model.sunset or ''} | {then} |")
+    text = (ROOT / "docs" / "fal.md").read_text(encoding="utf-8")
+    assert [line for line in text.splitlines() if line.startswith("| `gpt-image-")] == lines

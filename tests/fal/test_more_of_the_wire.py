@@ -191,6 +191,8 @@ def test_settings_go_over_those_of_a_resource() -> None:
     assert own.over(base) == RequestSettings(
         "normal", 60, {"team": "ads", "x": "2"}, 7200, {"X-Fal-No-Retry": "1", "X-Fal-Runner-Hint": "a"}
     )
+    many = RequestSettings(tags={str(n): "x" for n in range(10)})
+    assert list(RequestSettings(tags={"mine": "1"}).over(many).tags) == ["mine", *(str(n) for n in range(9))]
     forced = RequestSettings(headers={"X-Fal-Store-IO": "0"}, without_guarantee=True)
     assert forced.over(base).without_guarantee
     with pytest.raises(UsageError, match="could not be healed"):
