@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from dagster_gptimg import care
 from dagster_gptimg.batch import rebuild as rebuilding
 from dagster_gptimg.batch import run as engine
-from dagster_gptimg.batch.collect import DOWNLOADS
 from dagster_gptimg.batch.events import Finished, Planned, Warned
 from dagster_gptimg.batch.job import Job, Options
+from dagster_gptimg.batch.room import AT_ONCE
 from dagster_gptimg.errors import GptImgError, UnreadableError, UsageError
 from dagster_gptimg.fal.client import FalClient
 from dagster_gptimg.fal.models import all_models
@@ -94,7 +94,7 @@ def _checked(options: Options, model: FalModel) -> Options:
         msg = "on_ambiguous=resubmit rests on fal's history, and without_guarantee gives that up. Nothing was sent."
         raise UsageError(msg)
     # A result with sync_mode holds its images, so there are no more in flight than images may be in memory.
-    return replace(options, max_in_flight=min(options.max_in_flight or DOWNLOADS, DOWNLOADS))
+    return replace(options, max_in_flight=min(options.max_in_flight or AT_ONCE, AT_ONCE))
 
 
 async def _warnings(job: Job, fal: FalClient) -> list[str]:

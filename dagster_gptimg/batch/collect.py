@@ -10,12 +10,13 @@ import asyncio
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from dagster_gptimg.batch.room import Room
 from dagster_gptimg.errors import GoneError, ImageError, ReadError
 from dagster_gptimg.fal.answers import images_of
 from dagster_gptimg.fal.models import model_at
 from dagster_gptimg.fal.types import Failure, Images, Pending
 from dagster_gptimg.store.facts import Outcome
-from dagster_gptimg.store.images import store_image
+from dagster_gptimg.store.images import find_image, store_image
 
 if TYPE_CHECKING:
     from dagster_gptimg.batch.job import Job
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.prices import Price
     from dagster_gptimg.fal.types import Answer, ImageFile, Submitted
     from dagster_gptimg.store.facts import StoredImage
-
-DOWNLOADS = 8
-"""Images in memory at once. A request in flight costs no memory; its bytes do."""
 
 TRIES = 4
 
@@ -41,7 +39,7 @@ class Collector:
     def __init__(self, job: Job, watcher: Watcher) -> None:
         """Nothing is asked yet."""
         self._job, self._clock, self._watcher = job, job.runtime.clock, watcher
-        self._downloads = asyncio.Semaphore(DOWNLOADS)
+        self._room = Room()
         self._unit_prices: dict[str, Decimal | None] = {}
         self._asking_price = asyncio.Lock()
 
@@ -132,13 +130,15 @@ class Collector:
             except (ReadError, ImageError) as error:
                 trouble = str(error)
             except _Moved:
+                if (found := await self._here(stem)) is not None:
+                    return found
                 file = await self._again(request, index, file)
         raise LostError(f"image {index} cannot be had: {trouble or 'its URL is gone'}")
 
     async def _fetch(self, stem: str, file: ImageFile) -> StoredImage:
-        async with self._downloads:
+        async with self._room.share() as take:
             try:
-                data = await self._job.fal.download(file.url)
+                data = await self._job.fal.download(file.url, take)
             except GoneError as error:
                 raise _Moved from error
             if file.file_size is not None and file.file_size != len(data):
@@ -146,12 +146,18 @@ class Collector:
             dataset = self._job.dataset
             return await self._job.runtime.io(store_image, dataset.store, dataset.folder, stem, data)
 
+    async def _here(self, stem: str) -> StoredImage | None:
+        """The image, if it was stored before somebody was killed, and only its record is missing."""
+        dataset = self._job.dataset
+        return await self._job.runtime.io(find_image, dataset.store, dataset.folder, stem)
+
     async def _again(self, request: Submitted, index: int, file: ImageFile) -> ImageFile:
-        """The same image's file from the result, read again: its URL may be another now."""
+        """The same image's file from the result, read again, or from the history: its URL may be another now."""
         answer = await self._read(request)
-        if isinstance(answer, Images) and index < len(answer.images):
-            return answer.images[index]
-        return file
+        found = answer.images if isinstance(answer, Images) else ()
+        if file in found[index : index + 1]:
+            found = await self._images_in_history(request)
+        return found[index] if index < len(found) else file
 
     # -- the outcome
 

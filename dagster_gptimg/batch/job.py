@@ -80,8 +80,8 @@ class Fal(Protocol):
     async def unit_price(self, endpoint: str) -> str | None:
         """US dollars a billable unit."""
 
-    async def download(self, url: str) -> bytes:
-        """The bytes of one image."""
+    async def download(self, url: str, take: Callable[[int], Awaitable[None]]) -> bytes:
+        """The bytes of one image; its size is told to `take`, and waited for, before they are read."""
 
     async def upload(self, data: bytes, content_type: str, file_name: str, seconds: int) -> str:
         """The URL under which fal's storage keeps these bytes for so long."""

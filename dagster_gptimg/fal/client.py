@@ -35,6 +35,10 @@ async def _at_once() -> None:
     """Nothing has to be done before a submit."""
 
 
+async def _take_any(_size: int) -> None:
+    """No bound is kept."""
+
+
 class FalClient:
     """fal's queue, history, storage and CDN, with one key."""
 
@@ -296,14 +300,19 @@ class FalClient:
             lifecycle["initial_acl"] = dict(initial_acl)
         return await self._uploads.upload(data, content_type, file_name, lifecycle)
 
-    async def download(self, url: str) -> bytes:
+    async def download(self, url: str, take: Callable[[int], Awaitable[None]] = _take_any) -> bytes:
         """The bytes of one image, without the key.
+
+        Args:
+            url: as a result names it; with `sync_mode` it holds the bytes.
+            take: awaited with their number before they are read, so that a bound for all downloads can be kept; with
+                the largest that is accepted where the CDN does not tell it.
 
         Raises:
             GoneError: the CDN does not have it.
             ReadError: anything else that is not the whole file.
         """
-        return await self._wire.download(url)
+        return await self._wire.download(url, take)
 
     # -- who is there
 

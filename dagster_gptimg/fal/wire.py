@@ -16,12 +16,13 @@ from dagster_gptimg.fal.addresses import is_private, origin_of
 from dagster_gptimg.fal.answers import never_sent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from dagster_gptimg.fal.settings import FalSettings
     from dagster_gptimg.fal.types import Json
 
     Params = Mapping[str, str | list[str]]
+    Take = Callable[[int], Awaitable[None]]
 
 MAX_IMAGE_BYTES = 64 * 1024 * 1024
 """Larger than any image the registry's models make; a bound, so that a wrong answer cannot fill the memory."""
@@ -102,8 +103,10 @@ class Wire:
             raise ReadError(f"no answer from {path} (HTTP {response.status_code})", status_code=response.status_code)
         return body
 
-    async def download(self, url: str) -> bytes:
+    async def download(self, url: str, take: Take) -> bytes:
         """The bytes of one image, without the key, at most `MAX_IMAGE_BYTES`. With `sync_mode` the URL holds them.
+
+        `take` is awaited with their number before they are read; with the largest where the CDN does not tell it.
 
         Raises:
             GoneError: the CDN does not have it.
@@ -112,7 +115,7 @@ class Wire:
         if url.startswith("data:"):
             return _decoded(url)
         self._check_image_url(url)
-        return await self.again(is_repeatable, self._download, url)
+        return await self.again(is_repeatable, self._download, url, take)
 
     def _check_image_url(self, url: str) -> None:
         """Refuse what an image URL can never be, so that a forged result cannot read the worker's own network."""
@@ -124,7 +127,7 @@ class Wire:
             msg = "the result names an image URL that is not a public https address; it is not fetched"
             raise ReadError(msg)
 
-    async def _download(self, url: str) -> bytes:
+    async def _download(self, url: str, take: Take) -> bytes:
         chunks, size = list[bytes](), 0
         try:
             # As it comes: no decoder in between, which would cost more than the rest of the download.
@@ -134,6 +137,7 @@ class Wire:
                 if response.status_code != httpx.codes.OK:
                     msg = f"the CDN answers HTTP {response.status_code}"
                     raise ReadError(msg, status_code=response.status_code)
+                await take(_length(response))
                 async for chunk in response.aiter_raw():
                     chunks.append(chunk)
                     size += len(chunk)
@@ -142,6 +146,11 @@ class Wire:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ReadError(f"a download broke off: {error}") from error
         return b"".join(chunks)
+
+
+def _length(response: httpx.Response) -> int:
+    told = response.headers.get("Content-Length", "")
+    return min(int(told), MAX_IMAGE_BYTES) if told.isascii() and told.isdigit() else MAX_IMAGE_BYTES
 
 
 def _decoded(uri: str) -> bytes:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from dagster_gptimg.errors import ImageError
+from dagster_gptimg.errors import ImageError, UnreadableError
 from dagster_gptimg.store.facts import StoredImage
 
 if TYPE_CHECKING:
@@ -33,12 +33,29 @@ def store_image(store: Store, folder: str, stem: str, data: bytes) -> StoredImag
         ImageError: the bytes are not a whole image; nothing was written.
         StoreError: it could not be written.
     """
+    found = _about(f"images/{stem[:2]}/{stem}", data)
+    store.write(f"{folder}/{found.path}", data)
+    return found
+
+
+def _about(path: str, data: bytes) -> StoredImage:
+    """What is to be recorded of an image; its ending is added to `path`. Raises `ImageError`."""
     kind, width, height = inspect(data)
     content_type, ending = _TYPES[kind]
-    path = f"images/{stem[:2]}/{stem}.{ending}"
-    store.write(f"{folder}/{path}", data)
+    path = f"{path.removesuffix(f'.{ending}')}.{ending}"
     digest = hashlib.sha256(data).hexdigest()
     return StoredImage(path=path, sha256=digest, bytes=len(data), width=width, height=height, content_type=content_type)
+
+
+def find_image(store: Store, folder: str, stem: str) -> StoredImage | None:
+    """An image that was stored under this stem before, if it is there and whole. Raises `StoreError`."""
+    for name in store.names(f"{folder}/images/{stem[:2]}", stem):
+        path = f"images/{stem[:2]}/{name}"
+        try:
+            return _about(path, store.read(f"{folder}/{path}"))
+        except (ImageError, UnreadableError, FileNotFoundError):
+            continue
+    return None
 
 
 def inspect(data: bytes) -> tuple[str, int, int]:

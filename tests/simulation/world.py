@@ -337,7 +337,7 @@ class SimFal:
     async def upload(self, data: bytes, content_type: str, file_name: str, seconds: int) -> str:
         raise NotImplementedError
 
-    async def download(self, url: str) -> bytes:
+    async def download(self, url: str, take: Callable[[int], Awaitable[None]]) -> bytes:
         await self._wire()
         if self.world.strikes("image_broken"):
             return picture(url)[:-20]
