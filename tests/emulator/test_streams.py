@@ -40,7 +40,7 @@ def cancel(handle: dict[str, Any]) -> None:
 
 def behind(emulator: Emulator, number: int = 1) -> list[dict[str, Any]]:
     """So many requests that run for ever, one after the other, until they are cancelled."""
-    emulator.set(slots=1, latency=60, cancel_stops_running=True)
+    emulator.set(slots=1, latency=60, cancel_stops_running=True, keep_alive_seconds=60)
     return [emulator.submit(f"in front {place}") for place in range(number)]
 
 
