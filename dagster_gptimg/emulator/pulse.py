@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,15 +10,15 @@ from .account import Account
 from .records import Record
 
 RING_SECONDS = 0.05
-"""Requests in the queue move up with each one that leaves it: those who wait are told of it at most this often."""
+"""Whoever waits is woken at most this often: one request that leaves the queue moves all those behind it."""
 
 
 class Pulse:
-    """One timer for the next thing that is due, and an event for each waiting caller."""
+    """One timer for the next thing that is due, and an event for each caller that waits for a change."""
 
     def __init__(self, account: Account) -> None:
         self._account = account
-        self._waiting: defaultdict[int, set[asyncio.Event]] = defaultdict(set)
+        self._waiting: set[asyncio.Event] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
         self._winding = self._ringing = False
@@ -31,26 +30,22 @@ class Pulse:
         self._wind()
 
     def stop(self) -> None:
-        """Wake nobody any more."""
+        """Let nothing happen any more."""
         self._account.ledger.watchers.remove(self._changed)
         if self._timer is not None:
             self._timer.cancel()
 
     @contextmanager
-    def listening(self, record: Record) -> Iterator[asyncio.Event]:
-        """An event that is set whenever this request, or its place in the queue, may have changed."""
+    def listening(self) -> Iterator[asyncio.Event]:
+        """An event that is set when some request has changed."""
         event = asyncio.Event()
-        self._waiting[record.seq].add(event)
+        self._waiting.add(event)
         try:
             yield event
         finally:
-            self._waiting[record.seq].discard(event)
-            if not self._waiting[record.seq]:
-                del self._waiting[record.seq]
+            self._waiting.remove(event)
 
-    def _changed(self, record: Record) -> None:
-        for event in self._waiting.get(record.seq, ()):
-            event.set()
+    def _changed(self, _: Record) -> None:
         if self._waiting and not self._ringing:
             self._ringing = True
             self._loop.call_later(RING_SECONDS, self._ring)
@@ -61,9 +56,8 @@ class Pulse:
 
     def _ring(self) -> None:
         self._ringing = False
-        for events in self._waiting.values():
-            for event in events:
-                event.set()
+        for event in self._waiting:
+            event.set()
 
     def _wind(self) -> None:
         """Set the timer to what is due next."""

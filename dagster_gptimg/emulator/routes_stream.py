@@ -56,7 +56,7 @@ class StreamRoutes:
         if not self._account.settings.stream_tells_at_once and first.state is not State.COMPLETED:
             teller.news(first)
         spoke = self._account.moment()
-        with self._pulse.listening(first) as changed:
+        with self._pulse.listening() as changed:
             while True:
                 # In this order: what changes after it was read sets the event again.
                 changed.clear()

@@ -18,7 +18,7 @@ KEY = "Key id:secret"
 ADMIN = {"Authorization": "Key admin-id:secret"}
 
 
-def until(probe: Callable[[], Any], seconds: float = 10.0) -> Any:
+def until(probe: Callable[[], Any], seconds: float = 60.0) -> Any:
     """The first truthy answer of `probe`, asked again and again."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

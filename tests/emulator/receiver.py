@@ -53,9 +53,10 @@ class Receiver:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 headers = {name.lower(): value for name, value in self.headers.items()}
+                # Decided before it is shown: whoever sees it may change what the next one is answered.
+                code, pause = receiver.answers.pop(0) if receiver.answers else 200, receiver.pause
                 receiver.came.append(Came(self.path, headers, body, time.time()))
-                time.sleep(receiver.pause)
-                code = receiver.answers.pop(0) if receiver.answers else 200
+                time.sleep(pause)
                 self.send_response(code)
                 if code // 100 == 3:
                     self.send_header("Location", f"{receiver.url}/elsewhere")

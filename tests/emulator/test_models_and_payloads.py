@@ -235,9 +235,10 @@ def test_files_end_when_the_request_or_the_account_says(lifecycle: str | None, c
 
 
 def test_files_end_on_time(quick: Emulator) -> None:
-    quick.set(media_seconds=0.5)
+    quick.set(media_seconds=60.0)
     handle = quick.submit("soon")
     assert image_code(quick, handle) == 200
+    quick.set(media_seconds=0.5)
     until(lambda: image_code(quick, handle) == 404)
 
 

@@ -249,7 +249,7 @@ def test_the_inputs_of_the_history(quick: Emulator) -> None:
 
 
 def test_billing_events_may_be_late(quick: Emulator) -> None:
-    quick.set(billing_lag=0.4)
+    quick.set(billing_lag=60.0)
     handle = quick.submit("late")
     quick.finished(handle)
 
@@ -258,6 +258,7 @@ def test_billing_events_may_be_late(quick: Emulator) -> None:
         return quick.http.get("/v1/models/billing-events", params=params, headers=ADMIN).json()["billing_events"]
 
     assert events() == []
+    quick.set(billing_lag=0.2)
     until(events)
 
 

@@ -40,7 +40,7 @@ def cancel(handle: dict[str, Any]) -> None:
 
 def behind(emulator: Emulator, number: int = 1) -> list[dict[str, Any]]:
     """So many requests that run for ever, one after the other, until they are cancelled."""
-    emulator.set(slots=1, latency=60, cancel_stops_running=True)
+    emulator.set(slots=1, latency=60, cancel_stops_running=True, keep_alive_seconds=60)
     return [emulator.submit(f"in front {place}") for place in range(number)]
 
 
@@ -51,7 +51,7 @@ def test_the_whole_way(quick: Emulator) -> None:
         seen = [next(events)]
         cancel(first)
         seen.append(next(events))
-        httpx.post(f"{quick.url}/emulator/settings", json={"latency": 0.4})
+        httpx.post(f"{quick.url}/emulator/settings", json={"latency": 1.2})
         cancel(second)
         seen += events
     states = [(event["status"], event.get("queue_position")) for event in seen]
@@ -88,7 +88,7 @@ def test_a_stream_of_what_has_ended_tells_it_once(quick: Emulator) -> None:
 
 def test_a_request_that_fal_retries_goes_back_to_the_queue(quick: Emulator) -> None:
     (first,) = behind(quick)
-    quick.set(latency=0.6, requeue_seconds=0.6)
+    quick.set(latency=1.0, requeue_seconds=1.0)
     quick.fault("requeue", match="again")
     with stream(quick, quick.submit("again")) as events:
         seen = [next(events)]
