@@ -2,9 +2,10 @@
 
 import functools
 import inspect
+import os
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import dagster as dg
@@ -16,9 +17,9 @@ from dagster_gptimg.fal.model import FalModel
 from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
 from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.io_manager import loader_for
-from dagster_gptimg.materialization import AssetEvent, materialized
+from dagster_gptimg.materialization import AssetEvent, Execute, materialized
 from dagster_gptimg.partitions import TablePartitions
-from dagster_gptimg.prompts import PromptSpec, Source
+from dagster_gptimg.prompts import PromptSpec, Source, SqlTable
 from dagster_gptimg.store.paths import check_dataset
 
 KINDS = frozenset({"fal", "openai"})
@@ -34,11 +35,23 @@ class ImageAsset:
         generation: how its images are made.
         function: gives the table; its arguments are upstream assets.
         source: the table, where it is known without running anything.
+        prompts_key: the asset that stands for it, where no argument of the function does.
     """
 
     generation: ImageGeneration
     function: Callable[..., Source]
     source: Source | None = None
+    prompts_key: dg.AssetKey | None = None
+
+    def inputs(self, asset: dg.AssetsDefinition) -> dict[str, dg.AssetKey]:
+        """The function's arguments, with the assets upstream that they are; `asset` is what was made from this."""
+        keys = asset.keys_by_input_name
+        return {name: keys[name] for name in inspect.signature(self.function).parameters}
+
+    def table_asset(self, asset: dg.AssetsDefinition) -> dg.AssetKey | None:
+        """The one asset upstream that the table is; None when it is made from several, or is none."""
+        found = list(self.inputs(asset).values())
+        return self.prompts_key if not found else found[0] if len(found) == 1 else None
 
 
 def definition_of(asset: dg.AssetsDefinition) -> ImageAsset:
@@ -71,6 +84,8 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
     image_columns: Sequence[str] = (),
     references_from: Sequence[str] = (),
     request: RequestSettings | None = None,
+    prompts_key: dg.AssetKey | Sequence[str] | str | None = None,
+    execute: Execute = materialized,
     **asset_arguments: Any,  # noqa: ANN401 - whatever dg.asset takes
 ) -> Callable[[Callable[..., Source]], dg.AssetsDefinition]:
     """Make an image asset from a function that returns a prompt table.
@@ -96,6 +111,8 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
         references_from: folders or fsspec roots below which a row may name reference images. The images of the store
             may be named always (the `uri` of another asset's manifest).
         request: priority, start time-out, tags and other headers of its requests; `FalResource` has them for all.
+        prompts_key: the asset that writes the table, or stands for it, where it is no argument of the function.
+        execute: what a run does; `materialized` by default. Wrap it to log, to look at the table or the events.
         asset_arguments: every other argument of `dg.asset`: `key`, `group_name`, `owners`, `deps`, `tags`, ...
 
     Raises:
@@ -127,7 +144,8 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
             references_from,
             request or RequestSettings(),
         )
-        return _asset(made, function, given)
+        source = getattr(function, _SOURCE, None)
+        return _asset(ImageAsset(made, function, source, _prompts_key(prompts_key, source, key)), execute, given)
 
     return decorate
 
@@ -152,8 +170,9 @@ def build_gptimg_asset(
     return gptimg_asset(**arguments)(table)
 
 
-def _asset(made: ImageGeneration, function: Callable[..., Source], given: dict[str, Any]) -> dg.AssetsDefinition:
-    """The Dagster asset around an `ImageGeneration` and the function that gives its table."""
+def _asset(about: ImageAsset, execute: Execute, given: dict[str, Any]) -> dg.AssetsDefinition:
+    """The Dagster asset around what it is made from; `given` are the user's arguments of `dg.asset`."""
+    made, function = about.generation, about.function
 
     @functools.wraps(function)
     def body(
@@ -161,23 +180,34 @@ def _asset(made: ImageGeneration, function: Callable[..., Source], given: dict[s
         config: GenerateConfig,
         **inputs: Any,  # noqa: ANN401 - upstream assets
     ) -> Iterator[AssetEvent]:
-        yield from materialized(made, context, config, function(**inputs))
+        known = replace(made, table_asset=about.table_asset(context.assets_def))
+        yield from execute(known, context, config, function(**inputs))
 
-    body.__signature__ = _signature(function)  # type: ignore[attr-defined]
-    setattr(body, _MADE_FROM, ImageAsset(made, function, getattr(function, _SOURCE, None)))
+    body.__signature__ = signature_of(function, context=dg.AssetExecutionContext, config=GenerateConfig)  # type: ignore[attr-defined]
+    setattr(body, _MADE_FROM, about)
     del body.__wrapped__  # Dagster would look through it, and miss context and config
+    asset = dg.asset(io_manager_def=loader_for(made.dataset), output_required=False, **_settings(about, given))
+    return cast("dg.AssetsDefinition", asset(body))
+
+
+def _settings(about: ImageAsset, given: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of `dg.asset`: ours, the user's in their place, and both together where they add up."""
+    made, key = about.generation, _key_of(given)
     defaults: dict[str, Any] = {"kinds": KINDS, "code_version": made.code_version}
     if made.partitions is not None:
         # Dagster's default is one run a partition; saying it here would warn next to assets that do not.
         defaults["partitions_def"] = made.partitions.definition
-    if function.__doc__:
-        defaults["description"] = inspect.cleandoc(function.__doc__)
+    if about.function.__doc__:
+        defaults["description"] = inspect.cleandoc(about.function.__doc__)
     settings = defaults | given
     settings["metadata"] = {"dataset": made.dataset, **_about(made.spec.model), **(given.get("metadata") or {})}
-    settings["check_specs"] = [metadata.in_doubt_spec(_key_of(given)), *(given.get("check_specs") or ())]
+    settings["check_specs"] = [metadata.in_doubt_spec(key), *(given.get("check_specs") or ())]
     settings["required_resource_keys"] = {"fal", "image_store"} | set(given.get("required_resource_keys") or ())
-    asset = dg.asset(io_manager_def=loader_for(made.dataset), output_required=False, **settings)
-    return cast("dg.AssetsDefinition", asset(body))
+    if about.prompts_key is not None:
+        deps = [dg.AssetDep.from_coercible(dep) for dep in given.get("deps") or ()]
+        named = about.prompts_key in {dep.asset_key for dep in deps}
+        settings["deps"] = deps if named else [*deps, about.prompts_key]
+    return settings
 
 
 def _about(model: FalModel) -> dict[str, str]:
@@ -185,18 +215,25 @@ def _about(model: FalModel) -> dict[str, str]:
     return {"model": model.name} | ({"model_ends": ends} if model.sunset else {})
 
 
-def _signature(function: Callable[..., Source]) -> inspect.Signature:
-    """What Dagster reads of the body: context, config, and the function's own upstream assets."""
+def _prompts_key(
+    given: dg.AssetKey | Sequence[str] | str | None, source: Source | None, key: dg.AssetKey
+) -> dg.AssetKey | None:
+    """The asset that stands for the table. A table at a URL, or in a database, has one beside the images."""
+    if given is not None:
+        return dg.AssetKey.from_coercible(given)
+    is_elsewhere = isinstance(source, str | os.PathLike | SqlTable)
+    return dg.AssetKey([*key.path[:-1], f"{key.path[-1]}_prompts"]) if is_elsewhere else None
+
+
+def signature_of(function: Callable[..., object], **first: Any) -> inspect.Signature:  # noqa: ANN401 - annotations
+    """What Dagster reads of a body around a function: these parameters first, then the function's upstream assets."""
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    first = [
-        inspect.Parameter("context", kind, annotation=dg.AssetExecutionContext),
-        inspect.Parameter("config", kind, annotation=GenerateConfig),
-    ]
+    before = [inspect.Parameter(name, kind, annotation=annotation) for name, annotation in first.items()]
     own = inspect.signature(function).parameters.values()
-    return inspect.Signature([*first, *(p.replace(annotation=_annotation(p, function)) for p in own)])
+    return inspect.Signature([*before, *(p.replace(annotation=_annotation(p, function)) for p in own)])
 
 
-def _annotation(parameter: inspect.Parameter, function: Callable[..., Source]) -> Any:  # noqa: ANN401
+def _annotation(parameter: inspect.Parameter, function: Callable[..., object]) -> Any:  # noqa: ANN401
     """An input's type, also where the user's module keeps annotations as text; Any where it cannot be known here."""
     if not isinstance(parameter.annotation, str):
         return parameter.annotation

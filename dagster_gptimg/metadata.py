@@ -1,17 +1,19 @@
 """What a run leaves in Dagster's event log: counts, cost, schema, a preview. All text from outside is escaped."""
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dagster_gptimg.batch.summary import Summary
 from dagster_gptimg.image_record import read_image, thumbnail
+from dagster_gptimg.prompts import PromptSpec
 from dagster_gptimg.store.dataset import Dataset
-from dagster_gptimg.store.manifest import SCHEMA
 
 NO_ROW_IN_DOUBT = "no_row_in_doubt"
 THUMBNAILS = 8
@@ -19,6 +21,9 @@ A_ROW = 4
 THUMBNAIL_PIXELS = 104
 PREVIEW_BYTES = 32 * 1024
 """The preview is kept in the event row, and read again with every look at the asset's page."""
+
+LOOKED_AT = 1000
+"""So many rows are looked at for the columns that they have."""
 
 CAPTION = 60
 TROUBLED = 20
@@ -63,7 +68,56 @@ def of_manifest(table: pa.Table, dataset: Dataset, *, preview: bool = True) -> d
 def of_table(table: pa.Table, *, partitioned: bool) -> dict[str, Any]:
     """The manifest as a table: its row count and its columns, in Dagster's own keys."""
     rows = "dagster/partition_row_count" if partitioned else "dagster/row_count"
-    return {rows: table.num_rows, "dagster/column_schema": column_schema()}
+    return {rows: table.num_rows, "dagster/column_schema": column_schema(table)}
+
+
+def timings(table: pa.Table) -> dict[str, float]:
+    """How long requests took, from fal's acceptance to their end: the median and the 95th percentile, in seconds.
+
+    Over all requests of the image table, also those that an earlier run sent. `queue_wait_s` belongs here: it is what
+    is left of that without the model's inference time, and the image table does not have this one.
+    """
+    ended = table.filter(pc.is_valid(pc.subtract(table["completed_at"], table["submitted_at"])))
+    ended = ended.group_by("request_id").aggregate([("completed_at", "min"), ("submitted_at", "min")])
+    if not ended.num_rows:
+        return {}
+    took = pc.subtract(ended["completed_at_min"], ended["submitted_at_min"]).cast(pa.int64())
+    median, high = pc.quantile(took, [0.5, 0.95]).to_pylist()
+    return {"p50_s": round(median / 1e6, 2), "p95_s": round(high / 1e6, 2)}
+
+
+def lineage(table: pa.Table, spec: PromptSpec, upstream: dg.AssetKey) -> dict[str, dg.TableColumnLineage]:
+    """From which columns of the prompt table the columns of the image table come, as far as this can be told."""
+    carried, template = _carried(table), spec.parsed_template()
+    prompt = sorted(template.columns) if template else [spec.prompt_column or "prompt"]
+    sources = {
+        "row_id": [spec.id_column] if spec.id_column else prompt,
+        "prompt": prompt,
+        "arguments": [*prompt, *spec.image_columns, *_overrides(table, spec)],
+        "columns": carried,
+    }
+    deps = {
+        name: [dg.TableColumnDep(asset_key=upstream, column_name=column) for column in dict.fromkeys(columns)]
+        for name, columns in sources.items()
+        if columns
+    }
+    return {"dagster/column_lineage": dg.TableColumnLineage(deps_by_column=deps)}
+
+
+def _carried(table: pa.Table) -> list[str]:
+    """The prompt table's columns that are carried along, as the first rows have them."""
+    rows = table["columns"].slice(0, LOOKED_AT).to_pylist()
+    return list(dict.fromkeys(name for row in rows for name in json.loads(row)))
+
+
+def _overrides(table: pa.Table, spec: PromptSpec) -> list[str]:
+    """Inputs that a column set, in the first rows: what differs from the asset's own arguments."""
+    given = {"num_images": 1, **spec.arguments}
+    found: set[str] = set()
+    for row in table.select(["arguments", "images_wanted"]).slice(0, LOOKED_AT).to_pylist():
+        sent = json.loads(row["arguments"]) | {"num_images": row["images_wanted"]}  # it was cut into requests
+        found |= {name for name, value in sent.items() if value != given.get(name)}
+    return sorted(found - {"prompt", *spec.model.reference_inputs})
 
 
 def in_doubt_spec(key: dg.AssetKey) -> dg.AssetCheckSpec:
@@ -84,9 +138,11 @@ def no_row_in_doubt(summaries: Sequence[Summary]) -> dg.AssetCheckResult:
     )
 
 
-def column_schema() -> dg.TableSchema:
-    """The manifest's columns, as Dagster shows them."""
-    return dg.TableSchema(columns=[dg.TableColumn(name=f.name, type=str(f.type)) for f in SCHEMA])
+def column_schema(table: pa.Table) -> dg.TableSchema:
+    """The manifest's columns, as Dagster shows them; the type of `columns` names those that are carried along."""
+    types = {name: str(table.schema.field(name).type) for name in table.column_names}
+    types["columns"] = f"json<{', '.join(_carried(table))}>"
+    return dg.TableSchema(columns=[dg.TableColumn(name=name, type=kind) for name, kind in types.items()])
 
 
 def data_version(table: pa.Table) -> dg.DataVersion:
