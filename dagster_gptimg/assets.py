@@ -23,6 +23,17 @@ from dagster_gptimg.prompts import PromptSpec, Source, SqlTable
 from dagster_gptimg.store.paths import check_dataset
 
 KINDS = frozenset({"fal", "openai"})
+_TAKEN = {
+    "partitions_def": "partitions=by_column(...), and its relatives, say it, and which rows a partition has",
+    "config_schema": "the run config of an image asset is GenerateConfig",
+    "io_manager_def": "the asset brings the loader of its image table",
+    "io_manager_key": "the asset brings the loader of its image table",
+    "output_required": "a run that was only to plan has no output",
+    "dagster_type": "the asset's output is its images in the store",
+    "is_virtual": "images are made and paid for",
+}
+"""Arguments of `dg.asset` that an image asset settles by itself."""
+
 _MADE_FROM = "__gptimg__"
 _SOURCE = "__gptimg_source__"
 
@@ -116,8 +127,11 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
         asset_arguments: every other argument of `dg.asset`: `key`, `group_name`, `owners`, `deps`, `tags`, ...
 
     Raises:
-        UsageError: template, model or arguments are wrong; definitions do not load then.
+        UsageError: template, model or arguments are wrong, or an argument of `dg.asset` is settled by the image asset
+            itself; definitions do not load then.
     """
+    for name in asset_arguments.keys() & _TAKEN.keys():
+        raise UsageError(f"{name} cannot be given to an image asset: {_TAKEN[name]}")
 
     def decorate(function: Callable[..., Source]) -> dg.AssetsDefinition:
         given = dict(asset_arguments)

@@ -14,7 +14,7 @@ from PIL import Image
 from dagster_gptimg import ImageStoreResource, UsageError, build_gptimg_checks, by_column, by_dynamic, gptimg_asset
 from dagster_gptimg.checks import CHECKS
 from dagster_gptimg.store.manifest import write_manifest
-from tests.dagster.support import LOW, ROWS, dagster_instance, images, over, run
+from tests.dagster.support import LOW, NEEDED, ROWS, dagster_instance, images, over, run
 from tests.harness import Fal, emulator
 
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
@@ -55,8 +55,7 @@ def look(store: Path, tags: dict[str, str], **options: Any) -> dict[tuple[str, s
 
 def run_checks(assets: Any, checks: Any, resources: dict[str, Any], tags: dict[str, str] | None = None) -> Any:
     jobs = [dg.define_asset_job("checks", selection=dg.AssetSelection.checks(*checks))]
-    needed = {"fal": dg.ResourceDefinition.none_resource(), **resources}
-    defs = dg.Definitions(assets=assets, asset_checks=checks, resources=needed, jobs=jobs)
+    defs = dg.Definitions(assets=assets, asset_checks=checks, resources={**NEEDED, **resources}, jobs=jobs)
     return defs.resolve_job_def("checks").execute_in_process(tags=tags, raise_on_error=False)
 
 
@@ -247,12 +246,10 @@ def photos(**more: Any) -> dg.AssetsDefinition:
     return decorate(photos)
 
 
-def test_invalid_rows_and_rows_of_no_partition_are_told_with_their_values(tmp_path: Path) -> None:
+def test_invalid_rows_and_rows_of_no_partition_are_told_with_their_values() -> None:
     """The check belongs to the asset upstream that is the table, and runs when that is made."""
     checks = build_gptimg_checks(photos(), include=["prompts_valid", "rows_in_partitions"])
-    store = ImageStoreResource(root=str(tmp_path / "store"))
-    needed = {"fal": dg.ResourceDefinition.none_resource(), "image_store": store}
-    defs = dg.Definitions(assets=[products, photos()], asset_checks=checks, resources=needed)
+    defs = dg.Definitions(assets=[products, photos()], asset_checks=checks, resources=NEEDED)
     job = defs.resolve_implicit_global_asset_job_def()
     result = job.execute_in_process(asset_selection=[products.key])
     found = {e.check_name: e for e in result.get_asset_check_evaluations()}
@@ -284,23 +281,21 @@ def test_a_table_at_a_url_is_checked_without_an_asset_of_its_own(tmp_path: Path)
     table.write_text("sku,category,product\n1,bags,tote\n2,hats,fez\n", encoding="utf-8")
     asset = images(prompts=str(table))
     checks = build_gptimg_checks(asset, include=["prompts_valid", "rows_in_partitions"])
-    needed = {"image_store": ImageStoreResource(root=str(tmp_path / "store"))}
-    result = run_checks([asset], checks, needed)
+    result = run_checks([asset], checks, {})
     found = {e.check_name: e for e in result.get_asset_check_evaluations()}
     assert {e.asset_key for e in found.values()} == {dg.AssetKey("images_prompts")}
     assert (found["images_prompts_valid"].passed, found["images_rows_in_partitions"].passed) == (True, False)
     table.unlink()
-    assert not run_checks([asset], checks, needed).success
+    assert not run_checks([asset], checks, {}).success
 
 
 def test_dynamic_partitions_hold_what_dagster_knows_of(tmp_path: Path) -> None:
     asset = images(partitions=by_dynamic("category", "kinds"))
     [checks] = build_gptimg_checks(asset, include=["rows_in_partitions"])
-    needed = {"image_store": ImageStoreResource(root=str(tmp_path / "store"))}
     defs = dg.Definitions(
         assets=[asset],
         asset_checks=[checks],
-        resources={"fal": dg.ResourceDefinition.none_resource(), **needed},
+        resources=NEEDED,
         jobs=[dg.define_asset_job("checks", selection=dg.AssetSelection.checks(checks))],
     )
     instance = dagster_instance(tmp_path)
