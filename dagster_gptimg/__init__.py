@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.assets import build_gptimg_asset, gptimg_asset
     from dagster_gptimg.batch.summary import Summary
     from dagster_gptimg.checks import build_gptimg_checks
+    from dagster_gptimg.component import GptImgComponent
     from dagster_gptimg.errors import GptImgError, UsageError
     from dagster_gptimg.execution import GenerateConfig, ImageGeneration
     from dagster_gptimg.fal.client import FalClient
@@ -42,6 +43,7 @@ _HOMES = {
     "GenerateConfig": "execution",
     "GenerateImagesConfig": "ops",
     "GeneratedImages": "notebook",
+    "GptImgComponent": "component",
     "GptImgError": "errors",
     "UsageError": "errors",
     "ImageGeneration": "execution",
@@ -82,6 +84,7 @@ __all__ = [
     "GenerateConfig",
     "GenerateImagesConfig",
     "GeneratedImages",
+    "GptImgComponent",
     "GptImgError",
     "ImageGeneration",
     "ImageRecord",
