@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import os
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +18,8 @@ from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.io_manager import loader_for
 from dagster_gptimg.materialization import AssetEvent, Execute, materialized
 from dagster_gptimg.partitions import TablePartitions
-from dagster_gptimg.prompts import PromptSpec, Source, SqlTable
+from dagster_gptimg.prompt_table import table_of
+from dagster_gptimg.prompts import PromptSpec, Source
 from dagster_gptimg.store.paths import check_dataset
 
 KINDS = frozenset({"fal", "openai"})
@@ -46,7 +46,7 @@ class ImageAsset:
         generation: how its images are made.
         function: gives the table; its arguments are upstream assets.
         source: the table, where it is known without running anything.
-        prompts_key: the asset that stands for it, where no argument of the function does.
+        prompts_key: the asset that stands for it, of `build_prompt_table`.
     """
 
     generation: ImageGeneration
@@ -95,7 +95,6 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
     image_columns: Sequence[str] = (),
     references_from: Sequence[str] = (),
     request: RequestSettings | None = None,
-    prompts_key: dg.AssetKey | Sequence[str] | str | None = None,
     execute: Execute = materialized,
     **asset_arguments: Any,  # noqa: ANN401 - whatever dg.asset takes
 ) -> Callable[[Callable[..., Source]], dg.AssetsDefinition]:
@@ -122,7 +121,6 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
         references_from: folders or fsspec roots below which a row may name reference images. The images of the store
             may be named always (the `uri` of another asset's manifest).
         request: priority, start time-out, tags and other headers of its requests; `FalResource` has them for all.
-        prompts_key: the asset that writes the table, or stands for it, where it is no argument of the function.
         execute: what a run does; `materialized` by default. Wrap it to log, to look at the table or the events.
         asset_arguments: every other argument of `dg.asset`: `key`, `group_name`, `owners`, `deps`, `tags`, ...
 
@@ -158,8 +156,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
             references_from,
             request or RequestSettings(),
         )
-        source = getattr(function, _SOURCE, None)
-        return _asset(ImageAsset(made, function, source, _prompts_key(prompts_key, source, key)), execute, given)
+        return _asset(ImageAsset(made, function, *getattr(function, _SOURCE, ())), execute, given)
 
     return decorate
 
@@ -167,18 +164,28 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
 def build_gptimg_asset(
     name: str,
     *,
-    prompts: Source,
+    prompts: Source | dg.AssetsDefinition,
     **arguments: Any,  # noqa: ANN401 - those of gptimg_asset
 ) -> dg.AssetsDefinition:
     """Make an image asset from a prompt table that is known now: any fsspec URL (read when it runs), or a small table.
 
-    Takes all arguments of `gptimg_asset`.
+    An asset of `build_prompt_table` says the URL too, and stands upstream. Takes all arguments of `gptimg_asset`.
+
+    Raises:
+        UsageError: as `gptimg_asset`; or `prompts` is some other asset: that is an argument of a `gptimg_asset`.
     """
+    source, key = prompts, None
+    if isinstance(prompts, dg.AssetsDefinition):
+        upstream = table_of(prompts)
+        if upstream is None:
+            raise UsageError(f"{name}: an asset that makes its table is an argument of a function: use gptimg_asset")
+        source, key = upstream.source, prompts.key
+        arguments.setdefault("storage_options", upstream.storage_options)
 
     def table() -> Source:
-        return prompts
+        return cast("Source", source)
 
-    setattr(table, _SOURCE, prompts)
+    setattr(table, _SOURCE, (source, key))
     table.__name__ = name
     table.__doc__ = arguments.pop("description", None)
     return gptimg_asset(**arguments)(table)
@@ -218,25 +225,13 @@ def _settings(about: ImageAsset, given: dict[str, Any]) -> dict[str, Any]:
     settings["check_specs"] = [metadata.in_doubt_spec(key), *(given.get("check_specs") or ())]
     settings["required_resource_keys"] = {"fal", "image_store"} | set(given.get("required_resource_keys") or ())
     if about.prompts_key is not None:
-        deps = [dg.AssetDep.from_coercible(dep) for dep in given.get("deps") or ()]
-        named = about.prompts_key in {dep.asset_key for dep in deps}
-        settings["deps"] = deps if named else [*deps, about.prompts_key]
+        settings["deps"] = [*(given.get("deps") or ()), about.prompts_key]
     return settings
 
 
 def _about(model: FalModel) -> dict[str, str]:
     ends = f"{model.sunset}; move to {model.successor}" if model.successor else str(model.sunset)
     return {"model": model.name} | ({"model_ends": ends} if model.sunset else {})
-
-
-def _prompts_key(
-    given: dg.AssetKey | Sequence[str] | str | None, source: Source | None, key: dg.AssetKey
-) -> dg.AssetKey | None:
-    """The asset that stands for the table. A table at a URL, or in a database, has one beside the images."""
-    if given is not None:
-        return dg.AssetKey.from_coercible(given)
-    is_elsewhere = isinstance(source, str | os.PathLike | SqlTable)
-    return dg.AssetKey([*key.path[:-1], f"{key.path[-1]}_prompts"]) if is_elsewhere else None
 
 
 def signature_of(function: Callable[..., object], **first: Any) -> inspect.Signature:  # noqa: ANN401 - annotations

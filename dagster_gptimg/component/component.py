@@ -8,7 +8,7 @@ import dagster as dg
 from dagster.components.resolved.core_models import OpSpec, ResolvedAssetSpec
 from pydantic import Field
 
-from dagster_gptimg.assets import build_gptimg_asset, definition_of, gptimg_asset
+from dagster_gptimg.assets import build_gptimg_asset, gptimg_asset
 from dagster_gptimg.checks import build_gptimg_checks
 from dagster_gptimg.component.attributes import (
     ChecksAttributes,
@@ -80,9 +80,6 @@ class GptImgComponent(dg.Component, dg.Model, dg.Resolvable):
     references_from: list[str] = Field(
         default_factory=list, description="Folders and fsspec roots below which a row may name reference images."
     )
-    prompts_key: str | None = Field(
-        default=None, description="The asset that writes the table, or stands for it; one of its own by default."
-    )
     op: OpSpec | None = Field(default=None, description="Pool, tags and backfill policy of the op.")
     checks: ChecksAttributes | None = Field(default=None, description="Asset checks: {} for all of them.")
     schedule: ScheduleAttributes | None = None
@@ -107,8 +104,23 @@ class GptImgComponent(dg.Component, dg.Model, dg.Resolvable):
         """
         yield from materialized(generation, context, config, prompts)
 
-    def build_asset(self, folder: Path) -> dg.AssetsDefinition:
-        """The image asset; files that are named without a path lie in `folder`."""
+    def build_prompt_table(self, folder: Path) -> dg.AssetsDefinition | None:
+        """The asset of a table that is a URL, a file or a query, named `<asset>_prompts`; None for any other."""
+        if not isinstance(self.prompts, str | QueryTable):
+            return None
+        spec = self.get_asset_spec()
+        return build_prompt_table(
+            [*spec.key.path[:-1], f"{spec.key.path[-1]}_prompts"],
+            self._address(self.prompts, folder),
+            storage_options=self.storage_options,
+            group_name=spec.group_name,
+            owners=list(spec.owners),
+            # Dagster's conditions wait for what is upstream: a table that nobody looks at would hold them up for ever.
+            automation_condition=dg.AutomationCondition.on_cron("@hourly") if spec.automation_condition else None,
+        )
+
+    def build_asset(self, folder: Path, table: dg.AssetsDefinition | None = None) -> dg.AssetsDefinition:
+        """The image asset; files that are named without a path lie in `folder`. `table` is its table's asset."""
         spec = self.get_asset_spec()
         if spec.partitions_def is not None:
             raise UsageError("asset: give `partitions` beside it, which also says the rows of a partition")
@@ -116,14 +128,16 @@ class GptImgComponent(dg.Component, dg.Model, dg.Resolvable):
         if isinstance(self.prompts, UpstreamTable):
             upstream = dg.AssetKey.from_user_string(self.prompts.asset)
             return gptimg_asset(ins={"table": dg.AssetIn(upstream)}, **settings)(_upstream)
-        return build_gptimg_asset(spec.key.path[-1], prompts=self._table(folder), **settings)
+        rows = self.prompts if isinstance(self.prompts, list) else self._address(self.prompts, folder)
+        return build_gptimg_asset(spec.key.path[-1], prompts=rows if table is None else table, **settings)
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """The asset, its table, its checks, its schedule and sensor, and the resources that are named here."""
-        asset = self.build_asset(context.path)
+        table = self.build_prompt_table(context.path)
+        asset = self.build_asset(context.path, table)
         resources = {"fal": self.fal, "image_store": self.store}
         return dg.Definitions(
-            assets=[asset, *self._prompt_tables(asset)],
+            assets=[asset] if table is None else [table, asset],
             asset_checks=self._checks(asset),
             schedules=self._schedules(asset),
             sensors=self._sensors(asset),
@@ -135,19 +149,12 @@ class GptImgComponent(dg.Component, dg.Model, dg.Resolvable):
         found |= {"model": self.image_model, "references_from": [_located(r, folder) for r in self.references_from]}
         if self.partitions is not None:
             found["partitions"] = partitions_from(self.partitions, folder)
-        if self.prompts_key is not None:
-            found["prompts_key"] = dg.AssetKey.from_user_string(self.prompts_key)
         return found
 
-    def _table(self, folder: Path) -> Source:
-        if isinstance(self.prompts, QueryTable):
-            return SqlTable(self.prompts.url, self.prompts.query, tuple(self.prompts.text_columns))
-        return _located(self.prompts, folder) if isinstance(self.prompts, str) else self.prompts  # type: ignore[return-value]
-
-    def _prompt_tables(self, asset: dg.AssetsDefinition) -> list[dg.AssetsDefinition]:
-        """The table's own asset; one that was named (`prompts_key`) is defined elsewhere."""
-        has_own = self.prompts_key is None and definition_of(asset).prompts_key is not None
-        return [build_prompt_table(asset)] if has_own else []
+    def _address(self, prompts: str | QueryTable, folder: Path) -> str | SqlTable:
+        if isinstance(prompts, QueryTable):
+            return SqlTable(prompts.url, prompts.query, tuple(prompts.text_columns))
+        return _located(prompts, folder)
 
     def _checks(self, asset: dg.AssetsDefinition) -> list[dg.AssetChecksDefinition]:
         if self.checks is None:

@@ -11,7 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from dagster_gptimg import ImageStoreResource, UsageError, build_gptimg_checks, by_column, by_dynamic, gptimg_asset
+from dagster_gptimg import (
+    ImageStoreResource,
+    UsageError,
+    build_gptimg_checks,
+    build_prompt_table,
+    by_column,
+    by_dynamic,
+    gptimg_asset,
+)
 from dagster_gptimg.checks import CHECKS
 from dagster_gptimg.store.manifest import write_manifest
 from tests.dagster.support import LOW, NEEDED, ROWS, dagster_instance, images, over, run
@@ -276,15 +284,18 @@ def test_a_blocking_check_of_the_table_buys_nothing(
     assert len(fal.bill()["rows"]) == bought
 
 
-def test_a_table_at_a_url_is_checked_without_an_asset_of_its_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_asset", [True, False])
+def test_a_table_at_a_url_is_checked_with_an_asset_of_its_own_and_without(tmp_path: Path, has_asset: bool) -> None:  # noqa: FBT001
     table = tmp_path / "t.csv"
     table.write_text("sku,category,product\n1,bags,tote\n2,hats,fez\n", encoding="utf-8")
-    asset = images(prompts=str(table))
+    asset = images(prompts=build_prompt_table("catalog", table) if has_asset else str(table))
     checks = build_gptimg_checks(asset, include=["prompts_valid", "rows_in_partitions"])
     result = run_checks([asset], checks, {})
     found = {e.check_name: e for e in result.get_asset_check_evaluations()}
-    assert {e.asset_key for e in found.values()} == {dg.AssetKey("images_prompts")}
-    assert (found["images_prompts_valid"].passed, found["images_rows_in_partitions"].passed) == (True, False)
+    key, prefix = ("catalog", "images_") if has_asset else ("images", "")
+    assert {e.asset_key for e in found.values()} == {dg.AssetKey(key)}
+    assert found[f"{prefix}prompts_valid"].passed
+    assert not found[f"{prefix}rows_in_partitions"].passed
     table.unlink()
     assert not run_checks([asset], checks, {}).success
 

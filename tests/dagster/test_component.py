@@ -11,7 +11,15 @@ from dagster._core.remote_representation.external_data import RepositorySnap
 from dagster._serdes import serialize_value
 from dagster.components.testing import create_defs_folder_sandbox
 
-from dagster_gptimg import FalResource, GptImgComponent, ImageStoreResource, SqlTable, build_gptimg_asset, by_hash
+from dagster_gptimg import (
+    FalResource,
+    GptImgComponent,
+    ImageStoreResource,
+    SqlTable,
+    build_gptimg_asset,
+    build_prompt_table,
+    by_hash,
+)
 from dagster_gptimg.assets import definition_of
 from dagster_gptimg.component.scaffolder import TABLE
 from tests.dagster.support import LOW, dagster_instance
@@ -78,7 +86,7 @@ def test_attributes_are_the_arguments_of_the_factory() -> None:
         same = build_gptimg_asset(
             "photos",
             key=["team", "photos"],
-            prompts=source,
+            prompts=build_prompt_table(["team", "photos_prompts"], source),
             template="Studio photo of {product}",
             id_column="sku",
             arguments=LOW,
@@ -121,13 +129,13 @@ def test_what_dagster_says_of_an_asset_and_its_op_is_passed_on() -> None:
 def test_the_table_is_an_asset_upstream_and_nothing_is_read_to_load() -> None:
     with loaded({**PHOTOS, "prompts": "s3://no-such-bucket/catalog.csv"}) as defs:
         graph = defs.resolve_asset_graph()
-    assert graph.get(dg.AssetKey(["team", "photos_prompts"])).is_observable
-    shared = {**PHOTOS, "prompts_key": "raw/catalog"}
-    with loaded(shared, {**shared, "asset": {"key": "other"}}) as defs:
+    node = graph.get(dg.AssetKey(["team", "photos_prompts"]))
+    assert (node.is_observable, node.group_name, node.automation_condition) == (True, "creative", None)
+    said = {**PHOTOS["asset"], "automation_condition": "{{ dg.AutomationCondition.on_missing() }}"}
+    with loaded({**PHOTOS, "asset": said}) as defs:
         graph = defs.resolve_asset_graph()
-    catalog = graph.get(dg.AssetKey(["raw", "catalog"]))
-    assert {key.to_user_string() for key in catalog.child_keys} == {"team/photos", "other"}
-    assert not catalog.is_observable  # it is defined elsewhere, or is a stub
+    hourly = dg.AutomationCondition.on_cron("@hourly")
+    assert graph.get(dg.AssetKey(["team", "photos_prompts"])).automation_condition == hourly
 
 
 def test_prompts_are_rows_an_asset_or_a_query() -> None:

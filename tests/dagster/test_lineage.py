@@ -18,12 +18,13 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 
 from dagster_gptimg import FalResource, SqlTable, UsageError, build_gptimg_asset, build_prompt_table, gptimg_asset
+from dagster_gptimg.assets import definition_of
 from dagster_gptimg.metadata import timings
 from dagster_gptimg.store.manifest import SCHEMA
 from tests.dagster.support import LOW, NEEDED, ROWS, dagster_instance, images, metadata, run
 from tests.harness import Fal
 
-UPSTREAM = dg.AssetKey("images_prompts")
+CATALOG = dg.AssetKey("catalog")
 
 
 def table(path: Path, rows: list[str], header: str = "sku,category,product") -> str:
@@ -34,43 +35,44 @@ def table(path: Path, rows: list[str], header: str = "sku,category,product") -> 
 # -- the table upstream
 
 
-def test_a_table_at_a_url_stands_upstream_and_images_downstream_and_nothing_is_read_to_load() -> None:
-    asset = images(prompts="s3://no-such-bucket/catalog.csv", group_name="catalogue")
+def test_a_table_at_a_url_stands_upstream_and_nothing_is_read_to_load() -> None:
+    catalog = build_prompt_table("catalog", "s3://no-such-bucket/catalog.csv", group_name="catalogue")
+    asset = images(prompts=catalog)
 
     @dg.asset
     def sheet(images: Any) -> None: ...
 
-    for assets in ([asset, sheet], [asset, sheet, build_prompt_table(asset)]):
+    for assets in ([catalog, asset, sheet], [asset, sheet]):  # Dagster draws it where it is not defined, too
         graph = dg.Definitions(assets=assets, resources=NEEDED).resolve_asset_graph()
-        assert graph.get(asset.key).parent_keys == {UPSTREAM}
+        assert graph.get(asset.key).parent_keys == {CATALOG}
         assert graph.get(sheet.key).parent_keys == {asset.key}
-    node = graph.get(UPSTREAM)
+    graph = dg.Definitions(assets=[catalog, asset], resources=NEEDED).resolve_asset_graph()
+    node = graph.get(CATALOG)
     assert (node.is_observable, node.is_materializable, node.group_name) == (True, False, "catalogue")
     assert node.kinds == {"csv"}
 
 
-def test_several_assets_share_a_table_by_its_key_and_an_asset_that_writes_it_can_be_it() -> None:
+def test_several_assets_share_a_table() -> None:
+    catalog = build_prompt_table("catalog", "catalog.csv", storage_options={"auto_mkdir": False})
     small, large = (
-        build_gptimg_asset(name, prompts="catalog.csv", prompts_key="catalog", deps=["other"], arguments={})
-        for name in ("small", "large")
+        build_gptimg_asset(name, prompts=catalog, deps=["other"], arguments=LOW) for name in ("small", "large")
     )
-    graph = dg.Definitions(assets=[small, large, build_prompt_table(small)], resources=NEEDED).resolve_asset_graph()
-    assert graph.get(dg.AssetKey("catalog")).child_keys == {small.key, large.key}
-    named = build_gptimg_asset("x", prompts="catalog.csv", prompts_key="catalog", deps=["catalog", "other"])
-    assert named.asset_deps[named.key] == {dg.AssetKey("catalog"), dg.AssetKey("other")}
+    graph = dg.Definitions(assets=[catalog, small, large], resources=NEEDED).resolve_asset_graph()
+    assert graph.get(CATALOG).child_keys == {small.key, large.key}
+    assert small.asset_deps[small.key] == {CATALOG, dg.AssetKey("other")}
+    assert definition_of(small).generation.storage_options == {"auto_mkdir": False}
 
 
-@pytest.mark.parametrize("prompts", [ROWS, pl.DataFrame(ROWS)])
-def test_a_table_in_the_code_is_no_asset(prompts: Any) -> None:
-    asset = images(prompts=prompts)
-    assert asset.asset_deps[asset.key] == set()
-    with pytest.raises(UsageError, match="its table is none at a URL"):
-        build_prompt_table(asset)
+def test_an_asset_that_makes_its_table_is_an_argument() -> None:
+    @dg.asset
+    def products() -> None: ...
+
+    with pytest.raises(UsageError, match="is an argument of a function: use gptimg_asset"):
+        images(prompts=products)
 
 
-def observe(asset: dg.AssetsDefinition, instance: dg.DagsterInstance) -> Any:
-    """What an observation of the asset's table notes."""
-    node = build_prompt_table(asset)
+def observe(node: dg.AssetsDefinition, instance: dg.DagsterInstance) -> Any:
+    """What an observation of a table notes."""
     defs = dg.Definitions(assets=[node], jobs=[dg.define_asset_job("look", selection=[node])])
     result = defs.resolve_job_def("look").execute_in_process(instance=instance, raise_on_error=False)
     seen = [e.asset_observation_data for e in result.all_events if e.event_type_value == "ASSET_OBSERVATION"]
@@ -79,8 +81,8 @@ def observe(asset: dg.AssetsDefinition, instance: dg.DagsterInstance) -> Any:
 
 def test_an_observation_notes_rows_columns_and_a_version_of_the_content(tmp_path: Path) -> None:
     instance, source = dagster_instance(tmp_path), tmp_path / "t.csv"
-    asset = images(prompts=table(source, ["1,bags,tote", "2,mugs,cup"]))
-    seen = observe(asset, instance)
+    catalog = build_prompt_table("catalog", table(source, ["1,bags,tote", "2,mugs,cup"]))
+    seen = observe(catalog, instance)
     assert seen.metadata["dagster/row_count"].value == 2
     assert [(c.name, c.type) for c in seen.metadata["dagster/column_schema"].value.columns] == [
         ("sku", "string"),
@@ -90,27 +92,26 @@ def test_an_observation_notes_rows_columns_and_a_version_of_the_content(tmp_path
     versions = [seen.data_version]
     for rows in (["2,mugs,cup", "1,bags,tote"], ["1,bags,tote", "2,mugs,jug"]):
         table(source, rows)
-        versions.append(observe(asset, instance).data_version)
+        versions.append(observe(catalog, instance).data_version)
     assert versions[0] == versions[1] != versions[2]
 
 
-def test_types_come_from_the_values_and_no_password_is_shown(tmp_path: Path) -> None:
-    instance = dagster_instance(tmp_path)
-    frame = pl.DataFrame(
-        {"n": [1, None], "x": [0.5, 1.5], "at": [datetime(2026, 1, 1, tzinfo=UTC)] * 2, "no": [None] * 2}
-    )
-    frame.write_parquet(tmp_path / "t.parquet")
-    seen = observe(images(prompts=str(tmp_path / "t.parquet")), instance)
+def test_types_come_from_the_values(tmp_path: Path) -> None:
+    at = [datetime(2026, 1, 1, tzinfo=UTC)] * 2
+    pl.DataFrame({"n": [1, None], "x": [0.5, 1.5], "at": at, "no": [None] * 2}).write_parquet(tmp_path / "t.parquet")
+    seen = observe(build_prompt_table("catalog", tmp_path / "t.parquet"), dagster_instance(tmp_path))
     types = {c.name: c.type for c in seen.metadata["dagster/column_schema"].value.columns}
     assert types == {"n": "int", "x": "float", "at": "timestamp", "no": "null"}
-    secret = images(prompts=SqlTable("postgresql://me:hunter2@127.0.0.1:1/db", "SELECT 1"))
-    node = build_prompt_table(secret)
-    assert "hunter2" not in repr(node.get_asset_spec(node.key))
-    assert node.get_asset_spec(node.key).kinds == {"sql"}
-    assert observe(secret, instance) is None  # there is no such server: told, and nothing noted
-    signed = build_prompt_table(images(prompts="https://me:hunter2@example.com/t.csv?sig=hunter2"))
-    assert "hunter2" not in repr(signed.get_asset_spec(signed.key))
-    assert "https://example.com/t.csv" in str(signed.get_asset_spec(signed.key).description)
+
+
+def test_no_password_or_signature_is_shown(tmp_path: Path) -> None:
+    secret = build_prompt_table("catalog", SqlTable("postgresql://me:hunter2@127.0.0.1:1/db", "SELECT 1"))
+    signed = build_prompt_table("catalog", "https://me:hunter2@example.com/t.csv?sig=hunter2")
+    for node in (secret, signed):
+        assert "hunter2" not in repr(node.get_asset_spec(CATALOG))
+    assert secret.get_asset_spec(CATALOG).kinds == {"sql"}
+    assert "https://example.com/t.csv" in str(signed.get_asset_spec(CATALOG).description)
+    assert observe(secret, dagster_instance(tmp_path)) is None  # there is no such server: told, and nothing noted
 
 
 # -- columns
@@ -128,18 +129,20 @@ def lineage(result: Any) -> dict[str, list[str]]:
 def test_columns_lead_to_the_columns_of_the_table(resources: dict[str, Any], tmp_path: Path) -> None:
     rows = ["1,bags,tote,,2", "2,bags,sack,medium,1"]
     source = table(tmp_path / "t.csv", rows, "sku,category,product,quality,num_images")
-    found = lineage(run(images(prompts=source), resources, partition_key="bags"))
+    catalog = build_prompt_table("catalog", source)
+    found = lineage(run(images(prompts=catalog), resources, partition_key="bags"))
     assert found == {
-        "row_id": ["images_prompts.sku"],
-        "prompt": ["images_prompts.product"],
-        "arguments": ["images_prompts.num_images", "images_prompts.product", "images_prompts.quality"],
-        "columns": ["images_prompts.category", "images_prompts.product"],
+        "row_id": ["catalog.sku"],
+        "prompt": ["catalog.product"],
+        "arguments": ["catalog.num_images", "catalog.product", "catalog.quality"],
+        "columns": ["catalog.category", "catalog.product"],
     }
 
 
 def test_images_cut_into_requests_are_no_column_of_the_table(resources: dict[str, Any], tmp_path: Path) -> None:
-    asset = images(prompts=table(tmp_path / "t.csv", ["1,bags,tote"]), arguments={**LOW, "num_images": 5})
-    assert lineage(run(asset, resources, partition_key="bags"))["arguments"] == ["images_prompts.product"]
+    catalog = build_prompt_table("catalog", table(tmp_path / "t.csv", ["1,bags,tote"]))
+    asset = images(prompts=catalog, arguments={**LOW, "num_images": 5})
+    assert lineage(run(asset, resources, partition_key="bags"))["arguments"] == ["catalog.product"]
 
 
 def test_columns_lead_to_the_asset_upstream_when_there_is_one(resources: dict[str, Any], tmp_path: Path) -> None:
