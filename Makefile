@@ -56,7 +56,7 @@ format: .venv/ready ## put the code in shape
 	$(BIN)/ruff check --fix .
 
 screenshots: .venv/ready ## take docs/images from a real Dagster UI (needs Debian's chromium)
-	$(BIN)/python scripts/screenshots.py
+	$(BIN)/python -m scripts.screenshots
 
 clean:          ## forget everything that was made here
 	rm -rf .venv .demo dist build

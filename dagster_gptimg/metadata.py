@@ -27,31 +27,49 @@ LOOKED_AT = 1000
 
 CAPTION = 60
 TROUBLED = 20
-_COUNTS = (
-    "images",
-    "bought",
-    "reused",
-    "reattached",
-    "refused",
-    "failed",
-    "held",
-    "lost",
-    "in_flight",
-    "not_submitted",
-)
+_COUNTS = ("images", "bought", "reused", "refused", "failed")
+_RARE = ("reattached", "held", "lost", "in_flight", "not_submitted", "missing", "erased")
+"""Counts that are there when they are not zero: Dagster's UI plots 20 numbers, and people read fewer."""
+
+COLUMNS = {
+    "row_id": "The row of the prompt table.",
+    "prompt": "As it was sent.",
+    "status": "stored, refused, failed, held, lost, in_flight, not_submitted, missing or erased.",
+    "image_index": "Which of the row's images this is, from 0.",
+    "images_wanted": "How many images the row asks for.",
+    "uri": "The image; fsspec.open opens it.",
+    "sha256": "Of the image's bytes, as they came.",
+    "bytes": "The size of the file.",
+    "width": "In pixels.",
+    "height": "In pixels.",
+    "content_type": "image/png, image/jpeg or image/webp.",
+    "request_key": "What makes it the same purchase, whatever the row's id.",
+    "request_id": "fal's own.",
+    "endpoint": "The model's, at fal.",
+    "arguments": "The model's inputs as they were sent.",
+    "cost_usd": "This image's share of its request; its sum is the bill. Empty where it is not known.",
+    "shared_with": "The partition that bought the image, where that is another one.",
+    "billable_units": "What fal said it billed.",
+    "error_type": "fal's word for what went wrong.",
+    "error": "What went wrong.",
+    "submitted_at": "When fal took the request.",
+    "completed_at": "When it ended.",
+    "stored_at": "When its outcome was recorded.",
+    "columns": "The row's other columns.",
+}
+"""What the manifest's columns mean."""
+
 _ESCAPED = str.maketrans(
     {letter: f"\\{letter}" for letter in "\\`*_{}[]()#+-.!|~$:"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 )
 """Everything that Markdown, HTML or a table's cell could take for markup."""
 
 
-def counts(summary: Summary, manifest: str | None) -> dict[str, Any]:
-    """The numbers that Dagster plots over time, and where the manifest is. Dollars and seconds are floats."""
+def counts(summary: Summary) -> dict[str, Any]:
+    """The numbers that Dagster plots over time. Dollars and seconds are floats."""
     found: dict[str, Any] = {name: getattr(summary, name) for name in _COUNTS}
-    found |= {"cost_usd": float(summary.cost_billed), "seconds": round(summary.seconds, 1)}
-    if manifest is not None:
-        found["dagster/uri"] = manifest
-    return found
+    found |= {name: count for name in _RARE if (count := getattr(summary, name))}
+    return found | {"cost_usd": float(summary.cost_billed), "seconds": round(summary.seconds, 1)}
 
 
 def of_manifest(table: pa.Table, dataset: Dataset, *, preview: bool = True) -> dict[str, Any]:
@@ -65,10 +83,10 @@ def of_manifest(table: pa.Table, dataset: Dataset, *, preview: bool = True) -> d
     return found
 
 
-def of_table(table: pa.Table, *, partitioned: bool) -> dict[str, Any]:
-    """The manifest as a table: its row count and its columns, in Dagster's own keys."""
+def of_table(table: pa.Table, uri: str, *, partitioned: bool) -> dict[str, Any]:
+    """The manifest as a table: where it is, its row count and its columns, in Dagster's own keys."""
     rows = "dagster/partition_row_count" if partitioned else "dagster/row_count"
-    return {rows: table.num_rows, "dagster/column_schema": column_schema(table)}
+    return {"dagster/uri": uri, rows: table.num_rows, "dagster/column_schema": column_schema(table)}
 
 
 def timings(table: pa.Table) -> dict[str, float]:
@@ -142,7 +160,7 @@ def column_schema(table: pa.Table) -> dg.TableSchema:
     """The manifest's columns, as Dagster shows them; the type of `columns` names those that are carried along."""
     types = {name: str(table.schema.field(name).type) for name in table.column_names}
     types["columns"] = f"json<{', '.join(_carried(table))}>"
-    return dg.TableSchema(columns=[dg.TableColumn(name=name, type=kind) for name, kind in types.items()])
+    return dg.TableSchema([dg.TableColumn(name, kind, COLUMNS.get(name)) for name, kind in types.items()])
 
 
 def data_version(table: pa.Table) -> dg.DataVersion:

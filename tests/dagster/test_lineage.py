@@ -19,7 +19,7 @@ from dagster._core.loader import LoadingContextForTest
 
 from dagster_gptimg import FalResource, SqlTable, UsageError, build_gptimg_asset, build_prompt_table, gptimg_asset
 from dagster_gptimg.assets import definition_of
-from dagster_gptimg.metadata import timings
+from dagster_gptimg.metadata import COLUMNS, timings
 from dagster_gptimg.store.manifest import SCHEMA
 from tests.dagster.support import LOW, NEEDED, ROWS, dagster_instance, images, metadata, run
 from tests.harness import Fal
@@ -165,6 +165,10 @@ def test_columns_lead_to_the_asset_upstream_when_there_is_one(resources: dict[st
     found = lineage(run([products, one], resources, instance=dagster_instance(tmp_path)))
     assert found["row_id"] == found["prompt"] == ["products.product"]
     assert lineage(run([products, more, two], resources, instance=dagster_instance(tmp_path))) == {}
+
+
+def test_every_column_of_the_image_table_is_described() -> None:
+    assert list(COLUMNS) == SCHEMA.names
 
 
 # -- numbers
