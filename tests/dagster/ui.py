@@ -73,7 +73,13 @@ def open_launchpad(page: Page, url: str, asset: str, partition: str) -> str:
 
 def launch(page: Page, config: str) -> str:
     """Put a run config into the open Launchpad, and launch; returns the run's id."""
-    page.evaluate("text => document.querySelector('.CodeMirror').CodeMirror.setValue(text)", config)
+    write = "text => document.querySelector('.CodeMirror').CodeMirror.setValue(text)"
+    # The page takes a config over some time after it was written. It says when: by what it finds wrong with it.
+    page.evaluate(write, f"{config}nonsense: true\n")
+    page.get_by_text("nonsense").last.wait_for()
+    page.get_by_text("No errors").wait_for(state="detached")
+    page.evaluate(write, config)
+    page.get_by_text("No errors").wait_for()
     page.locator("[role=dialog] button", has_text="Materialize").last.click()
     page.wait_for_url("**/runs/*")
     return page.url.rpartition("/")[2]
