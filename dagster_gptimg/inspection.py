@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from dagster_gptimg.batch.records import WORST_FIRST
+from dagster_gptimg.fal.prices import Price
 from dagster_gptimg.image_record import path_of, read_image
 from dagster_gptimg.store.present import PresentImages
 
@@ -148,7 +149,7 @@ def failure_rate(images: ImageTable) -> Finding:
 def files_as_recorded(images: ImageTable) -> Finding:
     """Every file is there, and those of the sample have their recorded hash."""
     there = PresentImages(images.dataset)
-    missing = [row_id for row_id, uri, _ in images.stored if path_of(images.dataset, uri) not in there]
+    missing = [row_id for row_id, uri, _ in images.stored if not there.has(hash(path_of(images.dataset, uri)))]
     gone = set(missing)
     changed = [look.row_id for look in images.looks if not look.as_recorded and look.row_id not in gone]
     total, read = len(images.stored), len(images.looks)
@@ -171,7 +172,7 @@ def image_dimensions(images: ImageTable) -> Finding:
     """Every image has the size that `image_size` asked for; where the model chooses, any will do."""
     asked, wrong = 0, []
     for record in images.records("row_id", "uri", "arguments", "width", "height"):
-        expected = images.model.expected_size(json.loads(record["arguments"])) if record["uri"] else None
+        expected = _asked_size(images.model, json.loads(record["arguments"])) if record["uri"] else None
         asked += expected is not None
         if expected not in {None, (record["width"], record["height"])}:
             wrong.append(record["row_id"])
@@ -187,12 +188,23 @@ def cost_within_budget(images: ImageTable) -> Finding:
             known += record["cost_usd"]
         elif record["status"] in MAYBE_BILLED:
             unknown[record["request_key"]] = images.model.cost(json.loads(record["arguments"])).high
-    most, limit = known + sum(unknown.values()), images.limits.cost_usd
-    words = f"${known:.2f} billed" + (f", ${most:.2f} at most ({len(unknown)} unknown)" if unknown else "")
-    numbers = {"cost_usd": float(known), "cost_high_usd": float(most), "unknown": len(unknown)}
+    most, limit = Price(known, known + sum(unknown.values())), images.limits.cost_usd
+    words = f"${known:.2f} billed" + (f", {most} in all ({len(unknown)} requests unknown)" if unknown else "")
+    numbers: dict[str, int | float] = {"cost_usd": float(known), "unknown": len(unknown)}
+    if most.is_known:
+        numbers["cost_high_usd"] = float(most.high)
     if limit is None:
         return Finding(passed=True, words=words, numbers=numbers)
-    return Finding(most <= limit, f"{words}; the budget is ${limit:.2f}", {**numbers, "budget_usd": float(limit)})
+    return Finding(most.high <= limit, f"{words}; the budget is ${limit:.2f}", {**numbers, "budget_usd": float(limit)})
+
+
+def _asked_size(model: FalModel, arguments: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The width and height in pixels that were asked for; None where the model chooses, or has no such input."""
+    size = arguments.get("image_size", model.variant(arguments).key_defaults.get("image_size"))
+    if isinstance(size, dict):
+        return int(size["width"]), int(size["height"])
+    width, sign, height = str(size).partition("x")
+    return (int(width), int(height)) if sign and width.isdigit() and height.isdigit() else None
 
 
 def _rows(images: ImageTable, is_meant: Callable[[str], bool], name: str, words: str, most: float) -> Finding:

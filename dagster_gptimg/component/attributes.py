@@ -10,6 +10,7 @@ import dagster as dg
 from pydantic import Field
 
 from dagster_gptimg.errors import UsageError
+from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.resource import FalResource, ImageStoreResource
 
 _FROM_ENV = re.compile(r"\{\{[^}]*\benv\b")
@@ -159,6 +160,20 @@ PartitionsAttribute = Annotated[
         description="How the table is cut: {by_column: category, keys: [bags, shoes]}, {by_hash: id, buckets: 10}, ...",
     ),
 ]
+
+
+class RequestAttributes(dg.Model, dg.Resolvable):
+    """The arguments of `RequestSettings`; the resource's fill in what is left open."""
+
+    priority: Literal["normal", "low"] | None = None
+    start_timeout: float | None = None
+    tags: dict[str, str] = Field(default_factory=dict)
+    lifecycle: int | None = None
+    headers: dict[str, str] = Field(default_factory=dict)
+
+    def settings(self) -> RequestSettings:
+        """The same, checked. Raises `UsageError`."""
+        return RequestSettings(**self.model_dump())
 
 
 class ChecksAttributes(dg.Model, dg.Resolvable):

@@ -16,6 +16,7 @@ from dagster_gptimg.component.attributes import (
     PartitionsAttribute,
     PromptsAttribute,
     QueryTable,
+    RequestAttributes,
     ScheduleAttributes,
     SensorAttributes,
     StorageOptions,
@@ -73,13 +74,16 @@ class GptImgComponent(dg.Component, dg.Model, dg.Resolvable):
     max_cost_usd: float | None = Field(default=None, description="US dollars that one run may spend at most.")
     max_failed: float = Field(default=0.0, description="The share of rows that may fail before a run does.")
     max_refused: float | None = Field(default=None, description="The share of rows that may be refused.")
-    max_in_flight: int = Field(default=100, description="Requests at fal at once.")
+    max_in_flight: int | None = Field(
+        default=None, description="Requests at fal at once; as many as the account's slots call for, by default."
+    )
     dataset: str | None = Field(default=None, description="The name of the images in the store; by default the key.")
     storage_options: StorageOptions = Field(default_factory=dict)
     image_columns: list[str] = Field(default_factory=list, description="Columns of reference images, for edits.")
     references_from: list[str] = Field(
         default_factory=list, description="Folders and fsspec roots below which a row may name reference images."
     )
+    request: RequestAttributes | None = Field(default=None, description="What its requests are sent with.")
     op: OpSpec | None = Field(default=None, description="Pool, tags and backfill policy of the op.")
     checks: ChecksAttributes | None = Field(default=None, description="Asset checks: {} for all of them.")
     schedule: ScheduleAttributes | None = None
@@ -147,6 +151,8 @@ class GptImgComponent(dg.Component, dg.Model, dg.Resolvable):
     def _settings(self, folder: Path) -> dict[str, Any]:
         found: dict[str, Any] = {name: getattr(self, name) for name in _SAME}
         found |= {"model": self.image_model, "references_from": [_located(r, folder) for r in self.references_from]}
+        if self.request is not None:
+            found["request"] = self.request.settings()
         if self.partitions is not None:
             found["partitions"] = partitions_from(self.partitions, folder)
         return found

@@ -190,7 +190,7 @@ def test_what_the_manifest_says_is_looked_at_for_every_row(copy: Path, change: d
 def test_an_unknown_cost_counts_at_worst_case(copy: Path) -> None:
     rewrite(copy, lambda _: {"cost_usd": None})
     found = look(copy, BAGS, max_cost_usd=1.0)["cost_within_budget", "bags"]
-    assert found.description == "$0.00 billed, $0.03 at most (3 unknown); the budget is $1.00"
+    assert found.description == "$0.00 billed, $0.00 to $0.03 in all (3 requests unknown); the budget is $1.00"
     assert found.metadata["cost_high_usd"].value == 0.03
 
 

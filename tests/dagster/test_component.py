@@ -15,6 +15,7 @@ from dagster_gptimg import (
     FalResource,
     GptImgComponent,
     ImageStoreResource,
+    RequestSettings,
     SqlTable,
     build_gptimg_asset,
     build_prompt_table,
@@ -77,6 +78,7 @@ def test_attributes_are_the_arguments_of_the_factory() -> None:
         "storage_options": {"anon": True},
         "image_columns": ["picture"],
         "references_from": ["s3://bucket/references"],
+        "request": {"priority": "low", "tags": {"team": "ads"}},
     }
     with loaded({**PHOTOS, **more}) as defs:
         asset = image_asset(defs)
@@ -90,7 +92,7 @@ def test_attributes_are_the_arguments_of_the_factory() -> None:
             template="Studio photo of {product}",
             id_column="sku",
             arguments=LOW,
-            **{**more, "partitions": by_hash("sku", 2)},
+            **{**more, "partitions": by_hash("sku", 2), "request": RequestSettings("low", tags={"team": "ads"})},
         )
     assert made.generation == definition_of(same).generation
     assert asset.partitions_def == same.partitions_def

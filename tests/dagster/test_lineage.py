@@ -2,22 +2,26 @@
 
 import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import dagster as dg
-import httpx
 import polars as pl
 import pyarrow as pa
 import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
-from dagster_gptimg import FalResource, SqlTable, UsageError, build_gptimg_asset, build_prompt_table, gptimg_asset
+from dagster_gptimg import (
+    FalResource,
+    RequestSettings,
+    SqlTable,
+    UsageError,
+    build_gptimg_asset,
+    build_prompt_table,
+    gptimg_asset,
+)
 from dagster_gptimg.assets import definition_of
 from dagster_gptimg.metadata import COLUMNS, timings
 from dagster_gptimg.store.manifest import SCHEMA
@@ -332,34 +336,6 @@ def test_what_a_run_does_can_be_wrapped(resources: dict[str, Any]) -> None:
 # -- fal's tags
 
 
-@contextmanager
-def overheard(url: str) -> Iterator[tuple[str, list[str]]]:
-    """A proxy before the emulator that notes the tags of each submit."""
-    tags: list[str] = []
-
-    class Proxy(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            tags.extend(self.headers.get_all("X-Fal-Tags", []))
-            answer = httpx.request(self.command, f"{url}{self.path}", headers=dict(self.headers), content=body)
-            self.send_response(answer.status_code)
-            for name, value in answer.headers.items():
-                if name not in {"transfer-encoding", "content-length", "content-encoding"}:
-                    self.send_header(name, value)
-            self.send_header("Content-Length", str(len(answer.content)))
-            self.end_headers()
-            self.wfile.write(answer.content)
-
-        do_POST = do_PUT = do_GET  # noqa: N815 - the server's names
-
-        def log_message(self, *_: Any) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", tags
-        server.shutdown()
-
-
 def test_owners_group_and_tags_of_the_asset_reach_fal(fal: Fal, resources: dict[str, Any]) -> None:
     asset = images(
         prompts=ROWS[:1],
@@ -367,14 +343,20 @@ def test_owners_group_and_tags_of_the_asset_reach_fal(fal: Fal, resources: dict[
         group_name="catalogue",
         tags={"tier": "gold", "key": "x", **{f"t{n}": "1" for n in range(9)}},
         kinds={"webp"},
+        request=RequestSettings(tags={"campaign": "spring", "group": "ads"}),
     )
-    with overheard(fal.url) as (url, tags):
-        through = {**resources, "fal": FalResource(api_key="k", base_url=url)}
-        assert run(asset, through, partition_key="bags").success
-    [text] = tags
-    found = dict(part.split("=", 1) for part in text.split(","))
+    assert run(asset, resources, partition_key="bags").success
+    [row] = fal.charged()
+    found = row["tags"]
     assert len(found) == 10
     assert found["asset"] == found["dataset"] == "images"
     assert found["owner"] == "team:creative ann@example.com"
-    assert (found["group"], found["tier"], found["partition"]) == ("catalogue", "gold", "bags")
+    assert (found["campaign"], found["group"]) == ("spring", "ads")  # what is said of its requests goes first
+    assert (found["tier"], found["partition"]) == ("gold", "bags")
     assert len(found["key"]) == 64
+
+
+def test_a_request_has_as_many_tags_as_fal_takes(fal: Fal, resources: dict[str, Any]) -> None:
+    asset = images(prompts=ROWS[:1], request=RequestSettings(tags={f"t{n}": "1" for n in range(10)}))
+    assert run(asset, resources, partition_key="bags").success
+    assert len(fal.charged()[0]["tags"]) == 10

@@ -101,5 +101,5 @@ def test_images_in_an_object_store_are_previewed_opened_and_checked(
     result = defs.resolve_implicit_global_asset_job_def().execute_in_process()
     [event] = result.asset_materializations_for_node("images")
     assert str(event.metadata["preview"].value).count("data:image/webp;base64,") == 2
-    assert [record.open_image().size for record in seen] == [(1024, 1024)] * 2
+    assert [record.open().size for record in seen] == [(1024, 1024)] * 2
     assert {e.check_name: e.passed for e in result.get_asset_check_evaluations()}["files_as_recorded"]
