@@ -35,8 +35,8 @@ test-mutations: .venv/ready ## each costly mistake, made on purpose, turns the s
 test-sim: .venv/ready ## thousands of short histories of several processes, by seed
 	SEEDS=4000 $(BIN)/python -m pytest -n 2 tests/simulation
 
-test-dagster: .venv/ready ## Dagster's own processes: runs, terminations, the UI
-	$(BIN)/python -m pytest -m dagster
+test-dagster: .venv/ready ## Dagster's own processes: runs, backfills, dg, the UI in a browser (needs Debian's chromium)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m dagster
 
 test-minimal:   ## the built wheel with its default dependencies only, in a fresh environment
 	rm -rf .venv-minimal && $(PYTHON) -m venv .venv-minimal
@@ -56,7 +56,7 @@ format: .venv/ready ## put the code in shape
 	$(BIN)/ruff check --fix .
 
 screenshots: .venv/ready ## take docs/images from a real Dagster UI (needs Debian's chromium)
-	$(BIN)/python scripts/screenshots.py
+	$(BIN)/python -m scripts.screenshots
 
 clean:          ## forget everything that was made here
 	rm -rf .venv .demo dist build

@@ -13,6 +13,8 @@ from dagster_gptimg._version import __version__
 if TYPE_CHECKING:
     from dagster_gptimg.assets import build_gptimg_asset, gptimg_asset
     from dagster_gptimg.batch.summary import Summary
+    from dagster_gptimg.checks import build_gptimg_checks
+    from dagster_gptimg.component import GptImgComponent
     from dagster_gptimg.errors import GptImgError, UsageError
     from dagster_gptimg.execution import GenerateConfig, ImageGeneration
     from dagster_gptimg.fal.client import FalClient
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.notebook import GeneratedImages, generate
     from dagster_gptimg.ops import GenerateImagesConfig, generate_images_op
     from dagster_gptimg.partitions import TablePartitions, by_column, by_date, by_dimensions, by_dynamic, by_hash
+    from dagster_gptimg.prompt_table import build_prompt_table
     from dagster_gptimg.prompts import SqlTable
     from dagster_gptimg.resource import EmulatedFalResource, FalResource, ImageStoreResource
     from dagster_gptimg.sensors import build_gptimg_schedule, build_prompt_table_sensor, failure_reasons
@@ -40,6 +43,7 @@ _HOMES = {
     "GenerateConfig": "execution",
     "GenerateImagesConfig": "ops",
     "GeneratedImages": "notebook",
+    "GptImgComponent": "component",
     "GptImgError": "errors",
     "UsageError": "errors",
     "ImageGeneration": "execution",
@@ -51,7 +55,9 @@ _HOMES = {
     "Summary": "batch.summary",
     "TablePartitions": "partitions",
     "build_gptimg_asset": "assets",
+    "build_gptimg_checks": "checks",
     "build_gptimg_schedule": "sensors",
+    "build_prompt_table": "prompt_table",
     "build_prompt_table_sensor": "sensors",
     "by_column": "partitions",
     "by_date": "partitions",
@@ -78,6 +84,7 @@ __all__ = [
     "GenerateConfig",
     "GenerateImagesConfig",
     "GeneratedImages",
+    "GptImgComponent",
     "GptImgError",
     "ImageGeneration",
     "ImageRecord",
@@ -90,7 +97,9 @@ __all__ = [
     "UsageError",
     "__version__",
     "build_gptimg_asset",
+    "build_gptimg_checks",
     "build_gptimg_schedule",
+    "build_prompt_table",
     "build_prompt_table_sensor",
     "by_column",
     "by_date",

@@ -4,7 +4,7 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import dagster as dg
@@ -16,12 +16,24 @@ from dagster_gptimg.fal.model import FalModel
 from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
 from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.io_manager import loader_for
-from dagster_gptimg.materialization import AssetEvent, materialized
+from dagster_gptimg.materialization import AssetEvent, Execute, materialized
 from dagster_gptimg.partitions import TablePartitions
+from dagster_gptimg.prompt_table import table_of
 from dagster_gptimg.prompts import PromptSpec, Source
 from dagster_gptimg.store.paths import check_dataset
 
 KINDS = frozenset({"fal", "openai"})
+_TAKEN = {
+    "partitions_def": "partitions=by_column(...), and its relatives, say it, and which rows a partition has",
+    "config_schema": "the run config of an image asset is GenerateConfig",
+    "io_manager_def": "the asset brings the loader of its image table",
+    "io_manager_key": "the asset brings the loader of its image table",
+    "output_required": "a run that was only to plan has no output",
+    "dagster_type": "the asset's output is its images in the store",
+    "is_virtual": "images are made and paid for",
+}
+"""Arguments of `dg.asset` that an image asset settles by itself."""
+
 _MADE_FROM = "__gptimg__"
 _SOURCE = "__gptimg_source__"
 
@@ -34,11 +46,23 @@ class ImageAsset:
         generation: how its images are made.
         function: gives the table; its arguments are upstream assets.
         source: the table, where it is known without running anything.
+        prompts_key: the asset that stands for it, of `build_prompt_table`.
     """
 
     generation: ImageGeneration
     function: Callable[..., Source]
     source: Source | None = None
+    prompts_key: dg.AssetKey | None = None
+
+    def inputs(self, asset: dg.AssetsDefinition) -> dict[str, dg.AssetKey]:
+        """The function's arguments, with the assets upstream that they are; `asset` is what was made from this."""
+        keys = asset.keys_by_input_name
+        return {name: keys[name] for name in inspect.signature(self.function).parameters}
+
+    def table_asset(self, asset: dg.AssetsDefinition) -> dg.AssetKey | None:
+        """The one asset upstream that the table is; None when it is made from several, or is none."""
+        found = list(self.inputs(asset).values())
+        return self.prompts_key if not found else found[0] if len(found) == 1 else None
 
 
 def definition_of(asset: dg.AssetsDefinition) -> ImageAsset:
@@ -71,6 +95,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
     image_columns: Sequence[str] = (),
     references_from: Sequence[str] = (),
     request: RequestSettings | None = None,
+    execute: Execute = materialized,
     **asset_arguments: Any,  # noqa: ANN401 - whatever dg.asset takes
 ) -> Callable[[Callable[..., Source]], dg.AssetsDefinition]:
     """Make an image asset from a function that returns a prompt table.
@@ -96,11 +121,15 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
         references_from: folders or fsspec roots below which a row may name reference images. The images of the store
             may be named always (the `uri` of another asset's manifest).
         request: priority, start time-out, tags and other headers of its requests; `FalResource` has them for all.
+        execute: what a run does; `materialized` by default. Wrap it to log, to look at the table or the events.
         asset_arguments: every other argument of `dg.asset`: `key`, `group_name`, `owners`, `deps`, `tags`, ...
 
     Raises:
-        UsageError: template, model or arguments are wrong; definitions do not load then.
+        UsageError: template, model or arguments are wrong, or an argument of `dg.asset` is settled by the image asset
+            itself; definitions do not load then.
     """
+    for name in asset_arguments.keys() & _TAKEN.keys():
+        raise UsageError(f"{name} cannot be given to an image asset: {_TAKEN[name]}")
 
     def decorate(function: Callable[..., Source]) -> dg.AssetsDefinition:
         given = dict(asset_arguments)
@@ -127,7 +156,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
             references_from,
             request or RequestSettings(),
         )
-        return _asset(made, function, given)
+        return _asset(ImageAsset(made, function, *getattr(function, _SOURCE, ())), execute, given)
 
     return decorate
 
@@ -135,25 +164,36 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
 def build_gptimg_asset(
     name: str,
     *,
-    prompts: Source,
+    prompts: Source | dg.AssetsDefinition,
     **arguments: Any,  # noqa: ANN401 - those of gptimg_asset
 ) -> dg.AssetsDefinition:
     """Make an image asset from a prompt table that is known now: any fsspec URL (read when it runs), or a small table.
 
-    Takes all arguments of `gptimg_asset`.
+    An asset of `build_prompt_table` says the URL too, and stands upstream. Takes all arguments of `gptimg_asset`.
+
+    Raises:
+        UsageError: as `gptimg_asset`; or `prompts` is some other asset: that is an argument of a `gptimg_asset`.
     """
+    source, key = prompts, None
+    if isinstance(prompts, dg.AssetsDefinition):
+        upstream = table_of(prompts)
+        if upstream is None:
+            raise UsageError(f"{name}: an asset that makes its table is an argument of a function: use gptimg_asset")
+        source, key = upstream.source, prompts.key
+        arguments.setdefault("storage_options", upstream.storage_options)
 
     def table() -> Source:
-        return prompts
+        return cast("Source", source)
 
-    setattr(table, _SOURCE, prompts)
+    setattr(table, _SOURCE, (source, key))
     table.__name__ = name
     table.__doc__ = arguments.pop("description", None)
     return gptimg_asset(**arguments)(table)
 
 
-def _asset(made: ImageGeneration, function: Callable[..., Source], given: dict[str, Any]) -> dg.AssetsDefinition:
-    """The Dagster asset around an `ImageGeneration` and the function that gives its table."""
+def _asset(about: ImageAsset, execute: Execute, given: dict[str, Any]) -> dg.AssetsDefinition:
+    """The Dagster asset around what it is made from; `given` are the user's arguments of `dg.asset`."""
+    made, function = about.generation, about.function
 
     @functools.wraps(function)
     def body(
@@ -161,23 +201,32 @@ def _asset(made: ImageGeneration, function: Callable[..., Source], given: dict[s
         config: GenerateConfig,
         **inputs: Any,  # noqa: ANN401 - upstream assets
     ) -> Iterator[AssetEvent]:
-        yield from materialized(made, context, config, function(**inputs))
+        known = replace(made, table_asset=about.table_asset(context.assets_def))
+        yield from execute(known, context, config, function(**inputs))
 
-    body.__signature__ = _signature(function)  # type: ignore[attr-defined]
-    setattr(body, _MADE_FROM, ImageAsset(made, function, getattr(function, _SOURCE, None)))
+    body.__signature__ = signature_of(function, context=dg.AssetExecutionContext, config=GenerateConfig)  # type: ignore[attr-defined]
+    setattr(body, _MADE_FROM, about)
     del body.__wrapped__  # Dagster would look through it, and miss context and config
+    asset = dg.asset(io_manager_def=loader_for(made.dataset), output_required=False, **_settings(about, given))
+    return cast("dg.AssetsDefinition", asset(body))
+
+
+def _settings(about: ImageAsset, given: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of `dg.asset`: ours, the user's in their place, and both together where they add up."""
+    made, key = about.generation, _key_of(given)
     defaults: dict[str, Any] = {"kinds": KINDS, "code_version": made.code_version}
     if made.partitions is not None:
         # Dagster's default is one run a partition; saying it here would warn next to assets that do not.
         defaults["partitions_def"] = made.partitions.definition
-    if function.__doc__:
-        defaults["description"] = inspect.cleandoc(function.__doc__)
+    if about.function.__doc__:
+        defaults["description"] = inspect.cleandoc(about.function.__doc__)
     settings = defaults | given
     settings["metadata"] = {"dataset": made.dataset, **_about(made.spec.model), **(given.get("metadata") or {})}
-    settings["check_specs"] = [metadata.in_doubt_spec(_key_of(given)), *(given.get("check_specs") or ())]
+    settings["check_specs"] = [metadata.in_doubt_spec(key), *(given.get("check_specs") or ())]
     settings["required_resource_keys"] = {"fal", "image_store"} | set(given.get("required_resource_keys") or ())
-    asset = dg.asset(io_manager_def=loader_for(made.dataset), output_required=False, **settings)
-    return cast("dg.AssetsDefinition", asset(body))
+    if about.prompts_key is not None:
+        settings["deps"] = [*(given.get("deps") or ()), about.prompts_key]
+    return settings
 
 
 def _about(model: FalModel) -> dict[str, str]:
@@ -185,18 +234,15 @@ def _about(model: FalModel) -> dict[str, str]:
     return {"model": model.name} | ({"model_ends": ends} if model.sunset else {})
 
 
-def _signature(function: Callable[..., Source]) -> inspect.Signature:
-    """What Dagster reads of the body: context, config, and the function's own upstream assets."""
+def signature_of(function: Callable[..., object], **first: Any) -> inspect.Signature:  # noqa: ANN401 - annotations
+    """What Dagster reads of a body around a function: these parameters first, then the function's upstream assets."""
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    first = [
-        inspect.Parameter("context", kind, annotation=dg.AssetExecutionContext),
-        inspect.Parameter("config", kind, annotation=GenerateConfig),
-    ]
+    before = [inspect.Parameter(name, kind, annotation=annotation) for name, annotation in first.items()]
     own = inspect.signature(function).parameters.values()
-    return inspect.Signature([*first, *(p.replace(annotation=_annotation(p, function)) for p in own)])
+    return inspect.Signature([*before, *(p.replace(annotation=_annotation(p, function)) for p in own)])
 
 
-def _annotation(parameter: inspect.Parameter, function: Callable[..., Source]) -> Any:  # noqa: ANN401
+def _annotation(parameter: inspect.Parameter, function: Callable[..., object]) -> Any:  # noqa: ANN401
     """An input's type, also where the user's module keeps annotations as text; Any where it cannot be known here."""
     if not isinstance(parameter.annotation, str):
         return parameter.annotation

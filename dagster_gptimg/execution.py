@@ -26,7 +26,7 @@ from dagster_gptimg.errors import (
     UnreachableError,
 )
 from dagster_gptimg.fal.models import get_model
-from dagster_gptimg.fal.request_settings import RequestSettings
+from dagster_gptimg.fal.request_settings import MOST_TAGS, RequestSettings
 from dagster_gptimg.partitions import TablePartitions
 from dagster_gptimg.prompts import Move, PromptSpec, ReferenceRoot, References, Source, read_rows
 from dagster_gptimg.resource import resolved
@@ -75,6 +75,7 @@ class ImageGeneration:
         references_from: folders or fsspec roots below which a row may name reference images; those of the image store
             may be named always.
         request: priority, start time-out, tags and other headers; those of the resource fill in what it leaves open.
+        table_asset: the asset upstream that the table is, if it is one: the lineage of columns leads there.
     """
 
     spec: PromptSpec
@@ -87,6 +88,7 @@ class ImageGeneration:
     storage_options: Mapping[str, Any] = field(default_factory=dict)
     references_from: Sequence[str] = ()
     request: RequestSettings = field(default_factory=RequestSettings)
+    table_asset: dg.AssetKey | None = None
 
     @property
     def code_version(self) -> str:
@@ -122,8 +124,7 @@ class ImageGeneration:
         try:
             dataset = self.dataset_in(context)
             spec = self._spec(context, config, partition)
-            request = self.request.over(context.resources.fal.request_settings())
-            options = replace(self._options(config, spec, spent), request=request)
+            options = self._options(context, config, spec, spent)
             rows = read_rows(source, spec, resolved(self.storage_options))
             if config.plan_only or config.plan_model:
                 found = session.plan(rows, spec.model, dataset, partition=partition, options=options)
@@ -172,16 +173,20 @@ class ImageGeneration:
         roots = [ReferenceRoot(root, resolved(self.storage_options)) for root in self.references_from]
         return References([*roots, ReferenceRoot(store.root, resolved(store.storage_options))])
 
+    def spec_in(self, context: Context) -> PromptSpec:
+        """The spec with what a run gives it: where reference images may be read from."""
+        return replace(self.spec, references=self.references_in(context))
+
     def _spec(self, context: Context, config: GenerateConfig, partition: str | None) -> PromptSpec:
         where = None if self.partitions is None or partition is None else self.partitions.where(partition)
-        spec = replace(self.spec, where=where, limit=config.limit, references=self.references_in(context))
+        spec = replace(self.spec_in(context), where=where, limit=config.limit)
         if config.plan_model is None:
             return spec
         former = [self.spec.model, *session.former_models(self.dataset_in(context), partition)]
         move = Move(get_model(config.plan_model), former)
         return replace(spec, model=move.model, move=move)
 
-    def _options(self, config: GenerateConfig, spec: PromptSpec, spent: Decimal) -> Options:
+    def _options(self, context: Context, config: GenerateConfig, spec: PromptSpec, spent: Decimal) -> Options:
         limit = self.max_cost_usd if config.max_cost_usd is None else config.max_cost_usd
         return Options(
             max_in_flight=self.max_in_flight,
@@ -190,8 +195,36 @@ class ImageGeneration:
             on_ambiguous=config.on_ambiguous,
             recipe=spec.recipe,
             allow_rebuy=config.allow_rebuy,
+            request=self._request(context),
         )
 
+    def _request(self, context: Context) -> RequestSettings:
+        """What its requests are sent with: the asset's settings, then the resource's, then what tells the asset."""
+        said = self.request.over(context.resources.fal.request_settings())
+        more = {name: text for name, text in request_tags(context).items() if name not in said.tags}
+        room = max(MOST_TAGS - len(_ENGINES_TAGS) - len(said.tags), 0)
+        return replace(said, tags={**said.tags, **dict(list(more.items())[:room])})
+
+
+def request_tags(context: Context) -> dict[str, str]:
+    """By what fal's billing reports tell an asset: its key, group, owners and tags.
+
+    The engine's own tags (dataset, partition, key) come along, and no tag of the asset replaces them.
+    """
+    if not isinstance(context, dg.AssetExecutionContext):
+        return {}
+    spec = context.assets_def.specs_by_key[context.asset_key]
+    ours = {"asset": spec.key.to_user_string()}
+    if spec.group_name not in {None, "default"}:
+        ours["group"] = str(spec.group_name)
+    if spec.owners:
+        ours["owner"] = " ".join(spec.owners)
+    taken = {*ours, *_ENGINES_TAGS}
+    theirs = {name: text for name, text in spec.tags.items() if not name.startswith("dagster/") and name not in taken}
+    return {**ours, **theirs}
+
+
+_ENGINES_TAGS = ("dataset", "key", "partition")
 
 _REASONS: tuple[tuple[type[GptImgError], str], ...] = (
     (StoreError, "store"),

@@ -90,7 +90,12 @@ def read_image(dataset: Dataset, uri: str) -> bytes:
         FileNotFoundError: the file is gone.
         UnreadableError: it is there and cannot be read.
     """
-    return dataset.store.read(f"{dataset.folder}/{uri.removeprefix(dataset.uri(''))}")
+    return dataset.store.read(f"{dataset.folder}/{path_of(dataset, uri)}")
+
+
+def path_of(dataset: Dataset, uri: str) -> str:
+    """A manifest's URI as a path relative to its dataset (fsspec's own URIs end without a slash, or with one)."""
+    return uri.removeprefix(dataset.uri("")).lstrip("/")
 
 
 def thumbnail(data: bytes, pixels: int) -> str:

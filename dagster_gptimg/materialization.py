@@ -5,7 +5,7 @@ One partition ends as a `MaterializeResult`. Several in one run (`BackfillPolicy
 too (docs/dagster.md). Then `Failure` names those that failed, and the daemon shows exactly these as failed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, TypeAlias
@@ -20,6 +20,10 @@ from dagster_gptimg.prompts import Source
 from dagster_gptimg.store.manifest import read_manifest
 
 AssetEvent: TypeAlias = "dg.AssetCheckResult | dg.MaterializeResult[Any] | dg.AssetMaterialization"
+Execute: TypeAlias = (
+    "Callable[[ImageGeneration, dg.AssetExecutionContext, GenerateConfig, Source], Iterator[AssetEvent]]"
+)
+"""What a run does: `materialized`, or something around it."""
 
 PREVIEWS = 20
 """Partitions in one run above which previews are left out: each is kept in Dagster's database."""
@@ -136,7 +140,7 @@ def _make(
         return Made(partition, {}, None, str(end.metadata["reason"].value), str(end.description))
     if isinstance(end, Summary):
         return Made(partition, summary=end, planned=True)
-    found = metadata.counts(end.summary, end.manifest)
+    found = metadata.counts(end.summary)
     if log.warned:
         found["warnings"] = "\n".join(log.warned)
     reason, message = made.verdict(end)
@@ -145,7 +149,9 @@ def _make(
     dataset = made.dataset_in(context)
     table = read_manifest(dataset, partition)
     found = metadata.of_manifest(table, dataset, preview=preview) | found
-    found |= metadata.of_table(table, partitioned=partition is not None)
+    found |= metadata.timings(table) | metadata.of_table(table, end.manifest, partitioned=partition is not None)
+    if made.table_asset is not None:
+        found |= metadata.lineage(table, made.spec, made.table_asset)
     return Made(partition, found, metadata.data_version(table), reason, message, end.summary)
 
 

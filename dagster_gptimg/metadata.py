@@ -1,17 +1,19 @@
 """What a run leaves in Dagster's event log: counts, cost, schema, a preview. All text from outside is escaped."""
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dagster_gptimg.batch.summary import Summary
 from dagster_gptimg.image_record import read_image, thumbnail
+from dagster_gptimg.prompts import PromptSpec
 from dagster_gptimg.store.dataset import Dataset
-from dagster_gptimg.store.manifest import SCHEMA
 
 NO_ROW_IN_DOUBT = "no_row_in_doubt"
 THUMBNAILS = 8
@@ -20,33 +22,54 @@ THUMBNAIL_PIXELS = 104
 PREVIEW_BYTES = 32 * 1024
 """The preview is kept in the event row, and read again with every look at the asset's page."""
 
+LOOKED_AT = 1000
+"""So many rows are looked at for the columns that they have."""
+
 CAPTION = 60
 TROUBLED = 20
-_COUNTS = (
-    "images",
-    "bought",
-    "reused",
-    "reattached",
-    "refused",
-    "failed",
-    "held",
-    "lost",
-    "in_flight",
-    "not_submitted",
-)
+_COUNTS = ("images", "bought", "reused", "refused", "failed")
+_RARE = ("reattached", "held", "lost", "in_flight", "not_submitted", "missing", "erased")
+"""Counts that are there when they are not zero: Dagster's UI plots 20 numbers, and people read fewer."""
+
+COLUMNS = {
+    "row_id": "The row of the prompt table.",
+    "prompt": "As it was sent.",
+    "status": "stored, refused, failed, held, lost, in_flight, not_submitted, missing or erased.",
+    "image_index": "Which of the row's images this is, from 0.",
+    "images_wanted": "How many images the row asks for.",
+    "uri": "The image; fsspec.open opens it.",
+    "sha256": "Of the image's bytes, as they came.",
+    "bytes": "The size of the file.",
+    "width": "In pixels.",
+    "height": "In pixels.",
+    "content_type": "image/png, image/jpeg or image/webp.",
+    "request_key": "What makes it the same purchase, whatever the row's id.",
+    "request_id": "fal's own.",
+    "endpoint": "The model's, at fal.",
+    "arguments": "The model's inputs as they were sent.",
+    "cost_usd": "This image's share of its request; its sum is the bill. Empty where it is not known.",
+    "shared_with": "The partition that bought the image, where that is another one.",
+    "billable_units": "What fal said it billed.",
+    "error_type": "fal's word for what went wrong.",
+    "error": "What went wrong.",
+    "submitted_at": "When fal took the request.",
+    "completed_at": "When it ended.",
+    "stored_at": "When its outcome was recorded.",
+    "columns": "The row's other columns.",
+}
+"""What the manifest's columns mean."""
+
 _ESCAPED = str.maketrans(
     {letter: f"\\{letter}" for letter in "\\`*_{}[]()#+-.!|~$:"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 )
 """Everything that Markdown, HTML or a table's cell could take for markup."""
 
 
-def counts(summary: Summary, manifest: str | None) -> dict[str, Any]:
-    """The numbers that Dagster plots over time, and where the manifest is. Dollars and seconds are floats."""
+def counts(summary: Summary) -> dict[str, Any]:
+    """The numbers that Dagster plots over time. Dollars and seconds are floats."""
     found: dict[str, Any] = {name: getattr(summary, name) for name in _COUNTS}
-    found |= {"cost_usd": float(summary.cost_billed), "seconds": round(summary.seconds, 1)}
-    if manifest is not None:
-        found["dagster/uri"] = manifest
-    return found
+    found |= {name: count for name in _RARE if (count := getattr(summary, name))}
+    return found | {"cost_usd": float(summary.cost_billed), "seconds": round(summary.seconds, 1)}
 
 
 def of_manifest(table: pa.Table, dataset: Dataset, *, preview: bool = True) -> dict[str, Any]:
@@ -60,10 +83,59 @@ def of_manifest(table: pa.Table, dataset: Dataset, *, preview: bool = True) -> d
     return found
 
 
-def of_table(table: pa.Table, *, partitioned: bool) -> dict[str, Any]:
-    """The manifest as a table: its row count and its columns, in Dagster's own keys."""
+def of_table(table: pa.Table, uri: str, *, partitioned: bool) -> dict[str, Any]:
+    """The manifest as a table: where it is, its row count and its columns, in Dagster's own keys."""
     rows = "dagster/partition_row_count" if partitioned else "dagster/row_count"
-    return {rows: table.num_rows, "dagster/column_schema": column_schema()}
+    return {"dagster/uri": uri, rows: table.num_rows, "dagster/column_schema": column_schema(table)}
+
+
+def timings(table: pa.Table) -> dict[str, float]:
+    """How long requests took, from fal's acceptance to their end: the median and the 95th percentile, in seconds.
+
+    Over all requests of the image table, also those that an earlier run sent. `queue_wait_s` belongs here: it is what
+    is left of that without the model's inference time, and the image table does not have this one.
+    """
+    ended = table.filter(pc.is_valid(pc.subtract(table["completed_at"], table["submitted_at"])))
+    ended = ended.group_by("request_id").aggregate([("completed_at", "min"), ("submitted_at", "min")])
+    if not ended.num_rows:
+        return {}
+    took = pc.subtract(ended["completed_at_min"], ended["submitted_at_min"]).cast(pa.int64())
+    median, high = pc.quantile(took, [0.5, 0.95]).to_pylist()
+    return {"p50_s": round(median / 1e6, 2), "p95_s": round(high / 1e6, 2)}
+
+
+def lineage(table: pa.Table, spec: PromptSpec, upstream: dg.AssetKey) -> dict[str, dg.TableColumnLineage]:
+    """From which columns of the prompt table the columns of the image table come, as far as this can be told."""
+    carried, template = _carried(table), spec.parsed_template()
+    prompt = sorted(template.columns) if template else [spec.prompt_column or "prompt"]
+    sources = {
+        "row_id": [spec.id_column] if spec.id_column else prompt,
+        "prompt": prompt,
+        "arguments": [*prompt, *spec.image_columns, *_overrides(table, spec)],
+        "columns": carried,
+    }
+    deps = {
+        name: [dg.TableColumnDep(asset_key=upstream, column_name=column) for column in dict.fromkeys(columns)]
+        for name, columns in sources.items()
+        if columns
+    }
+    return {"dagster/column_lineage": dg.TableColumnLineage(deps_by_column=deps)}
+
+
+def _carried(table: pa.Table) -> list[str]:
+    """The prompt table's columns that are carried along, as the first rows have them."""
+    rows = table["columns"].slice(0, LOOKED_AT).to_pylist()
+    return list(dict.fromkeys(name for row in rows for name in json.loads(row)))
+
+
+def _overrides(table: pa.Table, spec: PromptSpec) -> list[str]:
+    """Inputs that a column set, in the first rows: what differs from the asset's own arguments."""
+    given = {"num_images": 1, **spec.arguments}
+    found: set[str] = set()
+    for row in table.select(["arguments", "images_wanted"]).slice(0, LOOKED_AT).to_pylist():
+        sent = json.loads(row["arguments"]) | {"num_images": row["images_wanted"]}  # it was cut into requests
+        found |= {name for name, value in sent.items() if value != given.get(name)}
+    return sorted(found - {"prompt", *spec.model.reference_inputs})
 
 
 def in_doubt_spec(key: dg.AssetKey) -> dg.AssetCheckSpec:
@@ -84,9 +156,11 @@ def no_row_in_doubt(summaries: Sequence[Summary]) -> dg.AssetCheckResult:
     )
 
 
-def column_schema() -> dg.TableSchema:
-    """The manifest's columns, as Dagster shows them."""
-    return dg.TableSchema(columns=[dg.TableColumn(name=f.name, type=str(f.type)) for f in SCHEMA])
+def column_schema(table: pa.Table) -> dg.TableSchema:
+    """The manifest's columns, as Dagster shows them; the type of `columns` names those that are carried along."""
+    types = {name: str(table.schema.field(name).type) for name in table.column_names}
+    types["columns"] = f"json<{', '.join(_carried(table))}>"
+    return dg.TableSchema([dg.TableColumn(name, kind, COLUMNS.get(name)) for name, kind in types.items()])
 
 
 def data_version(table: pa.Table) -> dg.DataVersion:

@@ -164,6 +164,8 @@ def partitions_from(about: Mapping[str, object], folder: Path | None = None) -> 
     if len(kinds) != 1:
         raise UsageError(f"partitions: give exactly one of {', '.join(_FROM)}, not {', '.join(map(str, about))}")
     more = {str(name): value for name, value in about.items() if name != kinds[0]}
+    if isinstance(more.get("keys"), list):
+        more["keys"] = [str(key) for key in more["keys"]]  # type: ignore[attr-defined]  # YAML has numbers, too
     if "keys_file" in more:
         more["keys"] = (folder or Path()) / str(more.pop("keys_file"))
     made, what = _FROM[kinds[0]], about[kinds[0]]

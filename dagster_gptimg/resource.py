@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.portal import Call, fal_portal
@@ -16,6 +16,9 @@ from dagster_gptimg.store.root import Store
 
 if TYPE_CHECKING:
     from fal_client import SyncClient
+
+MASK = "********"
+"""What Dagster shows in place of a secret."""
 
 EMULATOR_IDLE_EXIT = 600.0
 """Seconds after which an emulator that nobody calls ends by itself."""
@@ -48,6 +51,27 @@ class FalResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     )
     lifecycle: int | None = Field(default=None, description="Seconds that fal's CDN keeps the output files.")
     headers: dict[str, str] = Field(default_factory=dict, description="Other headers of fal's platform, by name.")
+    _key: str | None = PrivateAttr(default=None)
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Take the key from where it was defined when the run config has Dagster's mask in its place.
+
+        Dagster's Launchpad writes the mask there by itself, and hands it to the run as if it were the key.
+        """
+        if self.api_key != MASK or context.resource_def is None:
+            return
+        schema = context.resource_def.config_schema
+        if schema.default_provided:
+            given = schema.default_value["api_key"]
+            self._key = given if isinstance(given, str) else dg.EnvVar(given["env"]).get_value() or ""
+
+    @property
+    def key(self) -> str:
+        """The key. Raises `UsageError` when it is missing, or cannot be one."""
+        found = self.api_key if self._key is None else self._key
+        if found == MASK:
+            raise UsageError("the run config has Dagster's mask in place of the fal key: remove it there")
+        return check_key(found)
 
     @classmethod
     def emulated(cls, state: str = ".fal-emulator", *, latency: float = 0.5, slots: int = 20) -> "EmulatedFalResource":
@@ -96,7 +120,7 @@ class FalResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def settings(self) -> FalSettings:
         """What a client needs. Raises `UsageError` when the key or a URL cannot be one."""
         urls = FalUrls.at(self.base_url) if self.base_url else FalUrls.from_env()
-        return FalSettings(key=check_key(self.api_key), urls=urls)
+        return FalSettings(key=self.key, urls=urls)
 
 
 class EmulatedFalResource(FalResource):
@@ -123,7 +147,7 @@ class EmulatedFalResource(FalResource):
             running = emulator.ensure(self.state, wanted)
         except emulator.EmulatorError as error:
             raise UsageError(str(error)) from error
-        return FalSettings(key=check_key(self.api_key), urls=FalUrls.at(running.url))
+        return FalSettings(key=self.key, urls=FalUrls.at(running.url))
 
 
 class ImageStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]

@@ -1,4 +1,4 @@
-"""The example's assets, resources and schedule.
+"""The example's assets, checks, resources and schedule; a component beside it (defs/banners) is the same without code.
 
 It names the emulator itself: without `FAL_KEY` the pictures are drawn on this machine and cost nothing. With `FAL_KEY`
 set it uses fal, and another store, so that what was emulated never passes for the model's work.
@@ -13,11 +13,25 @@ import fsspec
 import polars as pl
 from PIL import Image, ImageOps
 
-from dagster_gptimg import FalResource, ImageStoreResource, by_column, gptimg_asset
+from dagster_gptimg import (
+    FalResource,
+    ImageStoreResource,
+    build_gptimg_checks,
+    build_gptimg_schedule,
+    by_column,
+    gptimg_asset,
+)
 
 HOME = Path(os.environ.get("EXAMPLE_HOME", ".demo")).absolute()
 TABLE = Path(__file__).with_name("products.csv")
+REFERENCES = Path(__file__).resolve().with_name("references")
 CATEGORIES = ["bags", "lamps", "mugs", "shoes"]
+SCENES = {
+    "bags": "on a café chair",
+    "lamps": "in a reading corner",
+    "mugs": "at breakfast",
+    "shoes": "in a sunny hallway",
+}
 ON_FAL = bool(os.environ.get("FAL_KEY"))
 THUMBNAIL = 160
 COLUMNS = 10
@@ -27,7 +41,10 @@ COLUMNS = 10
 def products() -> dg.MaterializeResult[pl.DataFrame]:
     """The prompt table: one row a product, with a few overrides of the model's inputs."""
     table = pl.read_csv(TABLE, infer_schema_length=None)
-    return dg.MaterializeResult(value=table, metadata={"dagster/row_count": table.height})
+    columns = dg.TableSchema([dg.TableColumn(name, str(kind)) for name, kind in table.schema.items()])
+    return dg.MaterializeResult(
+        value=table, metadata={"dagster/row_count": table.height, "dagster/column_schema": columns}
+    )
 
 
 @gptimg_asset(
@@ -38,6 +55,7 @@ def products() -> dg.MaterializeResult[pl.DataFrame]:
     partitions=by_column("category", CATEGORIES),
     max_cost_usd=5.00,
     group_name="catalogue",
+    owners=["team:creative"],
 )
 def catalog_images(products: pl.DataFrame) -> pl.DataFrame:
     """Studio photos of the products, a partition for each category."""
@@ -59,17 +77,41 @@ def contact_sheet(catalog_images: dict[str, pl.DataFrame]) -> dg.MaterializeResu
     return dg.MaterializeResult(metadata={"images": len(uris), "path": dg.MetadataValue.path(path)})
 
 
-images_job = dg.define_asset_job(
-    "catalogue_images", selection=["catalog_images"], partitions_def=catalog_images.partitions_def
+@gptimg_asset(
+    id_column="id",
+    arguments={"quality": "low", "image_size": "1536x1024"},
+    image_columns=["photo", "surface", "mark"],
+    references_from=[str(REFERENCES)],
+    max_cost_usd=1.00,
+    group_name="catalogue",
+    owners=["team:creative"],
 )
-every_morning = dg.build_schedule_from_partitioned_job(images_job, name="every_morning", cron_schedule="0 6 * * *")
+def lifestyle_images(catalog_images: dict[str, pl.DataFrame]) -> list[dict[str, str]]:
+    """Edits: one photo of each category in use. Its references: another asset's image, a file, a file by its URL."""
+    first = {
+        key: table.filter(pl.col("status") == "stored").row(0, named=True) for key, table in catalog_images.items()
+    }
+    return [
+        {
+            "id": category,
+            "prompt": f"The product of picture 1 {scene}, on the marble of picture 2, with the label of picture 3",
+            "photo": first[category]["uri"],
+            "surface": "marble.png",
+            "mark": (REFERENCES / "mark.png").as_uri(),
+        }
+        for category, scene in SCENES.items()
+    ]
 
-defs = dg.Definitions(
-    assets=[products, catalog_images, contact_sheet],
-    jobs=[images_job],
-    schedules=[every_morning],
-    resources={
-        "fal": FalResource(api_key=dg.EnvVar("FAL_KEY")) if ON_FAL else FalResource.emulated(str(HOME / "emulator")),
-        "image_store": ImageStoreResource(root=str(HOME / ("images-fal" if ON_FAL else "images"))),
-    },
+
+defs = dg.Definitions.merge(
+    dg.Definitions(
+        assets=[products, catalog_images, contact_sheet, lifestyle_images],
+        asset_checks=build_gptimg_checks(catalog_images, max_cost_usd=5.00, max_failure_rate=0.1),
+        schedules=[build_gptimg_schedule(catalog_images, "0 6 * * *", name="every_morning")],
+        resources={
+            "fal": FalResource(api_key=dg.EnvVar("FAL_KEY")) if ON_FAL else FalResource.emulated(f"{HOME}/emulator"),
+            "image_store": ImageStoreResource(root=f"{HOME}/{'images-fal' if ON_FAL else 'images'}"),
+        },
+    ),
+    dg.load_from_defs_folder(path_within_project=Path(__file__).parent),
 )

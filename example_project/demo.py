@@ -26,7 +26,9 @@ def main() -> int:
     console.print(f"Using {where}.")
     instance = dg.DagsterInstance.get()
     began = time.monotonic()
-    steps = [("products", None)] + [("catalog_images", key) for key in example.CATEGORIES] + [("contact_sheet", None)]
+    steps: list[tuple[str, str | None]] = [("products", None)]
+    steps += [("catalog_images", key) for key in example.CATEGORIES]
+    steps += [(name, None) for name in ("contact_sheet", "lifestyle_images", "banners_prompts", "banners")]
     for name, partition in steps:
         if not _materialize(instance, name, partition):
             console.print(f"[red]✗[/] {name} {partition or ''}: failed; `make dev` shows why")
@@ -39,7 +41,7 @@ def main() -> int:
 def _materialize(instance: object, name: str, partition: str | None) -> bool:
     from example_project import definitions as example
 
-    job = example.defs.get_implicit_global_asset_job_def()
+    job = example.defs.resolve_implicit_global_asset_job_def()
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     import dagster as dg
 
@@ -51,8 +53,7 @@ def _materialize(instance: object, name: str, partition: str | None) -> bool:
         raise_on_error=False,
     )
     if result.success:
-        [event] = result.get_asset_materialization_events()
-        found = event.materialization.metadata
+        found = next((e.materialization.metadata for e in result.get_asset_materialization_events()), {})
         label = f"{name}, {partition}" if partition else name
         if "cost_usd" in found:
             bought, reused = found["bought"].value, found["reused"].value
@@ -67,8 +68,9 @@ def _tell() -> None:
 
     images = example.HOME / ("images-fal" if example.ON_FAL else "images")
     sheet = example.HOME / ("contact-sheet-fal.webp" if example.ON_FAL else "contact-sheet.webp")
-    count = sum(1 for _ in images.glob("catalog_images/images/*/*.*"))
-    console.print(f"{count} images      {images}/catalog_images/images")
+    for dataset in ("catalog_images", "lifestyle_images", "banners"):
+        count = sum(1 for _ in images.glob(f"{dataset}/images/*/*.*"))
+        console.print(f"{f'{count} images':14} {images}/{dataset}/images")
     console.print(f"contact sheet  {sheet}")
     console.print(f"manifests      {images}/catalog_images/manifests")
     if not example.ON_FAL:

@@ -6,6 +6,7 @@ import importlib.util
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import dagster_gptimg
@@ -20,6 +21,8 @@ def main() -> None:
         sys.exit(f"this is no minimal environment: {there}")
     for name in dagster_gptimg.__all__:
         getattr(dagster_gptimg, name)
+    found = entry_points(group="dagster_dg_cli.registry_modules", name="dagster_gptimg")
+    assert [point.load().GptImgComponent for point in found], "dg would not find the component"
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "t.csv"
         table.write_text("prompt\na red cup\n", encoding="utf-8")

@@ -151,6 +151,45 @@ def digests(
             continue
 
 
+@dataclass(frozen=True)
+class TableProfile:
+    """What a table is like.
+
+    Attributes:
+        rows: how many it has.
+        columns: each with the types of its values; a text file has only text.
+        digest: of its content, whatever the order of its rows.
+    """
+
+    rows: int
+    columns: dict[str, str]
+    digest: str
+
+
+def profile(source: Source, storage_options: Mapping[str, Any] | None = None) -> TableProfile:
+    """Read a whole table for its columns, its rows and its digest.
+
+    Raises:
+        TableError: the table cannot be read.
+    """
+    rows, total, types = 0, 0, dict[str, dict[str, None]]()
+    for item in sources.read(source, storage_options):
+        rows += 1
+        if isinstance(item, RowProblem):
+            total = sum_of(total, _digest({"": str(item)}))
+            continue
+        total = sum_of(total, _digest(item[1]))
+        for name, value in item[1].items():
+            known = types.setdefault(name, {})
+            if not is_missing(value):
+                known[_TYPES.get(type(value).__name__, type(value).__name__)] = None
+    columns = {name: " | ".join(found) or "null" for name, found in types.items()}
+    return TableProfile(rows, columns, f"{total:032x}")
+
+
+_TYPES = {"str": "string", "datetime": "timestamp", "Decimal": "decimal", "NoneType": "null"}
+
+
 def sum_of(digest: int, other: int) -> int:
     """Two rows' digests as one, whatever their order."""
     return (digest + other) % _DIGITS

@@ -29,6 +29,9 @@ run_queue: {max_concurrent_runs: 3, dequeue_interval_seconds: 1}
 LAUNCH = """mutation($params: LaunchBackfillParams!) {
   launchPartitionBackfill(backfillParams: $params) {
     __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
+RUN = """mutation($params: ExecutionParams!) { launchRun(executionParams: $params) {
+    __typename ... on LaunchRunSuccess { run { id } } ... on PythonError { message } } }"""
+STATUS = "query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 BACKFILL = """query($id: String!) { partitionBackfillOrError(backfillId: $id) {
     __typename ... on PartitionBackfill { status error { message }
       assetBackfillData { assetBackfillStatuses { ... on AssetPartitionsStatusCounts {
@@ -63,6 +66,28 @@ class Dev:
         found = self.ask(LAUNCH, params=params)["launchPartitionBackfill"]
         assert found["__typename"] == "LaunchBackfillSuccess", found
         return str(found["backfillId"])
+
+    def launch(self, asset: str, partition: str | None = None) -> str:
+        """Launch a run of one asset, and of its checks, and return its id."""
+        tags = [{"key": "dagster/partition", "value": partition}] if partition else []
+        where = {"repositoryLocationName": "pipeline.py", "repositoryName": "__repository__"}
+        params = {
+            "selector": {**where, "jobName": "__ASSET_JOB", "assetSelection": [{"path": [asset]}]},
+            "executionMetadata": {"tags": tags},
+            "mode": "default",
+        }
+        found = self.ask(RUN, params=params)["launchRun"]
+        assert found["__typename"] == "LaunchRunSuccess", found
+        return str(found["run"]["id"])
+
+    def run_ended(self, run: str) -> str:
+        """Wait until a run has ended: its status."""
+
+        def status() -> str:
+            return str(self.ask(STATUS, id=run)["runOrError"]["status"])
+
+        self.until(f"run {run} ends", lambda: status() in {"SUCCESS", "FAILURE", "CANCELED"})
+        return status()
 
     def ended(self, backfill: str) -> dict[str, Any]:
         """Wait until a backfill has ended: its status and its counts."""

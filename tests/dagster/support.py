@@ -5,13 +5,16 @@ from typing import Any
 
 import dagster as dg
 
-from dagster_gptimg import build_gptimg_asset, by_column
+from dagster_gptimg import FalResource, ImageStoreResource, build_gptimg_asset, by_column
 
 ROWS = [
     {"sku": f"{category}-{n}", "category": category, "product": f"{category} number {n}"}
     for category in ("bags", "shoes")
     for n in range(3)
 ]
+NEEDED = {"fal": FalResource.emulated(), "image_store": ImageStoreResource(root="memory://x")}
+"""Resources for definitions that are only looked at."""
+
 LOW = {"quality": "low", "image_size": "1024x1024"}
 
 

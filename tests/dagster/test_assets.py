@@ -1,5 +1,6 @@
 """Image assets in Dagster, against an emulator in its own process: the events are truthful, and the bill agrees."""
 
+import json
 from pathlib import Path
 from typing import Any, get_origin
 
@@ -198,6 +199,35 @@ def test_an_unset_variable_is_named_before_anything_runs(resources: dict[str, An
     resources["fal"] = FalResource(api_key=dg.EnvVar("NO_SUCH_KEY_HERE"))
     with pytest.raises(dg.DagsterInvalidConfigError, match="NO_SUCH_KEY_HERE"):
         dg.materialize([images()], resources=resources, partition_key="bags")
+
+
+def accounts(folder: Path) -> set[str]:
+    """To whom the requests of a store were charged, as salted hashes."""
+    return {json.loads(path.read_bytes())["account"] for path in folder.glob("store/images/receipts/*/*.intent.json")}
+
+
+def test_the_mask_that_the_launchpad_writes_stands_for_the_key(
+    resources: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OUR_FAL_KEY", "secret-key")
+    written = {"api_key": "********", "base_url": resources["fal"].base_url}
+    masked = {"resources": {"fal": {"config": written}}}
+    for key, given in (("bags", {}), ("shoes", masked)):
+        fal = FalResource(api_key=dg.EnvVar("OUR_FAL_KEY"), base_url=resources["fal"].base_url)
+        run_ = dg.materialize([images()], resources={**resources, "fal": fal}, partition_key=key, run_config=given)
+        assert run_.success
+    assert len(accounts(tmp_path)) == 1
+    monkeypatch.delenv("OUR_FAL_KEY")
+    unset = dg.materialize(
+        [images()],
+        resources={**resources, "fal": fal},
+        partition_key="bags",
+        run_config=masked,
+        raise_on_error=False,
+    )
+    assert failure(unset).metadata["reason"].value == "key"
+    with pytest.raises(UsageError, match="mask in place of the fal key"):
+        _ = FalResource(api_key="********").key
 
 
 def test_store_options_read_their_variables_when_a_run_needs_them(monkeypatch: pytest.MonkeyPatch) -> None:

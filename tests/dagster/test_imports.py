@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import dagster_gptimg
+from tests.support import ROOT
 
 
 def modules_after(code: str) -> set[str]:
@@ -47,5 +48,7 @@ def test_every_public_name_is_there_and_no_other() -> None:
     assert sorted(dagster_gptimg.__all__) == dir(dagster_gptimg)
     for name in dagster_gptimg.__all__:
         assert getattr(dagster_gptimg, name) is not None
+    typed = (ROOT / "tests" / "typing" / "public.py").read_text(encoding="utf-8")
+    assert [name for name in dagster_gptimg.__all__ if name not in typed] == []
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = dagster_gptimg.nothing

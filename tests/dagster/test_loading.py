@@ -8,8 +8,8 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from dagster_gptimg import ImageRecord, UsageError
-from tests.dagster.support import dagster_instance, images, run
+from dagster_gptimg import ImageRecord, ImageStoreResource, UsageError, build_gptimg_checks
+from tests.dagster.support import ROWS, dagster_instance, images, run
 from tests.harness import Fal
 
 ONE = images()
@@ -79,3 +79,27 @@ def test_a_partition_that_is_not_there_is_told(resources: dict[str, Any], instan
     result = load(below, resources, instance, raise_on_error=False)
     [event] = [e for e in result.all_node_events if e.is_step_failure]
     assert "no manifest for its partition 'shoes' yet" in str(event.step_failure_data.error)
+
+
+def test_images_in_an_object_store_are_previewed_opened_and_checked(
+    fal: Fal, s3: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3.items():
+        monkeypatch.setenv(name, value)
+    seen: list[ImageRecord] = []
+    asset = images(prompts=ROWS[:2], partitions=None)
+
+    @dg.asset
+    def below(images: list[ImageRecord]) -> None:
+        seen.extend(images)
+
+    store = ImageStoreResource(root="s3://bucket/loading")
+    checks = build_gptimg_checks(asset, include=["files_as_recorded"])
+    defs = dg.Definitions(
+        assets=[asset, below], asset_checks=checks, resources={"fal": fal.resource, "image_store": store}
+    )
+    result = defs.resolve_implicit_global_asset_job_def().execute_in_process()
+    [event] = result.asset_materializations_for_node("images")
+    assert str(event.metadata["preview"].value).count("data:image/webp;base64,") == 2
+    assert [record.open().size for record in seen] == [(1024, 1024)] * 2
+    assert {e.check_name: e.passed for e in result.get_asset_check_evaluations()}["files_as_recorded"]

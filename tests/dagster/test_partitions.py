@@ -92,6 +92,7 @@ def test_dynamic_keys_live_in_the_instance() -> None:
     ("about", "same"),
     [
         ({"by_column": "kind", "keys": ["a"]}, by_column("kind", ["a"])),
+        ({"by_column": "year", "keys": [2024, "2025"]}, by_column("year", ["2024", "2025"])),
         ({"by_hash": "id", "buckets": 4}, by_hash("id", 4)),
         ({"by_date": "day", "every": "weekly", "start": "2026-01-01"}, by_date("day", "weekly", start="2026-01-01")),
         ({"by_dynamic": "kind", "name": "kinds"}, by_dynamic("kind", "kinds")),

@@ -1,5 +1,6 @@
 """Dagster's own processes: terminating a run, loading the definitions, the demo as a new user runs it."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests.harness import Fal, until
@@ -89,10 +91,26 @@ def test_the_demo_shows_every_partition_as_materialized_and_buys_once(tmp_path: 
     assert first.stderr == ""
     images = list((tmp_path / ".demo").glob("images/catalog_images/images/*/*.png"))
     assert len(images) == 50
-    check = (
-        "import dagster as dg; i = dg.DagsterInstance.get();"
-        "print(sorted(i.get_materialized_partitions(dg.AssetKey('catalog_images'))))"
-    )
     home = {**env, "DAGSTER_HOME": str(tmp_path / ".demo" / "dagster")}
-    told = subprocess.run([sys.executable, "-c", check], env=home, capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "['bags', 'lamps', 'mugs', 'shoes']"
+    told = subprocess.run([sys.executable, "-c", SHOWN], env=home, capture_output=True, text=True, check=True)
+    shown = json.loads(told.stdout)
+    assert shown.pop("catalog_images") == ["bags", "lamps", "mugs", "shoes"]
+    assert shown == dict.fromkeys(["products", "contact_sheet", "lifestyle_images", "banners"], True)
+    edits = pq.read_table(tmp_path / ".demo/images/lifestyle_images/manifests/_whole/manifest.parquet").to_pylist()
+    assert {edit["endpoint"] for edit in edits} == {"fal-ai/gpt-image-1-mini/edit"}
+    sent = [json.loads(edit["arguments"])["image_urls"] for edit in edits]
+    assert [len(urls) for urls in sent] == [3] * 4
+    assert len({url for urls in sent for url in urls}) == 4 + 2  # four photos; the marble and the mark are the same
+
+
+SHOWN = """
+import json, warnings
+warnings.simplefilter("ignore")
+import dagster as dg
+from example_project.definitions import defs
+instance, graph, shown = dg.DagsterInstance.get(), defs.resolve_asset_graph(), {}
+for key in graph.materializable_asset_keys:
+    parts = sorted(instance.get_materialized_partitions(key))
+    shown[key.to_user_string()] = parts or instance.get_latest_materialization_event(key) is not None
+print(json.dumps(shown))
+"""

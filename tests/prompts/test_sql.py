@@ -62,3 +62,19 @@ def test_a_database_that_does_not_answer_says_so_without_its_password(url: str, 
     with pytest.raises(TableError, match=says) as caught:
         rows(SqlTable(url, "SELECT * FROM none"))
     assert "secret" not in f"{caught.value} {SqlTable(url, '')!r}"
+
+
+def test_the_database_can_stand_in_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with sqlite3.connect(tmp_path / "secret.db") as connection:
+        connection.execute("CREATE TABLE t (prompt)")
+        connection.execute("INSERT INTO t VALUES ('a cup')")
+    connection.close()
+    table = SqlTable({"env": "A_DATABASE"}, "SELECT prompt FROM t")
+    assert "A_DATABASE" in table.name() + repr(table)
+    with pytest.raises(TableError, match="variable 'A_DATABASE' is not set"):
+        list(table.rows())
+    monkeypatch.setenv("A_DATABASE", f"sqlite:///{tmp_path}/secret.db")
+    assert list(table.rows()) == [(1, {"prompt": "a cup"})]
+    with pytest.raises(TableError) as told:
+        list(SqlTable({"env": "A_DATABASE"}, "SELECT nothing FROM nowhere").rows())
+    assert "secret.db" not in str(told.value)

@@ -1,5 +1,8 @@
 """How the public names type, for a checker that is strict with users' code. Not run; `make lint` checks it."""
 
+from collections.abc import Iterator
+from datetime import date
+
 import dagster as dg
 import polars as pl
 
@@ -9,20 +12,40 @@ from dagster_gptimg import (
     FalResource,
     GenerateConfig,
     GeneratedImages,
+    GenerateImagesConfig,
+    GptImgComponent,
+    GptImgError,
+    ImageGeneration,
     ImageRecord,
     ImageStoreResource,
+    ManifestLoader,
     RequestSettings,
+    SqlTable,
     Summary,
     TablePartitions,
+    UsageError,
+    __version__,
     build_gptimg_asset,
+    build_gptimg_checks,
+    build_gptimg_schedule,
+    build_prompt_table,
+    build_prompt_table_sensor,
     by_column,
+    by_date,
+    by_dimensions,
+    by_dynamic,
+    by_hash,
+    failure_reasons,
     generate,
+    generate_images_op,
     get_model,
     gptimg_asset,
     per_image,
+    register,
     unknown_price,
 )
 
+version: str = __version__
 fal: FalResource = FalResource(api_key=dg.EnvVar("FAL_KEY"))
 emulated: EmulatedFalResource = FalResource.emulated(latency=0.1)
 store: ImageStoreResource = ImageStoreResource(root="s3://bucket/images", storage_options={"anon": False})
@@ -54,6 +77,53 @@ def catalog_images(products: pl.DataFrame) -> pl.DataFrame:
 asset: dg.AssetsDefinition = catalog_images
 icons: dg.AssetsDefinition = build_gptimg_asset("icons", prompts="s3://bucket/icons.csv", prompt_column="text")
 config: GenerateConfig = GenerateConfig(max_cost_usd=1.0, again=["refused"], on_ambiguous="hold")
+
+# -- around an asset
+
+table: dg.AssetsDefinition = build_prompt_table("catalog", "s3://bucket/catalog.csv", owners=["team:creative"])
+query: dg.AssetsDefinition = build_prompt_table(["raw", "catalog"], SqlTable({"env": "DATABASE_URL"}, "SELECT 1"))
+photos: dg.AssetsDefinition = build_gptimg_asset(
+    "photos",
+    prompts=table,
+    partitions=by_dimensions(kind=by_hash("sku", 4), day=by_date("day", start=date(2026, 1, 1))),
+)
+banners: dg.AssetsDefinition = build_gptimg_asset(
+    "banners", prompts=query, partitions=by_dynamic("kind", "kinds"), request=RequestSettings("low")
+)
+checks: list[dg.AssetChecksDefinition] = build_gptimg_checks(
+    photos,
+    include=["failure_rate", "prompts_valid"],
+    severity={"failure_rate": dg.AssetCheckSeverity.WARN},
+    blocking=["prompts_valid"],
+    sample=None,
+)
+schedule: dg.ScheduleDefinition = build_gptimg_schedule(photos, "0 6 * * *", config=config)
+sensor: dg.SensorDefinition = build_prompt_table_sensor(banners, watermark="updated_at", keys_per_tick=10)
+component: GptImgComponent = GptImgComponent(asset=dg.AssetSpec("icons"), prompts=[{"prompt": "a bell"}])
+op: dg.OpDefinition = generate_images_op
+op_config: GenerateImagesConfig = GenerateImagesConfig(prompts="a.csv", dataset="a")
+registered: FalModel = register(mine)
+
+
+class OurImages(GptImgComponent):
+    def get_asset_spec(self) -> dg.AssetSpec:
+        return dg.AssetSpec(super().get_asset_spec().key, group_name="ours")
+
+
+def reasons(context: dg.RunFailureSensorContext) -> list[str]:
+    return failure_reasons(context)
+
+
+def code_versions(generation: ImageGeneration) -> Iterator[str]:
+    yield generation.code_version
+
+
+def loaded(loader: ManifestLoader, context: dg.InputContext) -> object:
+    return loader.load_input(context)
+
+
+def told(error: UsageError) -> GptImgError:
+    return error
 
 
 def status(summary: Summary) -> int:

@@ -1,0 +1,347 @@
+"""Asset checks: of what a run left in the store, and of the whole prompt table before anything is bought.
+
+The checks of images read the manifest, and a sample of the images, through the resource `image_store`. The checks of
+the table belong to the table's asset, where there is one: they run when the table is made or observed, once, and a
+blocking one keeps rows that cannot be used from buying anything.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, NamedTuple, TypeAlias
+
+import dagster as dg
+import pyarrow as pa
+
+from dagster_gptimg import inspection
+from dagster_gptimg.assets import ImageAsset, definition_of, signature_of
+from dagster_gptimg.errors import GptImgError, UsageError
+from dagster_gptimg.inspection import Finding, ImageTable, Limits
+from dagster_gptimg.prompts.scan import TableReport, look_over
+from dagster_gptimg.resource import resolved
+from dagster_gptimg.store.manifest import has_manifest, read_manifest
+
+ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
+_Event: TypeAlias = "dg.AssetCheckResult | dg.AssetCheckEvaluation | dg.Output[None]"
+
+SHOWN = 20
+VALUES_SHOWN = 100
+
+
+class _Kind(NamedTuple):
+    look: Callable[[ImageTable], Finding]
+    severity: dg.AssetCheckSeverity
+
+
+_OF_IMAGES: Mapping[str, _Kind] = {
+    "rows_settled": _Kind(inspection.rows_settled, ERROR),
+    "failure_rate": _Kind(inspection.failure_rate, ERROR),
+    "files_as_recorded": _Kind(inspection.files_as_recorded, ERROR),
+    "images_decode": _Kind(inspection.images_decode, ERROR),
+    "image_dimensions": _Kind(inspection.image_dimensions, WARN),
+    "no_blank_images": _Kind(inspection.no_blank_images, WARN),
+    "cost_within_budget": _Kind(inspection.cost_within_budget, ERROR),
+}
+_SCHEMA = "column_schema_change"
+_OF_TABLE = {
+    "prompts_valid": ("Every row of the prompt table can become a request.", ERROR),
+    "rows_in_partitions": ("Every row of the prompt table belongs to a partition.", WARN),
+}
+CHECKS = (*_OF_IMAGES, _SCHEMA, *_OF_TABLE)
+"""The names of all checks that there are."""
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Which checks, how severe, and which of them block."""
+
+    names: Collection[str]
+    severity: Mapping[str, dg.AssetCheckSeverity]
+    blocking: Collection[str]
+
+    def severity_of(self, name: str) -> dg.AssetCheckSeverity:
+        given = {name: kind.severity for name, kind in _OF_IMAGES.items()} | {_SCHEMA: WARN}
+        given |= {name: severity for name, (_, severity) in _OF_TABLE.items()} | dict.fromkeys(self.blocking, ERROR)
+        return self.severity.get(name, given[name])
+
+
+def build_gptimg_checks(
+    asset: dg.AssetsDefinition,
+    *,
+    include: Collection[str] | None = None,
+    severity: Mapping[str, dg.AssetCheckSeverity] | None = None,
+    blocking: Collection[str] = (),
+    max_failure_rate: float = 0.05,
+    max_cost_usd: float | None = None,
+    sample: int | None = 20,
+    partitioned: bool = True,
+) -> list[dg.AssetChecksDefinition]:
+    """Checks of an image asset, for `dg.Definitions(asset_checks=...)`.
+
+    Of the images: `rows_settled`, `failure_rate`, `files_as_recorded`, `images_decode`, `image_dimensions`,
+    `no_blank_images`, `cost_within_budget`; Dagster's own `column_schema_change`. Of the whole prompt table:
+    `prompts_valid`, and `rows_in_partitions` (rows that no partition holds, with their values). These two belong to
+    the table's asset, and are called there `<image asset>_prompts_valid`, ...
+
+    Args:
+        asset: an image asset.
+        include: names of the checks; all that apply, by default.
+        severity: by name; errors, but for `image_dimensions`, `no_blank_images`, `rows_in_partitions` and
+            `column_schema_change`, which warn.
+        blocking: names of the checks that keep assets downstream from running in the same run.
+        max_failure_rate: the share of rows (0 to 1) that may be without images, refused ones among them.
+        max_cost_usd: US dollars that the images of a partition (or of the whole table) may have cost, over all runs.
+            Without it there is no `cost_within_budget`.
+        sample: images that `files_as_recorded`, `images_decode` and `no_blank_images` read; other ones in each run.
+            None reads all.
+        partitioned: one result a partition (in preview in Dagster 1.13), or one over all partitions.
+
+    Raises:
+        UsageError: a name is none of a check's, or one that blocks is to warn only.
+    """
+    made = definition_of(asset)
+    wanted = _applying(made, max_cost_usd) if include is None else list(include)
+    chosen = _checked(_Choice(wanted, severity or {}, blocking))
+    cost = None if max_cost_usd is None else Decimal(str(max_cost_usd))
+    found: list[dg.AssetChecksDefinition] = []
+    if names := [name for name in _OF_IMAGES if name in wanted]:
+        partitions_def = asset.partitions_def if partitioned else None
+        specs = [_spec(name, asset.key, str(_OF_IMAGES[name].look.__doc__), chosen, partitions_def) for name in names]
+        found.append(_checks_of_images(made, specs, chosen, Limits(max_failure_rate, cost, sample)))
+    if _SCHEMA in wanted:
+        found += dg.build_column_schema_change_checks(assets=[asset.key], severity=chosen.severity_of(_SCHEMA))
+    if names := [name for name in _OF_TABLE if name in wanted]:
+        found.append(_checks_of_table(asset, made, names, chosen))
+    return found
+
+
+def _applying(made: ImageAsset, max_cost_usd: float | None) -> list[str]:
+    """The checks that say something about this asset."""
+    without = {"cost_within_budget"} if max_cost_usd is None else set()
+    if made.generation.partitions is None:
+        without.add("rows_in_partitions")
+    return [name for name in CHECKS if name not in without]
+
+
+def _checked(chosen: _Choice) -> _Choice:
+    named = [*chosen.names, *chosen.severity, *chosen.blocking]
+    if unknown := [name for name in named if name not in CHECKS]:
+        raise UsageError(f"there is no check {unknown[0]!r}; there are {', '.join(CHECKS)}")
+    if warning := [name for name in chosen.blocking if chosen.severity_of(name) == WARN]:
+        raise UsageError(f"the check {warning[0]!r} cannot block and only warn: Dagster lets a warning pass")
+    if _SCHEMA in chosen.blocking:
+        raise UsageError(f"{_SCHEMA} is Dagster's own check, and it cannot block")
+    return chosen
+
+
+def _spec(
+    name: str,
+    key: dg.AssetKey,
+    words: str,
+    chosen: _Choice,
+    partitions_def: dg.PartitionsDefinition[str] | None = None,
+    prefix: str = "",
+    deps: Collection[dg.AssetKey] = (),
+) -> dg.AssetCheckSpec:
+    return dg.AssetCheckSpec(
+        f"{prefix}{name}",
+        asset=key,
+        description=words,
+        blocking=name in chosen.blocking,
+        partitions_def=partitions_def,
+        additional_deps=deps,
+        metadata={"check": name},
+    )
+
+
+# -- of the images
+
+_NO_TABLE = Finding(passed=False, words="there is no image table yet")
+
+
+def _checks_of_images(
+    made: ImageAsset, specs: list[dg.AssetCheckSpec], chosen: _Choice, limits: Limits
+) -> dg.AssetChecksDefinition:
+    """All of them in one step: the manifest and each image of the sample are read once."""
+    name = f"{specs[0].asset_key.to_python_identifier()}_image_checks"
+
+    @dg.multi_asset_check(specs=specs, name=name, can_subset=True, required_resource_keys={"image_store"})
+    def image_checks(context: dg.AssetCheckExecutionContext) -> Iterator[_Event]:
+        step = context.op_execution_context
+        selected = [spec for spec in specs if spec.key in context.selected_asset_check_keys]
+        with _told():
+            if specs[0].partitions_def is not None:
+                yield from _by_partition(made, step, selected, chosen, limits)
+                return
+            images = _images(made, step, _made_partitions(made, step), limits)
+            for spec in selected:
+                yield _result(spec, _OF_IMAGES[spec.name].look(images) if images else _NO_TABLE, chosen)
+
+    return image_checks
+
+
+def _by_partition(
+    made: ImageAsset, step: dg.OpExecutionContext, specs: list[dg.AssetCheckSpec], chosen: _Choice, limits: Limits
+) -> Iterator[_Event]:
+    """One evaluation for each partition of the run; a run without partitions looks at all, and says so once more.
+
+    As events of our own: from a result, Dagster 1.13 makes one without a partition in a run over several, and fails in
+    a run over none, as its UI starts it.
+    """
+    is_partitioned = step.has_partition_key or step.has_partition_key_range
+    keys = step.partition_keys if is_partitioned else _made_partitions(made, step)
+    failed: Counter[str] = Counter()
+    for key in keys:
+        images = _images(made, step, [key], limits)
+        for spec in specs:
+            result = _result(spec, _OF_IMAGES[spec.name].look(images) if images else _NO_TABLE, chosen)
+            failed[spec.name] += not result.passed
+            yield _evaluation(step, spec, result, key)
+    for spec in specs:
+        if not is_partitioned:
+            words = f"{failed[spec.name]} of {len(keys)} partitions failed"
+            result = _result(spec, Finding(not failed[spec.name], words, {"partitions": len(keys)}), chosen)
+            yield _evaluation(step, spec, result, None)
+        yield dg.Output(None, spec.get_python_identifier())
+
+
+def _images(
+    made: ImageAsset, step: dg.OpExecutionContext, keys: Sequence[str | None], limits: Limits
+) -> ImageTable | None:
+    """The manifests of these partitions as one table; None when there is none."""
+    dataset = made.generation.dataset_in(step)
+    tables = [read_manifest(dataset, key) for key in keys if has_manifest(dataset, key)]
+    if not tables:
+        return None
+    return ImageTable(pa.concat_tables(tables), dataset, made.generation.spec.model, limits, step.run_id)
+
+
+def _made_partitions(made: ImageAsset, step: dg.OpExecutionContext) -> Sequence[str | None]:
+    """The partitions that have images; None stands for a table that is not cut."""
+    if made.generation.partitions is None:
+        return [None]
+    dataset = made.generation.dataset_in(step)
+    return [key for key in made.generation.partitions.get_partition_keys(step.instance) if has_manifest(dataset, key)]
+
+
+def _result(spec: dg.AssetCheckSpec, finding: Finding, chosen: _Choice) -> dg.AssetCheckResult:
+    found: dict[str, Any] = dict(finding.numbers)
+    if finding.rows:
+        found["row_ids"] = dg.MetadataValue.json(list(finding.rows))
+    return dg.AssetCheckResult(
+        passed=finding.passed,
+        asset_key=spec.asset_key,
+        check_name=spec.name,
+        severity=chosen.severity_of(spec.metadata["check"]),
+        description=finding.words,
+        metadata=found,
+    )
+
+
+def _evaluation(
+    step: dg.OpExecutionContext, spec: dg.AssetCheckSpec, result: dg.AssetCheckResult, partition: str | None
+) -> dg.AssetCheckEvaluation:
+    """A result as Dagster records it, with the materialization that was looked at."""
+    from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+        AssetCheckEvaluationTargetMaterializationData as Target,
+    )
+
+    wanted = dg.AssetRecordsFilter(asset_key=spec.asset_key, asset_partitions=[partition] if partition else None)
+    latest = step.instance.fetch_materializations(wanted, limit=1).records
+    return dg.AssetCheckEvaluation(
+        asset_key=spec.asset_key,
+        check_name=spec.name,
+        passed=result.passed,
+        metadata=result.metadata,
+        target_materialization_data=next(
+            (Target(run_id=r.run_id, storage_id=r.storage_id, timestamp=r.timestamp) for r in latest), None
+        ),
+        severity=result.severity,
+        description=result.description,
+        blocking=spec.blocking,
+        partition=partition,
+    )
+
+
+# -- of the whole prompt table
+
+
+def _checks_of_table(
+    asset: dg.AssetsDefinition, made: ImageAsset, names: list[str], chosen: _Choice
+) -> dg.AssetChecksDefinition:
+    """Both with one reading of the table; its rows are read as a run reads them."""
+    inputs = made.inputs(asset)
+    key = next(iter(inputs.values()), made.prompts_key or asset.key)
+    own = asset.key.to_python_identifier()
+    others = [other for other in inputs.values() if other != key]
+    prefix = "" if key == asset.key else f"{own}_"
+    specs = [_spec(name, key, _OF_TABLE[name][0], chosen, None, prefix, others) for name in names]
+
+    def table_checks(
+        context: dg.AssetCheckExecutionContext,
+        **tables: Any,  # noqa: ANN401 - upstream assets
+    ) -> Iterator[dg.AssetCheckResult]:
+        with _told():
+            report = _report(made, context.op_execution_context, tables)
+        for spec in specs:
+            if spec.key in context.selected_asset_check_keys:
+                finding, shown = _FINDINGS[spec.metadata["check"]](report)
+                result = _result(spec, finding, chosen)
+                yield result.with_metadata({**result.metadata, **shown})
+
+    table_checks.__signature__ = signature_of(made.function, context=dg.AssetCheckExecutionContext)  # type: ignore[attr-defined]
+    decorate = dg.multi_asset_check(
+        specs=specs,
+        name=f"{own}_table_checks",
+        can_subset=True,
+        required_resource_keys={"image_store"},
+        ins={name: dg.AssetIn(upstream) for name, upstream in inputs.items()},
+    )
+    return decorate(table_checks)
+
+
+def _report(made: ImageAsset, step: dg.OpExecutionContext, tables: Mapping[str, Any]) -> TableReport:
+    generation = made.generation
+    keys = set(generation.partitions.get_partition_keys(step.instance)) if generation.partitions else set()
+    by = generation.partitions.rows if generation.partitions else None
+    options = resolved(generation.storage_options)
+    return look_over(made.function(**tables), generation.spec_in(step), by, keys.__contains__, options)
+
+
+def _validity(report: TableReport) -> tuple[Finding, dict[str, Any]]:
+    invalid = len({problem.line for problem in report.problems})
+    finding = Finding(
+        not report.problems,
+        f"{report.rows} rows are valid, {invalid} are not",
+        {"rows": report.rows, "invalid": invalid},
+    )
+    shown = [{"line": p.line, "column": p.column, "reason": p.reason} for p in report.problems[:SHOWN]]
+    return finding, {"problems": dg.MetadataValue.json(shown)} if shown else {}
+
+
+def _partitioning(report: TableReport) -> tuple[Finding, dict[str, Any]]:
+    total = report.rows + len({problem.line for problem in report.problems})
+    finding = Finding(
+        not report.outside_rows,
+        f"{report.outside_rows} of {total} rows belong to no partition: no run makes their images",
+        {"rows": total, "outside": report.outside_rows},
+    )
+    values = dict(report.outside[:VALUES_SHOWN])
+    return finding, {"values": dg.MetadataValue.json(values)} if values else {}
+
+
+_FINDINGS: Mapping[str, Callable[[TableReport], tuple[Finding, dict[str, Any]]]] = {
+    "prompts_valid": _validity,
+    "rows_in_partitions": _partitioning,
+}
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What cannot be looked at is an error of the step: the check has not been made, which is not that it failed."""
+    try:
+        yield
+    except GptImgError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error

@@ -1,0 +1,207 @@
+"""The attributes of the component that have attributes of their own. Secrets are named, never written."""
+
+import json
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any, Literal, TypeAlias
+
+import dagster as dg
+from pydantic import Field
+
+from dagster_gptimg.errors import UsageError
+from dagster_gptimg.fal.request_settings import RequestSettings
+from dagster_gptimg.resource import FalResource, ImageStoreResource
+
+_FROM_ENV = re.compile(r"\{\{[^}]*\benv\b")
+_VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+
+
+def _without_env(context: dg.ResolutionContext, value: Any) -> Any:  # noqa: ANN401 - YAML
+    """A value that may hold secrets: variables are named in it, and read when a run needs them.
+
+    Dagster replaces `{{ env.NAME }}` when definitions load, and shows the value in its UI and keeps it.
+    """
+    _refuse_env(value)
+    return context.resolve_value(value)
+
+
+def _refuse_env(value: Any) -> None:  # noqa: ANN401 - YAML
+    if isinstance(value, Mapping | list):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            _refuse_env(item)
+    elif isinstance(value, str) and _FROM_ENV.search(value):
+        raise UsageError(
+            "{{ env.NAME }} would put the secret itself into Dagster's database. Write {env: NAME} instead: "
+            "the variable is read when a run needs it"
+        )
+
+
+def _variable(_: dg.ResolutionContext, value: Any) -> str:  # noqa: ANN401 - YAML
+    """The name of a variable; what is none may be a key, so it is not shown."""
+    if not isinstance(value, str) or not _VARIABLE.fullmatch(value):
+        raise UsageError("api_key_env takes the name of a variable, for instance FAL_KEY, and neither {{ }} nor a key")
+    return value
+
+
+def _no_key(_: dg.ResolutionContext, __: Any) -> None:  # noqa: ANN401 - YAML
+    raise UsageError("the key itself is never written here: name its variable, api_key_env: FAL_KEY")
+
+
+StorageOptions = Annotated[
+    dict[str, Any],
+    dg.Resolver(
+        _without_env,
+        inject_before_resolve=False,
+        model_field_type=dict,
+        description="Passed to fsspec. Secrets as {env: NAME}.",
+    ),
+]
+
+
+class FalAttributes(dg.Model, dg.Resolvable):
+    """`fal: {api_key_env: FAL_KEY}`, or `fal: {emulated: true}`."""
+
+    api_key_env: Annotated[
+        str, dg.Resolver(_variable, inject_before_resolve=False, description="The variable that holds your fal key.")
+    ] = "FAL_KEY"
+    api_key: Annotated[
+        None, dg.Resolver(_no_key, inject_before_resolve=False, model_field_type=str, description="Refused.")
+    ] = None
+    base_url: str | None = Field(default=None, description="One origin that serves all of fal; fal itself by default.")
+    emulated: bool | str = Field(
+        default=False, description="Use the emulator, whose pictures are drawn; or its state folder."
+    )
+
+    def resource(self) -> FalResource:
+        """The resource; the same one for the same attributes, as Dagster demands of a code location."""
+        return _fal(self.api_key_env, self.base_url, self.emulated)
+
+
+class StoreAttributes(dg.Model, dg.Resolvable):
+    """`store: {root: s3://bucket/images}`."""
+
+    root: str = Field(description="A folder, or any fsspec URL.")
+    storage_options: StorageOptions = Field(default_factory=dict)
+
+    def resource(self) -> ImageStoreResource:
+        """The resource; the same one for the same attributes."""
+        return _store(self.root, json.dumps(self.storage_options, sort_keys=True))
+
+
+@cache
+def _fal(api_key_env: str, base_url: str | None, emulated: bool | str) -> FalResource:  # noqa: FBT001 - YAML's own
+    if emulated:
+        return FalResource.emulated() if emulated is True else FalResource.emulated(str(emulated))
+    return FalResource(api_key=dg.EnvVar(api_key_env), base_url=base_url)
+
+
+@cache
+def _store(root: str, storage_options: str) -> ImageStoreResource:
+    return ImageStoreResource(root=root, storage_options=json.loads(storage_options))
+
+
+class UpstreamTable(dg.Model, dg.Resolvable):
+    """`prompts: {asset: products}`: an asset of Dagster is the table."""
+
+    asset: str = Field(description="The key of an asset upstream; it is loaded by its own IO manager.")
+
+
+class QueryTable(dg.Model, dg.Resolvable):
+    """`prompts: {url: {env: DATABASE_URL}, query: SELECT ...}`: a query is the table."""
+
+    url: Annotated[
+        str | dict[str, str],
+        dg.Resolver(
+            _without_env,
+            inject_before_resolve=False,
+            model_field_type=str | dict[str, str],
+            description="A SQLAlchemy URL, or {env: NAME}.",
+        ),
+    ]
+    query: str
+    text_columns: list[str] = Field(default_factory=list)
+
+
+Prompts: TypeAlias = str | list[dict[str, Any]] | UpstreamTable | QueryTable
+
+
+def _prompts(context: dg.ResolutionContext, value: Any) -> Prompts:  # noqa: ANN401 - YAML
+    """A table. Rows stay as they are written: Dagster would make a number of the text "1.0"."""
+    for kind in (UpstreamTable, QueryTable):
+        if isinstance(value, kind.model()):
+            found: UpstreamTable | QueryTable = kind.resolve_from_model(context, value)
+            return found
+    return value if isinstance(value, list) else str(context.resolve_value(value))
+
+
+PromptsAttribute = Annotated[
+    Prompts,
+    dg.Resolver(
+        _prompts,
+        inject_before_resolve=False,
+        model_field_type=str | list[dict[str, Any]] | UpstreamTable.model() | QueryTable.model(),
+        description="The prompt table: a file beside this one, any fsspec URL, rows, an asset upstream, or a query.",
+    ),
+]
+
+
+def _as_written(context: dg.ResolutionContext, value: Any) -> Any:  # noqa: ANN401 - YAML
+    """A mapping as it stands: Dagster would make a number of the partition key "1e3"."""
+    return context.resolve_value(value) if isinstance(value, str) else value
+
+
+PartitionsAttribute = Annotated[
+    dict[str, Any],
+    dg.Resolver(
+        _as_written,
+        inject_before_resolve=False,
+        model_field_type=dict[str, Any],
+        description="How the table is cut: {by_column: category, keys: [bags, shoes]}, {by_hash: id, buckets: 10}, ...",
+    ),
+]
+
+
+class RequestAttributes(dg.Model, dg.Resolvable):
+    """The arguments of `RequestSettings`; the resource's fill in what is left open."""
+
+    priority: Literal["normal", "low"] | None = None
+    start_timeout: float | None = None
+    tags: dict[str, str] = Field(default_factory=dict)
+    lifecycle: int | None = None
+    headers: dict[str, str] = Field(default_factory=dict)
+
+    def settings(self) -> RequestSettings:
+        """The same, checked. Raises `UsageError`."""
+        return RequestSettings(**self.model_dump())
+
+
+class ChecksAttributes(dg.Model, dg.Resolvable):
+    """The arguments of `build_gptimg_checks`; `checks: {}` takes them all as they are."""
+
+    include: list[str] | None = None
+    severity: dict[str, Literal["WARN", "ERROR"]] = Field(default_factory=dict)
+    blocking: list[str] = Field(default_factory=list)
+    max_failure_rate: float = 0.05
+    max_cost_usd: float | None = None
+    sample: int | None = 20
+    partitioned: bool = True
+
+
+class ScheduleAttributes(dg.Model, dg.Resolvable):
+    """The arguments of `build_gptimg_schedule`."""
+
+    cron_schedule: str
+    execution_timezone: str | None = None
+    default_status: Literal["RUNNING", "STOPPED"] = "STOPPED"
+    config: dict[str, Any] = Field(default_factory=dict, description="Run config of every run, e.g. max_cost_usd.")
+
+
+class SensorAttributes(dg.Model, dg.Resolvable):
+    """The arguments of `build_prompt_table_sensor`."""
+
+    watermark: str | None = None
+    keys_per_tick: int = 1000
+    minimum_interval_seconds: int = 60
+    default_status: Literal["RUNNING", "STOPPED"] = "STOPPED"
+    config: dict[str, Any] = Field(default_factory=dict, description="Run config of every run, e.g. max_cost_usd.")

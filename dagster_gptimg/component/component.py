@@ -1,0 +1,215 @@
+"""The component: the attributes of a `defs.yaml`, one to one onto the factory. No table is read here."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import dagster as dg
+from dagster.components.resolved.core_models import OpSpec, ResolvedAssetSpec
+from pydantic import Field
+
+from dagster_gptimg.assets import build_gptimg_asset, gptimg_asset
+from dagster_gptimg.checks import build_gptimg_checks
+from dagster_gptimg.component.attributes import (
+    ChecksAttributes,
+    FalAttributes,
+    PartitionsAttribute,
+    PromptsAttribute,
+    QueryTable,
+    RequestAttributes,
+    ScheduleAttributes,
+    SensorAttributes,
+    StorageOptions,
+    StoreAttributes,
+    UpstreamTable,
+)
+from dagster_gptimg.component.scaffolder import GptImgScaffolder
+from dagster_gptimg.errors import UsageError
+from dagster_gptimg.execution import GenerateConfig, ImageGeneration
+from dagster_gptimg.fal.models import DEFAULT_MODEL
+from dagster_gptimg.materialization import AssetEvent, materialized
+from dagster_gptimg.partitions import partitions_from
+from dagster_gptimg.prompt_table import build_prompt_table
+from dagster_gptimg.prompts import Source, SqlTable
+from dagster_gptimg.sensors import build_gptimg_schedule, build_prompt_table_sensor
+
+_SAME = (
+    "template",
+    "prompt_column",
+    "id_column",
+    "arguments",
+    "max_cost_usd",
+    "max_failed",
+    "max_refused",
+    "max_in_flight",
+    "dataset",
+    "storage_options",
+    "image_columns",
+)
+"""Attributes that are arguments of the factory as they stand."""
+
+
+def _resolved(context: dg.ResolutionContext, value: str) -> str:
+    """As every attribute is resolved. In YAML this one is `model`, a name that Dagster's own class has for itself."""
+    return str(context.resolve_value(value))
+
+
+@dg.scaffold_with(GptImgScaffolder)
+class GptImgComponent(dg.Component, dg.Model, dg.Resolvable):
+    """Images from a prompt table, as one asset. Its attributes are the arguments of `build_gptimg_asset`.
+
+    In a subclass, override `get_asset_spec` for the asset's key, owners, tags, and `execute` for what a run does.
+    """
+
+    asset: ResolvedAssetSpec
+    prompts: PromptsAttribute
+    template: str | None = Field(default=None, description="A prompt with {column} fields.")
+    prompt_column: str | None = Field(default=None, description="The column that holds the prompt.")
+    id_column: str | None = Field(default=None, description="The column that holds the row's id.")
+    image_model: Annotated[
+        str, dg.Resolver(_resolved, model_field_name="model", description="A model of the registry.")
+    ] = DEFAULT_MODEL
+    arguments: dict[str, Any] = Field(default_factory=dict, description="Model inputs for all rows, in fal's names.")
+    partitions: PartitionsAttribute | None = None
+    max_cost_usd: float | None = Field(default=None, description="US dollars that one run may spend at most.")
+    max_failed: float = Field(default=0.0, description="The share of rows that may fail before a run does.")
+    max_refused: float | None = Field(default=None, description="The share of rows that may be refused.")
+    max_in_flight: int | None = Field(
+        default=None, description="Requests at fal at once; as many as the account's slots call for, by default."
+    )
+    dataset: str | None = Field(default=None, description="The name of the images in the store; by default the key.")
+    storage_options: StorageOptions = Field(default_factory=dict)
+    image_columns: list[str] = Field(default_factory=list, description="Columns of reference images, for edits.")
+    references_from: list[str] = Field(
+        default_factory=list, description="Folders and fsspec roots below which a row may name reference images."
+    )
+    request: RequestAttributes | None = Field(default=None, description="What its requests are sent with.")
+    op: OpSpec | None = Field(default=None, description="Pool, tags and backfill policy of the op.")
+    checks: ChecksAttributes | None = Field(default=None, description="Asset checks: {} for all of them.")
+    schedule: ScheduleAttributes | None = None
+    sensor: SensorAttributes | None = None
+    fal: FalAttributes | None = Field(default=None, description="fal's resource, unless the code location has it.")
+    store: StoreAttributes | None = Field(default=None, description="The store, unless the code location has it.")
+
+    def get_asset_spec(self) -> dg.AssetSpec:
+        """What the asset is called, whose it is, and when it runs; as `asset` says."""
+        return self.asset
+
+    def execute(
+        self, generation: ImageGeneration, context: dg.AssetExecutionContext, config: GenerateConfig, prompts: Source
+    ) -> Iterator[AssetEvent]:
+        """What a run does: `materialized`. What is yielded is what Dagster records.
+
+        Args:
+            generation: how the images are made.
+            context: of the step.
+            config: the run config.
+            prompts: the prompt table.
+        """
+        yield from materialized(generation, context, config, prompts)
+
+    def build_prompt_table(self, folder: Path) -> dg.AssetsDefinition | None:
+        """The asset of a table that is a URL, a file or a query, named `<asset>_prompts`; None for any other."""
+        if not isinstance(self.prompts, str | QueryTable):
+            return None
+        spec = self.get_asset_spec()
+        return build_prompt_table(
+            [*spec.key.path[:-1], f"{spec.key.path[-1]}_prompts"],
+            self._address(self.prompts, folder),
+            storage_options=self.storage_options,
+            group_name=spec.group_name,
+            owners=list(spec.owners),
+            # Dagster's conditions wait for what is upstream: a table that nobody looks at would hold them up for ever.
+            automation_condition=dg.AutomationCondition.on_cron("@hourly") if spec.automation_condition else None,
+        )
+
+    def build_asset(self, folder: Path, table: dg.AssetsDefinition | None = None) -> dg.AssetsDefinition:
+        """The image asset; files that are named without a path lie in `folder`. `table` is its table's asset."""
+        spec = self.get_asset_spec()
+        if spec.partitions_def is not None:
+            raise UsageError("asset: give `partitions` beside it, which also says the rows of a partition")
+        settings = {**_of_spec(spec), **_of_op(self.op), **self._settings(folder), "execute": self.execute}
+        if isinstance(self.prompts, UpstreamTable):
+            upstream = dg.AssetKey.from_user_string(self.prompts.asset)
+            return gptimg_asset(ins={"table": dg.AssetIn(upstream)}, **settings)(_upstream)
+        rows = self.prompts if isinstance(self.prompts, list) else self._address(self.prompts, folder)
+        return build_gptimg_asset(spec.key.path[-1], prompts=rows if table is None else table, **settings)
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """The asset, its table, its checks, its schedule and sensor, and the resources that are named here."""
+        table = self.build_prompt_table(context.path)
+        asset = self.build_asset(context.path, table)
+        resources = {"fal": self.fal, "image_store": self.store}
+        return dg.Definitions(
+            assets=[asset] if table is None else [table, asset],
+            asset_checks=self._checks(asset),
+            schedules=self._schedules(asset),
+            sensors=self._sensors(asset),
+            resources={name: made.resource() for name, made in resources.items() if made is not None},
+        )
+
+    def _settings(self, folder: Path) -> dict[str, Any]:
+        found: dict[str, Any] = {name: getattr(self, name) for name in _SAME}
+        found |= {"model": self.image_model, "references_from": [_located(r, folder) for r in self.references_from]}
+        if self.request is not None:
+            found["request"] = self.request.settings()
+        if self.partitions is not None:
+            found["partitions"] = partitions_from(self.partitions, folder)
+        return found
+
+    def _address(self, prompts: str | QueryTable, folder: Path) -> str | SqlTable:
+        if isinstance(prompts, QueryTable):
+            return SqlTable(prompts.url, prompts.query, tuple(prompts.text_columns))
+        return _located(prompts, folder)
+
+    def _checks(self, asset: dg.AssetsDefinition) -> list[dg.AssetChecksDefinition]:
+        if self.checks is None:
+            return []
+        given = self.checks.model_dump()
+        severity = {name: dg.AssetCheckSeverity(text) for name, text in given.pop("severity").items()}
+        return build_gptimg_checks(asset, severity=severity, **given)
+
+    def _schedules(self, asset: dg.AssetsDefinition) -> list[dg.ScheduleDefinition]:
+        if self.schedule is None:
+            return []
+        status = dg.DefaultScheduleStatus(self.schedule.default_status)
+        given = self.schedule.model_dump() | {"default_status": status, "config": _config(self.schedule.config)}
+        return [build_gptimg_schedule(asset, **given)]
+
+    def _sensors(self, asset: dg.AssetsDefinition) -> list[dg.SensorDefinition]:
+        if self.sensor is None:
+            return []
+        status = dg.DefaultSensorStatus(self.sensor.default_status)
+        given = self.sensor.model_dump() | {"default_status": status, "config": _config(self.sensor.config)}
+        return [build_prompt_table_sensor(asset, **given)]
+
+
+def _upstream(table: Any) -> Source:  # noqa: ANN401 - whatever the upstream asset's IO manager loads
+    return table  # type: ignore[no-any-return]
+
+
+def _config(given: dict[str, Any]) -> GenerateConfig | None:
+    return GenerateConfig(**given) if given else None
+
+
+def _located(name: str, folder: Path) -> str:
+    """A URL as it stands; a path relative to the folder of the `defs.yaml`."""
+    return name if "://" in name or "::" in name else str(folder / name)
+
+
+def _of_spec(spec: dg.AssetSpec) -> dict[str, Any]:
+    """An asset's spec as arguments of `dg.asset`; what it leaves open is left to the factory."""
+    tags = {name: value for name, value in spec.tags.items() if not name.startswith("dagster/kind/")}
+    names = ("description", "metadata", "group_name", "owners", "automation_condition", "freshness_policy")
+    found = {name: getattr(spec, name) for name in (*names, "code_version", "deps")}
+    found |= {"tags": tags, "kinds": spec.kinds}
+    return {"key": spec.key, **{name: value for name, value in found.items() if value}}
+
+
+def _of_op(op: OpSpec | None) -> dict[str, Any]:
+    if op is None:
+        return {}
+    if op.name or op.description:
+        raise UsageError("op: its name and description are the asset's")
+    found = {"op_tags": op.tags, "pool": op.pool, "backfill_policy": op.backfill_policy}
+    return {name: value for name, value in found.items() if value is not None}

@@ -1,0 +1,233 @@
+"""Whether an image table is what it should be. No Dagster: a manifest and its store in, findings out.
+
+What the manifest itself tells is looked at for every row. What only the image files tell costs a download each, and is
+looked at in a sample.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import random
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from dagster_gptimg.batch.records import WORST_FIRST
+from dagster_gptimg.fal.prices import Price
+from dagster_gptimg.image_record import path_of, read_image
+from dagster_gptimg.store.present import PresentImages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    import pyarrow as pa
+
+    from dagster_gptimg.fal.model import FalModel
+    from dagster_gptimg.store.dataset import Dataset
+
+SETTLED = frozenset({"stored", "refused", "erased"})
+"""Statuses in which a row stays: no later run does anything about it by itself."""
+
+MAYBE_BILLED = frozenset({"stored", "refused", "held", "in_flight", "lost", "missing"})
+EXAMPLES = 20
+UNIFORM = 8
+"""An image is blank when no channel differs by more than this, of 255, anywhere in it: JPEG leaves that much."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a user allows.
+
+    Attributes:
+        failure_rate: the share of rows (0 to 1) that may be without images.
+        cost_usd: US dollars that the images of a partition may have cost; None: any.
+        sample: images that are read at most; None: all.
+    """
+
+    failure_rate: float = 0.05
+    cost_usd: Decimal | None = None
+    sample: int | None = 20
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one look came to.
+
+    Attributes:
+        words: one sentence; nothing in it comes from outside.
+        numbers: counts, shares, US dollars.
+        rows: ids of rows that are meant; the first 20.
+    """
+
+    passed: bool
+    words: str
+    numbers: Mapping[str, int | float] = field(default_factory=dict)
+    rows: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one image file showed."""
+
+    row_id: str
+    as_recorded: bool
+    decodes: bool
+    is_blank: bool
+
+
+class ImageTable:
+    """An image table with what it is measured by. Images are read when a look needs them, each once."""
+
+    def __init__(self, table: pa.Table, dataset: Dataset, model: FalModel, limits: Limits, seed: str = "") -> None:
+        """`seed`: draws the sample, another one for each run."""
+        self.table, self.dataset, self.model, self.limits, self._seed = table, dataset, model, limits, seed
+
+    @cached_property
+    def rows(self) -> dict[str, str]:
+        """Each row's status: `stored` when all its images are, else what is worst among them."""
+        found: dict[str, str] = {}
+        for row_id, status in self._columns("row_id", "status"):
+            found[row_id] = min(found.get(row_id, status), status, key=_RANK.__getitem__)
+        return found
+
+    @cached_property
+    def stored(self) -> list[tuple[str, str, str]]:
+        """Row id, URI and SHA-256 of every image."""
+        return [row for row in self._columns("row_id", "uri", "sha256") if row[1]]
+
+    @cached_property
+    def looks(self) -> list[Look]:
+        """The images of the sample. Raises `UnreadableError` when one is there and cannot be read."""
+        most = self.limits.sample
+        if most is not None and most < len(self.stored):
+            return [self._look(*row) for row in random.Random(self._seed).sample(self.stored, most)]  # noqa: S311
+        return [self._look(*row) for row in self.stored]
+
+    def records(self, *columns: str) -> Iterator[dict[str, Any]]:
+        """The manifest's records, only these columns."""
+        for batch in self.table.select(columns).to_batches(_BATCH):
+            yield from batch.to_pylist()
+
+    def _columns(self, *columns: str) -> Iterator[tuple[Any, ...]]:
+        return zip(*(self.table[name].to_pylist() for name in columns), strict=True)
+
+    def _look(self, row_id: str, uri: str, sha256: str) -> Look:
+        try:
+            data = read_image(self.dataset, uri)
+        except FileNotFoundError:
+            return Look(row_id, as_recorded=False, decodes=False, is_blank=False)
+        as_recorded = hashlib.sha256(data).hexdigest() == sha256
+        try:
+            with Image.open(io.BytesIO(data), formats=["PNG", "JPEG", "WEBP"]) as image:
+                return Look(row_id, as_recorded, decodes=True, is_blank=_is_blank(image))
+        except Exception:  # noqa: BLE001 - Pillow raises about everything; that is what is looked for
+            return Look(row_id, as_recorded, decodes=False, is_blank=False)
+
+
+_BATCH = 2048
+_RANK = {status: place for place, status in enumerate(WORST_FIRST)}
+
+
+def rows_settled(images: ImageTable) -> Finding:
+    """No row waits for anything: each has its images, or a final refusal."""
+    words = "are neither stored nor refused: run again"
+    return _rows(images, lambda status: status not in SETTLED, "unsettled", words, most=0)
+
+
+def failure_rate(images: ImageTable) -> Finding:
+    """Not too many rows are without images, refused ones among them."""
+    most = images.limits.failure_rate
+    found = _rows(images, lambda status: status not in {"stored", "erased"}, "without_images", "have no images", most)
+    return Finding(found.passed, f"{found.words}; {most:.0%} may", found.numbers, found.rows)
+
+
+def files_as_recorded(images: ImageTable) -> Finding:
+    """Every file is there, and those of the sample have their recorded hash."""
+    there = PresentImages(images.dataset)
+    missing = [row_id for row_id, uri, _ in images.stored if not there.has(hash(path_of(images.dataset, uri)))]
+    gone = set(missing)
+    changed = [look.row_id for look in images.looks if not look.as_recorded and look.row_id not in gone]
+    total, read = len(images.stored), len(images.looks)
+    words = f"{len(missing)} of {total} files are missing; {len(changed)} of {read} that were read are not as recorded"
+    numbers = {"files": total, "missing": len(missing), "read": read, "changed": len(changed)}
+    return Finding(not missing and not changed, words, numbers, _some([*missing, *changed]))
+
+
+def images_decode(images: ImageTable) -> Finding:
+    """Every image of the sample can be decoded to its last pixel."""
+    return _sampled(images, lambda look: not look.decodes, "broken", "cannot be decoded")
+
+
+def no_blank_images(images: ImageTable) -> Finding:
+    """No image of the sample is one colour, or fully transparent."""
+    return _sampled(images, lambda look: look.is_blank, "blank", "are blank")
+
+
+def image_dimensions(images: ImageTable) -> Finding:
+    """Every image has the size that `image_size` asked for; where the model chooses, any will do."""
+    asked, wrong = 0, []
+    for record in images.records("row_id", "uri", "arguments", "width", "height"):
+        expected = _asked_size(images.model, json.loads(record["arguments"])) if record["uri"] else None
+        asked += expected is not None
+        if expected not in {None, (record["width"], record["height"])}:
+            wrong.append(record["row_id"])
+    words = f"{len(wrong)} of {asked} images have another size than was asked for"
+    return Finding(not wrong, words, {"images": asked, "other_size": len(wrong)}, _some(wrong))
+
+
+def cost_within_budget(images: ImageTable) -> Finding:
+    """What the images cost is within the budget, at worst case where the cost is not known."""
+    known, unknown = Decimal(0), dict[str, Decimal]()
+    for record in images.records("request_key", "status", "cost_usd", "arguments"):
+        if record["cost_usd"] is not None:
+            known += record["cost_usd"]
+        elif record["status"] in MAYBE_BILLED:
+            unknown[record["request_key"]] = images.model.cost(json.loads(record["arguments"])).high
+    most, limit = Price(known, known + sum(unknown.values())), images.limits.cost_usd
+    words = f"${known:.2f} billed" + (f", {most} in all ({len(unknown)} requests unknown)" if unknown else "")
+    numbers: dict[str, int | float] = {"cost_usd": float(known), "unknown": len(unknown)}
+    if most.is_known:
+        numbers["cost_high_usd"] = float(most.high)
+    if limit is None:
+        return Finding(passed=True, words=words, numbers=numbers)
+    return Finding(most.high <= limit, f"{words}; the budget is ${limit:.2f}", {**numbers, "budget_usd": float(limit)})
+
+
+def _asked_size(model: FalModel, arguments: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The width and height in pixels that were asked for; None where the model chooses, or has no such input."""
+    size = arguments.get("image_size", model.variant(arguments).key_defaults.get("image_size"))
+    if isinstance(size, dict):
+        return int(size["width"]), int(size["height"])
+    width, sign, height = str(size).partition("x")
+    return (int(width), int(height)) if sign and width.isdigit() and height.isdigit() else None
+
+
+def _rows(images: ImageTable, is_meant: Callable[[str], bool], name: str, words: str, most: float) -> Finding:
+    meant = [row_id for row_id, status in images.rows.items() if is_meant(status)]
+    total = len(images.rows)
+    share = len(meant) / total if total else 0.0
+    numbers = {"rows": total, name: len(meant), "share": round(share, 4)}
+    return Finding(len(meant) <= most * total, f"{len(meant)} of {total} rows {words}", numbers, _some(meant))
+
+
+def _sampled(images: ImageTable, is_meant: Callable[[Look], bool], name: str, words: str) -> Finding:
+    meant = [look.row_id for look in images.looks if is_meant(look)]
+    read, total = len(images.looks), len(images.stored)
+    words = f"{len(meant)} of {read} images {words} ({read} of {total} were read)"
+    return Finding(not meant, words, {"images": total, "read": read, name: len(meant)}, _some(meant))
+
+
+def _some(row_ids: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(row_ids))[:EXAMPLES]
+
+
+def _is_blank(image: Image.Image) -> bool:
+    """One colour all over, or nothing to be seen at all. A white shape on a transparent ground is neither."""
+    channels = image.convert("RGBA").getextrema()
+    (_, most_opaque) = channels[3]  # type: ignore[misc]
+    return most_opaque <= UNIFORM or all(high - low <= UNIFORM for low, high in channels)  # type: ignore[misc]

@@ -1,0 +1,1 @@
+"""The second front door: components, each a folder with its `defs.yaml`."""
