@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from dagster_gptimg.batch.records import WORST_FIRST
+from dagster_gptimg.batch.summary import WORST_FIRST
 from dagster_gptimg.fal.prices import Price
 from dagster_gptimg.image_record import path_of, read_image
 from dagster_gptimg.store.present import PresentImages
