@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from dagster_gptimg.batch.summary import WORST_FIRST
+from dagster_gptimg.batch.summary import worst
 from dagster_gptimg.fal.prices import Price
 from dagster_gptimg.image_record import path_of, read_image
 from dagster_gptimg.store.present import PresentImages
@@ -92,7 +92,7 @@ class ImageTable:
         """Each row's status: `stored` when all its images are, else what is worst among them."""
         found: dict[str, str] = {}
         for row_id, status in self._columns("row_id", "status"):
-            found[row_id] = min(found.get(row_id, status), status, key=_RANK.__getitem__)
+            found[row_id] = status if found.get(row_id, status) == status else worst({status, found[row_id]})
         return found
 
     @cached_property
@@ -130,7 +130,6 @@ class ImageTable:
 
 
 _BATCH = 2048
-_RANK = {status: place for place, status in enumerate(WORST_FIRST)}
 
 
 def rows_settled(images: ImageTable) -> Finding:

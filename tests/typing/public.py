@@ -8,8 +8,10 @@ import polars as pl
 
 from dagster_gptimg import (
     EmulatedFalResource,
+    FalClient,
     FalModel,
     FalResource,
+    FalSettings,
     GenerateConfig,
     GeneratedImages,
     GenerateImagesConfig,
@@ -36,6 +38,7 @@ from dagster_gptimg import (
     by_dynamic,
     by_hash,
     failure_reasons,
+    fal_portal,
     generate,
     generate_images_op,
     get_model,
@@ -124,6 +127,11 @@ def loaded(loader: ManifestLoader, context: dg.InputContext) -> object:
 
 def told(error: UsageError) -> GptImgError:
     return error
+
+
+def uploaded(settings: FalSettings) -> str:
+    with fal_portal(settings) as call:
+        return call(FalClient.upload, b"", "image/png", "a.png")
 
 
 def status(summary: Summary) -> int:
