@@ -140,16 +140,15 @@ def _make(
         return Made(partition, {}, None, str(end.metadata["reason"].value), str(end.description))
     if isinstance(end, Summary):
         return Made(partition, summary=end, planned=True)
-    found = metadata.counts(end.summary)
-    if log.warned:
-        found["warnings"] = "\n".join(log.warned)
+    counts = metadata.counts(end.summary)
+    warned = {"warnings": "\n".join(log.warned)} if log.warned else {}
     reason, message = made.verdict(end)
     if end.manifest is None:
-        return Made(partition, found, None, reason or "store", message, end.summary)
+        return Made(partition, counts | warned, None, reason or "store", message, end.summary)
     dataset = made.dataset_in(context)
     table = read_manifest(dataset, partition)
-    found = metadata.of_manifest(table, dataset, preview=preview) | found
-    found |= metadata.timings(table) | metadata.of_table(table, end.manifest, partitioned=partition is not None)
+    found = metadata.of_manifest(table, dataset, preview=preview) | counts | metadata.timings(table) | warned
+    found |= metadata.of_table(table, end.manifest, partitioned=partition is not None)
     if made.table_asset is not None:
         found |= metadata.lineage(table, made.spec, made.table_asset)
     return Made(partition, found, metadata.data_version(table), reason, message, end.summary)
