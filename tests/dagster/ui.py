@@ -62,13 +62,25 @@ def open_launchpad(page: Page, url: str, asset: str, partition: str) -> str:
     """The Launchpad for one partition; returns the run config that Dagster has written there."""
     page.goto(f"{url}/assets/{asset}?view=partitions", wait_until="networkidle")
     page.locator("button:has([aria-label=arrow_drop_down])").first.click()
-    page.get_by_text("Open launchpad").click()
+    with answered(page, "PreviewConfigQuery"):  # it draws the page anew, and would close the list of partitions
+        page.get_by_text("Open launchpad").click()
     page.locator(".CodeMirror-line", has_text="api_key").wait_for()
     page.get_by_placeholder("Partition").click()
     page.locator("[role=menuitem]", has_text=partition).first.wait_for()
     page.keyboard.type(partition)
-    page.keyboard.press("Enter")
+    with answered(
+        page, "PreviewConfigQuery"
+    ):  # it follows a config of the partition's, which would replace what is written
+        page.keyboard.press("Enter")
+        page.get_by_text(f"partition: {partition}").wait_for()
     return str(page.evaluate("document.querySelector('.CodeMirror').CodeMirror.getValue()"))
+
+
+@contextmanager
+def answered(page: Page, operation: str) -> Iterator[None]:
+    """What is done inside makes the page ask a GraphQL operation; ends when that is answered."""
+    with page.expect_response(lambda answer: f'"operationName":"{operation}"' in (answer.request.post_data or "")):
+        yield
 
 
 def launch(page: Page, config: str) -> str:

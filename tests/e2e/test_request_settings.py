@@ -134,7 +134,7 @@ def test_a_lost_reply_without_payloads_stays_held(fal: Fal, table: Path) -> None
 def test_results_that_hold_their_images_are_few_at_a_time() -> None:
     """An image is in memory from its result on, so what is in flight is bound by what may be in memory."""
     forced = RequestSettings(without_guarantee=True)
-    for given, found in ((None, 8), (100, 8), (2, 2)):
+    for given, found in ((None, 16), (100, 16), (2, 2)):
         options = Options(max_in_flight=given, request=forced)
         assert session._checked(options, get_model("gpt-image-1-mini")).max_in_flight == found
     assert session._checked(Options(), get_model("gpt-image-1-mini")).max_in_flight is None
