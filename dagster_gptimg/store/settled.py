@@ -125,6 +125,8 @@ class SettledIndex:
     def __init__(self, store: Store, folder: str) -> None:
         """`folder` is the dataset's, relative to the store."""
         self._store, self._folder = store, f"{folder}/settled"
+        # Copies of the pieces: another run may put them together, and remove them, while this one goes on.
+        self._copies: Path | None = None
         self._forget()
 
     def _forget(self) -> None:
@@ -132,9 +134,6 @@ class SettledIndex:
         self._kinds, self._images, self._versions = bytearray(), array("H"), array("I")
         self._paths = array("q")  # hashes of image paths, until somebody has looked for the files
         self._pieces: list[str] = []
-        # Copies of the pieces: another run may put them together, and remove them, while this one goes on.
-        self._copies = Path(tempfile.mkdtemp(prefix="dagster-gptimg-settled-"))
-        weakref.finalize(self, shutil.rmtree, self._copies, ignore_errors=True)
         self._lines: Lines | None = None
 
     def load(self) -> None:
@@ -269,6 +268,9 @@ class SettledIndex:
         self._pieces.append(name)
 
     def _copy(self, name: str) -> Path:
+        if self._copies is None:  # not before there is something to copy: what a SIGKILL leaves lying is then rare
+            self._copies = Path(tempfile.mkdtemp(prefix="dagster-gptimg-settled-"))
+            weakref.finalize(self, shutil.rmtree, self._copies, ignore_errors=True)
         return self._copies / name
 
     def _batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
