@@ -59,6 +59,14 @@ def cli() -> None:
 @click.option(
     "--max-cost", type=given_as.Dollars(), default=None, metavar="USD", help="What this run may spend at most."
 )
+@click.option(
+    "--watch",
+    type=click.Choice(["poll", "stream"]),
+    default="poll",
+    show_default=True,
+    help="How ends are noticed: by asking, or by a stream for each request (64 in flight at most).",
+)
+@click.option("--logs", is_flag=True, help="Show queue positions, states and the model's log.")
 @click.option("--allow-rebuy", is_flag=True, help="Buy again what a changed template, model or default makes anew.")
 @click.option("--on-ambiguous", type=click.Choice(["hold", "resubmit"]), default="hold", show_default=True)
 @click.option(
