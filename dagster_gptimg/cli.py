@@ -197,6 +197,22 @@ def doctor(store: str | None, **given: Any) -> None:  # noqa: ANN401
 
 
 @cli.command()
+@click.option("--store", required=True, metavar="URI", help="The store whose inboxes take the callbacks.")
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where to listen.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, metavar="N")
+def receive(store: str, host: str, port: int) -> None:
+    """Receive fal's webhooks into a store's inboxes; it needs no key. It belongs behind a proxy that speaks TLS."""
+    try:
+        from dagster_gptimg import receiver
+    except ImportError as error:
+        _fail(f"the receiver needs more packages: pip install 'dagster-gptimg[receive]' ({error})")
+    from dagster_gptimg.fal.settings import FalUrls
+    from dagster_gptimg.store.root import Store
+
+    receiver.serve(Store(store), FalUrls.from_env(), host, port)
+
+
+@cli.command()
 @click.argument("endpoint")
 def openapi(endpoint: str) -> None:
     """Print fal's OpenAPI document of ENDPOINT, to be kept in a file for --model."""
