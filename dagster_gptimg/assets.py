@@ -97,6 +97,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
     references_from: Sequence[str] = (),
     request: RequestSettings | None = None,
     watch: Watch = "poll",
+    webhook_url: str = "",
     execute: Execute = materialized,
     **asset_arguments: Any,  # noqa: ANN401 - whatever dg.asset takes
 ) -> Callable[[Callable[..., Source]], dg.AssetsDefinition]:
@@ -124,7 +125,8 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
             may be named always (the `uri` of another asset's manifest).
         request: priority, start time-out, tags and other headers of its requests; `FalResource` has them for all.
         watch: how the ends of requests are noticed: `poll` asks when one is likely done, `stream` has fal tell at once
-            (64 requests in flight at most).
+            (64 requests in flight at most), `webhook` takes them from the inbox that `dagster-gptimg receive` fills.
+        webhook_url: the receiver's public URL, for `webhook`.
         execute: what a run does; `materialized` by default. Wrap it to log, to look at the table or the events.
         asset_arguments: every other argument of `dg.asset`: `key`, `group_name`, `owners`, `deps`, `tags`, ...
 
@@ -160,6 +162,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
             references_from,
             request or RequestSettings(),
             watch,
+            webhook_url,
         )
         return _asset(ImageAsset(made, function, *getattr(function, _SOURCE, ())), execute, given)
 

@@ -61,11 +61,12 @@ def cli() -> None:
 )
 @click.option(
     "--watch",
-    type=click.Choice(["poll", "stream"]),
+    type=click.Choice(["poll", "stream", "webhook"]),
     default="poll",
     show_default=True,
-    help="How ends are noticed: by asking, or by a stream for each request (64 in flight at most).",
+    help="How ends are noticed: by asking, by a stream a request, or by webhooks (`receive`).",
 )
+@click.option("--webhook-url", default="", metavar="URL", help="The public URL of `receive`, for --watch webhook.")
 @click.option("--logs", is_flag=True, help="Show queue positions, states and the model's log.")
 @click.option("--allow-rebuy", is_flag=True, help="Buy again what a changed template, model or default makes anew.")
 @click.option("--on-ambiguous", type=click.Choice(["hold", "resubmit"]), default="hold", show_default=True)

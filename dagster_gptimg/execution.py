@@ -54,8 +54,10 @@ class GenerateConfig(dg.Config):
         default=False, description="Buy again what a changed template, model or argument makes anew, however much."
     )
     watch: Watch | None = Field(
-        default=None, description="How the ends of requests are noticed: `poll` or `stream`; as the asset says."
+        default=None,
+        description="How the ends of requests are noticed: `poll`, `stream` or `webhook`; as the asset says.",
     )
+    webhook_url: str | None = Field(default=None, description="The receiver's public URL; as the asset says.")
     logs: bool = Field(
         default=False, description="Log queue positions, states and the model's own log, at debug level."
     )
@@ -81,7 +83,8 @@ class ImageGeneration:
         references_from: folders or fsspec roots below which a row may name reference images; those of the image store
             may be named always.
         request: priority, start time-out, tags and other headers; those of the resource fill in what it leaves open.
-        watch: how the ends of requests are noticed: `poll` or `stream`; run config goes before it.
+        watch: how the ends of requests are noticed: `poll`, `stream` or `webhook`; run config goes before it.
+        webhook_url: the public URL of a receiver, for `webhook`.
         table_asset: the asset upstream that the table is, if it is one: the lineage of columns leads there.
     """
 
@@ -96,6 +99,7 @@ class ImageGeneration:
     references_from: Sequence[str] = ()
     request: RequestSettings = field(default_factory=RequestSettings)
     watch: Watch = "poll"
+    webhook_url: str = ""
     table_asset: dg.AssetKey | None = None
 
     @property
@@ -204,7 +208,8 @@ class ImageGeneration:
             recipe=spec.recipe,
             allow_rebuy=config.allow_rebuy,
             request=self._request(context),
-            watch=config.watch or self.watch,
+            watch=(watch := config.watch or self.watch),
+            webhook_url=(config.webhook_url or self.webhook_url) if watch == "webhook" else "",
             logs=config.logs,
         )
 

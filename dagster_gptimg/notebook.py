@@ -66,6 +66,7 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
     settle: float = 120.0,
     request: RequestSettings | None = None,
     watch: Watch = "poll",
+    webhook_url: str = "",
     on_update: Callable[[Updated], None] | None = None,
     settings: FalSettings | None = None,
     plan_only: bool = False,
@@ -95,7 +96,8 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
         settle: seconds to wait for fal's history to show one.
         request: priority, start time-out, tags and other headers of every submit.
         watch: how the ends of requests are noticed: `poll` asks when one is likely done, `stream` has fal tell at once
-            (64 requests in flight at most).
+            (64 requests in flight at most), `webhook` takes them from the inbox that `dagster-gptimg receive` fills.
+        webhook_url: the receiver's public URL, for `webhook`.
         on_update: is called with each queue position, state and new lines of the log that fal tells of a request.
         settings: key and hosts; from the environment by default.
         plan_only: say what would be bought and what it costs; needs no key and no network, and buys nothing.
@@ -129,6 +131,7 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
         allow_rebuy=allow_rebuy,
         request=request,
         watch=watch,
+        webhook_url=webhook_url,
         logs=on_update is not None,
     )
     rows, key = read_rows(_table(prompts), spec), None if partition is None else partition[1]

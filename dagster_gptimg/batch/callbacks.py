@@ -43,7 +43,7 @@ class Address(NamedTuple):
 def webhook_url(base: str, dataset: Dataset, key: str, attempt: int, run: str) -> str:
     """The URL to which fal posts the end of one attempt; `base` is the receiver's public URL."""
     signed = f"{key}.{attempt}/{run}"
-    return f"{base}/{dataset.name}/{signed}?sig={dataset.signature(signed)}"
+    return f"{base.rstrip('/')}/{dataset.name}/{signed}?sig={dataset.signature(signed)}"
 
 
 def parse_path(path: str) -> Address | None:

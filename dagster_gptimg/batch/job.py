@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.prompts import PromptRow
     from dagster_gptimg.store.dataset import Dataset
 
-Watch: TypeAlias = Literal["poll", "stream"]
+Watch: TypeAlias = Literal["poll", "stream", "webhook"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -60,6 +60,7 @@ class Fal(Protocol):
         arguments: Mapping[str, Json],
         ready: Callable[[], Awaitable[None]],
         headers: Mapping[str, str] | None = None,
+        webhook_url: str | None = None,
     ) -> Submitted:
         """One POST, never repeated; its body leaves after `ready`, and not at all when that raises."""
 
@@ -133,6 +134,8 @@ class Options:
         request: priority, start time-out, tags and other headers of every submit.
         watch: how the end of a request is noticed: `poll` asks when it is likely done; `stream` has fal tell changes
             at once, over a connection for each request in flight, of which there are at most 64 then.
+            `webhook` has fal post it to a receiver, which puts it into the store's inbox; asking is the backstop.
+        webhook_url: the receiver's public URL, for `webhook`.
         logs: whether `Updated` events tell of queue positions, states and the model's log.
     """
 
@@ -147,6 +150,7 @@ class Options:
     patience: float = 7200.0
     request: RequestSettings = field(default_factory=RequestSettings)
     watch: Watch = "poll"
+    webhook_url: str = ""
     logs: bool = False
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
+from dagster_gptimg.batch.arrivals import Arrivals
 from dagster_gptimg.batch.collect import Collector, LostError
 from dagster_gptimg.batch.doubt import Doubt
 from dagster_gptimg.batch.ledger import EARLIER, Ledger, Result, Unsettled, settled_of
@@ -106,8 +107,9 @@ class Worker:
         self._submitter = Submitter(job, ledger.run)
         self._doubt = Doubt(job, ledger, stop)
         self._window = window
-        self._watcher = Watcher(job, window, Streams(job) if job.options.watch == "stream" else None)
-        self._collector = Collector(job, self._watcher, News(tell) if job.options.logs else None)
+        self._arrivals = Arrivals(job, ledger.run) if job.options.watch == "webhook" else None
+        self._watcher = Watcher(job, window, Streams(job) if job.options.watch == "stream" else self._arrivals)
+        self._collector = Collector(job, self._watcher, News(tell) if job.options.logs else None, self._arrivals)
         self._slots = asyncio.Semaphore(SUBMITS)
         self.sending: dict[str, asyncio.Task[Result | None]] = {}
         self.in_flight: dict[str, tuple[int, Submitted]] = {}
@@ -251,6 +253,8 @@ class Worker:
         await self._io(self._receipts.create_outcome, key, view.attempt, outcome)
         self._job.runtime.reached("after outcome")
         attempt.outcomes[view.request_id] = outcome
+        if self._arrivals is not None:
+            await self._arrivals.taken(view.request_id)
         way.collected = True
         if outcome.kind == "free":
             way.trouble = f"{outcome.error_type}: {outcome.error}"

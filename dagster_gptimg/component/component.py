@@ -44,6 +44,7 @@ _SAME = (
     "max_refused",
     "max_in_flight",
     "watch",
+    "webhook_url",
     "dataset",
     "storage_options",
     "image_columns",
@@ -79,7 +80,10 @@ class GptImgComponent(dg.Component, dg.Model, dg.Resolvable):
     max_in_flight: int | None = Field(
         default=None, description="Requests at fal at once; as many as the account's slots call for, by default."
     )
-    watch: Watch = Field(default="poll", description="How the ends of requests are noticed: `poll` or `stream`.")
+    watch: Watch = Field(
+        default="poll", description="How the ends of requests are noticed: `poll`, `stream`, `webhook`."
+    )
+    webhook_url: str = Field(default="", description="The public URL of `dagster-gptimg receive`, for `webhook`.")
     dataset: str | None = Field(default=None, description="The name of the images in the store; by default the key.")
     storage_options: StorageOptions = Field(default_factory=dict)
     image_columns: list[str] = Field(default_factory=list, description="Columns of reference images, for edits.")

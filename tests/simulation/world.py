@@ -255,6 +255,7 @@ class SimFal:
         arguments: Mapping[str, Any],
         ready: Callable[[], Awaitable[None]],
         headers: Mapping[str, str] | None = None,
+        webhook_url: str | None = None,
     ) -> Submitted:
         await self._wire()
         if self.world.strikes("not_sent"):
