@@ -53,8 +53,8 @@ class GenerateConfig(dg.Config):
     allow_rebuy: bool = Field(
         default=False, description="Buy again what a changed template, model or argument makes anew, however much."
     )
-    watch: Watch | None = Field(
-        default=None,
+    watch: Literal["as_asset", "poll", "stream", "webhook"] = Field(
+        default="as_asset",
         description="How the ends of requests are noticed: `poll`, `stream` or `webhook`; as the asset says.",
     )
     webhook_url: str | None = Field(default=None, description="The receiver's public URL; as the asset says.")
@@ -208,7 +208,7 @@ class ImageGeneration:
             recipe=spec.recipe,
             allow_rebuy=config.allow_rebuy,
             request=self._request(context),
-            watch=(watch := config.watch or self.watch),
+            watch=(watch := self.watch if config.watch == "as_asset" else config.watch),
             webhook_url=(config.webhook_url or self.webhook_url) if watch == "webhook" else "",
             logs=config.logs,
         )
