@@ -10,6 +10,7 @@ from typing import Any, cast
 import dagster as dg
 
 from dagster_gptimg import metadata
+from dagster_gptimg.batch.job import Watch
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.execution import GenerateConfig, ImageGeneration
 from dagster_gptimg.fal.model import FalModel
@@ -95,6 +96,8 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
     image_columns: Sequence[str] = (),
     references_from: Sequence[str] = (),
     request: RequestSettings | None = None,
+    watch: Watch = "poll",
+    webhook_url: str = "",
     execute: Execute = materialized,
     **asset_arguments: Any,  # noqa: ANN401 - whatever dg.asset takes
 ) -> Callable[[Callable[..., Source]], dg.AssetsDefinition]:
@@ -121,6 +124,9 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
         references_from: folders or fsspec roots below which a row may name reference images. The images of the store
             may be named always (the `uri` of another asset's manifest).
         request: priority, start time-out, tags and other headers of its requests; `FalResource` has them for all.
+        watch: how the ends of requests are noticed: `poll` asks when one is likely done, `stream` has fal tell at once
+            (64 requests in flight at most), `webhook` takes them from the inbox that `dagster-gptimg receive` fills.
+        webhook_url: the receiver's public URL, for `webhook`.
         execute: what a run does; `materialized` by default. Wrap it to log, to look at the table or the events.
         asset_arguments: every other argument of `dg.asset`: `key`, `group_name`, `owners`, `deps`, `tags`, ...
 
@@ -155,6 +161,8 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
             storage_options or {},
             references_from,
             request or RequestSettings(),
+            watch,
+            webhook_url,
         )
         return _asset(ImageAsset(made, function, *getattr(function, _SOURCE, ())), execute, given)
 

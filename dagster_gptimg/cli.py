@@ -59,6 +59,15 @@ def cli() -> None:
 @click.option(
     "--max-cost", type=given_as.Dollars(), default=None, metavar="USD", help="What this run may spend at most."
 )
+@click.option(
+    "--watch",
+    type=click.Choice(["poll", "stream", "webhook"]),
+    default="poll",
+    show_default=True,
+    help="How ends are noticed: by asking, by a stream a request, or by webhooks (`receive`).",
+)
+@click.option("--webhook-url", default="", metavar="URL", help="The public URL of `receive`, for --watch webhook.")
+@click.option("--logs", is_flag=True, help="Show queue positions, states and the model's log.")
 @click.option("--allow-rebuy", is_flag=True, help="Buy again what a changed template, model or default makes anew.")
 @click.option("--on-ambiguous", type=click.Choice(["hold", "resubmit"]), default="hold", show_default=True)
 @click.option(
@@ -186,6 +195,22 @@ def doctor(store: str | None, **given: Any) -> None:  # noqa: ANN401
     from dagster_gptimg.doctor import examine
 
     sys.exit(0 if examine(store, given_as.model_of(given)) else USAGE)
+
+
+@cli.command()
+@click.option("--store", required=True, metavar="URI", help="The store whose inboxes take the callbacks.")
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where to listen.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, metavar="N")
+def receive(store: str, host: str, port: int) -> None:
+    """Receive fal's webhooks into a store's inboxes; it needs no key. It belongs behind a proxy that speaks TLS."""
+    try:
+        from dagster_gptimg import receiver
+    except ImportError as error:
+        _fail(f"the receiver needs more packages: pip install 'dagster-gptimg[receive]' ({error})")
+    from dagster_gptimg.fal.settings import FalUrls
+    from dagster_gptimg.store.root import Store
+
+    receiver.serve(Store(store), FalUrls.from_env(), host, port)
 
 
 @cli.command()

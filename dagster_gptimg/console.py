@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Warned
+from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Updated, Warned
 from dagster_gptimg.batch.events import Progress as Step
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 PLAIN_EVERY = 5.0
 """Seconds between two progress lines where there is no terminal."""
+
+LONGEST_LINE = 500
+"""Letters of a line of a model's log that are shown."""
 
 NOTICES = 20
 """Rows in trouble that are named one by one; the manifest has them all."""
@@ -65,6 +68,9 @@ class RunView:
             self._step(event)
         elif isinstance(event, Noticed):
             self._noticed(event)
+        elif isinstance(event, Updated):
+            for line in update_lines(event):
+                self.console.print(escape(line), style="dim")
         elif isinstance(event, Finished):
             self._bar.stop()
             self._finished(event)
@@ -105,6 +111,17 @@ class RunView:
         self.console.print(f"{summary.sentence()}, {summary.seconds:.1f} s", style="bold")
         if event.manifest:
             self.console.print(f"manifest: {escape(event.manifest)}")
+
+
+def update_lines(event: Updated) -> list[str]:
+    """What fal says of a request on its way, in lines; what would move a terminal's cursor does nothing."""
+    place = "" if event.position is None else f", {event.position} before it"
+    lines = [f"{event.status}{place}", *(line.message[:LONGEST_LINE] for line in event.logs)]
+    return [f"row {_plain(event.row_id[:80])}: {_plain(line)}" for line in lines]
+
+
+def _plain(text: str) -> str:
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def plan_lines(summary: Summary, spec: PromptSpec) -> list[str]:

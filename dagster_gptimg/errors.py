@@ -172,6 +172,10 @@ class ReadError(FalError):
         super().__init__(message)
 
 
+class WebhookError(FalError):
+    """A callback that fal did not send, or not just now. It is not believed."""
+
+
 class GoneError(ReadError):
     """fal, or its CDN, answers 404: it does not have this (any more)."""
 

@@ -12,10 +12,10 @@ from pydantic import Field
 
 from dagster_gptimg import session
 from dagster_gptimg._version import __version__
-from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Progress, Warned
-from dagster_gptimg.batch.job import Options
+from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Progress, Updated, Warned
+from dagster_gptimg.batch.job import Options, Watch
 from dagster_gptimg.batch.summary import Summary
-from dagster_gptimg.console import forecast, plan_lines
+from dagster_gptimg.console import forecast, plan_lines, update_lines
 from dagster_gptimg.errors import (
     FalError,
     GptImgError,
@@ -53,6 +53,14 @@ class GenerateConfig(dg.Config):
     allow_rebuy: bool = Field(
         default=False, description="Buy again what a changed template, model or argument makes anew, however much."
     )
+    watch: Literal["as_asset", "poll", "stream", "webhook"] = Field(
+        default="as_asset",
+        description="How the ends of requests are noticed: `poll`, `stream` or `webhook`; as the asset says.",
+    )
+    webhook_url: str | None = Field(default=None, description="The receiver's public URL; as the asset says.")
+    logs: bool = Field(
+        default=False, description="Log queue positions, states and the model's own log, at debug level."
+    )
     on_ambiguous: Literal["hold", "resubmit"] = Field(
         default="hold", description="What to do with a submit whose reply was lost, when fal's history shows nothing."
     )
@@ -75,6 +83,8 @@ class ImageGeneration:
         references_from: folders or fsspec roots below which a row may name reference images; those of the image store
             may be named always.
         request: priority, start time-out, tags and other headers; those of the resource fill in what it leaves open.
+        watch: how the ends of requests are noticed: `poll`, `stream` or `webhook`; run config goes before it.
+        webhook_url: the public URL of a receiver, for `webhook`.
         table_asset: the asset upstream that the table is, if it is one: the lineage of columns leads there.
     """
 
@@ -88,6 +98,8 @@ class ImageGeneration:
     storage_options: Mapping[str, Any] = field(default_factory=dict)
     references_from: Sequence[str] = ()
     request: RequestSettings = field(default_factory=RequestSettings)
+    watch: Watch = "poll"
+    webhook_url: str = ""
     table_asset: dg.AssetKey | None = None
 
     @property
@@ -196,6 +208,9 @@ class ImageGeneration:
             recipe=spec.recipe,
             allow_rebuy=config.allow_rebuy,
             request=self._request(context),
+            watch=(watch := self.watch if config.watch == "as_asset" else config.watch),
+            webhook_url=(config.webhook_url or self.webhook_url) if watch == "webhook" else "",
+            logs=config.logs,
         )
 
     def _request(self, context: Context) -> RequestSettings:
@@ -272,6 +287,8 @@ class RunLog:
             self.warned.append(event.message)
         elif isinstance(event, Noticed):
             self._noticed.append(event)
+        elif isinstance(event, Updated):
+            self._log.debug("\n".join(update_lines(event)))
         elif isinstance(event, Progress) and self._is_time():
             counts = f"{event.done} of {event.total} requests done, {event.in_flight} in flight"
             self.say(f"{counts}, ${event.spent:.2f}")

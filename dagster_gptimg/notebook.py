@@ -8,7 +8,7 @@ Run the cell again: nothing is bought. In a notebook the result shows itself.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dagster_gptimg import session
-from dagster_gptimg.batch.job import Options
+from dagster_gptimg.batch.events import Updated
+from dagster_gptimg.batch.job import Options, Watch
 from dagster_gptimg.console import RunView, forecast
 from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
 from dagster_gptimg.fal.request_settings import RequestSettings
@@ -31,6 +32,7 @@ from dagster_gptimg.store.manifest import SCHEMA, read_manifest
 from dagster_gptimg.store.root import Store
 
 if TYPE_CHECKING:
+    from dagster_gptimg.batch.events import Event
     from dagster_gptimg.batch.summary import Summary
     from dagster_gptimg.fal.model import FalModel
 
@@ -63,6 +65,9 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
     on_ambiguous: Literal["hold", "resubmit"] = "hold",
     settle: float = 120.0,
     request: RequestSettings | None = None,
+    watch: Watch = "poll",
+    webhook_url: str = "",
+    on_update: Callable[[Updated], None] | None = None,
     settings: FalSettings | None = None,
     plan_only: bool = False,
     progress: bool = True,
@@ -90,6 +95,10 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
         on_ambiguous: what to do with a submit whose reply was lost, when fal's history shows nothing of it.
         settle: seconds to wait for fal's history to show one.
         request: priority, start time-out, tags and other headers of every submit.
+        watch: how the ends of requests are noticed: `poll` asks when one is likely done, `stream` has fal tell at once
+            (64 requests in flight at most), `webhook` takes them from the inbox that `dagster-gptimg receive` fills.
+        webhook_url: the receiver's public URL, for `webhook`.
+        on_update: is called with each queue position, state and new lines of the log that fal tells of a request.
         settings: key and hosts; from the environment by default.
         plan_only: say what would be bought and what it costs; needs no key and no network, and buys nothing.
         progress: show on stderr where the run is.
@@ -121,6 +130,9 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
         recipe=spec.recipe,
         allow_rebuy=allow_rebuy,
         request=request,
+        watch=watch,
+        webhook_url=webhook_url,
+        logs=on_update is not None,
     )
     rows, key = read_rows(_table(prompts), spec), None if partition is None else partition[1]
     if plan_only:
@@ -134,10 +146,23 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
             partition=key,
             options=options,
             references=spec.references,
-            on_event=view,
+            on_event=_listener(view, on_update),
         )
     table = read_manifest(target, key) if end.manifest is not None else SCHEMA.empty_table()
     return GeneratedImages(end.summary, target, table, end.manifest)
+
+
+def _listener(view: Callable[[Event], None], on_update: Callable[[Updated], None] | None) -> Callable[[Event], None]:
+    """What is told is told to the caller, and everything else is shown."""
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Updated):
+            if on_update is not None:
+                on_update(event)
+        else:
+            view(event)
+
+    return listen
 
 
 def _table(prompts: Source | Sequence[str]) -> Source:

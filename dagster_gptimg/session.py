@@ -8,6 +8,8 @@ import signal
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import httpx
+
 from dagster_gptimg import care
 from dagster_gptimg.batch import rebuild as rebuilding
 from dagster_gptimg.batch import run as engine
@@ -88,6 +90,7 @@ def _checked(options: Options, model: FalModel) -> Options:
             "(price=, or --price), or run without a limit. Nothing was sent."
         )
         raise UsageError(msg)
+    _check_watch(options)
     if not options.request.without_guarantee:
         return options
     if options.on_ambiguous == "resubmit":
@@ -95,6 +98,19 @@ def _checked(options: Options, model: FalModel) -> Options:
         raise UsageError(msg)
     # A result with sync_mode holds its images, so there are no more in flight than images may be in memory.
     return replace(options, max_in_flight=min(options.max_in_flight or AT_ONCE, AT_ONCE))
+
+
+def _check_watch(options: Options) -> None:
+    """Raise `UsageError` when webhooks cannot work as they were asked for."""
+    url = httpx.URL(options.webhook_url)
+    if (options.watch == "webhook") != bool(options.webhook_url):
+        raise UsageError("watch=webhook and webhook_url go together: one is missing. Nothing was sent.")
+    if options.webhook_url and (url.scheme not in {"http", "https"} or not url.host or url.query or url.fragment):
+        raise UsageError("webhook_url must be the public http(s) URL of a receiver, without a query. Nothing was sent.")
+    if options.watch == "webhook" and options.logs:
+        raise UsageError("webhooks bring no logs: use watch=stream for them. Nothing was sent.")
+    if options.watch == "webhook" and options.request.without_guarantee:
+        raise UsageError("without_guarantee may put images into results, too large for webhooks. Nothing was sent.")
 
 
 async def _warnings(job: Job, fal: FalClient) -> list[str]:

@@ -19,7 +19,9 @@ from dagster_gptimg.store.facts import Outcome
 from dagster_gptimg.store.images import find_image, store_image
 
 if TYPE_CHECKING:
+    from dagster_gptimg.batch.arrivals import Arrivals
     from dagster_gptimg.batch.job import Job
+    from dagster_gptimg.batch.news import News
     from dagster_gptimg.batch.plan import Request
     from dagster_gptimg.batch.watch import Watcher
     from dagster_gptimg.fal.prices import Price
@@ -36,8 +38,9 @@ class LostError(Exception):
 class Collector:
     """Follows the requests of one run to their ends."""
 
-    def __init__(self, job: Job, watcher: Watcher) -> None:
-        """Nothing is asked yet."""
+    def __init__(self, job: Job, watcher: Watcher, news: News | None = None, arrivals: Arrivals | None = None) -> None:
+        """`news` is told what fal says of requests on their way, `arrivals` knows what webhooks brought."""
+        self._news, self._arrivals = news, arrivals
         self._job, self._clock, self._watcher = job, job.runtime.clock, watcher
         self._room = Room()
         self._unit_prices: dict[str, Decimal | None] = {}
@@ -59,15 +62,32 @@ class Collector:
         """
         kind = model_at(request.endpoint, self._job.model).latency_kind(request.arguments)
         for number in range(TRIES):
-            await self._watcher.ended(submitted, kind, fresh=fresh and not number)
-            answer = await self._answer(submitted)
+            await self._ended(request, submitted, kind, fresh=fresh and not number)
+            answer = await self._arrived(request, submitted, price) or await self._answer(submitted)
             if isinstance(answer, Failure):
                 return await self._failed(submitted, answer)
             if isinstance(answer, Images):
                 return await self._stored(request.key, submitted, answer, price)
         raise LostError("fal says that it has ended, and its result cannot be read")
 
+    async def _ended(self, request: Request, submitted: Submitted, kind: str, *, fresh: bool) -> None:
+        news = self._news
+        if news is None:
+            await self._watcher.ended(submitted, kind, fresh=fresh)
+            return
+        with news.of(request.row_id, submitted.request_id) as tell:
+            await self._watcher.ended(submitted, kind, tell, fresh=fresh)
+
     # -- reading the result
+
+    async def _arrived(self, request: Request, submitted: Submitted, price: Price) -> Images | None:
+        """The images as a webhook named them, which saves reading the result.
+
+        A webhook does not tell what was billed, so it is enough only where the price is certain.
+        """
+        if self._arrivals is None or price.low != price.high:
+            return None
+        return await self._arrivals.images(request.key, submitted.request_id)
 
     async def _answer(self, request: Submitted) -> Answer:
         """The result. A failure that would be free is read twice, so that nothing but fal's own word makes it so."""

@@ -60,6 +60,8 @@ class Doubt:
         """
         age = (self._clock.now() - intent.created_at).total_seconds()
         until, pause = self._clock.monotonic() + max(self._job.options.settle - max(age, 0.0), 0.0), FIRST_LOOK
+        if self._job.options.watch == "webhook" and await self._has_news(way, view):
+            return True
         while True:
             if await self._evidence.adopt(way.request, view.attempt, way.attempts[view.attempt]):
                 return True
@@ -67,10 +69,16 @@ class Doubt:
                 return False
             await self._clock.sleep(min(pause, until - self._clock.monotonic()))
             pause = min(pause * 1.5, LONGEST_WAIT)
-            fresh = await self._io(self._receipts.load, way.request.key)
-            if state_of(fresh, way.owns) != view:
-                way.attempts[:] = fresh
+            if await self._has_news(way, view):
                 return True
+
+    async def _has_news(self, way: Way, view: View) -> bool:
+        """Read the receipts again: another run, or a webhook's receiver, may have recorded what it came to."""
+        fresh = await self._io(self._receipts.load, way.request.key)
+        if state_of(fresh, way.owns) == view:
+            return False
+        way.attempts[:] = fresh
+        return True
 
     async def _after_waiting(self, way: Way, view: View, intent: Intent) -> Result | None:
         why_not = "the policy is to hold"

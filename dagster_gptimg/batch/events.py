@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from dagster_gptimg.batch.summary import Summary
+    from dagster_gptimg.fal.types import LogLine
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,23 @@ class Noticed:
 
 
 @dataclass(frozen=True, slots=True)
+class Updated:
+    """What fal says of one request on its way, when `Options.logs` asks for it: each change once.
+
+    Attributes:
+        status: in fal's words.
+        position: requests before it in fal's queue, where fal says so.
+        logs: the lines of its log that are new. Text from outside.
+    """
+
+    row_id: str
+    request_id: str
+    status: Literal["IN_QUEUE", "IN_PROGRESS", "COMPLETED"]
+    position: int | None
+    logs: tuple[LogLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The last event.
 
@@ -68,4 +86,4 @@ class Finished:
     store_failed: bool = False
 
 
-Event: TypeAlias = Planned | Warned | Progress | Noticed | Finished
+Event: TypeAlias = Planned | Warned | Progress | Noticed | Updated | Finished

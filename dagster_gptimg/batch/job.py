@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, ParamSpec, Protocol, TypeAlias, TypeVar
 
 from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.prompts.references import References
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.prompts import PromptRow
     from dagster_gptimg.store.dataset import Dataset
 
+Watch: TypeAlias = Literal["poll", "stream", "webhook"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -59,11 +60,15 @@ class Fal(Protocol):
         arguments: Mapping[str, Json],
         ready: Callable[[], Awaitable[None]],
         headers: Mapping[str, str] | None = None,
+        webhook_url: str | None = None,
     ) -> Submitted:
         """One POST, never repeated; its body leaves after `ready`, and not at all when that raises."""
 
-    async def status(self, request: Submitted) -> Status:
+    async def status(self, request: Submitted, *, logs: bool = False) -> Status:
         """Where a request is."""
+
+    def stream_status(self, request: Submitted, *, logs: bool = False) -> AsyncIterator[Status]:
+        """Every change of that, as fal tells it."""
 
     async def result(self, request: Submitted) -> Answer:
         """How it ended."""
@@ -127,6 +132,11 @@ class Options:
         allow_rebuy: buy again what is there under another recipe, however much that is.
         patience: seconds after which a request that does not end is left to a later run.
         request: priority, start time-out, tags and other headers of every submit.
+        watch: how the end of a request is noticed: `poll` asks when it is likely done; `stream` has fal tell changes
+            at once, over a connection for each request in flight, of which there are at most 64 then.
+            `webhook` has fal post it to a receiver, which puts it into the store's inbox; asking is the backstop.
+        webhook_url: the receiver's public URL, for `webhook`.
+        logs: whether `Updated` events tell of queue positions, states and the model's log.
     """
 
     max_in_flight: int | None = None
@@ -139,6 +149,9 @@ class Options:
     allow_rebuy: bool = False
     patience: float = 7200.0
     request: RequestSettings = field(default_factory=RequestSettings)
+    watch: Watch = "poll"
+    webhook_url: str = ""
+    logs: bool = False
 
 
 @dataclass(frozen=True, slots=True)

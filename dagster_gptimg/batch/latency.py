@@ -45,6 +45,10 @@ FIRST, GROWTH, BEYOND = 0.5, 1.2, 0.1
 a share of the mean, and grow likewise."""
 LONGEST = 60.0
 
+OVERDUE, SPARE, UNTOLD = 2.0, 5.0, 60.0
+"""Where fal tells of ends: twice the longest latency and some seconds are too long without a word; so is a minute while
+no latency is known."""
+
 
 class Latency:
     """The latency of one kind of request, in seconds from the moment in which fal starts it."""
@@ -83,6 +87,11 @@ class Latency:
         beyond = self._points[-1] if self._points else 0.0
         # Nothing is known of such an age: steps grow with the time since the last one of which something is.
         return age + min(max((age - beyond) * (GROWTH - 1), self.mean * BEYOND, 0.0 if beyond else FIRST), LONGEST)
+
+    def overdue(self, age: float) -> float:
+        """The age at which to look at a request of `age` seconds whose end should have been told by then."""
+        due = max(self._seen) * OVERDUE + SPARE if self._seen else UNTOLD
+        return due if age < due else age + min(age / 2, LONGEST)
 
     def _quantiles(self) -> list[float]:
         """What was seen, as at most `POINTS` latencies."""

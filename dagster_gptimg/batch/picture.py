@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dagster_gptimg.batch.watch import Kind
-    from dagster_gptimg.fal.types import Submitted
+    from dagster_gptimg.fal.types import Status, Submitted
 
 
 @dataclass(slots=True, eq=False)
@@ -35,6 +35,8 @@ class Flight:
         looked: when it was looked at last; 0 for never.
         is_looked_at: whether somebody is asking just now.
         turn: counts the plans made for it: only the last one holds.
+        tell: is told each status.
+        told: whether fal tells of it by itself; then it is only looked at when that takes too long.
     """
 
     request: Submitted
@@ -47,6 +49,8 @@ class Flight:
     looked: float = 0.0
     is_looked_at: bool = False
     turn: int = 0
+    tell: Callable[[Status], None] = lambda _status: None
+    told: bool = False
 
 
 COUNTED, ENOUGH, COUNT_EVERY = 1024, 128, 32

@@ -18,6 +18,7 @@ from dagster_gptimg.batch.rebuy import guard, rebuy
 from dagster_gptimg.batch.records import Content, Records
 from dagster_gptimg.batch.state import Owns, searching, state_of
 from dagster_gptimg.batch.stop import Stop
+from dagster_gptimg.batch.streams import AT_ONCE as STREAMS
 from dagster_gptimg.batch.winding import cancel_queued
 from dagster_gptimg.batch.window import Place, Window
 from dagster_gptimg.batch.worker import Worker
@@ -27,7 +28,7 @@ from dagster_gptimg.store.manifest import digests_of, manifest_name, write_manif
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from dagster_gptimg.batch.job import Job
+    from dagster_gptimg.batch.job import Job, Options
     from dagster_gptimg.batch.summary import Summary, Tally
     from dagster_gptimg.store.facts import Attempt
 
@@ -86,6 +87,13 @@ async def plan(job: Job) -> Summary:
         return receipts.forecast(planned).summary(clock.monotonic() - began, message=message)
 
 
+def most_in_flight(options: Options) -> int | None:
+    """Requests in flight at most: where fal tells by streams, each has a connection."""
+    if options.watch != "stream":
+        return options.max_in_flight
+    return min(options.max_in_flight or STREAMS, STREAMS)
+
+
 class _Run:
     """One run's parts, and how they come together."""
 
@@ -94,9 +102,9 @@ class _Run:
         self.clock, self.io = job.runtime.clock, job.runtime.io
         self.stop = Stop(job.runtime.clock)
         self.budget = Budget(job.options.max_cost)
-        self.window = Window(job.options.max_in_flight)
-        self.worker = Worker(job, ledger, self.budget, self.stop, self.window)
+        self.window = Window(most_in_flight(job.options))
         self.queue: asyncio.Queue[Event] = asyncio.Queue()
+        self.worker = Worker(job, ledger, self.budget, self.stop, self.window, self.queue.put_nowait)
         self.done = self.total = self.failed = 0
         self.searching, self.exclusive, self.store_failed = False, True, False
         self.tasks: set[asyncio.Task[None]] = set()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dagster_gptimg.batch.callbacks import webhook_url
 from dagster_gptimg.batch.uploads import Uploads
 from dagster_gptimg.errors import NotSentError, RejectedError, StoreError, SubmitError
 from dagster_gptimg.store.facts import Accepted, Attempt, Intent, Void
@@ -71,7 +72,9 @@ class Submitter:
             self._job.runtime.reached("before POST")
 
         try:
-            submitted = await self._job.fal.submit(request.endpoint, arguments, ready, self._headers(request))
+            submitted = await self._job.fal.submit(
+                request.endpoint, arguments, ready, self._headers(request), self._webhook(request, n)
+            )
         except SubmitError as error:
             return await self._not_accepted(request.key, n, attempt, error), error
         self._job.runtime.reached("after POST")
@@ -84,6 +87,11 @@ class Submitter:
         if self._job.partition is not None:
             tags["partition"] = self._job.partition
         return self._job.options.request.with_tags(tags)
+
+    def _webhook(self, request: Request, n: int) -> str | None:
+        """Where fal posts the end of attempt `n` to, if it does: so a lost reply is healed."""
+        base = self._job.options.webhook_url
+        return webhook_url(base, self._job.dataset, request.key, n, self._run) if base else None
 
     async def _claim(self, request: Request, arguments: dict[str, Json], n: int, worst_case: Decimal) -> Intent:
         """Create the intent; only its owner may send."""

@@ -3,6 +3,8 @@
 Nothing is asked for a request that still waits in fal's queue (`picture.py` knows which do), but now and then for the
 one that should start next. When to look at one that runs is worked out in `latency.py`, for each kind of request
 (endpoint and quality). Until the first of a kind has ended only its `SCOUTS` oldest are looked at, at growing steps.
+
+Where fal tells of requests by itself (`streams.py`), looks are only made when it should have told something long ago.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import asyncio
 import heapq
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from dagster_gptimg.batch.latency import Latency
 from dagster_gptimg.batch.picture import Flight, Picture
@@ -19,6 +21,8 @@ from dagster_gptimg.errors import GoneError, ReadError
 from dagster_gptimg.fal.types import Completed, InProgress, Queued
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dagster_gptimg.batch.job import Job
     from dagster_gptimg.batch.window import Window
     from dagster_gptimg.fal.types import Status, Submitted
@@ -42,8 +46,31 @@ STILL, UNKNOWN = 3.0, 30.0
 """Mean latencies (seconds, while none is known) without an end, after which the next one is looked at: what seems to
 run may never end, and hold no slot."""
 
+PROBES = 8
+"""Looks to correct the picture, where fal tells of ends: so many, and one more with every `SUSPECT` ends."""
+
 FAILED_READ = 1.0
 """Seconds until a status that could not be read is asked for again."""
+
+
+Hear: TypeAlias = "Callable[[str, Status | None], None]"
+"""Takes what fal tells of a request (by its id) by itself; None: it tells nothing of it any more."""
+
+
+class Teller(Protocol):
+    """A way in which fal tells of requests by itself."""
+
+    def follow(self, request: Submitted, hear: Hear, *, fresh: bool) -> bool:
+        """Have `hear` told of a request from now on; False when it will not be."""
+
+    def leave(self, request: Submitted) -> None:
+        """Nobody waits for it any more."""
+
+    def turn(self) -> None:
+        """Called at each turn of the timer."""
+
+    def close(self) -> None:
+        """Leave nothing behind."""
 
 
 class TooLateError(Exception):
@@ -68,10 +95,18 @@ class Kind:
 class Watcher:
     """Watches the requests of one run."""
 
-    def __init__(self, job: Job, window: Window) -> None:
-        """`window`: is told what is learned of the account's slots."""
+    def __init__(self, job: Job, window: Window, teller: Teller | None = None) -> None:
+        """Watch nothing yet.
+
+        Args:
+            job: the run's.
+            window: is told what is learned of the account's slots.
+            teller: how fal tells of requests by itself, if it does.
+        """
         self._fal, self._clock, self._patience = job.fal, job.runtime.clock, job.options.patience
-        self._window = window
+        self._window, self._teller, self._logs = window, teller, job.options.logs
+        self._by_id: dict[str, Flight] = {}
+        self._probes = 0
         self._picture = Picture(self._starts, self._waits)
         self._kinds: dict[str, Kind] = {}
         self._due: list[tuple[float, int, int]] = []
@@ -80,12 +115,15 @@ class Watcher:
         self._looks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.Task[None] | None = None
 
-    async def ended(self, request: Submitted, kind: str, *, fresh: bool) -> None:
+    async def ended(
+        self, request: Submitted, kind: str, tell: Callable[[Status], None] = lambda _: None, *, fresh: bool
+    ) -> None:
         """Return when fal says that a request has ended (or does not know it any more: its result will tell).
 
         Args:
             request: what fal has.
             kind: requests of one kind take about as long.
+            tell: is told each status that comes up.
             fresh: whether it was submitted just now; one that was found is looked at at once.
 
         Raises:
@@ -93,8 +131,11 @@ class Watcher:
             KeyRejectedError: fal does not know the key any more.
         """
         ended, now = asyncio.get_running_loop().create_future(), self._clock.monotonic()
-        flight = Flight(request, self._flights, self._kinds.setdefault(kind, Kind()), ended, now, fresh)
+        flight = Flight(request, self._flights, self._kinds.setdefault(kind, Kind()), ended, now, fresh, tell=tell)
         self._flights += 1
+        if self._teller is not None:
+            self._by_id[request.request_id] = flight
+            flight.told = self._teller.follow(request, self._hear, fresh=fresh)
         self._picture.add(flight)
         if self._timer is None or self._timer.done():
             self._timer = asyncio.create_task(self._watch())
@@ -103,12 +144,17 @@ class Watcher:
             await ended
         finally:
             self._drop(flight, self._clock.monotonic())
+            if self._teller is not None:
+                self._by_id.pop(request.request_id, None)
+                self._teller.leave(request)
 
     def close(self) -> None:
         """Look at nothing any more."""
         for task in (self._timer, *self._looks):
             if task is not None:
                 task.cancel()
+        if self._teller is not None:
+            self._teller.close()
 
     def _stopped(self, timer: asyncio.Task[None]) -> None:
         """A timer that fails must not leave anybody waiting for ever."""
@@ -128,6 +174,8 @@ class Watcher:
                 self._begin_look(flight)
             if (probe := self._probe(now)) is not None:
                 self._begin_look(probe)
+            if self._teller is not None:
+                self._teller.turn()
             await self._clock.sleep(TICK)
 
     def _next_due(self, now: float) -> Flight | None:
@@ -146,7 +194,16 @@ class Watcher:
             probe, self._still_at = self._picture.waiting[0], now + FAILED_READ
         if probe is None and self._ends >= self._suspect_at:
             probe, self._suspect_at = self._picture.suspect(), self._ends + SUSPECT
-        return None if probe is None or probe.is_looked_at else probe
+        return None if probe is None or probe.is_looked_at or not self._may_probe(probe) else probe
+
+    def _may_probe(self, probe: Flight) -> bool:
+        """Probes are for what nobody tells of; else they are few, since each of them may be a call more an image."""
+        if not probe.told:
+            return True
+        if probe.looked or self._probes >= PROBES + self._ends // SUSPECT:
+            return False
+        self._probes += 1
+        return True
 
     def _begin_look(self, flight: Flight) -> None:
         flight.is_looked_at = True
@@ -167,7 +224,7 @@ class Watcher:
     async def _status(self, request: Submitted) -> Status | None:
         """A request's status; None when it cannot be read now."""
         try:
-            return await self._fal.status(request)
+            return await self._fal.status(request, logs=self._logs)
         except GoneError:
             return Completed()  # the result, or the history, will tell
         except ReadError:
@@ -175,8 +232,22 @@ class Watcher:
 
     # -- conclusions
 
+    def _hear(self, request_id: str, status: Status | None) -> None:
+        """Fal tells of a request by itself, or does not any more: then it is looked at as any other."""
+        flight = self._by_id.get(request_id)
+        if flight is None or flight.number not in self._picture.flights:
+            return
+        if status is not None:
+            self._conclude(flight, status)
+        else:
+            flight.told = False
+            if flight.started is not None:
+                self._plan(flight, self._clock.monotonic())
+
     def _conclude(self, flight: Flight, status: Status | None) -> None:
         now = self._clock.monotonic()
+        if status is not None:
+            flight.tell(status)
         if isinstance(status, Completed):
             self._has_ended(flight, status, now)
         elif now - flight.began > self._patience:
@@ -194,7 +265,8 @@ class Watcher:
         if flight.started is not None and flight.fresh and status.error is None:
             earliest = max(flight.looked, flight.started)
             told = None if status.inference_time is None else flight.started + status.inference_time
-            end = (earliest + now) / 2 if told is None else min(max(told, earliest), now)
+            unseen = now if flight.told else (earliest + now) / 2
+            end = unseen if told is None else min(max(told, earliest), now)
             self._learn(flight.kind, end - flight.started)
         self._still_at, self._ends = now + (STILL * flight.kind.latency.mean or UNKNOWN), self._ends + 1
         if self._picture.has_ended(flight):
@@ -217,7 +289,7 @@ class Watcher:
 
     def _is_queued(self, flight: Flight, now: float) -> None:
         self._picture.is_queued(flight, now)
-        if not flight.fresh:  # found, not submitted by this run: its place in the queue is not known
+        if not flight.fresh and not flight.told:  # found, not submitted by this run: its place is not known
             self._plan(flight, now + max(flight.kind.latency.mean / 2, FAILED_READ))
         self._tell()
 
@@ -241,13 +313,15 @@ class Watcher:
 
     def _plan_by_age(self, flight: Flight) -> None:
         if flight.started is not None:
-            age = max(self._clock.monotonic() - flight.started, 0.0)
-            self._plan(flight, flight.started + flight.kind.latency.next_look(age))
+            age, latency = max(self._clock.monotonic() - flight.started, 0.0), flight.kind.latency
+            self._plan(flight, flight.started + (latency.overdue(age) if flight.told else latency.next_look(age)))
 
     def _starts(self, flight: Flight) -> None:
         """It is taken to run: plan a look at it, unless nothing is known of its kind and others are looked at."""
         kind = flight.kind
-        if not flight.fresh:
+        if flight.told:
+            self._plan_by_age(flight)
+        elif not flight.fresh:
             self._plan(flight, flight.began)
         elif kind.latency.is_known:
             self._plan_by_age(flight)

@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
+from dagster_gptimg.batch.arrivals import Arrivals
 from dagster_gptimg.batch.collect import Collector, LostError
 from dagster_gptimg.batch.doubt import Doubt
 from dagster_gptimg.batch.ledger import EARLIER, Ledger, Result, Unsettled, settled_of
+from dagster_gptimg.batch.news import News
 from dagster_gptimg.batch.state import Owns, View, state_of
+from dagster_gptimg.batch.streams import Streams
 from dagster_gptimg.batch.submit import Submitter, TakenError
 from dagster_gptimg.batch.watch import TooLateError, Watcher
 from dagster_gptimg.errors import (
@@ -30,9 +33,10 @@ from dagster_gptimg.fal.models import model_at
 from dagster_gptimg.store.facts import Attempt, Intent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from dagster_gptimg.batch.budget import Budget
+    from dagster_gptimg.batch.events import Updated
     from dagster_gptimg.batch.job import Job
     from dagster_gptimg.batch.plan import Request
     from dagster_gptimg.batch.stop import Stop
@@ -94,14 +98,18 @@ class Worker:
         in_flight: what is being followed, by key: what an interrupt may still cancel.
     """
 
-    def __init__(self, job: Job, ledger: Ledger, budget: Budget, stop: Stop, window: Window) -> None:
-        """Share a run's ledger, budget, stop and window."""
+    def __init__(
+        self, job: Job, ledger: Ledger, budget: Budget, stop: Stop, window: Window, tell: Callable[[Updated], None]
+    ) -> None:
+        """Share a run's ledger, budget, stop and window; `tell` takes what fal says of requests on their way."""
         self._job, self._io, self._receipts = job, job.runtime.io, job.dataset.receipts
         self._ledger, self._budget, self._stop = ledger, budget, stop
         self._submitter = Submitter(job, ledger.run)
         self._doubt = Doubt(job, ledger, stop)
-        self._window, self._watcher = window, Watcher(job, window)
-        self._collector = Collector(job, self._watcher)
+        self._window = window
+        self._arrivals = Arrivals(job, ledger.run) if job.options.watch == "webhook" else None
+        self._watcher = Watcher(job, window, Streams(job) if job.options.watch == "stream" else self._arrivals)
+        self._collector = Collector(job, self._watcher, News(tell) if job.options.logs else None, self._arrivals)
         self._slots = asyncio.Semaphore(SUBMITS)
         self.sending: dict[str, asyncio.Task[Result | None]] = {}
         self.in_flight: dict[str, tuple[int, Submitted]] = {}
@@ -245,6 +253,8 @@ class Worker:
         await self._io(self._receipts.create_outcome, key, view.attempt, outcome)
         self._job.runtime.reached("after outcome")
         attempt.outcomes[view.request_id] = outcome
+        if self._arrivals is not None:
+            await self._arrivals.taken(view.request_id)
         way.collected = True
         if outcome.kind == "free":
             way.trouble = f"{outcome.error_type}: {outcome.error}"

@@ -9,6 +9,7 @@ from dagster.components.resolved.core_models import OpSpec, ResolvedAssetSpec
 from pydantic import Field
 
 from dagster_gptimg.assets import build_gptimg_asset, gptimg_asset
+from dagster_gptimg.batch.job import Watch
 from dagster_gptimg.checks import build_gptimg_checks
 from dagster_gptimg.component.attributes import (
     ChecksAttributes,
@@ -42,6 +43,8 @@ _SAME = (
     "max_failed",
     "max_refused",
     "max_in_flight",
+    "watch",
+    "webhook_url",
     "dataset",
     "storage_options",
     "image_columns",
@@ -77,6 +80,10 @@ class GptImgComponent(dg.Component, dg.Model, dg.Resolvable):
     max_in_flight: int | None = Field(
         default=None, description="Requests at fal at once; as many as the account's slots call for, by default."
     )
+    watch: Watch = Field(
+        default="poll", description="How the ends of requests are noticed: `poll`, `stream`, `webhook`."
+    )
+    webhook_url: str = Field(default="", description="The public URL of `dagster-gptimg receive`, for `webhook`.")
     dataset: str | None = Field(default=None, description="The name of the images in the store; by default the key.")
     storage_options: StorageOptions = Field(default_factory=dict)
     image_columns: list[str] = Field(default_factory=list, description="Columns of reference images, for edits.")

@@ -42,6 +42,7 @@ class Account:
         self.ledger = ledger
         self.settings = settings
         self.dice = Dice(settings.seed, settings.faults)
+        self.calls = 0
         self.schedule = Schedule(ledger, settings)
         self._clock = clock
 

@@ -33,7 +33,7 @@ class App:
     def __init__(self, account: Account, folder: Path) -> None:
         references, storage, signer = References(folder), Storage(folder), Signer(folder, account.ledger.id)
         self._studio = Studio(references)
-        self._pulse = Pulse(account)
+        self._account, self._pulse = account, Pulse(account)
         self._webhooks = Webhooks(account, self._studio, signer)
         self._calls = 0
         self._last_call = time.monotonic()
@@ -62,6 +62,8 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one call."""
         self._calls += scope["type"] == "http"
+        if scope["type"] == "http" and not scope["path"].startswith("/emulator/"):
+            self._account.calls += 1
         try:
             await self._starlette(scope, receive, send)
         finally:

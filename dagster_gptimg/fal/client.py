@@ -66,7 +66,7 @@ class FalClient:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        await self._wire.aclose()
 
     def account(self, salt: str) -> str:
         """A salted hash of the key: tells two accounts' receipts apart, and nothing else."""
@@ -141,7 +141,9 @@ class FalClient:
             GoneError: fal does not know the request (any more).
             ReadError: fal does not stream.
         """
-        async for status in follow(self._http, request, self._wire.auth, self.settings.connect_timeout, logs=logs):
+        async for status in follow(
+            self._wire.streams, request, self._wire.auth, self.settings.connect_timeout, logs=logs
+        ):
             yield status
 
     async def subscribe(

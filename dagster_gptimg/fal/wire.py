@@ -37,22 +37,34 @@ class Wire:
 
     Attributes:
         http: the client; it opens no connection before it is used, follows no redirects, and knows no key.
+        streams: the same for streams: each holds its connection as long as a request takes, and must not keep others
+            from theirs.
         again: repeats a read.
     """
 
     def __init__(self, settings: FalSettings, read_attempts: int) -> None:
         self._settings = settings
         self.again = stamina.AsyncRetryingCaller(attempts=read_attempts, timeout=30.0, wait_initial=0.2, wait_max=5.0)
-        self.http = httpx.AsyncClient(
-            transport=AiohttpTransport(client=self._session),
-            timeout=httpx.Timeout(settings.read_timeout, connect=settings.connect_timeout, pool=None),
+        self.http, self.streams = self._client(settings.connections), self._client(0)
+
+    def _client(self, connections: int) -> httpx.AsyncClient:
+        """A client with so many connections at most; 0: any number."""
+
+        def session() -> aiohttp.ClientSession:
+            # trust_env: the proxies of the environment, as httpx itself would take them.
+            connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEP_ALIVE)
+            return aiohttp.ClientSession(connector=connector, trust_env=True)
+
+        return httpx.AsyncClient(
+            transport=AiohttpTransport(client=session),
+            timeout=httpx.Timeout(self._settings.read_timeout, connect=self._settings.connect_timeout, pool=None),
             follow_redirects=False,
         )
 
-    def _session(self) -> aiohttp.ClientSession:
-        # trust_env: the proxies of the environment, as httpx itself would take them.
-        connector = aiohttp.TCPConnector(limit=self._settings.connections, keepalive_timeout=KEEP_ALIVE)
-        return aiohttp.ClientSession(connector=connector, trust_env=True)
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self.http.aclose()
+        await self.streams.aclose()
 
     @property
     def auth(self) -> dict[str, str]:

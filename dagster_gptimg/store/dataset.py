@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dagster_gptimg.errors import OriginError, UnreadableError
+from dagster_gptimg.store.inbox import Inbox
 from dagster_gptimg.store.paths import check_dataset
 from dagster_gptimg.store.receipts import Receipts
 
@@ -23,6 +26,7 @@ class Dataset:
     Attributes:
         folder: its path relative to the store.
         receipts: its receipts.
+        inbox: what webhooks brought.
         salt: random, made with the dataset; hides keys in account hashes. Empty until `open`.
     """
 
@@ -30,6 +34,7 @@ class Dataset:
         """Name a dataset; nothing is read or written yet. Raises `UsageError` for a bad name."""
         self.store, self.name, self.folder = store, name, check_dataset(name)
         self.receipts = Receipts(store, self.folder)
+        self.inbox = Inbox(self.receipts)
         self.salt = ""
 
     def uri(self, name: str) -> str:
@@ -75,6 +80,14 @@ class Dataset:
                 f"{_who(origin)}. Give another --dataset or --store. Nothing was sent."
             )
             raise OriginError(msg)
+
+    def signature(self, text: str) -> str:
+        """By what a dataset knows again what it has signed itself: HMAC-SHA256 with a secret made from its salt.
+
+        Who can read `dataset.json` can sign. The dataset must be open.
+        """
+        secret = hashlib.sha256(f"webhook:{self.salt}".encode()).digest()
+        return hmac.digest(secret, text.encode(), "sha256").hex()
 
     # -- run marks: whether receipts must be listed to know what is open
 

@@ -52,7 +52,7 @@ class Queue:
         self.ends.append(begin + self.mean * self.draw.uniform(0.7, 1.3))
         return Submitted(str(len(self.ends) - 1), "e", "", "", "")
 
-    async def status(self, request: Submitted) -> Status:
+    async def status(self, request: Submitted, *, logs: bool = False) -> Status:
         await asyncio.sleep(0.02)
         number, now = int(request.request_id), self.loop.time()
         self.looks[number] = self.looks.get(number, 0) + 1
@@ -75,7 +75,7 @@ def run(work: Callable[[VirtualLoop], Coroutine[Any, Any, None]]) -> None:
 
 def watcher(queue: Queue, window: Window | None = None, patience: float = 7200.0) -> Watcher:
     runtime = SimpleNamespace(clock=Clock(queue.loop, 0.0))
-    job = SimpleNamespace(fal=queue, runtime=runtime, options=SimpleNamespace(patience=patience))
+    job = SimpleNamespace(fal=queue, runtime=runtime, options=SimpleNamespace(patience=patience, logs=False))
     return Watcher(cast("Job", job), window or Window())
 
 

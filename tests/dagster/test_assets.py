@@ -263,3 +263,14 @@ def test_the_log_has_few_lines(fal: Fal, resources: dict[str, Any], tmp_path: Pa
 def test_a_misspelt_run_config_is_told_before_anything_runs(resources: dict[str, Any]) -> None:
     with pytest.raises(dg.DagsterInvalidConfigError, match="max_cost"):
         run(images(), resources, {"max_cost": 1}, partition_key="bags")
+
+
+def test_what_fal_says_on_the_way_is_logged_at_debug_level(
+    fal: Fal, resources: dict[str, Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    fal.set(slots=1)
+    assert run(images(), resources, {"watch": "stream", "logs": True}, partition_key="bags").success
+    told = capfd.readouterr().err
+    assert "IN_QUEUE, 1 before it" in told
+    assert "IN_PROGRESS" in told
+    assert " - DEBUG - " in told[: told.index("IN_QUEUE")].splitlines()[-1]

@@ -255,6 +255,7 @@ class SimFal:
         arguments: Mapping[str, Any],
         ready: Callable[[], Awaitable[None]],
         headers: Mapping[str, str] | None = None,
+        webhook_url: str | None = None,
     ) -> Submitted:
         await self._wire()
         if self.world.strikes("not_sent"):
@@ -283,11 +284,15 @@ class SimFal:
         self.world.requests[request.id] = request
         return request
 
-    async def status(self, request: Submitted) -> Any:
+    async def status(self, request: Submitted, *, logs: bool = False) -> Any:
         found = await self._read("status", request)
         if found.end == "cancelled" or self.loop.time() >= found.ends_at:
             return Completed()
         return Queued(0) if self.loop.time() < found.ends_at - 2.0 else InProgress()
+
+    async def stream_status(self, request: Submitted, *, logs: bool = False) -> AsyncIterator[Any]:
+        raise ReadError("no streams here")
+        yield
 
     async def result(self, request: Submitted) -> Any:
         found = await self._read("result", request)

@@ -1,0 +1,176 @@
+"""fal's webhooks, as whoever receives them must check them (fal, "Webhooks"). Needs the extra `receive`.
+
+A callback is signed with ED25519 over its ids, its time and the hash of its raw body. A good signature says that fal
+sent it, and nothing about for whom: any customer of fal's can have a webhook sent to any URL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import httpx
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from dagster_gptimg.errors import ReadError, WebhookError
+from dagster_gptimg.fal.answers import is_request_id
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dagster_gptimg.fal.settings import FalUrls
+    from dagster_gptimg.fal.types import Json
+
+TOLERANCE = 300
+"""Seconds that a callback's time may be off (fal's own bound): what is older is a replay."""
+
+KEYS_KEPT = 24 * 3600.0
+"""Seconds that fal's keys are kept: at most a day, says fal."""
+
+KEYS_AGAIN = 60.0
+"""Seconds until they are fetched again because a signature fits none of them: fal may have a new one, and a forger must
+not have us ask fal at every try. After a failure, `KEYS_RETRIED`."""
+KEYS_RETRIED = 5.0
+
+MOST_KEYS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """What a callback of fal's says. The payload's URLs are as little to be trusted as any result's.
+
+    Attributes:
+        status: `OK` or `ERROR`; it is not the queue's status.
+        error: such as `Invalid status code: 422`.
+        payload: the model's output, or its error; None when fal could not write it down.
+    """
+
+    request_id: str
+    status: str
+    error: str | None
+    payload: dict[str, Json] | None
+
+
+class WebhookKeys:
+    """fal's public keys, and what is signed with them."""
+
+    def __init__(self, urls: FalUrls) -> None:
+        """Nothing is fetched yet."""
+        self._url = f"{urls.rest}/.well-known/jwks.json"
+        self._keys: list[Ed25519PublicKey] = []
+        self._fetched = self._failed = float("-inf")
+        self._fetching = asyncio.Lock()
+
+    async def verified(self, headers: Mapping[str, str], body: bytes) -> Webhook:
+        """The callback with these headers and this raw body.
+
+        Raises:
+            WebhookError: fal did not send it, or not within the last minutes.
+            ReadError: fal's keys cannot be fetched, so nobody can tell.
+        """
+        message = signed_message(headers, body)
+        signature = _hex(headers.get("x-fal-webhook-signature", ""))
+        if not await self._fits(message, signature):
+            raise WebhookError("the signature is not fal's")
+        return _webhook(headers.get("x-fal-webhook-request-id", ""), body)
+
+    async def _fits(self, message: bytes, signature: bytes) -> bool:
+        await self._fetch(KEYS_KEPT)
+        if _signed(self._keys, message, signature):
+            return True
+        return await self._fetch(KEYS_AGAIN) and _signed(self._keys, message, signature)
+
+    async def _fetch(self, oldest: float) -> bool:
+        """Fetch the keys if they are older than so many seconds; whether they were. Raises `ReadError`."""
+        async with self._fetching:
+            if time.monotonic() - self._fetched < oldest:
+                return False
+            if time.monotonic() - self._failed < KEYS_RETRIED:
+                raise ReadError("the keys of fal's webhooks could not be had a moment ago")
+            try:
+                self._keys = await _published(self._url)
+            except ReadError:
+                self._failed = time.monotonic()
+                raise
+            self._fetched = time.monotonic()
+            return True
+
+
+def check_time(headers: Mapping[str, str]) -> None:
+    """Refuse a callback that was not signed just now. Raises `WebhookError`."""
+    stamp = headers.get("x-fal-webhook-timestamp", "")
+    if not stamp.isascii() or not stamp.isdigit() or abs(time.time() - int(stamp[:20])) > TOLERANCE:
+        raise WebhookError(f"it was not signed within the last {TOLERANCE} seconds")
+
+
+def signed_message(headers: Mapping[str, str], body: bytes) -> bytes:
+    """What fal signs: three of the headers, and the hash of the raw body. Raises `WebhookError`."""
+    check_time(headers)
+    names = ("request-id", "user-id", "timestamp")
+    told = [headers.get(f"x-fal-webhook-{name}", "") for name in names]
+    return "\n".join([*told, hashlib.sha256(body).hexdigest()]).encode()
+
+
+def _signed(keys: list[Ed25519PublicKey], message: bytes, signature: bytes) -> bool:
+    for key in keys:
+        try:
+            key.verify(signature, message)
+        except InvalidSignature:
+            continue
+        return True
+    return False
+
+
+def _hex(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError as error:
+        raise WebhookError("the signature is no signature") from error
+
+
+def _webhook(request_id: str, body: bytes) -> Webhook:
+    """What a signed body says."""
+    try:
+        told = json.loads(body)
+    except ValueError as error:
+        raise WebhookError("the body is no JSON") from error
+    if not isinstance(told, dict) or not is_request_id(told.get("request_id")):
+        raise WebhookError("the body names no request")
+    # After a retry of fal's own the header may name that attempt: the body then has both ids, and is signed.
+    if request_id not in {told["request_id"], told.get("gateway_request_id")}:
+        raise WebhookError("header and body speak of two requests")
+    payload, error_text = told.get("payload"), told.get("error")
+    return Webhook(
+        told["request_id"],
+        str(told.get("status"))[:20],
+        error_text[:500] if isinstance(error_text, str) else None,
+        payload if isinstance(payload, dict) else None,
+    )
+
+
+async def _published(url: str) -> list[Ed25519PublicKey]:
+    """The keys that fal publishes; what is no ED25519 key is passed over. Raises `ReadError`."""
+    try:
+        async with httpx.AsyncClient(timeout=10.0) as http:
+            response = await http.get(url)
+        listed = response.json()["keys"]
+        found = [_public(key["x"]) for key in listed[:MOST_KEYS] if key.get("crv", "Ed25519") == "Ed25519"]
+    except (httpx.HTTPError, httpx.InvalidURL, LookupError, AttributeError, TypeError, ValueError) as error:
+        raise ReadError(f"the keys of fal's webhooks cannot be had from {url}: {error}") from error
+    if not found:
+        raise ReadError(f"{url} lists no keys")
+    return found
+
+
+def _public(x: str) -> Ed25519PublicKey:
+    try:
+        return Ed25519PublicKey.from_public_bytes(base64.urlsafe_b64decode(x + "=" * (-len(x) % 4)))
+    except binascii.Error as error:
+        raise ValueError(str(error)) from error

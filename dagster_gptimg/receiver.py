@@ -1,0 +1,168 @@
+"""The receiver of fal's webhooks: `dagster-gptimg receive`. Needs the extra `receive`.
+
+A small web server of its own, for all datasets of one store. It answers 2xx only when a callback is durable in the
+store's inbox, where runs look; whatever it cannot put there, fal sends again. It needs no key, spends no money and
+fetches nothing but fal's public keys. docs/fal.md says how to run it behind a proxy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from dagster_gptimg.batch.callbacks import parse_path
+from dagster_gptimg.errors import ReadError, StoreError, UsageError, WebhookError
+from dagster_gptimg.fal.webhooks import WebhookKeys, check_time
+from dagster_gptimg.runtime import SystemClock, Threads
+from dagster_gptimg.store.dataset import Dataset
+from dagster_gptimg.store.inbox import Callback, UnknownAttemptError
+
+if TYPE_CHECKING:
+    import socket
+
+    from starlette.responses import Response
+
+    from dagster_gptimg.batch.callbacks import Address
+    from dagster_gptimg.fal.settings import FalUrls
+    from dagster_gptimg.store.root import Store
+
+MOST_BYTES = 1024 * 1024
+"""Of a callback's body. fal's are a few KB: images come as URLs."""
+
+BODY_SECONDS = 5.0
+"""For a whole body to come. fal waits 15 s for the answer to its first try."""
+
+AT_ONCE = 256
+"""Connections; what is beyond is told 503, and sent again."""
+
+_log = logging.getLogger("dagster_gptimg.receiver")
+
+
+class Receiver:
+    """Takes callbacks into one store.
+
+    Attributes:
+        app: the ASGI application.
+    """
+
+    def __init__(self, store: Store, urls: FalUrls) -> None:
+        """`urls`: where fal publishes its keys."""
+        self._store, self._keys = store, WebhookKeys(urls)
+        self._io, self._clock = Threads(), SystemClock()
+        self._counts: Counter[str] = Counter()
+        self.app = Starlette(
+            routes=[Route("/health", self.health), Route("/{path:path}", self.callback, methods=["POST"])]
+        )
+
+    async def health(self, _: Request) -> Response:
+        """That it is there, and what became of the callbacks so far."""
+        return JSONResponse({"status": "ok", "callbacks": dict(self._counts)})
+
+    async def callback(self, request: Request) -> Response:
+        """One callback: 200 when it is on record."""
+        try:
+            await self._take(request)
+        except HTTPException as refused:
+            return self._answer(refused.status_code, refused.detail)
+        except (StoreError, ReadError) as error:
+            _log.warning("a webhook could not be put on record, and fal will send it again: %s", error)
+            return self._answer(503, "not on record")
+        return self._answer(200, "on record")
+
+    def _answer(self, status_code: int, word: str) -> Response:
+        self._counts[word] += 1
+        # A body that was not read to its end must not be taken for the next call.
+        headers = {} if status_code < 400 else {"Connection": "close"}  # noqa: PLR2004 - the HTTP class itself
+        return JSONResponse({"detail": word}, status_code, headers)
+
+    async def _take(self, request: Request) -> None:
+        """Check everything, what is cheap first; then put it on record."""
+        address = parse_path(request.path_params["path"])
+        if address is None:
+            raise HTTPException(404, "no such path")
+        try:
+            check_time(request.headers)
+            dataset = await self._dataset(address, request.query_params.get("sig", ""))
+            webhook = await self._keys.verified(request.headers, await _body(request))
+        except WebhookError as error:
+            raise HTTPException(401, str(error)) from error
+        callback = Callback(
+            request_id=webhook.request_id,
+            status=webhook.status,
+            error=webhook.error,
+            payload=webhook.payload,
+            received_at=self._clock.now(),
+        )
+        try:
+            await self._io(dataset.inbox.take, address.run, address.key, address.attempt, callback)
+        except UnknownAttemptError as error:
+            raise HTTPException(404, "no such attempt") from error
+
+    async def _dataset(self, address: Address, signature: str) -> Dataset:
+        """The dataset that a URL names, if the URL is one that was made for it."""
+        try:
+            dataset = Dataset(self._store, address.dataset)
+        except UsageError as error:
+            raise HTTPException(404, "no such dataset") from error
+        if await self._io(dataset.origin) is None:
+            raise HTTPException(404, "no such dataset")
+        if not address.is_signed_by(dataset, signature):
+            raise HTTPException(403, "the URL is not signed")
+        return dataset
+
+
+async def _body(request: Request) -> bytes:
+    """The raw body, as it was signed; bounded in size and time."""
+    chunks, size = list[bytes](), 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > MOST_BYTES:
+                    raise HTTPException(413, "too large")
+    except TimeoutError as error:
+        raise HTTPException(408, "too slow") from error
+    except ClientDisconnect as error:
+        raise HTTPException(400, "broken off") from error
+    return b"".join(chunks)
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn, which says where it listens."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen; then tell."""
+        await super().startup(sockets)
+        if not self.should_exit:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            sys.stdout.write(f"receiver: http://{host}:{port}\n")
+            sys.stdout.flush()
+
+
+def serve(store: Store, urls: FalUrls, host: str, port: int) -> None:
+    """Receive webhooks for a store until SIGINT or SIGTERM; `port` 0 is any free one, and is printed."""
+    config = uvicorn.Config(
+        Receiver(store, urls).app,
+        host=host,
+        port=port,
+        ws="none",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,  # URLs carry signatures
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=AT_ONCE,
+        timeout_graceful_shutdown=10,
+    )
+    _Server(config).run()

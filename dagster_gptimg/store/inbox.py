@@ -1,0 +1,134 @@
+"""The inbox: what webhooks brought, until a run has taken it. Writing here is what a receiver does before it says 2xx.
+
+`inbox/<run>/<key>.<attempt>.<request id>.json`: one folder for each run, so that one listing tells a run which of all
+its requests have ended. A callback is text from outside: nothing in it is a path, and its URLs are checked like any
+result's.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from dagster_gptimg.errors import StoreError, UnreadableError
+from dagster_gptimg.store.facts import Accepted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dagster_gptimg.store.receipts import Receipts
+
+_NAME = re.compile(r"(?P<key>[0-9a-f]{64})\.(?P<attempt>\d{1,6})\.(?P<request_id>[A-Za-z0-9_-]+)\.json")
+
+LATE = "-late-"
+"""In the name of the mark that a callback leaves behind which came when its attempt seemed to be over."""
+
+
+class Callback(BaseModel):
+    """What one webhook said.
+
+    Attributes:
+        payload: the model's output, or its error.
+        received_at: when it came.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1] = 1
+    request_id: str
+    status: str
+    error: str | None = None
+    payload: dict[str, Any] | None = None
+    received_at: datetime
+
+
+class Arrival(NamedTuple):
+    """Where a callback lies. `run`: the run that sent the request, whose inbox it is."""
+
+    run: str
+    key: str
+    attempt: int
+    request_id: str
+
+
+class UnknownAttemptError(Exception):
+    """There is no intent that this callback could belong to."""
+
+
+class Inbox:
+    """The callbacks of one dataset. Every call blocks."""
+
+    def __init__(self, receipts: Receipts) -> None:
+        """Beside these receipts."""
+        self._receipts, self._store, self._folder = receipts, receipts.store, f"{receipts.folder}/inbox"
+
+    def take(self, run: str, key: str, attempt: int, callback: Callback) -> None:
+        """Put a callback on record, durably; who brings it a second time changes nothing.
+
+        An id that nobody has recorded yet (the reply to its submit was lost) becomes a fact of the attempt that the
+        webhook's URL named. (The specification's webhook step.)
+
+        Raises:
+            UnknownAttemptError: there is no such attempt.
+            StoreError: it is not on record; it has to be sent again.
+        """
+        names = self._receipts.names(key)
+        mine = [parsed for _, parsed in names if parsed.attempt == attempt]
+        if not any(parsed.kind == "intent" for parsed in mine):
+            raise UnknownAttemptError
+        if any(parsed.kind == "outcome" and parsed.request_id == callback.request_id for parsed in mine):
+            return  # a run has collected it, and looks here no more
+        if not any(parsed.kind == "accepted" and parsed.request_id == callback.request_id for parsed in mine):
+            intent = self._receipts.read(names)[attempt].intent
+            if intent is None:
+                msg = f"the intent of {key}.{attempt} is there and cannot be read"
+                raise UnreadableError(msg)
+            accepted = Accepted(
+                request_id=callback.request_id,
+                endpoint=intent.endpoint,
+                status_url="",  # whoever follows it builds them: URLs that a callback brings are not trusted
+                response_url="",
+                cancel_url="",
+                accepted_at=intent.created_at,
+            )
+            self._receipts.create_accepted(key, attempt, "webhook", accepted)
+            if len(mine) > 1:
+                self._reopen(f"{run}{LATE}{callback.request_id}")
+        with suppress(FileExistsError):
+            self._store.create(self._path(Arrival(run, key, attempt, callback.request_id)), _json(callback))
+
+    def _reopen(self, mark: str) -> None:
+        """Have the next run list the receipts: the attempt had ended without this id, and so may its run have.
+
+        (An attempt that has nothing but its intent keeps its run open by itself.)
+        """
+        with suppress(FileExistsError):
+            self._store.create(f"{self._receipts.folder}/runs/{mark}.start.json", b"{}")
+
+    def arrivals(self, run: str) -> list[Arrival]:
+        """What has come for a run, and was not removed. One listing; no object is opened. Raises `StoreError`."""
+        matches = (_NAME.fullmatch(name) for name in self._store.names(f"{self._folder}/{run}"))
+        return [Arrival(run, m["key"], int(m["attempt"]), m["request_id"]) for m in matches if m]
+
+    def read(self, arrival: Arrival) -> Callback | None:
+        """What a webhook said; None when none came, or it cannot be read: then fal itself has to be asked."""
+        try:
+            return Callback.model_validate_json(self._store.read(self._path(arrival)))
+        except (FileNotFoundError, StoreError, ValidationError):
+            return None
+
+    def remove(self, arrivals: Iterable[Arrival]) -> None:
+        """Remove callbacks whose outcome is on record. Raises `StoreError`."""
+        for arrival in arrivals:
+            self._store.delete(self._path(arrival))
+
+    def _path(self, arrival: Arrival) -> str:
+        return f"{self._folder}/{arrival.run}/{arrival.key}.{arrival.attempt}.{arrival.request_id}.json"
+
+
+def _json(callback: Callback) -> bytes:
+    return callback.model_dump_json().encode()
