@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["CLI", "Fal", "Ran", "cli", "emulator", "kill", "records", "s3_server", "start", "until"]
+__all__ = ["CLI", "RUN_DEADLINE", "Fal", "Ran", "cli", "emulator", "kill", "records", "s3_server", "start", "until"]
 
 CLI = [sys.executable, "-m", "dagster_gptimg.cli"]
 DEADLINE = 60.0

@@ -89,9 +89,13 @@ class Runs(RuleBasedStateMachine):
     def misbehave(self, faults: dict[str, float]) -> None:
         self.world.faults = faults
 
-    @rule(kill_after=st.none() | st.integers(0, 120), in_flight=st.integers(1, 6))
-    def run(self, kill_after: int | None, in_flight: int) -> None:
-        Life(self.world, kill_after=kill_after, options=Options(settle=20.0, max_in_flight=in_flight)).run()
+    @rule(
+        kill_after=st.none() | st.integers(0, 120),
+        interrupt=st.none() | st.floats(0.1, 12.0),
+        in_flight=st.integers(1, 6),
+    )
+    def run(self, kill_after: int | None, interrupt: float | None, in_flight: int) -> None:
+        Life(self.world, kill_after, interrupt, Options(settle=20.0, max_in_flight=in_flight)).run()
 
     @rule(seconds=st.sampled_from([1.0, 30.0, 4000.0]))
     def wait(self, seconds: float) -> None:

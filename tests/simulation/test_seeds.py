@@ -22,9 +22,9 @@ SEEDS = int(os.environ.get("SEEDS", "400"))
 FIRST = int(os.environ.get("SEED", "0"))
 CHUNKS = 4
 FAULTS = (
-    "not_sent", "rejected_429", "rejected_400", "submit_dropped", "submit_late", "submit_lost", "refused", "failed",
-    "expired", "history", "image_broken", "image_gone", "read",
-    "store", "store_reply",
+    "not_sent", "rejected_429", "rejected_400", "locked", "submit_dropped", "submit_late", "submit_lost", "refused",
+    "failed", "requeue", "expired", "history", "image_broken", "image_html", "image_empty", "image_gone", "read",
+    "cancel_loses", "cancel_lost", "store", "store_reply",
 )  # fmt: skip
 
 
@@ -33,13 +33,14 @@ def history(seed: int) -> World:
     draw = random.Random(seed)
     rate = draw.choice([0.0, 0.05, 0.2])
     faults = {fault: rate * draw.random() for fault in FAULTS}
-    for fault in ("store", "store_reply"):  # each ends a run: seldom, or no run would come far
+    for fault in ("store", "store_reply", "locked"):  # each ends a run: seldom, or no run would come far
         faults[fault] *= 0.1
     rows = [f"thing {n}" if draw.random() < 0.8 else "twins" for n in range(draw.randint(1, 6))]
     world = World(seed, faults, rows)
     for _ in range(draw.randint(1, 4)):
         skew = draw.choice([0.0, draw.uniform(-120, 120)])  # machines' clocks differ, and jump
-        Life(world, kill_after=draw.choice([None, draw.randint(0, 150)]), skew=skew).run()
+        killed = draw.choice([None, draw.randint(0, 150)])
+        Life(world, killed, draw.choice([None, None, draw.uniform(0.1, 12.0)]), skew=skew).run()
         world.now += draw.choice([0.0, 5.0, 200.0])
     world.faults = {}
     world.now += 100.0

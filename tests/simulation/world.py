@@ -128,10 +128,15 @@ class World:
 
 @dataclass
 class Life:
-    """One process, from its start to its end or its death."""
+    """One process, from its start to its end or its death.
+
+    Attributes:
+        kill_after: so many effects it has. interrupt_after: seconds until somebody stops it.
+    """
 
     world: World
     kill_after: int | None = None
+    interrupt_after: float | None = None
     options: Options = field(default_factory=lambda: Options(settle=60.0, max_in_flight=4))
     skew: float = 0.0
     on_event: Callable[[Any], None] = lambda _: None
@@ -195,7 +200,10 @@ class Life:
             runtime=Runtime(clock, self.io, lambda: f"{self.world.random.getrandbits(128):032x}"),
             options=self.options,
         )
-        async for event in generate(job, asyncio.Event()):
+        interrupt = asyncio.Event()
+        if self.interrupt_after is not None:
+            loop.call_later(self.interrupt_after, interrupt.set)
+        async for event in generate(job, interrupt):
             self.on_event(event)
             if isinstance(event, Finished):
                 return event
@@ -288,7 +296,10 @@ class SimFal:
         found = await self._read("status", request)
         if found.end == "cancelled" or self.loop.time() >= found.ends_at:
             return Completed()
-        return Queued(0) if self.loop.time() < found.ends_at - 2.0 else InProgress()
+        return Queued(0) if self._waits(found) or self.world.strikes("requeue") else InProgress()
+
+    def _waits(self, request: Request) -> bool:
+        return self.loop.time() < request.ends_at - 2.0
 
     async def stream_status(self, request: Submitted, *, logs: bool = False) -> AsyncIterator[Any]:
         raise ReadError("no streams here")
@@ -300,6 +311,8 @@ class SimFal:
             return Pending()
         if self.world.strikes("expired"):
             raise GoneError("expired")
+        if found.end == "cancelled":
+            return Failure(499, "cancelled", "the request was cancelled")
         if found.end == "failed":
             return Failure(500, "internal_server_error", "it broke")
         if found.end == "refused":
@@ -307,7 +320,13 @@ class SimFal:
         return Images((ImageFile(f"cdn/{found.id}"),), Decimal(1))
 
     async def cancel(self, request: Submitted) -> Cancelled:
-        return Cancelled(removed=False)
+        found = await self._read("cancel", request)
+        if not self._waits(found) or self.world.strikes("cancel_loses"):
+            return Cancelled(removed=False)
+        found.end = "cancelled"
+        if self.world.strikes("cancel_lost"):
+            raise ReadError("it left the queue, and nobody was told")
+        return Cancelled(removed=True)
 
     async def history(self, endpoint: str, start: datetime, end: datetime | None = None) -> AsyncIterator[HistoryItem]:
         await self._wire()
@@ -331,7 +350,7 @@ class SimFal:
                 endpoint_id="e",
                 sent_at=EPOCH + timedelta(seconds=r.sent_at),
                 ended_at=EPOCH + timedelta(seconds=r.ends_at),
-                status_code={"ok": 200, "refused": 422}.get(r.end, 500),
+                status_code={"ok": 200, "refused": 422, "cancelled": 499}.get(r.end, 500),
                 json_input={**r.arguments, "background": "auto"},
                 json_output={"images": [{"url": f"cdn/{r.id}"}]} if r.end == "ok" else None,
             )
@@ -346,6 +365,10 @@ class SimFal:
         await self._wire()
         if self.world.strikes("image_broken"):
             return picture(url)[:-20]
+        if self.world.strikes("image_html"):
+            return b"<html>502</html>"
+        if self.world.strikes("image_empty"):
+            return b""
         if self.world.strikes("image_gone"):
             raise GoneError("404")
         if self.world.strikes("read"):
