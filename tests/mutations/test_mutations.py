@@ -44,8 +44,8 @@ MUTATIONS = [
     Mutation(
         "record before the image",
         "store/images.py",
-        '    store.write(f"{folder}/{path}", data)\n',
-        '    import threading\n    threading.Timer(1.0, store.write, (f"{folder}/{path}", data)).start()\n',
+        '    store.write(f"{folder}/{found.path}", data)\n',
+        '    import threading\n    threading.Timer(1.0, store.write, (f"{folder}/{found.path}", data)).start()\n',
         "tests/e2e/test_first_light.py -k each_point",
     ),
     Mutation(
@@ -93,9 +93,9 @@ MUTATIONS = [
     Mutation(
         "adopt one id for two equal keys",
         "batch/evidence.py",
-        "        known = await self._known()\n        for item",
-        "        known = set(attempt.accepted)\n        for item",
-        "tests/simulation",
+        "known = await self._known(request, {candidate.request_id for candidate in found}) if found else set()",
+        "known = set(attempt.accepted)",
+        "tests/simulation/test_seeds.py",
     ),
     Mutation(
         "send before the intent is on record",
@@ -135,8 +135,8 @@ MUTATIONS = [
     Mutation(
         "resubmit on a history that shows nothing of what we know",
         "batch/evidence.py",
-        "        if not control or not control <= shown:\n",
-        "        if not control <= shown:\n",
+        "        if not control or unseen:\n",
+        "        if unseen:\n",
         "tests/simulation/test_doubts.py",
     ),
 ]
@@ -154,5 +154,5 @@ def test_the_suite_notices(mutation: Mutation, tmp_path: Path) -> None:
     path.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-x", "-p", "no:randomly", *mutation.tests.split()]
     env = {**os.environ, "PYTHONPATH": str(copy), "SEEDS": "200", "PYTEST_ADDOPTS": ""}
-    done = subprocess.run(command, cwd=copy, env=env, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=copy, env=env, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 1, f"nobody noticed: {mutation.mistake}\n{done.stdout[-2000:]}{done.stderr[-1000:]}"
