@@ -52,6 +52,10 @@ class EmulatedFal:
         """What it would charge: `requests`, `images`, `total_usd`, and one of `rows` for each POST that it accepted."""
         return dict(httpx.get(f"{self.url}/emulator/bill").raise_for_status().json())
 
+    def calls(self) -> int:
+        """How many HTTP calls it has answered as fal since it was started."""
+        return int(httpx.get(f"{self.url}/emulator/calls").raise_for_status().json()["calls"])
+
     def charged(self) -> list[dict[str, Any]]:
         """The rows of the bill that cost something."""
         return [row for row in self.bill()["rows"] if float(row["cost_usd"]) > 0]

@@ -15,7 +15,6 @@ from .replies import iso
 def bill(account: Account, *, rows: bool) -> dict[str, Any]:
     """What this emulator charges so far. Sums count requests and images that cost something.
 
-    `calls` are all calls that this process answered as fal, and not those of `/emulator/`.
     A request has its price from the moment in which it is accepted, and loses it when it ends free.
     """
     account.now()
@@ -26,7 +25,6 @@ def bill(account: Account, *, rows: bool) -> dict[str, Any]:
         "images": totals.images,
         "in_flight": totals.in_flight,
         "total_usd": dollars(totals.cost),
-        "calls": account.calls,
     }
     if not rows:
         return sums

@@ -27,6 +27,7 @@ class ControlRoutes:
         """All control endpoints."""
         return [
             Route("/emulator/bill", _local(self.bill), methods=["GET"]),
+            Route("/emulator/calls", _local(self.calls), methods=["GET"]),
             Route("/emulator/faults", _local(self.rules), methods=["GET"]),
             Route("/emulator/faults", _local(self.add_rule), methods=["POST"]),
             Route("/emulator/faults", _local(self.clear_rules), methods=["DELETE"]),
@@ -37,6 +38,10 @@ class ControlRoutes:
     async def bill(self, request: Request) -> Response:
         """The bill; `?rows=0` leaves the rows out."""
         return answer(bill(self._account, rows=request.query_params.get("rows") != "0"))
+
+    async def calls(self, _: Request) -> Response:
+        """How many calls this process has answered as fal."""
+        return answer({"calls": self._account.calls})
 
     async def rules(self, _: Request) -> Response:
         """The rules that are in force."""

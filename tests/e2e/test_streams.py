@@ -25,11 +25,11 @@ def run(fal: Fal, tmp_path: Path, store: Path, *more: str, rows: int = ROWS) -> 
     """The summary of a run with streams, and its calls an image."""
     path = tmp_path / "t.jsonl"
     path.write_text("\n".join(json.dumps({"prompt": f"picture {n}"}) for n in range(rows)), encoding="utf-8")
-    before = fal.bill()["calls"]
+    before = fal.calls()
     arguments = ("generate", str(path), "--store", str(store), "--dataset", "d", "--json", *LOW)
     ran = cli(fal, *arguments, "--watch", "stream", *more)
     assert (ran.status, ran.summary["images"], len(fal.charged())) == (0, rows, rows), ran.stderr
-    return ran, (fal.bill()["calls"] - before - AROUND) / rows
+    return ran, (fal.calls() - before - AROUND) / rows
 
 
 def test_four_calls_an_image_and_no_lag(fal: Fal, store: Path, tmp_path: Path) -> None:

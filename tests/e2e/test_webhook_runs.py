@@ -40,9 +40,9 @@ def judge(fal: Fal, store: Path, ran: Any) -> None:
 def test_at_most_three_calls_an_image(fal: Fal, store: Path, tmp_path: Path) -> None:
     fal.set(latency=1.0)
     with receiver(fal, store) as base:
-        before = fal.bill()["calls"]
+        before = fal.calls()
         ran = cli(fal, *call(tmp_path, store, base))
-        assert (fal.bill()["calls"] - before - AROUND) / ROWS <= 3
+        assert (fal.calls() - before - AROUND) / ROWS <= 3
     judge(fal, store, ran)
 
 
