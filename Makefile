@@ -1,6 +1,7 @@
 # Every target makes its own .venv; python3 (3.11 or newer) is all it needs.
 PYTHON ?= python3
 KILLS ?= 200
+SEEDS ?= 4000
 SEED := $(or $(SEED),$(shell $(PYTHON) -c "import random; print(random.randrange(10**6))"))
 BIN := .venv/bin
 export DAGSTER_DISABLE_TELEMETRY := 1
@@ -23,7 +24,7 @@ dev: .venv/ready ## the Dagster UI on the example project, http://127.0.0.1:3000
 	DAGSTER_HOME=$$($(BIN)/python -m example_project.home) $(BIN)/dagster dev -f definitions.py
 
 test: .venv/ready ## all quick tests (with Node 18 or newer: fal's JavaScript client is one of the judges)
-	$(BIN)/python -m pytest -n 4 --dist loadgroup -m "not dagster and not mutation and not kill"
+	$(BIN)/python -m pytest -n 4 --dist loadgroup -m "not dagster and not mutation and not kill and not simulation"
 
 test-kill: .venv/ready ## SIGKILL at every named point and at 200 random moments
 	@echo "SEED=$(SEED) KILLS=$(KILLS)"
@@ -33,7 +34,7 @@ test-mutations: .venv/ready ## each costly mistake, made on purpose, turns the s
 	$(BIN)/python -m pytest -n 2 -m mutation
 
 test-sim: .venv/ready ## thousands of short histories of several processes, by seed
-	SEEDS=4000 $(BIN)/python -m pytest -n 2 tests/simulation
+	SEEDS=$(SEEDS) $(BIN)/python -m pytest -n 2 -m simulation
 
 test-dagster: .venv/ready ## Dagster's own processes: runs, backfills, dg, the UI in a browser (needs Debian's chromium)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m dagster

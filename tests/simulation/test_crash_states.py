@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+pytestmark = pytest.mark.simulation
+
+
 class Step(NamedTuple):
     """One operation on the store, and what fal had accepted when the next one came."""
 

@@ -1,7 +1,7 @@
 """Thousands of short histories of several processes, one fal and one store, each drawn from a seed.
 
-SEEDS=5000 pytest tests/simulation             more of them
-SEED=1234 SEEDS=1 pytest tests/simulation      one of them, again
+SEEDS=5000 pytest -m simulation             more of them (`make test-sim`)
+SEED=1234 SEEDS=1 pytest -m simulation      one of them, again
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.manifest import read_manifest
 from tests.simulation.world import PRICE, Life, World, picture
 
+pytestmark = pytest.mark.simulation
 SEEDS = int(os.environ.get("SEEDS", "400"))
 FIRST = int(os.environ.get("SEED", "0"))
 CHUNKS = 4
@@ -81,5 +82,5 @@ def test_no_seed_pays_twice_loses_or_mixes_up(chunk: int) -> None:
             check(world)
             world.forget()
         except BaseException:
-            print(f"\nreplay: SEED={seed} SEEDS=1 python -m pytest tests/simulation")  # noqa: T201
+            print(f"\nreplay: SEED={seed} SEEDS=1 python -m pytest -m simulation")  # noqa: T201
             raise
