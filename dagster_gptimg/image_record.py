@@ -55,6 +55,7 @@ class ImageRecord:
     submitted_at: datetime | None
     completed_at: datetime | None
     stored_at: datetime | None
+    inference_s: float | None
     columns: dict[str, Any]
     dataset: Dataset = field(repr=False, compare=False)
 

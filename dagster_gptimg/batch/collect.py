@@ -62,21 +62,20 @@ class Collector:
         """
         kind = model_at(request.endpoint, self._job.model).latency_kind(request.arguments)
         for number in range(TRIES):
-            await self._ended(request, submitted, kind, fresh=fresh and not number)
+            inference = await self._ended(request, submitted, kind, fresh=fresh and not number)
             answer = await self._arrived(request, submitted, price) or await self._answer(submitted)
             if isinstance(answer, Failure):
                 return await self._failed(submitted, answer)
             if isinstance(answer, Images):
-                return await self._stored(request.key, submitted, answer, price)
+                return await self._stored(request.key, submitted, answer, price, inference)
         raise LostError("fal says that it has ended, and its result cannot be read")
 
-    async def _ended(self, request: Request, submitted: Submitted, kind: str, *, fresh: bool) -> None:
+    async def _ended(self, request: Request, submitted: Submitted, kind: str, *, fresh: bool) -> float | None:
         news = self._news
         if news is None:
-            await self._watcher.ended(submitted, kind, fresh=fresh)
-            return
+            return await self._watcher.ended(submitted, kind, fresh=fresh)
         with news.of(request.row_id, submitted.request_id) as tell:
-            await self._watcher.ended(submitted, kind, tell, fresh=fresh)
+            return await self._watcher.ended(submitted, kind, tell, fresh=fresh)
 
     # -- reading the result
 
@@ -181,7 +180,9 @@ class Collector:
 
     # -- the outcome
 
-    async def _stored(self, key: str, request: Submitted, answer: Images, price: Price) -> Outcome:
+    async def _stored(
+        self, key: str, request: Submitted, answer: Images, price: Price, inference: float | None
+    ) -> Outcome:
         images = await self._images(key, request, answer.images)
         cost = await self._billed(request.endpoint, answer.billable_units)
         if cost is None and price.low == price.high:
@@ -193,6 +194,7 @@ class Collector:
             images=images,
             cost_usd=cost,
             billable_units=answer.billable_units,
+            inference_s=inference,
             completed_at=now,
             recorded_at=now,
         )

@@ -144,6 +144,7 @@ def settled_of(key: str, attempts: Sequence[Attempt], owns: Owns, run: str) -> S
         partition=intent.partition if intent else None,
         bought_by=intent.run if intent else "",
         settled_by=run,
+        inference_s=outcome.inference_s,
         submitted_at=record.accepted_at if record else outcome.completed_at,
         completed_at=outcome.completed_at,
         stored_at=outcome.recorded_at,

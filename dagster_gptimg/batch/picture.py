@@ -42,7 +42,7 @@ class Flight:
     request: Submitted
     number: int
     kind: Kind
-    ended: asyncio.Future[None]
+    ended: asyncio.Future[float | None]
     began: float
     fresh: bool
     started: float | None = None

@@ -124,6 +124,7 @@ class Records:
             return
         common |= {"billable_units": result.billable_units, "submitted_at": result.submitted_at}
         common |= {"completed_at": result.completed_at, "stored_at": result.stored_at}
+        common["inference_s"] = result.inference_s
         is_buyer = result.partition == self._partition
         common["shared_with"] = None if is_buyer else result.partition or ""
         if result.kind == "erased":  # the table may still have the row: nothing of it is written down again

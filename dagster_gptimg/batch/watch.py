@@ -117,8 +117,10 @@ class Watcher:
 
     async def ended(
         self, request: Submitted, kind: str, tell: Callable[[Status], None] = lambda _: None, *, fresh: bool
-    ) -> None:
+    ) -> float | None:
         """Return when fal says that a request has ended (or does not know it any more: its result will tell).
+
+        Returns: seconds that the model took, where fal says it.
 
         Args:
             request: what fal has.
@@ -130,7 +132,8 @@ class Watcher:
             TooLateError: it has not ended within the run's patience.
             KeyRejectedError: fal does not know the key any more.
         """
-        ended, now = asyncio.get_running_loop().create_future(), self._clock.monotonic()
+        ended: asyncio.Future[float | None] = asyncio.get_running_loop().create_future()
+        now = self._clock.monotonic()
         flight = Flight(request, self._flights, self._kinds.setdefault(kind, Kind()), ended, now, fresh, tell=tell)
         self._flights += 1
         if self._teller is not None:
@@ -141,7 +144,7 @@ class Watcher:
             self._timer = asyncio.create_task(self._watch())
             self._timer.add_done_callback(self._stopped)
         try:
-            await ended
+            return await ended
         finally:
             self._drop(flight, self._clock.monotonic())
             if self._teller is not None:
@@ -272,7 +275,7 @@ class Watcher:
         if self._picture.has_ended(flight):
             self._still_at = 0.0  # it should have waited: perhaps the next one has ended too
         if not flight.ended.done():
-            flight.ended.set_result(None)
+            flight.ended.set_result(status.inference_time)
         # At once, not when its waiter has a turn: another one has started.
         self._drop(flight, end, status.inference_time)
         self._tell()

@@ -85,6 +85,7 @@ class Outcome(_Fact):
     """How a request ended: its images are stored, it was refused (perhaps billed), or it is proven free.
 
     Attributes:
+        inference_s: seconds that the model took, where fal has said so.
         erased_at: when its images, its prompt and its arguments were erased at the user's word; hashes and cost stay.
     """
 
@@ -96,6 +97,7 @@ class Outcome(_Fact):
     status_code: int | None = None
     error_type: str | None = None
     error: str | None = None
+    inference_s: float | None = None
     completed_at: datetime
     recorded_at: datetime
     erased_at: datetime | None = None

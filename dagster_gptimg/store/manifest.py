@@ -45,6 +45,7 @@ SCHEMA = pa.schema(
         ("submitted_at", _TIME),
         ("completed_at", _TIME),
         ("stored_at", _TIME),
+        ("inference_s", pa.float64()),
         ("columns", pa.string()),
     ],
     metadata={"dagster_gptimg.manifest.version": "1"},

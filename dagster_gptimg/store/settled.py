@@ -58,6 +58,7 @@ SCHEMA = pa.schema(
         ("partition", pa.string()),
         ("bought_by", pa.string()),
         ("settled_by", pa.string()),
+        ("inference_s", pa.float64()),
         ("submitted_at", _TIME),
         ("completed_at", _TIME),
         ("stored_at", _TIME),
@@ -94,6 +95,7 @@ class Settled(NamedTuple):
     partition: str | None
     bought_by: str
     settled_by: str
+    inference_s: float | None
     submitted_at: datetime
     completed_at: datetime
     stored_at: datetime

@@ -22,7 +22,7 @@ class Queue:
 
     def add(self, count: int, *, fresh: bool = True, now: float = 0.0) -> None:
         for _ in range(count):
-            ended: asyncio.Future[None] = asyncio.Future()
+            ended: asyncio.Future[float | None] = asyncio.Future()
             request = Submitted(str(self.numbers), "e", "", "", "")
             self.picture.add(Flight(request, self.numbers, Kind(), ended, now, fresh))
             self.numbers += 1

@@ -26,7 +26,7 @@ def settled(
 ) -> Settled:
     price = None if cost is None else Decimal(cost)
     found: list[dict[str, Any]] = [{} for _ in range(images)]
-    return Settled("k", 0, "R", kind, found, price, None, None, None, None, bought_by, by, NOW, NOW, NOW)
+    return Settled("k", 0, "R", kind, found, price, None, None, None, None, bought_by, by, None, NOW, NOW, NOW)
 
 
 @given(st.decimals(0, 100, places=4), st.integers(1, 4))

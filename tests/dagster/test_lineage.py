@@ -181,9 +181,10 @@ def test_every_column_of_the_image_table_is_described() -> None:
 def test_the_numbers_that_are_plotted_are_few_and_have_these_names(resources: dict[str, Any]) -> None:
     found = metadata(run(images(), resources, partition_key="bags"))
     numbers = {name for name, value in found.items() if isinstance(value, int | float)}
-    assert {"images", "bought", "reused", "refused", "failed", "cost_usd", "p50_s", "p95_s"} <= numbers
+    assert {"images", "bought", "reused", "refused", "failed", "cost_usd", "p50_s", "p95_s", "queue_wait_s"} <= numbers
     assert len(numbers) <= 20  # Dagster's UI plots no more
     assert 0 < found["p50_s"] <= found["p95_s"] < 10
+    assert 0 <= found["queue_wait_s"] < found["p50_s"]
 
 
 def test_a_request_counts_once_however_many_images_it_has() -> None:
@@ -202,6 +203,8 @@ def test_a_request_counts_once_however_many_images_it_has() -> None:
     never_sent = {"row_id": "d", "request_id": None, "submitted_at": None, "completed_at": None}
     found = timings(pa.Table.from_pylist([*records, never_sent], schema=SCHEMA))
     assert found == {"p50_s": 20.0, "p95_s": 38.0}
+    records = [record | {"inference_s": 8.0} for record in records if record["request_id"] != "c"]
+    assert timings(pa.Table.from_pylist(records, schema=SCHEMA))["queue_wait_s"] == 7.0
     assert timings(pa.Table.from_pylist([never_sent], schema=SCHEMA)) == {}
 
 

@@ -41,6 +41,7 @@ def line(name: str, **more: Any) -> Settled:
         "settled_by": "r1",
         "submitted_at": NOW,
         "completed_at": NOW,
+        "inference_s": 9.5,
         "stored_at": NOW,
     }
     return Settled(**{**given, **more})
