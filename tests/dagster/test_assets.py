@@ -268,7 +268,7 @@ def test_a_misspelt_run_config_is_told_before_anything_runs(resources: dict[str,
 def test_what_fal_says_on_the_way_is_logged_at_debug_level(
     fal: Fal, resources: dict[str, Any], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    fal.set(slots=1)
+    fal.set(slots=1, latency=2.0)  # long enough to be seen waiting
     assert run(images(), resources, {"watch": "stream", "logs": True}, partition_key="bags").success
     told = capfd.readouterr().err
     assert "IN_QUEUE, 1 before it" in told

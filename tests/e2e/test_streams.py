@@ -57,7 +57,7 @@ def test_more_rows_than_streams(fal: Fal, store: Path, tmp_path: Path) -> None:
 
 
 def test_logs_and_positions_are_shown(fal: Fal, store: Path, tmp_path: Path) -> None:
-    fal.set(slots=1)
+    fal.set(slots=1, latency=2.0)  # long enough to be seen waiting
     ran, _ = run(fal, tmp_path, store, "--logs", rows=4)
     assert "IN_QUEUE, 1 before it" in ran.stderr
     assert "IN_PROGRESS" in ran.stderr
