@@ -82,11 +82,13 @@ class Collector:
     async def _arrived(self, request: Request, submitted: Submitted, price: Price) -> Images | None:
         """The images as a webhook named them, which saves reading the result.
 
-        A webhook does not tell what was billed, so it is enough only where the price is certain.
+        A webhook does not tell what was billed, so it is enough only where the price is certain: what fal bills for
+        fewer images than asked for is not.
         """
         if self._arrivals is None or price.low != price.high:
             return None
-        return await self._arrivals.images(request.key, submitted.request_id)
+        found = await self._arrivals.images(request.key, submitted.request_id)
+        return found if found is not None and len(found.images) == request.images else None
 
     async def _answer(self, request: Submitted) -> Answer:
         """The result. A failure that would be free is read twice, so that nothing but fal's own word makes it so."""

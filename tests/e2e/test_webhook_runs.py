@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -58,6 +59,16 @@ def test_whatever_happens_to_webhooks_each_image_is_there_once(
         ran = cli(fal, *call(tmp_path, store, base))
     assert (ran.status, ran.summary["images"]) == (0, ROWS), ran.stderr
     assert len(fal.charged()) == ROWS
+
+
+def test_what_fewer_images_than_asked_for_cost_is_read_from_fal(fal: Fal, store: Path, tmp_path: Path) -> None:
+    fal.set(faults={"fewer_images": 0.5})
+    with receiver(fal, store) as base:
+        ran = cli(fal, *call(tmp_path, store, base, "--set", "num_images=2"))
+    assert ROWS < ran.summary["images"] < 2 * ROWS, ran.stderr
+    images = Counter(row["row_id"] for row in records(store, "d"))
+    told = {row["row_id"] for row in records(store, "d") if row["billable_units"] is not None}
+    assert told == {row_id for row_id, count in images.items() if count == 1}
 
 
 def test_lost_replies_are_healed_without_the_history(fal: Fal, store: Path, tmp_path: Path) -> None:

@@ -154,5 +154,5 @@ def test_the_suite_notices(mutation: Mutation, tmp_path: Path) -> None:
     path.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-x", "-p", "no:randomly", *mutation.tests.split()]
     env = {**os.environ, "PYTHONPATH": str(copy), "SEEDS": "200", "PYTEST_ADDOPTS": ""}
-    done = subprocess.run(command, cwd=copy, env=env, capture_output=True, text=True, timeout=900, check=False)
+    done = subprocess.run(command, cwd=copy, env=env, capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 1, f"nobody noticed: {mutation.mistake}\n{done.stdout[-2000:]}{done.stderr[-1000:]}"

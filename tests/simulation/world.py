@@ -312,7 +312,7 @@ class SimFal:
         if self.world.strikes("expired"):
             raise GoneError("expired")
         if found.end == "cancelled":
-            return Failure(499, "cancelled", "the request was cancelled")
+            return Failure(499, "client_cancelled", "the request was cancelled")
         if found.end == "failed":
             return Failure(500, "internal_server_error", "it broke")
         if found.end == "refused":
