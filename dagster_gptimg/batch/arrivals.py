@@ -70,7 +70,7 @@ class Arrivals:
             try:
                 await self._io(self._inbox.remove, [arrival])
             except StoreError:
-                return  # it is small, and nobody asks for it any more
+                return  # the run's end clears the inbox
 
     async def _list(self) -> None:
         try:

@@ -20,7 +20,7 @@ from dagster_gptimg.store.facts import Accepted
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dagster_gptimg.store.receipts import Receipts
+    from dagster_gptimg.store.receipts import Names, Receipts
 
 _NAME = re.compile(r"(?P<key>[0-9a-f]{64})\.(?P<attempt>\d{1,6})\.(?P<request_id>[A-Za-z0-9_-]+)\.json")
 
@@ -80,8 +80,8 @@ class Inbox:
         mine = [parsed for _, parsed in names if parsed.attempt == attempt]
         if not any(parsed.kind == "intent" for parsed in mine):
             raise UnknownAttemptError
-        if any(parsed.kind == "outcome" and parsed.request_id == callback.request_id for parsed in mine):
-            return  # a run has collected it, and looks here no more
+        if _is_collected(names, attempt, callback.request_id):
+            return
         if not any(parsed.kind == "accepted" and parsed.request_id == callback.request_id for parsed in mine):
             intent = self._receipts.read(names)[attempt].intent
             if intent is None:
@@ -98,8 +98,11 @@ class Inbox:
             self._receipts.create_accepted(key, attempt, "webhook", accepted)
             if len(mine) > 1:
                 self._reopen(f"{run}{LATE}{callback.request_id}")
+        arrival = Arrival(run, key, attempt, callback.request_id)
         with suppress(FileExistsError):
-            self._store.create(self._path(Arrival(run, key, attempt, callback.request_id)), _json(callback))
+            self._store.create(self._path(arrival), _json(callback))
+        if _is_collected(self._receipts.names(key), attempt, callback.request_id):
+            self.remove([arrival])  # it was collected meanwhile, and its run may have cleared the inbox before this
 
     def _reopen(self, mark: str) -> None:
         """Have the next run list the receipts: the attempt had ended without this id, and so may its run have.
@@ -121,6 +124,10 @@ class Inbox:
         except (FileNotFoundError, StoreError, ValidationError):
             return None
 
+    def clear(self, run: str) -> None:
+        """Remove everything that came for a run that has ended. Raises `StoreError`."""
+        self.remove(self.arrivals(run))
+
     def remove(self, arrivals: Iterable[Arrival]) -> None:
         """Remove callbacks whose outcome is on record. Raises `StoreError`."""
         for arrival in arrivals:
@@ -128,6 +135,12 @@ class Inbox:
 
     def _path(self, arrival: Arrival) -> str:
         return f"{self._folder}/{arrival.run}/{arrival.key}.{arrival.attempt}.{arrival.request_id}.json"
+
+
+def _is_collected(names: Names, attempt: int, request_id: str) -> bool:
+    """Whether a request has its outcome: then its run looks into the inbox for it no more."""
+    found = (parsed for _, parsed in names)
+    return any(p.kind == "outcome" and (p.attempt, p.request_id) == (attempt, request_id) for p in found)
 
 
 def _json(callback: Callback) -> bytes:
