@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dagster_gptimg.testing import fal, image_store
-from tests.harness import s3_server
+from dagster_gptimg.testing import image_store
+from tests.harness import Fal, emulator, s3_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
 
 __all__ = ["fal", "image_store", "s3", "store"]
+
+
+@pytest.fixture
+def fal(tmp_path: Path) -> Iterator[Fal]:
+    """A quick emulator with an empty bill: 0.2 s a request, 20 at once."""
+    with emulator(tmp_path / "fal-emulator", "--latency", "0.2", "--slots", "20") as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

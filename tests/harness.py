@@ -11,23 +11,44 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from dagster_gptimg.cli import main
+from dagster_gptimg.emulator.__main__ import main as emulate
 from dagster_gptimg.testing import EmulatedFal as Fal
-from dagster_gptimg.testing import emulator
+from tests.processes import first_line, fork
 from tests.support import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 __all__ = ["CLI", "RUN_DEADLINE", "Fal", "Ran", "cli", "emulator", "kill", "records", "s3_server", "start", "until"]
 
 CLI = [sys.executable, "-m", "dagster_gptimg.cli"]
 DEADLINE = 60.0
 RUN_DEADLINE = 900.0  # only so that a hang ends; machines differ
+
+
+@contextmanager
+def emulator(state: Path, *arguments: str) -> Iterator[Fal]:
+    """Run one emulator on a state folder, with arguments of `python -m dagster_gptimg.emulator`.
+
+    (What users of `dagster_gptimg.testing` get does the same, and starts it by its command.)
+    """
+    said = state.with_name(f"{state.name}-stdout")
+    command = ["--state", str(state), "--seed", "7", *arguments]
+    process = fork(emulate, command, os.environ, said, state.with_name(f"{state.name}-stderr"))
+    try:
+        line = first_line(process, said)
+        assert line.startswith("emulator: "), line
+        yield Fal(line.removeprefix("emulator: "))
+    finally:
+        process.terminate()
+        process.join(10)
 
 
 @contextmanager
@@ -77,10 +98,14 @@ class Ran:
 def cli(fal: Fal | None, *arguments: str, env: dict[str, str] | None = None) -> Ran:
     """Run the CLI to its end."""
     given = {**(fal.env if fal else os.environ), **(env or {})}
-    done = subprocess.run(
-        [*CLI, *arguments], env=given, capture_output=True, text=True, timeout=RUN_DEADLINE, check=False, cwd=ROOT
-    )
-    return Ran(done.returncode, done.stdout, done.stderr)
+    with TemporaryDirectory() as folder:
+        stdout, stderr = Path(folder, "stdout"), Path(folder, "stderr")
+        process = fork(main, arguments, given, stdout, stderr)
+        process.join(RUN_DEADLINE)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+        return Ran(process.exitcode or 0, stdout.read_text("utf-8"), stderr.read_text("utf-8"))
 
 
 def start(fal: Fal, *arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tests.harness import CLI, Fal, cli, emulator, kill, records, start, until
+from tests.harness import CLI, RUN_DEADLINE, Fal, cli, emulator, kill, records, start, until
 from tests.support import PARTI
 
 POINTS = [
@@ -122,7 +122,7 @@ def test_two_runs_at_once_buy_each_row_once(fal: Fal, store: Path, tmp_path: Pat
     rows = table(tmp_path / "many.jsonl", 40)
     call = ("generate", rows, *target(store), *LOW)
     both = [start(fal, *call), start(fal, *call)]
-    ends = [json.loads(run.communicate(timeout=60)[0].splitlines()[-1]) for run in both]
+    ends = [json.loads(run.communicate(timeout=RUN_DEADLINE)[0].splitlines()[-1]) for run in both]
     assert [run.returncode for run in both] == [0, 0]
     assert [end["images"] for end in ends] == [40, 40]
     assert sum(end["bought"] for end in ends) == 40

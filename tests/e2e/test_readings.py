@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.harness import Fal, Ran, cli, kill, records, start, until
+from tests.harness import RUN_DEADLINE, Fal, Ran, cli, kill, records, start, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,7 +123,7 @@ def test_cancelled_in_the_queue(reading: dict[str, Any], fal: Fal, store: Path, 
     running = start(fal, *generate)
     until("6 requests at fal", lambda: len(fal.bill()["rows"]) == len(prompts))
     running.send_signal(signal.SIGTERM)
-    running.communicate(timeout=60)
+    running.communicate(timeout=RUN_DEADLINE)
     assert running.returncode == 130
     cancelled = {row["prompt"] for row in fal.bill()["rows"] if row["outcome"] == "cancelled"}
     assert cancelled

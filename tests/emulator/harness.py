@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
+
+from dagster_gptimg.emulator.__main__ import main
+from tests.processes import first_line, fork
 
 ENDPOINT = "fal-ai/gpt-image-1-mini"
 KEY = "Key id:secret"
@@ -37,29 +38,25 @@ class Emulator:
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "dagster_gptimg.emulator", "--state", str(self.folder)]
-        command += ["--settings", json.dumps(self.settings)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
+        said = self.folder.with_name(f"{self.folder.name}-stdout")
+        said.unlink(missing_ok=True)
+        command = ["--state", str(self.folder), "--settings", json.dumps(self.settings)]
+        self.process = fork(main, command, os.environ, said, self.folder.with_name(f"{self.folder.name}-stderr"))
+        line = first_line(self.process, said)
         assert line.startswith("emulator: http://127.0.0.1:"), line
         self.url = line.split()[1]
         self.http = httpx.Client(base_url=self.url, headers={"Authorization": KEY}, timeout=20)
 
     def kill(self) -> None:
         """SIGKILL: nothing is tidied up."""
-        self._end(signal.SIGKILL)
+        self.http.close()
+        self.process.kill()
+        self.process.join(10)
 
     def stop(self) -> None:
-        self._end(signal.SIGTERM)
-
-    def _end(self, how: signal.Signals) -> None:
         self.http.close()
-        if self.process.poll() is None:
-            self.process.send_signal(how)
-        self.process.wait(10)
-        if self.process.stdout is not None:
-            self.process.stdout.close()
+        self.process.terminate()
+        self.process.join(10)
 
     def post(self, prompt: str = "a cat", *, headers: dict[str, str] | None = None, **arguments: Any) -> httpx.Response:
         body = {"prompt": prompt, "quality": "low", "image_size": "1024x1024", **arguments}

@@ -52,6 +52,8 @@ class Receiver:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                if len(body) < int(self.headers["Content-Length"]):
+                    return  # its sender was killed in the middle of it
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 # Decided before it is shown: whoever sees it may change what the next one is answered.
                 code, pause = receiver.answers.pop(0) if receiver.answers else 200, receiver.pause

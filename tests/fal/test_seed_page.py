@@ -54,6 +54,7 @@ def size_of(data: bytes) -> tuple[str | None, tuple[int, int]]:
 
 
 def test_submit_a_request_and_be_told_each_update_with_its_log(fal: Fal, call: Call) -> None:
+    fal.set(latency=2.0)  # so that it is seen at work on a slow machine, too
     seen: list[Status] = []
     result = call(FalClient.subscribe, ENDPOINT, {"prompt": PROMPT}, seen.append, logs=True)
     assert isinstance(seen[-1], Completed)

@@ -1,0 +1,22 @@
+"""What the processes of `tests.processes` have imported when they begin."""
+
+import fsspec.implementations.local
+import pandas as pd  # pyarrow imports it, where it is installed
+import PIL.Image
+import PIL.ImageDraw
+import PIL.PngImagePlugin
+import PIL.WebPImagePlugin
+import pyarrow as pa
+
+import dagster_gptimg.batch.run
+import dagster_gptimg.care
+import dagster_gptimg.cli
+import dagster_gptimg.console
+import dagster_gptimg.doctor
+import dagster_gptimg.emulator.__main__
+import dagster_gptimg.emulator.app
+import dagster_gptimg.inspection
+import dagster_gptimg.receiver
+import dagster_gptimg.session
+
+__all__ = ["PIL", "dagster_gptimg", "fsspec", "pa", "pd"]
