@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Names: TypeAlias = list[tuple[str, FactName]]
 """Names of receipts, each with what it says."""
 
-PREFIXES = tuple(f"{n:02x}" for n in range(256))
+PREFIXES = frozenset(f"{n:02x}" for n in range(256))
 """The first two digits of a key name its folder, so that a listing can go in parallel."""
 
 
@@ -100,7 +100,8 @@ class Receipts:
 
         Raises `StoreError`.
         """
-        for _, names in side_by_side(self.store, self.names, PREFIXES):
+        there = [name for name in self.store.names(f"{self.folder}/receipts") if name in PREFIXES]
+        for _, names in side_by_side(self.store, self.names, there):
             for key, group in groupby(names, lambda found: found[1].key):
                 yield key, list(group)
 

@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
 
 from dagster_gptimg.errors import StoreError, UnreadableError, UsageError
 
@@ -29,7 +30,12 @@ if TYPE_CHECKING:
 
 
 class Store:
-    """Objects below one fsspec root, by their paths relative to it. Every call blocks; run it in a thread."""
+    """Objects below one fsspec root, by their paths relative to it. Every call blocks; run it in a thread.
+
+    Attributes:
+        is_local: whether it is a folder of this machine.
+        is_near: whether its calls come back at once, so that nothing is gained by making many at a time.
+    """
 
     def __init__(self, uri: str, storage_options: Mapping[str, Any] | None = None) -> None:
         """Open a root; nothing is read or written yet.
@@ -48,6 +54,7 @@ class Store:
             msg = f"the store {uri!r} cannot be opened: {error}"
             raise UsageError(msg) from error
         self.is_local = isinstance(self.fs, LocalFileSystem)
+        self.is_near = self.is_local or isinstance(self.fs, MemoryFileSystem)
         self.root = self.root.rstrip("/")
 
     def path(self, name: str) -> str:
