@@ -67,6 +67,7 @@ def check(world: World) -> None:
         request = world.requests[row["request_id"]]
         assert request.prompt == row["prompt"], "an image under the wrong row"
         assert row["sha256"] == hashlib.sha256(picture(f"cdn/{request.id}")).hexdigest()
+        assert world.store.fs.cat_file(row["uri"]) == picture(f"cdn/{request.id}"), "not what lies in the store"
     assert {row["status"] for row in table} <= {"stored", "refused", "failed", "held"}
     assert sum(row["cost_usd"] or Decimal(0) for row in table) == PRICE * len(billed)
     assert len(stored) + len(held) + sum(r["status"] in {"refused", "failed"} for r in table) == len(world.rows)
