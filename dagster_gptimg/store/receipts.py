@@ -106,9 +106,12 @@ class Receipts:
                 yield key, list(group)
 
     def known(self, request_ids: Collection[str], hows: Collection[How]) -> set[str]:
-        """Those of some request ids that are on record, in one of these ways. Raises `StoreError`."""
-        every = (parsed for _, names in self.by_key() for _, parsed in names)
-        return {parsed.request_id for parsed in every if parsed.how in hows and parsed.request_id in request_ids}
+        """Those of some request ids that are on record, in one of these ways. Raises `StoreError`.
+
+        How an id was found that only an outcome tells is not known: it counts as one from the history.
+        """
+        every = (parsed for _, names in self.by_key() for _, parsed in names if parsed.request_id in request_ids)
+        return {parsed.request_id for parsed in every if (parsed.how or "history") in hows}
 
     def read(self, names: Names) -> list[Attempt]:
         """The facts behind these names, which are all those of one key, by attempt.
@@ -119,6 +122,9 @@ class Receipts:
         attempts: dict[int, Attempt] = {}
         for name, parsed in names:
             self._read_into(attempts.setdefault(parsed.attempt, Attempt()), name, parsed)
+        for attempt in attempts.values():
+            for request_id in attempt.outcomes:  # a power cut may keep the later of two names: it tells the id as well
+                attempt.accepted.setdefault(request_id, ("history", None))
         return [attempts.get(n, Attempt()) for n in range(max(attempts, default=-1) + 1)]
 
     def names(self, prefix: str) -> Names:

@@ -256,15 +256,14 @@ class _Folders:
 
     def _sync_name(self, folder: Path) -> None:
         """One sync makes all names beside it durable, too: a store has a few hundred folders, in a few folders."""
-        if not folder.is_relative_to(self._root):
-            return
-        beside = [folder.parent / name for name in os.listdir(folder.parent)] if folder != self._root else [folder]
-        if folder != self._root:
-            self.make(folder.parent)
-            _sync(folder.parent)
-        else:
+        beside = [folder]
+        if folder == self._root:
             with suppress(OSError):  # the folder above may not be ours to open
                 _sync(folder.parent)
+        elif folder.is_relative_to(self._root):
+            self.make(folder.parent)
+            beside = list(folder.parent.iterdir())
+            _sync(folder.parent)
         self._durable.update(beside)
 
 
