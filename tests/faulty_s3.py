@@ -66,7 +66,7 @@ class FaultyS3:
         if fault in {"reset", "reset_late"}:
             if request.transport is not None:
                 request.transport.abort()
-            raise ConnectionResetError
+            return web.Response()  # to nobody
         if fault in {"500", "500_late", "503"}:
             return _error(503 if fault == "503" else 500)
         if fault == "slow":
