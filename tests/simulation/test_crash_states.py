@@ -136,7 +136,7 @@ def test_an_outcome_that_outlived_its_accepted_keeps_its_request_from_its_twin()
 def stored(world: World, key: str, request_id: str) -> None:
     """The image and the outcome of a request, as a run leaves them."""
     now = EPOCH + timedelta(seconds=world.now)
-    image = store_image(world.store, "d", f"{key}-{request_id}-0", picture(f"cdn/{request_id}"))
+    image = store_image(world.store, "d", f"{key}-{request_id}-0", picture(f"cdn/{request_id}/0"))
     outcome = Outcome(
         request_id=request_id, kind="stored", images=(image,), cost_usd=PRICE, completed_at=now, recorded_at=now
     )
