@@ -18,6 +18,8 @@ BUCKETS = 4096
 
 _PARTS = struct.Struct("<QI")
 _VALUE = 2**32 - 1
+_EMPTY = array("Q")
+"""Stands in every bucket until something goes into it: most maps stay small, and 8,192 arrays take 4 ms to make."""
 
 
 class DigestMap:
@@ -25,8 +27,8 @@ class DigestMap:
 
     def __init__(self) -> None:
         """None yet."""
-        self._high = [array("Q") for _ in range(BUCKETS)]
-        self._rest = [array("Q") for _ in range(BUCKETS)]  # the digest's last 32 bits, and the number
+        self._high = [_EMPTY] * BUCKETS
+        self._rest = [_EMPTY] * BUCKETS  # the digest's last 32 bits, and the number
         self._size = 0
 
     def __len__(self) -> int:
@@ -44,8 +46,11 @@ class DigestMap:
         place = self._place(high, low)
         if place >= 0:
             return int(self._rest[high % BUCKETS][place] & _VALUE)
-        self._high[high % BUCKETS].insert(~place, high)
-        self._rest[high % BUCKETS].insert(~place, low << 32 | value)
+        bucket = high % BUCKETS
+        if self._high[bucket] is _EMPTY:
+            self._high[bucket], self._rest[bucket] = array("Q"), array("Q")
+        self._high[bucket].insert(~place, high)
+        self._rest[bucket].insert(~place, low << 32 | value)
         self._size += 1
         return value
 

@@ -77,7 +77,7 @@ class Evidence:
         while copy <= last + GAP:
             key = request_key(model, request.arguments, copy)
             names = await io(receipts.names, key)
-            found.update(name.request_id for _, name in names if name.how)
+            found.update(name.request_id for _, name in names if name.request_id)
             visited.add(key)
             last, copy = copy if names else last, copy + 1
         if request.key not in visited:

@@ -19,7 +19,7 @@ AHEAD = 16
 
 def side_by_side(store: Store, function: Callable[[A], T], arguments: Iterable[A]) -> Iterator[tuple[A, T]]:
     """Each argument with its result, in their order. What a call raises is raised here."""
-    if store.is_local:  # nothing to wait for, and each thread would keep memory of its own
+    if store.is_near:  # nothing to wait for, and each thread would keep memory of its own
         for argument in arguments:
             yield argument, function(argument)
         return

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Names: TypeAlias = list[tuple[str, FactName]]
 """Names of receipts, each with what it says."""
 
-PREFIXES = tuple(f"{n:02x}" for n in range(256))
+PREFIXES = frozenset(f"{n:02x}" for n in range(256))
 """The first two digits of a key name its folder, so that a listing can go in parallel."""
 
 
@@ -100,14 +100,18 @@ class Receipts:
 
         Raises `StoreError`.
         """
-        for _, names in side_by_side(self.store, self.names, PREFIXES):
+        there = [name for name in self.store.names(f"{self.folder}/receipts") if name in PREFIXES]
+        for _, names in side_by_side(self.store, self.names, there):
             for key, group in groupby(names, lambda found: found[1].key):
                 yield key, list(group)
 
     def known(self, request_ids: Collection[str], hows: Collection[How]) -> set[str]:
-        """Those of some request ids that are on record, in one of these ways. Raises `StoreError`."""
-        every = (parsed for _, names in self.by_key() for _, parsed in names)
-        return {parsed.request_id for parsed in every if parsed.how in hows and parsed.request_id in request_ids}
+        """Those of some request ids that are on record, in one of these ways. Raises `StoreError`.
+
+        How an id was found that only an outcome tells is not known: it counts as one from the history.
+        """
+        every = (parsed for _, names in self.by_key() for _, parsed in names if parsed.request_id in request_ids)
+        return {parsed.request_id for parsed in every if (parsed.how or "history") in hows}
 
     def read(self, names: Names) -> list[Attempt]:
         """The facts behind these names, which are all those of one key, by attempt.
@@ -118,6 +122,9 @@ class Receipts:
         attempts: dict[int, Attempt] = {}
         for name, parsed in names:
             self._read_into(attempts.setdefault(parsed.attempt, Attempt()), name, parsed)
+        for attempt in attempts.values():
+            for request_id in attempt.outcomes:  # a power cut may keep the later of two names: it tells the id as well
+                attempt.accepted.setdefault(request_id, ("history", None))
         return [attempts.get(n, Attempt()) for n in range(max(attempts, default=-1) + 1)]
 
     def names(self, prefix: str) -> Names:

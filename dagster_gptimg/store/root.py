@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
 
 from dagster_gptimg.errors import StoreError, UnreadableError, UsageError
 
@@ -29,7 +30,12 @@ if TYPE_CHECKING:
 
 
 class Store:
-    """Objects below one fsspec root, by their paths relative to it. Every call blocks; run it in a thread."""
+    """Objects below one fsspec root, by their paths relative to it. Every call blocks; run it in a thread.
+
+    Attributes:
+        is_local: whether it is a folder of this machine.
+        is_near: whether its calls come back at once, so that nothing is gained by making many at a time.
+    """
 
     def __init__(self, uri: str, storage_options: Mapping[str, Any] | None = None) -> None:
         """Open a root; nothing is read or written yet.
@@ -48,7 +54,9 @@ class Store:
             msg = f"the store {uri!r} cannot be opened: {error}"
             raise UsageError(msg) from error
         self.is_local = isinstance(self.fs, LocalFileSystem)
+        self.is_near = self.is_local or isinstance(self.fs, MemoryFileSystem)
         self.root = self.root.rstrip("/")
+        self._folders = _Folders(Path(self.root))
 
     def path(self, name: str) -> str:
         """The path of an object in fsspec's words."""
@@ -68,7 +76,7 @@ class Store:
         """
         with _Explained("create", name):
             if self.is_local:
-                _create_file(Path(self.path(name)), data)
+                _create_file(self._folders, Path(self.path(name)), data)
             else:
                 self.fs.pipe_file(self.path(name), data, mode="create")
 
@@ -76,7 +84,7 @@ class Store:
         """Make or replace an object as a whole, durably. Raises `StoreError`."""
         with _Explained("write", name):
             if self.is_local:
-                _replace_file(Path(self.path(name)), data)
+                _replace_file(self._folders, Path(self.path(name)), data)
             else:
                 self.fs.pipe_file(self.path(name), data)
 
@@ -85,7 +93,7 @@ class Store:
         with _Explained("write", name):
             if self.is_local:
                 with source.open("rb") as file:
-                    _replace_file(Path(self.path(name)), file)
+                    _replace_file(self._folders, Path(self.path(name)), file)
             else:
                 self.fs.put_file(str(source), self.path(name))
 
@@ -181,8 +189,8 @@ class _Explained:
 _PART = ".part-"
 
 
-def _create_file(path: Path, data: bytes) -> None:
-    part = _written(path, data)
+def _create_file(folders: _Folders, path: Path, data: bytes) -> None:
+    part = _written(folders, path, data)
     try:
         # A link is atomic and exclusive; an open with "x" could be torn by a crash.
         os.link(part, path)
@@ -191,8 +199,8 @@ def _create_file(path: Path, data: bytes) -> None:
     _sync(path.parent)
 
 
-def _replace_file(path: Path, data: bytes | IO[bytes]) -> None:
-    part = _written(path, data)
+def _replace_file(folders: _Folders, path: Path, data: bytes | IO[bytes]) -> None:
+    part = _written(folders, path, data)
     try:
         part.replace(path)
     except OSError:
@@ -201,9 +209,9 @@ def _replace_file(path: Path, data: bytes | IO[bytes]) -> None:
     _sync(path.parent)
 
 
-def _written(path: Path, data: bytes | IO[bytes]) -> Path:
+def _written(folders: _Folders, path: Path, data: bytes | IO[bytes]) -> Path:
     """A synced file beside `path`, under a name that no reader looks at."""
-    _make_folder(path.parent)
+    folders.make(path.parent)
     part = path.with_name(f"{_PART}{secrets.token_hex(8)}")
     try:
         with part.open("xb") as file:
@@ -219,16 +227,44 @@ def _written(path: Path, data: bytes | IO[bytes]) -> Path:
     return part
 
 
-def _make_folder(folder: Path) -> None:
-    if folder.is_dir():
-        return
-    _make_folder(folder.parent)
-    try:
-        folder.mkdir(exist_ok=True)
-    except FileExistsError as error:  # it must not pass for an object that somebody else has created
-        msg = f"{folder} is a file, not a folder"
-        raise NotADirectoryError(msg) from error
-    _sync(folder.parent)
+class _Folders:
+    """The folders of a store whose own names are durable, as far as this process knows."""
+
+    def __init__(self, root: Path) -> None:
+        """None is known. What is above `root` is the user's, unless it has to be made."""
+        self._root = root
+        self._durable: set[Path] = set()
+
+    def make(self, folder: Path) -> None:
+        """See to it that a folder is there, and that a power cut does not forget it with all that is synced in it.
+
+        One that is there already may have been made by a process that was killed before it synced the name, or that is
+        only about to.
+        """
+        if folder.is_dir():
+            if folder not in self._durable:
+                self._sync_name(folder)
+            return
+        self.make(folder.parent)
+        try:
+            folder.mkdir(exist_ok=True)
+        except FileExistsError as error:  # it must not pass for an object that somebody else has created
+            msg = f"{folder} is a file, not a folder"
+            raise NotADirectoryError(msg) from error
+        _sync(folder.parent)
+        self._durable.add(folder)
+
+    def _sync_name(self, folder: Path) -> None:
+        """One sync makes all names beside it durable, too: a store has a few hundred folders, in a few folders."""
+        beside = [folder]
+        if folder == self._root:
+            with suppress(OSError):  # the folder above may not be ours to open
+                _sync(folder.parent)
+        elif folder.is_relative_to(self._root):
+            self.make(folder.parent)
+            beside = list(folder.parent.iterdir())
+            _sync(folder.parent)
+        self._durable.update(beside)
 
 
 def _sync(folder: Path) -> None:

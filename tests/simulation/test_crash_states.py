@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
+import random
+from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -11,9 +14,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from dagster_gptimg.batch.job import Options
+from dagster_gptimg.store.dataset import Dataset
+from dagster_gptimg.store.facts import Outcome
+from dagster_gptimg.store.images import store_image
 from dagster_gptimg.store.root import Store
+from tests.simulation.disk import Crashes, Recorder
 from tests.simulation.test_seeds import FAULTS, check
-from tests.simulation.world import Life, Request, World
+from tests.simulation.world import EPOCH, PRICE, Life, Request, World, picture
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,6 +86,89 @@ def test_every_prefix_of_a_runs_writes_is_a_state_that_the_next_run_mends(seed: 
             assert Life(crashed, options=Options(settle=60.0)).run() is not None
         check(crashed)
         crashed.forget()
+
+
+LIVES = int(os.environ.get("LIVES", "16"))
+FAULTY = {"submit_lost": 0.2, "failed": 0.1, "refused": 0.1, "read": 0.1}
+
+
+@pytest.mark.parametrize("seed", range(LIVES))
+def test_a_power_cut_at_any_moment_costs_nothing(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world, crashes = lives_on_disk(seed, tmp_path, monkeypatch)
+    monkeypatch.undo()
+    crashes.recorder.assert_whole()
+    count = 0
+    for count, (files, requests) in enumerate(crashes.states(random.Random(seed), most=12), 1):
+        crashed = World(1000 + count, {}, world.rows)
+        for name, data in files.items():
+            crashed.store.write(name, data)
+        crashed.requests, crashed.now = copy.deepcopy(requests), world.now + 100.0
+        for _ in range(2):
+            assert Life(crashed, options=Options(settle=60.0)).run() is not None
+        check(crashed)
+        crashed.forget()
+    assert count > 20
+
+
+def test_an_outcome_that_outlived_its_accepted_keeps_its_request_from_its_twin() -> None:
+    """Two names in one folder, both un-synced when the power went, and the earlier one is gone (LIVES=73, seed 72)."""
+    world = World(7, {}, ["twins", "twins"])
+    world.faults = {"submit_lost": 1.0, "history": 1.0}  # two intents, and fal has both
+    Life(world, options=Options(settle=1.0)).run()
+    world.faults = {"read": 1.0}  # both are adopted, and cannot be collected
+    world.now += 100.0
+    Life(world, options=Options(settle=1.0, patience=5.0)).run()
+    world.faults = {}
+    receipts = Dataset(world.store, "d").receipts
+    accepted = [(name, parsed) for _, names in receipts.by_key() for name, parsed in names if parsed.how]
+    for name, parsed in accepted:
+        world.store.delete(f"d/receipts/{parsed.key[:2]}/{name}")
+        if parsed.request_id == "R0":
+            stored(world, parsed.key, parsed.request_id)
+    assert len(accepted) == 2
+    world.now += 100.0
+    for _ in range(2):
+        assert Life(world).run() is not None
+    check(world)
+    world.forget()
+
+
+def stored(world: World, key: str, request_id: str) -> None:
+    """The image and the outcome of a request, as a run leaves them."""
+    now = EPOCH + timedelta(seconds=world.now)
+    image = store_image(world.store, "d", f"{key}-{request_id}-0", picture(f"cdn/{request_id}/0"))
+    outcome = Outcome(
+        request_id=request_id, kind="stored", images=(image,), cost_usd=PRICE, completed_at=now, recorded_at=now
+    )
+    Dataset(world.store, "d").receipts.create_outcome(key, 0, outcome)
+
+
+def lives_on_disk(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[World, Crashes]:
+    """Some processes on one local folder, all but the last killed at one of their system calls."""
+    draw = random.Random(seed)
+    world = World(seed, FAULTY if seed else {}, ["one", "two", "twins", "twins"])
+    world.store = Store(str(tmp_path))
+    crashes = Crashes(Recorder(tmp_path, monkeypatch), lambda: world.requests)
+    for last in draw.choice([[], [draw.randint(1, 120)], [draw.randint(1, 60), draw.randint(1, 120)]]):
+        end_at_call(Life(world), crashes, len(crashes.recorder.calls) + last)
+        world.now += draw.choice([0.0, 100.0])
+    assert Life(world).run() is not None
+    return world, crashes
+
+
+def end_at_call(life: Life, crashes: Crashes, number: int) -> None:
+    """Live until so many calls have been made."""
+    before = crashes.recorder.on_call
+
+    def on_call() -> None:
+        before()
+        if len(crashes.recorder.calls) >= number:
+            life.kill_after = 0
+            life.effect()
+
+    crashes.recorder.on_call = on_call
+    life.run()
+    crashes.recorder.on_call = before
 
 
 class Runs(RuleBasedStateMachine):

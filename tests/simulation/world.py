@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
+from math import inf, isfinite
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
 EPOCH = datetime(2026, 11, 24, tzinfo=UTC)
 PRICE = Decimal("0.01")
 LOW = {"quality": "low", "image_size": "1024x1024"}
+PATIENCE = 40.0
+"""Seconds that a run waits for a request that does not end."""
 
 
 class Killed(BaseException):
@@ -92,21 +95,31 @@ class Request:
     sent_at: float
     ends_at: float
     end: str  # ok | refused | failed | cancelled
-    attempts_to_read: int = 0
+    images: int = 1
+    billed: int = 1
 
     @property
     def prompt(self) -> str:
         return str(self.arguments["prompt"])
 
+    @property
+    def urls(self) -> list[str]:
+        return [f"cdn/{self.id}/{index}" for index in range(self.images)]
+
 
 @dataclass
 class World:
-    """What survives a process: fal, the store, time."""
+    """What survives a process: fal, the store, time.
+
+    Attributes:
+        each: images that each row asks for.
+    """
 
     seed: int
     faults: dict[str, float]
     rows: list[str]
     now: float = 0.0
+    each: int = 1
     requests: dict[str, Request] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -121,9 +134,13 @@ class World:
         """Give the memory back."""
         self.store.fs.rm(self.store.root, recursive=True)
 
-    def billed(self, now: float | None = None) -> list[Request]:
-        """Requests that cost money once everything has ended."""
-        return [r for r in self.requests.values() if r.end == "ok"]
+    def billed(self) -> list[Request]:
+        """Requests that cost money once everything has ended that ever does."""
+        return [r for r in self.requests.values() if r.end == "ok" and isfinite(r.ends_at)]
+
+    def when_all_has_ended(self) -> float:
+        """The moment at which nothing runs any more, but what runs for ever."""
+        return max([self.now, *(r.ends_at for r in self.requests.values() if isfinite(r.ends_at))])
 
 
 @dataclass
@@ -132,13 +149,15 @@ class Life:
 
     Attributes:
         kill_after: so many effects it has. interrupt_after: seconds until somebody stops it.
+        skew: seconds by which this machine's clock is wrong. jump: the same, from some seconds after its start on.
     """
 
     world: World
     kill_after: int | None = None
     interrupt_after: float | None = None
-    options: Options = field(default_factory=lambda: Options(settle=60.0, max_in_flight=4))
+    options: Options = field(default_factory=lambda: Options(settle=60.0, max_in_flight=4, patience=PATIENCE))
     skew: float = 0.0
+    jump: float | None = None
     on_event: Callable[[Any], None] = lambda _: None
     effects: int = 0
 
@@ -191,9 +210,10 @@ class Life:
             await asyncio.sleep(0.5)
 
     async def _consume(self, loop: Any) -> Finished:
-        clock = Clock(loop, self.skew)
+        clock = Clock(loop, self.skew, self.jump)
+        wanted = LOW | ({"num_images": self.world.each} if self.world.each > 1 else {})
         job = Job(
-            rows=[[PromptRow(f"r{n}", p, dict(LOW), {}, n) for n, p in enumerate(self.world.rows)]],
+            rows=[[PromptRow(f"r{n}", p, dict(wanted), {}, n) for n, p in enumerate(self.world.rows)]],
             model=self.world.model,
             dataset=Dataset(self.world.store, "d"),
             fal=SimFal(self, loop),
@@ -221,12 +241,14 @@ def _bury(loop: VirtualLoop) -> None:
 
 
 class Clock:
-    """The loop's virtual time."""
+    """The loop's virtual time; the wall clock may be wrong, and jump."""
 
-    def __init__(self, loop: VirtualLoop, skew: float) -> None:
-        self.loop, self.skew = loop, skew
+    def __init__(self, loop: VirtualLoop, skew: float, jump: float | None = None) -> None:
+        self.loop, self.skew, self.jump, self.jumps_at = loop, skew, jump, loop.time() + 3.0
 
     def now(self) -> datetime:
+        if self.jump is not None and self.loop.time() >= self.jumps_at:
+            self.skew = self.jump
         return EPOCH + timedelta(seconds=self.loop.time() + self.skew)
 
     def monotonic(self) -> float:
@@ -288,18 +310,22 @@ class SimFal:
         end = "refused" if self.world.strikes("refused") else "failed" if self.world.strikes("failed") else "ok"
         now = self.loop.time() + late
         ends_at = now + draw.uniform(2.0, 8.0)
-        request = Request(f"R{len(self.world.requests)}", dict(arguments), now, ends_at, end)
+        if self.world.strikes("stuck"):  # for ever, or for longer than a run waits
+            ends_at = draw.choice([inf, now + draw.uniform(PATIENCE, 5 * PATIENCE)])
+        asked = int(arguments.get("num_images", 1))
+        images = asked - 1 if asked > 1 and self.world.strikes("fewer") else asked
+        request = Request(f"R{len(self.world.requests)}", dict(arguments), now, ends_at, end, images, asked)
         self.world.requests[request.id] = request
         return request
 
     async def status(self, request: Submitted, *, logs: bool = False) -> Any:
         found = await self._read("status", request)
-        if found.end == "cancelled" or self.loop.time() >= found.ends_at:
+        if self.loop.time() >= found.ends_at:
             return Completed()
         return Queued(0) if self._waits(found) or self.world.strikes("requeue") else InProgress()
 
     def _waits(self, request: Request) -> bool:
-        return self.loop.time() < request.ends_at - 2.0
+        return self.loop.time() < min(request.ends_at - 2.0, request.sent_at + 6.0)
 
     async def stream_status(self, request: Submitted, *, logs: bool = False) -> AsyncIterator[Any]:
         raise ReadError("no streams here")
@@ -317,13 +343,13 @@ class SimFal:
             return Failure(500, "internal_server_error", "it broke")
         if found.end == "refused":
             return Failure(422, "content_policy_violation", "no", Decimal(0))
-        return Images((ImageFile(f"cdn/{found.id}"),), Decimal(1))
+        return Images(tuple(map(ImageFile, found.urls)), Decimal(found.billed))
 
     async def cancel(self, request: Submitted) -> Cancelled:
         found = await self._read("cancel", request)
         if not self._waits(found) or self.world.strikes("cancel_loses"):
             return Cancelled(removed=False)
-        found.end = "cancelled"
+        found.end, found.ends_at = "cancelled", min(found.ends_at, self.loop.time())
         if self.world.strikes("cancel_lost"):
             raise ReadError("it left the queue, and nobody was told")
         return Cancelled(removed=True)
@@ -352,7 +378,7 @@ class SimFal:
                 ended_at=EPOCH + timedelta(seconds=r.ends_at),
                 status_code={"ok": 200, "refused": 422, "cancelled": 499}.get(r.end, 500),
                 json_input={**r.arguments, "background": "auto"},
-                json_output={"images": [{"url": f"cdn/{r.id}"}]} if r.end == "ok" else None,
+                json_output={"images": [{"url": url} for url in r.urls]} if r.end == "ok" else None,
             )
             for r in self.world.requests.values()
             if now >= r.ends_at + 3.0
@@ -365,6 +391,8 @@ class SimFal:
         await self._wire()
         if self.world.strikes("image_broken"):
             return picture(url)[:-20]
+        if self.world.strikes("image_flipped"):
+            return flipped(picture(url), self.world.random)
         if self.world.strikes("image_html"):
             return b"<html>502</html>"
         if self.world.strikes("image_empty"):
@@ -388,6 +416,7 @@ class SimFal:
 
 _REJECTIONS: dict[str, Exception] = {
     "rejected_429": RejectedError("too many", status_code=429, retry_after=3.0),
+    "rejected_429_bare": RejectedError("too many, and fal does not say for how long", status_code=429),
     "rejected_400": RejectedError("bad", status_code=400),
     "locked": AccountLockedError("User is locked", status_code=403),
 }
@@ -395,8 +424,14 @@ _REJECTIONS: dict[str, Exception] = {
 
 @cache
 def picture(url: str) -> bytes:
-    """A small PNG that is different for each URL."""
-    number = int(url.rpartition("R")[2])
+    """A small PNG that is different for each URL (`cdn/R<number>/<index>`)."""
+    number, index = map(int, url.rpartition("R")[2].split("/"))
     buffer = io.BytesIO()
-    Image.new("RGB", (8, 8), (number % 256, number // 256 % 256, 77)).save(buffer, "PNG")
+    Image.new("RGB", (8, 8), (number % 256, number // 256 % 256, 77 + index)).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def flipped(data: bytes, draw: random.Random) -> bytes:
+    """The same bytes but for one bit."""
+    place = draw.randrange(len(data))
+    return data[:place] + bytes([data[place] ^ 1 << draw.randrange(8)]) + data[place + 1 :]

@@ -60,6 +60,16 @@ def test_facts_come_back_as_they_were(receipts: Receipts) -> None:
     assert [key for key, _ in receipts.by_key()] == [KEY]
 
 
+def test_an_outcome_whose_accepted_is_gone_still_tells_whose_the_request_is(receipts: Receipts) -> None:
+    receipts.create_intent(KEY, 0, INTENT)
+    receipts.create_outcome(KEY, 0, OUTCOME)
+    [attempt] = receipts.load(KEY)
+    assert attempt.accepted == {"R-1": ("history", None)}
+    assert not attempt.unreadable
+    assert receipts.known({"R-1", "R-2"}, ("reply", "webhook", "history")) == {"R-1"}
+    assert receipts.known({"R-1"}, ("reply", "webhook")) == set()
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -1,0 +1,119 @@
+"""An S3 that fails: a proxy in front of a real S3 server, in a thread of this process.
+
+Which call is struck, and by what, is drawn from a seed; what is drawn is counted, so that a test can tell that it
+tested something. `rule` steers single calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import aiohttp
+from aiohttp import web
+from yarl import URL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Fault: TypeAlias = Literal["500", "503", "500_late", "reset", "reset_late", "slow"]
+"""What the caller gets. `late`: the call has reached the server and was carried out there all the same."""
+
+FAULTS: tuple[Fault, ...] = ("500", "503", "500_late", "reset", "reset_late", "slow")
+SLOW = 0.5
+_CODES = {500: ("InternalError", "We encountered an internal error."), 503: ("SlowDown", "Reduce your request rate.")}
+_OF_ONE_CONNECTION = {"connection", "content-length", "transfer-encoding", "keep-alive", "expect", "date", "server"}
+
+
+@dataclass
+class FaultyS3:
+    """The proxy.
+
+    Attributes:
+        behind: the real server's URL.
+        rate: how many of the calls are struck, from 0 to 1.
+        rule: is asked first, by method, path and headers; None leaves it to the rate.
+        struck: how often each fault has struck.
+    """
+
+    behind: str
+    seed: int = 0
+    rate: float = 0.0
+    rule: Callable[[web.Request], Fault | None] = lambda _: None
+    struck: Counter[Fault] = field(default_factory=Counter)
+    url: str = ""
+
+    def __post_init__(self) -> None:
+        self._draw = random.Random(self.seed)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Pass a call on, or fail."""
+        fault = self.rule(request)
+        if fault is None and self._draw.random() < self.rate:
+            fault = self._draw.choice(FAULTS)
+        if fault is not None:
+            self.struck[fault] += 1
+        body = await request.read()
+        if fault in {None, "slow", "500_late", "reset_late"}:
+            response = await self._pass_on(request, body)
+        if fault in {"reset", "reset_late"}:
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response()  # to nobody
+        if fault in {"500", "500_late", "503"}:
+            return _error(503 if fault == "503" else 500)
+        if fault == "slow":
+            await asyncio.sleep(SLOW)
+        return response
+
+    async def _pass_on(self, request: web.Request, body: bytes) -> web.Response:
+        headers = [(name, value) for name, value in request.headers.items() if name.lower() not in _OF_ONE_CONNECTION]
+        url = URL(self.behind + request.raw_path, encoded=True)
+        async with self._session.request(request.method, url, headers=headers, data=body) as answer:
+            data = await answer.read()
+            kept = [(name, value) for name, value in answer.headers.items() if name.lower() not in _OF_ONE_CONNECTION]
+            if request.method == "HEAD":
+                kept.append(("Content-Length", answer.headers.get("Content-Length", "0")))
+            return web.Response(status=answer.status, headers=kept, body=data or None)
+
+    async def serve(self, ready: Future[Callable[[], object]]) -> None:
+        """Until the callable that `ready` is given is called."""
+        app = web.Application(client_max_size=2**30)
+        app.router.add_route("*", "/{path:.*}", self.answer)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        over, loop = asyncio.Event(), asyncio.get_running_loop()
+        async with aiohttp.ClientSession(auto_decompress=False) as self._session:
+            ready.set_result(lambda: loop.call_soon_threadsafe(over.set))
+            await over.wait()
+            await runner.cleanup()
+
+
+@contextmanager
+def faulty_s3(env: dict[str, str], seed: int, rate: float = 0.0) -> Iterator[tuple[FaultyS3, dict[str, str]]]:
+    """The proxy in front of the server that `env` names, and the environment that names the proxy."""
+    s3, ready = FaultyS3(env["AWS_ENDPOINT_URL"], seed, rate), Future[Callable[[], object]]()
+    thread = threading.Thread(target=lambda: asyncio.run(s3.serve(ready)), daemon=True)
+    thread.start()
+    stop = ready.result(30)
+    try:
+        yield s3, {**env, "AWS_ENDPOINT_URL": s3.url}
+    finally:
+        stop()
+        thread.join(10)
+
+
+def _error(status: int) -> web.Response:
+    code, message = _CODES[status]
+    xml = f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>{message}</Message></Error>'
+    return web.Response(status=status, text=xml, content_type="application/xml")
