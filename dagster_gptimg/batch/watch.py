@@ -286,7 +286,8 @@ class Watcher:
             self._suspect_at = 0  # there are more slots than it seemed, and perhaps more than that
         if is_newest and self._window.is_full and not self._picture.waiting:
             self._picture.slots = None
-            self._window.grow()
+            # By what was seen, not by what is in flight: while a window fills, none of its last ones was looked at yet.
+            self._window.grow(self._picture.seen_running)
         self._plan_by_age(flight)
         self._tell()
 

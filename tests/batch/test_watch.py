@@ -179,6 +179,29 @@ def test_a_key_that_is_not_known_any_more_is_told_to_whoever_waits() -> None:
     run(work)
 
 
+def test_places_that_are_taken_widen_nothing_before_their_requests_were_seen_running() -> None:
+    async def work(loop: VirtualLoop) -> None:
+        queue, window = Queue(loop, slots=40), Window()
+        watch, submitting, limits = watcher(queue, window), asyncio.Semaphore(8), list[int]()
+
+        async def one(place: Place) -> None:
+            async with submitting:  # a place is taken long before its request is at fal
+                await asyncio.sleep(0.1)
+            limits.append(window.limit)
+            await watch.ended(queue.submit(), "kind", fresh=True)
+            place.leave()
+
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(300):
+                place = Place(window)
+                await place.enter()
+                tasks.create_task(one(place))
+        watch.close()
+        assert max(limits) == 100
+
+    run(work)
+
+
 def test_slots_that_come_later_are_found_and_used() -> None:
     async def work(loop: VirtualLoop) -> None:
         queue, window = Queue(loop, slots=10), Window()
