@@ -288,7 +288,8 @@ class Watcher:
             self._picture.slots = None
             # By what was seen, not by what is in flight: while a window fills, none of its last ones was looked at yet.
             self._window.grow(self._picture.seen_running)
-        self._plan_by_age(flight)
+        if not self._is_idle(flight):  # one that was looked at to find the slots does not become a scout by that
+            self._plan_by_age(flight)
         self._tell()
 
     def _is_queued(self, flight: Flight, now: float) -> None:
@@ -334,6 +335,11 @@ class Watcher:
             self._plan_by_age(flight)
         else:
             kind.idle.append(flight)
+
+    def _is_idle(self, flight: Flight) -> bool:
+        """Whether others are looked at until something is known of its kind."""
+        kind = flight.kind
+        return flight.fresh and not flight.told and not kind.latency.is_known and flight.number not in kind.scouts
 
     def _waits(self, flight: Flight) -> None:
         """It does not run after all."""

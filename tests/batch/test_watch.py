@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from dagster_gptimg.batch.watch import TooLateError, Watcher
+from dagster_gptimg.batch.watch import SCOUTS, TooLateError, Watcher
 from dagster_gptimg.batch.window import Place, Window
 from dagster_gptimg.errors import GoneError, KeyRejectedError, ReadError
 from dagster_gptimg.fal.types import Completed, InProgress, Queued, Status, Submitted
@@ -198,6 +198,19 @@ def test_places_that_are_taken_widen_nothing_before_their_requests_were_seen_run
                 tasks.create_task(one(place))
         watch.close()
         assert max(limits) == 100
+
+    run(work)
+
+
+def test_while_nothing_is_known_only_the_scouts_are_looked_at_again() -> None:
+    async def work(loop: VirtualLoop) -> None:
+        queue = Queue(loop, slots=400, mean=120.0)
+        following = asyncio.create_task(follow(queue, 300))
+        await asyncio.sleep(60)
+        assert sum(looks > 1 for looks in queue.looks.values()) <= SCOUTS + 1  # and the one that was asked for twice
+        assert len(queue.looks) < 100
+        following.cancel()
+        await asyncio.wait({following})
 
     run(work)
 
