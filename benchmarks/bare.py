@@ -27,7 +27,7 @@ KEY = {"Authorization": "Key k"}
 ENDPOINT = "fal-ai/gpt-image-1-mini"
 
 LONGEST, STEP = 1.35, 0.1
-"""The last look comes after so many mean latencies, when every request has ended; the others, so much before it each."""
+"""The last look comes after so many mean latencies, when every request has ended; the others so much before it."""
 
 
 def durable(path: Path, data: bytes) -> None:

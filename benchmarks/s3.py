@@ -83,14 +83,14 @@ def main() -> None:
         return answer
 
     class Count(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - the library's name
+        def do_GET(self) -> None:
             with lock:
                 body = json.dumps(calls).encode()
             self.send_response(200)
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:  # type: ignore[override]
+        def log_message(self, *_: object) -> None:
             """Say nothing."""
 
     server, counter = make_server("127.0.0.1", 0, counted, threaded=True), HTTPServer(("127.0.0.1", 0), Count)

@@ -1,4 +1,4 @@
-"""`dagster`: what Dagster adds to a partition of 1,000 images, and what it adds when every image is an op or a partition.
+"""`dagster`: what Dagster adds to a partition of 1,000 images, and to images that are ops or partitions each.
 
 The command line and `dagster asset materialize` do the same work. The two others are small and given per image.
 """
