@@ -6,7 +6,7 @@ SEED := $(or $(SEED),$(shell $(PYTHON) -c "import random; print(random.randrange
 BIN := .venv/bin
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: help demo dev test test-kill test-mutations test-sim test-dagster test-minimal lint types format screenshots clean
+.PHONY: help demo dev test test-kill test-mutations test-sim test-dagster test-minimal bench lint types format screenshots clean
 
 help:           ## what there is
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 16
@@ -44,6 +44,13 @@ test-minimal:   ## the built wheel with its default dependencies only, in a fres
 	.venv-minimal/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt .
 	cd /tmp && $(CURDIR)/.venv-minimal/bin/python -W error::ImportWarning $(CURDIR)/scripts/minimal.py
 	rm -rf .venv-minimal
+
+.venv/bench: .venv/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group bench
+	@touch $@
+
+bench: .venv/bench ## measure (10 to 15 minutes; BENCH="slots cpu" for a part), and write docs/performance.md
+	$(BIN)/python -m benchmarks $(BENCH)
 
 lint: .venv/ready ## style, types, import contracts
 	$(BIN)/ruff check .

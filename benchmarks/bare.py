@@ -1,7 +1,8 @@
 """The bare loop: what one image costs a client that does nothing but the calls and the durable writes.
 
-No checks, no state, no retries, no back-off: a floor to compare with, not a design. `python benchmarks/bare.py URL N
-FOLDER --looks K` submits N requests at once and asks K times for each.
+No checks, no state, no retries, no back-off: a floor to compare with, not a design. `python -m benchmarks.bare URL N
+FOLDER` keeps as many requests in flight as there are slots. With `--looks K` each is asked for K times in the mean, the
+last time when its end is certain; with `--every S` it is asked for so often until it has ended.
 """
 
 from __future__ import annotations
@@ -13,14 +14,20 @@ import json
 import os
 import secrets
 import ssl
+import time
 import zlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
 
 import aiohttp
 
 KEY = {"Authorization": "Key k"}
 ENDPOINT = "fal-ai/gpt-image-1-mini"
+
+LONGEST, STEP = 1.35, 0.1
+"""The last look comes after so many mean latencies, when every request has ended; the others so much before it."""
 
 
 def durable(path: Path, data: bytes) -> None:
@@ -54,9 +61,10 @@ def store(folder: Path, key: str, data: bytes) -> str:
 class Loop:
     """One run of it."""
 
-    def __init__(self, url: str, folder: Path, looks: int, wait: float) -> None:
-        self.url, self.folder, self.looks, self.wait = url, folder, looks, wait
-        self.threads = ThreadPoolExecutor(16)
+    def __init__(self, given: argparse.Namespace) -> None:
+        self.url, self.folder = given.url, given.folder
+        self.looks, self.wait, self.every = given.looks, given.wait, given.every
+        self.flying, self.threads = asyncio.Semaphore(given.slots), ThreadPoolExecutor(16)
         self.submits, self.downloads = asyncio.Semaphore(8), asyncio.Semaphore(8)
 
     async def write(self, key: str, kind: str, about: object) -> None:
@@ -73,14 +81,11 @@ class Loop:
             async with http.post(f"{self.url}/{ENDPOINT}", json=asked, headers=KEY) as response:
                 told = await response.json()
             await self.write(key, f"accepted.{told['request_id']}.reply", told)
-        looks = 0
-        while True:
-            await asyncio.sleep(self.wait if not looks else self.wait * 0.1)
-            looks += 1
+        for seconds in self.pauses(number):
+            await asyncio.sleep(seconds)
             async with http.get(told["status_url"], headers=KEY) as response:
-                status = (await response.json())["status"]
-            if looks >= self.looks and status == "COMPLETED":
-                break
+                if (await response.json())["status"] == "COMPLETED" and self.every:
+                    break
         async with http.get(told["response_url"], headers=KEY) as response:
             result = await response.json()
         async with self.downloads, http.get(result["images"][0]["url"]) as response:
@@ -89,11 +94,24 @@ class Loop:
             digest = await loop.run_in_executor(self.threads, store, self.folder, key, data)
         await self.write(key, f"outcome.{told['request_id']}", {"sha256": digest, "bytes": len(data)})
 
+    def pauses(self, number: int) -> Iterator[float]:
+        """Seconds before each look at a request."""
+        if self.every:
+            yield from repeat(self.every)
+        looks = max(int((number + 1) * self.looks) - int(number * self.looks), 1)
+        yield max(LONGEST - (looks - 1) * STEP, STEP) * self.wait
+        yield from repeat(STEP * self.wait, looks - 1)
+
+    async def bounded(self, http: aiohttp.ClientSession, number: int) -> None:
+        """One, as soon as a slot is free for it."""
+        async with self.flying:
+            await self.one(http, number)
+
     async def run(self, count: int, context: ssl.SSLContext | None) -> None:
         """All of them at once."""
         connector = aiohttp.TCPConnector(limit=32, ssl=context or True)
         async with aiohttp.ClientSession(connector=connector) as http:
-            await asyncio.gather(*(self.one(http, number) for number in range(count)))
+            await asyncio.gather(*(self.bounded(http, number) for number in range(count)))
 
 
 def main() -> None:
@@ -102,12 +120,16 @@ def main() -> None:
     parser.add_argument("url")
     parser.add_argument("count", type=int)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--looks", type=int, default=4)
-    parser.add_argument("--wait", type=float, default=1.0, metavar="S")
+    parser.add_argument("--slots", type=int, default=40)
+    parser.add_argument("--looks", type=float, default=4.0)
+    parser.add_argument("--wait", type=float, default=1.0, metavar="S", help="the mean latency")
+    parser.add_argument("--every", type=float, default=0.0, metavar="S")
     parser.add_argument("--ca", metavar="FILE")
     given = parser.parse_args()
     context = ssl.create_default_context(cafile=given.ca) if given.ca else None
-    asyncio.run(Loop(given.url, given.folder, given.looks, given.wait).run(given.count, context))
+    began = time.monotonic()
+    asyncio.run(Loop(given).run(given.count, context))
+    print(json.dumps({"seconds": time.monotonic() - began}))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """A light load server: as much of fal as one image needs, at little cost, so that it is the client that is measured.
 
-Not the emulator: no disk, no faults, one picture for all. `python benchmarks/server.py --slots 40 --latency 10` prints
-its URL; `GET /stats` tells what was called and how late each end was noticed.
+Not the emulator: no disk, no faults, one picture for all. `python -m benchmarks.server --slots 40 --latency 10`
+prints its URL; `GET /stats` tells what was called and how late each end was noticed.
 """
 
 from __future__ import annotations

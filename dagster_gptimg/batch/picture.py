@@ -169,6 +169,11 @@ class Picture:
         return newest if newest is not None and newest.number > self._front and not newest.looked else None
 
     @property
+    def seen_running(self) -> int:
+        """How many run that a look has shown to run, their own or that at a later one."""
+        return sum(f.fresh and f.started is not None and f.number <= self._front for f in self.flights.values())
+
+    @property
     def _has_room(self) -> bool:
         return self.slots is None or self._running < self.slots
 

@@ -286,8 +286,10 @@ class Watcher:
             self._suspect_at = 0  # there are more slots than it seemed, and perhaps more than that
         if is_newest and self._window.is_full and not self._picture.waiting:
             self._picture.slots = None
-            self._window.grow()
-        self._plan_by_age(flight)
+            # By what was seen, not by what is in flight: while a window fills, none of its last ones was looked at yet.
+            self._window.grow(self._picture.seen_running)
+        if not self._is_idle(flight):  # one that was looked at to find the slots does not become a scout by that
+            self._plan_by_age(flight)
         self._tell()
 
     def _is_queued(self, flight: Flight, now: float) -> None:
@@ -333,6 +335,11 @@ class Watcher:
             self._plan_by_age(flight)
         else:
             kind.idle.append(flight)
+
+    def _is_idle(self, flight: Flight) -> bool:
+        """Whether others are looked at until something is known of its kind."""
+        kind = flight.kind
+        return flight.fresh and not flight.told and not kind.latency.is_known and flight.number not in kind.scouts
 
     def _waits(self, flight: Flight) -> None:
         """It does not run after all."""

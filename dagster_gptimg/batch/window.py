@@ -65,9 +65,9 @@ class Window:
         least = slots + max(slots // 4, SPARE)
         self._move(max(least, min(START, slots + int(rate * LONGEST_WAIT))))
 
-    def grow(self) -> None:
-        """Even the newest request runs: there are more slots than requests."""
-        self._move(2 * self._aim)
+    def grow(self, running: int) -> None:
+        """So many run at once, and none is known to wait: twice as many may be in flight."""
+        self._move(max(self._aim, 2 * running))
 
     def turned_away(self) -> None:
         """Fal does not take more now (429): a quarter less, and from there one more with each that ends."""

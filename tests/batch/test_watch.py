@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from dagster_gptimg.batch.watch import TooLateError, Watcher
+from dagster_gptimg.batch.watch import SCOUTS, TooLateError, Watcher
 from dagster_gptimg.batch.window import Place, Window
 from dagster_gptimg.errors import GoneError, KeyRejectedError, ReadError
 from dagster_gptimg.fal.types import Completed, InProgress, Queued, Status, Submitted
@@ -175,6 +175,42 @@ def test_a_key_that_is_not_known_any_more_is_told_to_whoever_waits() -> None:
         queue = Queue(loop, broken=lambda *_: KeyRejectedError("401"))
         with pytest.raises(KeyRejectedError):
             await watcher(queue).ended(queue.submit(), "kind", fresh=True)
+
+    run(work)
+
+
+def test_places_that_are_taken_widen_nothing_before_their_requests_were_seen_running() -> None:
+    async def work(loop: VirtualLoop) -> None:
+        queue, window = Queue(loop, slots=40), Window()
+        watch, submitting, limits = watcher(queue, window), asyncio.Semaphore(8), list[int]()
+
+        async def one(place: Place) -> None:
+            async with submitting:  # a place is taken long before its request is at fal
+                await asyncio.sleep(0.1)
+            limits.append(window.limit)
+            await watch.ended(queue.submit(), "kind", fresh=True)
+            place.leave()
+
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(300):
+                place = Place(window)
+                await place.enter()
+                tasks.create_task(one(place))
+        watch.close()
+        assert max(limits) == 100
+
+    run(work)
+
+
+def test_while_nothing_is_known_only_the_scouts_are_looked_at_again() -> None:
+    async def work(loop: VirtualLoop) -> None:
+        queue = Queue(loop, slots=400, mean=120.0)
+        following = asyncio.create_task(follow(queue, 300))
+        await asyncio.sleep(60)
+        assert sum(looks > 1 for looks in queue.looks.values()) <= SCOUTS + 1  # and the one that was asked for twice
+        assert len(queue.looks) < 100
+        following.cancel()
+        await asyncio.wait({following})
 
     run(work)
 

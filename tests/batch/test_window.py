@@ -10,7 +10,7 @@ from dagster_gptimg.batch.window import SPARE, START, Place, Window
 def test_it_starts_wide_and_never_passes_the_users_ceiling() -> None:
     assert Window().limit == START
     window = Window(7)
-    window.grow()
+    window.grow(7)
     window.learned(500, 100.0)
     assert window.limit == 7
 
@@ -29,9 +29,15 @@ def test_the_queue_holds_ten_minutes_at_most_and_no_slot_idles() -> None:
 
 def test_it_doubles_while_even_the_newest_runs() -> None:
     window = Window()
-    window.grow()
-    window.grow()
+    window.grow(START)
+    window.grow(2 * START)
     assert window.limit == 4 * START
+
+
+def test_what_was_not_seen_running_widens_nothing() -> None:
+    window = Window()
+    window.grow(START // 2)
+    assert window.limit == START
 
 
 async def test_a_place_is_waited_for_and_given_back() -> None:
@@ -72,6 +78,6 @@ async def test_those_who_wait_are_told_that_it_has_grown() -> None:
         await window.acquire()
     waiting = [asyncio.create_task(window.acquire()) for _ in range(3)]
     await asyncio.sleep(0)
-    window.grow()
+    window.grow(START)
     await asyncio.gather(*waiting)
     assert window.taken == START + 3
