@@ -12,16 +12,18 @@ import json
 import os
 import random
 import signal
-import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fsspec
 import pytest
 from PIL import Image
 
-from tests.harness import RUN_DEADLINE, Fal, cli, emulator, kill, records, start
+from tests.harness import RUN_DEADLINE, Fal, begin, cli, emulator, records
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerProcess
 
 pytestmark = pytest.mark.kill
 KILLS = int(os.environ.get("KILLS", "10"))
@@ -81,9 +83,10 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
         with emulator(home / "fal", "--latency", "0.4", "--slots", "10") as fal:
             run = call(table(home / "t.jsonl"), home / "store")
             for _ in range(min(KILLS, A_ROUND)):
-                process = start(fal, *run)
-                time.sleep(draw.uniform(0.4, 2.2))  # the moment itself is what is drawn
-                kill(process)
+                process = begin(fal, *run)
+                time.sleep(draw.uniform(0.05, 2.0))  # the moment itself is what is drawn
+                process.kill()
+                process.join()
             last = cli(fal, *run)
             assert last.status in {0, 3}, last.stderr
             in_doubt += judge(fal, home / "store", last.summary)
@@ -103,9 +106,10 @@ def test_killed_at_random_moments_on_s3(tmp_path: Path, s3: dict[str, str]) -> N
         with emulator(home / "fal", "--latency", "0.4", "--slots", "10") as fal:
             run = call(table(home / "t.jsonl"), place)
             for _ in range(min(KILLS, A_ROUND)):
-                process = start(fal, *run, env=s3)
-                time.sleep(draw.uniform(0.6, 3.0))
-                kill(process)
+                process = begin(fal, *run, env=s3)
+                time.sleep(draw.uniform(0.2, 3.0))
+                process.kill()
+                process.join()
             last = cli(fal, *run, env=s3)
             assert last.status in {0, 3}, last.stderr
             judge(fal, place, last.summary, s3)
@@ -134,19 +138,21 @@ def test_two_runs_frozen_and_thawed_at_random_buy_each_row_once(tmp_path: Path) 
         home.mkdir()
         with emulator(home / "fal", "--latency", "0.4", "--slots", "10") as fal:
             run = call(table(home / "t.jsonl"), home / "store")
-            processes = [start(fal, *run) for _ in range((2, 5)[number % 2])]
+            processes = [begin(fal, *run) for _ in range((2, 5)[number % 2])]
             freeze(draw, processes)
             for process in processes:
-                process.communicate(timeout=RUN_DEADLINE)
+                process.join(RUN_DEADLINE)
+                assert process.exitcode in {0, 3}
             last = cli(fal, *run)
             judge(fal, home / "store", last.summary)
 
 
-def freeze(draw: random.Random, processes: list[subprocess.Popen[str]]) -> None:
+def freeze(draw: random.Random, processes: list[ForkServerProcess]) -> None:
     """Stop one of them for a while, several times, long enough for the others to look at what it left."""
     for _ in range(6):
         time.sleep(draw.uniform(0.05, 0.5))
         process = draw.choice(processes)
-        process.send_signal(signal.SIGSTOP)
-        time.sleep(draw.uniform(0.1, 1.0))
-        process.send_signal(signal.SIGCONT)
+        if process.pid is not None and process.is_alive():
+            os.kill(process.pid, signal.SIGSTOP)
+            time.sleep(draw.uniform(0.1, 1.0))
+            os.kill(process.pid, signal.SIGCONT)
