@@ -46,10 +46,11 @@ class Doubt:
         attempt = way.attempts[view.attempt]
         if attempt.unreadable or attempt.intent is None:
             return way.unsettled("held", f"{view.reason}. Nothing is bought for it until that is mended.")
-        if self._is_given_up(way):
-            await self._give_up(way, view.attempt, "word", "given up by the user's word")
-            return None
         if await self._wait(way, view, attempt.intent):
+            return None
+        # Not before `settle` is over: whoever made the intent may be just about to send it.
+        if way.is_meant(view, self._job.options.again) and not self._stop.reason:
+            await self._give_up(way, view.attempt, "word", "given up by the user's word")
             return None
         return await self._after_waiting(way, view, attempt.intent)
 
@@ -93,11 +94,6 @@ class Doubt:
             "or buy it again with `--again held`: if fal has it after all, it is then paid for twice."
         )
         return Unsettled(way.request.key, "held", "ambiguous_submit", words, None, intent.created_at, intent.run)
-
-    def _is_given_up(self, way: Way) -> bool:
-        """The user's word speaks of what was held when the run began, never of what this run itself sent."""
-        again = self._job.options.again
-        return way.buys and not way.sent and ("held" in again or way.request.row_id in again)
 
     async def _give_up(self, way: Way, n: int, reason: str, detail: str) -> None:
         attempt: Attempt = way.attempts[n]

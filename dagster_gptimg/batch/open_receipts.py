@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.batch.records import Content
     from dagster_gptimg.store.facts import Attempt, Intent
     from dagster_gptimg.store.receipts import Names
-    from dagster_gptimg.store.settled import Brief
+    from dagster_gptimg.store.settled import Brief, Settled
 
 
 class OpenReceipts:
@@ -33,6 +33,7 @@ class OpenReceipts:
     Attributes:
         facts: by key; keys of the whole dataset, other partitions' among them.
         runs: runs without an end mark, when the receipts were listed.
+        paid_twice: rows of which two requests were billed, by what no run had seen yet: (row id, request ids).
     """
 
     def __init__(self, job: Job, ledger: Ledger) -> None:
@@ -41,6 +42,7 @@ class OpenReceipts:
         self._owner: dict[str, tuple[str, int]] = {}
         self.facts: dict[str, list[Attempt]] = {}
         self.runs: list[str] = []
+        self.paid_twice: list[tuple[str, list[str]]] = []
 
     @classmethod
     async def read(cls, job: Job, ledger: Ledger) -> OpenReceipts:
@@ -59,7 +61,7 @@ class OpenReceipts:
         seen, twice = DigestMap(), set[str]()
         for key, names in receipts.by_key():
             twice.update(name.request_id for _, name in names if name.how and seen.count(_digest(name.request_id)))
-            if self._ledger.index.brief(key) is None or not _all_ended(names):
+            if self._ledger.index.brief(key) is None or not _all_ended(names) or _is_odd(names):
                 unanswered[key] = names
         shared = [names for _, names in receipts.by_key() if _has(names, twice)] if twice else []
         every = (name for names in shared for _, name in names)
@@ -74,8 +76,16 @@ class OpenReceipts:
         settled = settled_of(key, attempts, owns, EARLIER) if ended else None
         if settled is None:
             self.facts[key] = attempts
-        else:
+        elif _says(settled) != _says(self._ledger.index.get(key)):
             self._ledger.absorb(settled)
+            self._notice_double(attempts)
+
+    def _notice_double(self, attempts: list[Attempt]) -> None:
+        """A request that came late, from a run that knew nothing of the user's word, is seen by neither of the two."""
+        paid = paid_requests(attempts)
+        intent = next((a.intent for a in attempts if a.intent is not None), None)
+        if len(paid) > 1 and intent is not None:
+            self.paid_twice.append((intent.row_id, paid))
 
     def owns(self, key: str) -> Owns:
         """Whose ids found twice are, for one key."""
@@ -178,6 +188,26 @@ class OpenReceipts:
         if any(self._ledger.settled(key) is None for key in self.facts if self.is_open(key)):
             return []
         return [run for run in self.runs if run < before]
+
+
+def paid_requests(attempts: list[Attempt]) -> list[str]:
+    """Ids of the requests of one key that brought images: more than one is a double purchase."""
+    return [r for a in attempts for r, o in a.outcomes.items() if o is not None and o.kind == "stored"]
+
+
+def _says(settled: Settled | None) -> tuple[object, ...] | None:
+    """What of a line decides what people read: not who found it out, and when."""
+    return None if settled is None else (settled.kind, settled.request_id, settled.cost_usd)
+
+
+def _is_odd(names: Names) -> bool:
+    """By names alone: there may be more requests of a key than whoever settled it knew.
+
+    An attempt that was given up has a request after all, or one attempt has two.
+    """
+    given_up = {name.attempt for _, name in names if name.kind == "void"}
+    ended = [name.attempt for _, name in names if name.kind == "outcome"]
+    return not given_up.isdisjoint(ended) or len(set(ended)) < len(ended)
 
 
 def _digest(request_id: str) -> bytes:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from dagster_gptimg.batch.budget import Budget
 from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Progress, Warned
 from dagster_gptimg.batch.ledger import Ledger, Result, Unsettled
-from dagster_gptimg.batch.open_receipts import OpenReceipts
+from dagster_gptimg.batch.open_receipts import OpenReceipts, paid_requests
 from dagster_gptimg.batch.plan import Plan, Request
 from dagster_gptimg.batch.rebuy import guard, rebuy
 from dagster_gptimg.batch.records import Content, Records
@@ -161,6 +161,8 @@ class _Run:
         if not self.exclusive:
             yield Warned(NOT_EXCLUSIVE)
         yield Planned(self.forecast.summary(self.clock.monotonic() - self.began))
+        for row_id, paid in self.receipts.paid_twice:
+            self.warn_of_double(row_id, paid)
         while not working.done() or not self.queue.empty():
             getting = asyncio.create_task(self.queue.get())
             await asyncio.wait({getting, working}, return_when=asyncio.FIRST_COMPLETED)
@@ -223,7 +225,7 @@ class _Run:
             result = await self.worker.settle(request, attempts, owns, place, buys=buys)
             self.searching |= bool(searching(attempts, owns))
             await self.take(request, result)
-            self.warn_of_double(request, attempts)
+            self.warn_of_double(request.row_id, paid_requests(attempts))
         except GptImgError as error:  # the store, or the key: nothing more can be recorded or read
             self.store_failed |= isinstance(error, StoreError)
             self.stop.because("unusable", str(error))
@@ -257,12 +259,11 @@ class _Run:
         flying = len(self.worker.in_flight)
         self.queue.put_nowait(Progress(self.done, self.total, flying, self.failed, self.budget.spent))
 
-    def warn_of_double(self, request: Request, attempts: list[Attempt]) -> None:
+    def warn_of_double(self, row_id: str, paid: list[str]) -> None:
         """A second purchase that happened all the same is collected, counted, and never passed over in silence."""
-        paid = [r for a in attempts for r, o in a.outcomes.items() if o is not None and o.kind == "stored"]
         if len(paid) > 1:
             words = f"requests {', '.join(paid)} were all billed for it; their sum stands in the image table"
-            self.queue.put_nowait(Noticed(request.row_id, paid[-1], "paid_twice", words))
+            self.queue.put_nowait(Noticed(row_id, paid[-1], "paid_twice", words))
 
     async def wind_down(self, feeding: asyncio.Task[None]) -> None:
         """Interrupted: end the submits, cancel what still waits in fal's queue, leave the rest on record."""

@@ -33,7 +33,7 @@ from dagster_gptimg.fal.models import model_at
 from dagster_gptimg.store.facts import Attempt, Intent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from dagster_gptimg.batch.budget import Budget
     from dagster_gptimg.batch.events import Updated
@@ -65,6 +65,7 @@ class Way:
         sent: whether this run has claimed an attempt of it.
         reserved: whether its price is reserved now.
         place: its place in the window.
+        began: what its facts said when it began: of nothing else does the user's word speak.
         collected: whether this run has recorded an outcome of it.
         trouble: what went wrong last.
     """
@@ -76,6 +77,7 @@ class Way:
     buys: bool
     left: int
     place: Place
+    began: View
     sent: bool = False
     reserved: bool = False
     collected: bool = False
@@ -84,6 +86,14 @@ class Way:
     def view(self) -> View:
         """What the facts say now."""
         return state_of(self.attempts, self.owns)
+
+    def is_meant(self, view: View, again: Collection[str]) -> bool:
+        """Whether the user's word speaks of what its facts say.
+
+        It speaks of what was refused or held when the run began, never of what this run or another has opened since.
+        """
+        is_old = (view.state, view.attempt) == (self.began.state, self.began.attempt)
+        return self.buys and is_old and (view.state in again or self.request.row_id in again)
 
     def unsettled(self, status: Literal["failed", "held", "not_submitted"], error: str = "") -> Unsettled:
         """This request, without a final outcome."""
@@ -146,7 +156,7 @@ class Worker:
             StoreError: the store cannot be used.
         """
         price = model_at(request.endpoint, self._job.model).cost(request.arguments)
-        way = Way(request, attempts, owns, price, buys, self._job.options.attempts, place)
+        way = Way(request, attempts, owns, price, buys, self._job.options.attempts, place, state_of(attempts, owns))
         try:
             await self._doubt.search(way)
             result = None
@@ -164,7 +174,7 @@ class Worker:
         if view.state == "held":
             way.place.leave()  # it may be looked for for minutes, and others can be bought meanwhile
             return await self._doubt.resolve(way, view)
-        if view.state == "done" or (view.state == "refused" and not self._wanted_again(way)):
+        if view.state == "done" or (view.state == "refused" and not way.is_meant(view, self._job.options.again)):
             by = self._ledger.run if way.collected else EARLIER
             return settled_of(way.request.key, way.attempts, way.owns, by)
         if not way.buys or self._stop.reason:
@@ -172,11 +182,6 @@ class Worker:
         if not way.left:
             return way.unsettled("failed", way.trouble)
         return await self._buy(way, view.attempt + (view.state == "refused"))
-
-    def _wanted_again(self, way: Way) -> bool:
-        """A refused row is bought again at the user's word only; what this run sent itself is not meant by it."""
-        again = self._job.options.again
-        return way.buys and not way.sent and ("refused" in again or way.request.row_id in again)
 
     # -- buying
 

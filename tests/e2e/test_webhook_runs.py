@@ -90,7 +90,7 @@ def test_killed_runs_lose_nothing_and_pay_nothing_twice(fal: Fal, store: Path, t
         ran = cli(fal, *run, "--settle", "5")
         if ran.status == 3:  # killed between an intent and its POST: nobody can know, and it was not paid for
             assert len(fal.charged()) == ROWS - ran.summary["held"]
-            ran = cli(fal, *run, "--again", "held")
+            ran = cli(fal, *run, "--again", "held", "--settle", "5")
     assert (ran.status, ran.summary["images"], len(fal.charged())) == (0, ROWS, ROWS), ran.stderr
     assert len({row["prompt"] for row in fal.charged()}) == ROWS
 

@@ -150,6 +150,8 @@ class Life:
     Attributes:
         kill_after: so many effects it has. interrupt_after: seconds until somebody stops it.
         skew: seconds by which this machine's clock is wrong. jump: the same, from some seconds after its start on.
+        starts: seconds until it starts. frozen: what it waits for between an intent's create and its POST.
+        reached: told each named point of the engine, as the kill suite's hook is.
     """
 
     world: World
@@ -158,6 +160,9 @@ class Life:
     options: Options = field(default_factory=lambda: Options(settle=60.0, max_in_flight=4, patience=PATIENCE))
     skew: float = 0.0
     jump: float | None = None
+    starts: float = 0.0
+    frozen: Callable[[], Awaitable[None]] | None = None
+    reached: Callable[[str], None] = lambda _: None
     on_event: Callable[[Any], None] = lambda _: None
     effects: int = 0
 
@@ -178,18 +183,25 @@ class Life:
         await asyncio.sleep(0.001)
         return result
 
+    def die(self) -> None:
+        """As by a SIGKILL, here and now."""
+        self.kill_after = 0
+        self.effects += 1
+        raise Killed
+
     def run(self) -> Finished | None:
         """Live; None when it died."""
-        loop = VirtualLoop(self.world.now)
-        loop.set_exception_handler(lambda *_: None)  # the dead do not report
+        return together(self)[0]
+
+    async def live(self) -> Finished | None:
+        """The same inside a loop that others live in, too."""
+        await asyncio.sleep(self.starts)
         try:
-            return loop.run_until_complete(self._main())
+            return await self._main()
         except (Killed, StoreError):  # a store that fails at the start ends the run before anything is sent
             return None
         finally:
             self.kill_after = 0
-            _bury(loop)
-            self.world.now = loop.now
 
     async def _main(self) -> Finished | None:
         loop = asyncio.get_running_loop()
@@ -217,7 +229,7 @@ class Life:
             model=self.world.model,
             dataset=Dataset(self.world.store, "d"),
             fal=SimFal(self, loop),
-            runtime=Runtime(clock, self.io, lambda: f"{self.world.random.getrandbits(128):032x}"),
+            runtime=Runtime(clock, self.io, lambda: f"{self.world.random.getrandbits(128):032x}", self.reached),
             options=self.options,
         )
         interrupt = asyncio.Event()
@@ -228,6 +240,22 @@ class Life:
             if isinstance(event, Finished):
                 return event
         raise AssertionError("a run without an end")
+
+
+def together(*lives: Life) -> list[Finished | None]:
+    """Several processes of one world at the same time; None for those that died."""
+    world = lives[0].world
+    loop = VirtualLoop(world.now)
+    loop.set_exception_handler(lambda *_: None)  # the dead do not report
+
+    async def all_of_them() -> list[Finished | None]:
+        return await asyncio.gather(*(life.live() for life in lives))
+
+    try:
+        return loop.run_until_complete(all_of_them())
+    finally:
+        _bury(loop)
+        world.now = loop.now
 
 
 def _bury(loop: VirtualLoop) -> None:
@@ -291,6 +319,8 @@ class SimFal:
         if self.world.strikes("not_sent"):
             raise NotSentError("connection refused")
         await ready()
+        if self.life.frozen is not None:
+            await self.life.frozen()
         self.life.effect()
         for fault, error in _REJECTIONS.items():
             if self.world.strikes(fault):
