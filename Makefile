@@ -49,7 +49,7 @@ test-minimal:   ## the built wheel with its default dependencies only, in a fres
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group bench
 	@touch $@
 
-bench: .venv/bench ## measure (10 to 15 minutes; BENCH="slots cpu" for a part), and write docs/performance.md
+bench: .venv/bench ## measure (15 to 20 minutes; BENCH="slots cpu" for a part), and write docs/performance.md
 	$(BIN)/python -m benchmarks $(BENCH)
 
 lint: .venv/ready ## style, types, import contracts

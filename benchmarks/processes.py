@@ -112,6 +112,8 @@ def _sampled(
             return ended, usage
         times = looked_at.cpu_times()
         sample = Sample(time.monotonic() - began, looked_at.memory_info().rss, times.user + times.system)
+        if not sample.rss:
+            continue  # it has ended since
         samples.append(sample)
         watch(process, sample)
         time.sleep(SAMPLE)

@@ -15,7 +15,8 @@ sys.argv = ["dagster-gptimg", "--help"]
 try:
     runpy.run_module("dagster_gptimg.cli", run_name="__main__")
 except SystemExit:
-    print(sum(name.partition(".")[0] == "dagster" for name in sys.modules))
+    pass
+print(sum(name.partition(".")[0] == "dagster" for name in sys.modules))
 """
 
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import aiohttp
 import httpx
 import stamina
-from httpx_aiohttp import AiohttpTransport
 
 from dagster_gptimg.errors import GoneError, KeyRejectedError, ReadError
 from dagster_gptimg.fal.addresses import is_private, origin_of
 from dagster_gptimg.fal.answers import never_sent
+from dagster_gptimg.fal.proxies import ProxiedTransport
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -51,12 +51,11 @@ class Wire:
         """A client with so many connections at most; 0: any number."""
 
         def session() -> aiohttp.ClientSession:
-            # trust_env: the proxies of the environment, as httpx itself would take them.
             connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEP_ALIVE)
-            return aiohttp.ClientSession(connector=connector, trust_env=True)
+            return aiohttp.ClientSession(connector=connector)
 
         return httpx.AsyncClient(
-            transport=AiohttpTransport(client=session),
+            transport=ProxiedTransport(session),
             timeout=httpx.Timeout(self._settings.read_timeout, connect=self._settings.connect_timeout, pool=None),
             follow_redirects=False,
         )

@@ -1,0 +1,62 @@
+"""The proxies of the environment (`HTTPS_PROXY`, `NO_PROXY`, ...), and nothing else of it.
+
+aiohttp's `trust_env` asks a thread for them at each request, and another one for ~/.netrc. What stands there for a host
+is sent along with a download, and clashes with the header that has fal's key: then no call works at all.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import aiohttp
+
+_NOT_USED = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""The session has its own. Without one, each transport would read all certificates once more, for nothing."""
+
+
+class ProxiedTransport(httpx.AsyncBaseTransport):
+    """httpx over aiohttp, through the proxy that the environment names for a host; looked up once for each."""
+
+    def __init__(self, session: Callable[[], aiohttp.ClientSession]) -> None:
+        """`session` makes the connections, once; it must not trust the environment itself."""
+        self._make = session
+        self._session: aiohttp.ClientSession | None = None
+        self._proxies = getproxies()
+        self._by_origin: dict[tuple[str, str], AiohttpTransport] = {}
+        self._by_proxy: dict[str | None, AiohttpTransport] = {}
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """One request."""
+        origin = request.url.scheme, request.url.host
+        transport = self._by_origin.get(origin)
+        if transport is None:
+            transport = self._by_origin[origin] = self._through(self._proxy(*origin))
+        return await transport.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        for transport in self._by_proxy.values():
+            await transport.aclose()
+
+    def _proxy(self, scheme: str, host: str) -> str | None:
+        return None if proxy_bypass(host) else self._proxies.get(scheme)
+
+    def _through(self, proxy: str | None) -> AiohttpTransport:
+        if proxy not in self._by_proxy:
+            given = httpx.Proxy(proxy) if proxy else None
+            self._by_proxy[proxy] = AiohttpTransport(verify=_NOT_USED, client=self._shared, proxy=given)
+        return self._by_proxy[proxy]
+
+    def _shared(self) -> aiohttp.ClientSession:
+        """One session for all, so that its bound on connections holds."""
+        if self._session is None:
+            self._session = self._make()
+        return self._session
