@@ -71,8 +71,16 @@ def cli() -> None:
 @click.option("--allow-rebuy", is_flag=True, help="Buy again what a changed template, model or default makes anew.")
 @click.option("--on-ambiguous", type=click.Choice(["hold", "resubmit"]), default="hold", show_default=True)
 @click.option(
-    "--settle", type=click.FloatRange(min=0), default=120.0, show_default=True, metavar="S",
+    "--settle",
+    type=click.FloatRange(min=0),
+    default=120.0,
+    show_default=True,
+    metavar="S",
     help="Seconds to wait for fal's history to show an ambiguous submit.",
+)
+@click.option(
+    "--patience", type=click.FloatRange(min=0), default=7200.0, show_default=True, metavar="S",
+    help="Seconds after which a request that does not end is left to a later run.",
 )  # fmt: skip
 def generate(table: str, store: str, dataset: str, *, as_json: bool, **given: Any) -> None:  # noqa: ANN401
     """Turn TABLE (.csv .tsv .jsonl .parquet, at any fsspec URL) into images."""

@@ -136,7 +136,17 @@ def options_of(given: dict[str, Any], spec: PromptSpec) -> Options:
     """How the run behaves. Raises `UsageError`."""
     from dagster_gptimg.batch.job import Options
 
-    names = ("max_in_flight", "max_cost", "on_ambiguous", "settle", "allow_rebuy", "watch", "webhook_url", "logs")
+    names = (
+        "max_in_flight",
+        "max_cost",
+        "on_ambiguous",
+        "settle",
+        "patience",
+        "allow_rebuy",
+        "watch",
+        "webhook_url",
+        "logs",
+    )
     return Options(
         again=frozenset(given["again"]),
         recipe=spec.recipe,

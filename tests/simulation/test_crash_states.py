@@ -20,7 +20,7 @@ from dagster_gptimg.store.images import store_image
 from dagster_gptimg.store.root import Store
 from tests.simulation.disk import Crashes, Recorder
 from tests.simulation.test_seeds import FAULTS, check
-from tests.simulation.world import EPOCH, PRICE, Life, Request, World, picture
+from tests.simulation.world import EPOCH, PATIENCE, PRICE, Life, Request, World, picture
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -188,7 +188,8 @@ class Runs(RuleBasedStateMachine):
         in_flight=st.integers(1, 6),
     )
     def run(self, kill_after: int | None, interrupt: float | None, in_flight: int) -> None:
-        Life(self.world, kill_after, interrupt, Options(settle=20.0, max_in_flight=in_flight)).run()
+        options = Options(settle=20.0, max_in_flight=in_flight, patience=PATIENCE)
+        Life(self.world, kill_after, interrupt, options).run()
 
     @rule(seconds=st.sampled_from([1.0, 30.0, 4000.0]))
     def wait(self, seconds: float) -> None:
@@ -200,9 +201,9 @@ class Runs(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.world.faults = {}
-        self.world.now += 100.0
         for _ in range(2):
-            end = Life(self.world, options=Options(settle=60.0)).run()
+            self.world.now = self.world.when_all_has_ended() + 100.0
+            end = Life(self.world, options=Options(settle=60.0, patience=PATIENCE)).run()
             assert end is not None
         check(self.world)
         self.world.forget()
