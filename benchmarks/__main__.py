@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
+import sys
 import time
 
 from benchmarks import results
@@ -37,6 +39,7 @@ def main() -> None:
     unknown = set(given.names) - {*MODULES, "report"}
     if unknown:
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that servers and workers end with it
     names = [name for name in MODULES if name in (given.names or MODULES.keys() - LONG)]
     for name in names:
         load, began = results.load_average(), time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +34,14 @@ def write() -> None:
     from benchmarks import plots
 
     found = results.read()
-    plots.draw(found["benchmarks"])
+    drawn = plots.draw(found["benchmarks"])
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     after = rest.partition(END)[2]
-    PAGE.write_text(f"{before}{BEGIN}\n{markdown(found)}\n{END}{after}", encoding="utf-8")
+    PAGE.write_text(f"{before}{BEGIN}\n{markdown(found, drawn)}\n{END}{after}", encoding="utf-8")
 
 
-def markdown(found: dict[str, Any]) -> str:
-    """Everything that was measured, as tables."""
+def markdown(found: dict[str, Any], drawn: Collection[str] = ()) -> str:
+    """Everything that was measured, as tables; `drawn` are the names of its plots."""
     machine, benchmarks = found["machine"], found["benchmarks"]
     about = (
         f"{machine['cores']} cores ({machine['architecture']}), {machine['system']}, Python {machine['python']}; load "
@@ -48,7 +49,9 @@ def markdown(found: dict[str, Any]) -> str:
     )
     parts = [about]
     for name in (name for name in TITLES if name in benchmarks):
-        parts += ["", f"### {TITLES[name]}", "", *table(benchmarks[name]["rows"]), "", footnote(benchmarks[name])]
+        parts += ["", f"### {TITLES[name]}", ""]
+        parts += [f"![{TITLES[name]}](images/performance/{name}.png)", ""] if name in drawn else []
+        parts += [*table(benchmarks[name]["rows"]), "", footnote(benchmarks[name])]
     return "\n".join(parts)
 
 
