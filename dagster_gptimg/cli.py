@@ -71,13 +71,9 @@ def cli() -> None:
 @click.option("--allow-rebuy", is_flag=True, help="Buy again what a changed template, model or default makes anew.")
 @click.option("--on-ambiguous", type=click.Choice(["hold", "resubmit"]), default="hold", show_default=True)
 @click.option(
-    "--settle",
-    type=click.FloatRange(min=0),
-    default=120.0,
-    show_default=True,
-    metavar="S",
+    "--settle", type=click.FloatRange(min=0), default=120.0, show_default=True, metavar="S",
     help="Seconds to wait for fal's history to show an ambiguous submit.",
-)
+)  # fmt: skip
 @click.option(
     "--patience", type=click.FloatRange(min=0), default=7200.0, show_default=True, metavar="S",
     help="Seconds after which a request that does not end is left to a later run.",
