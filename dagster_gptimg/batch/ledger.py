@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
@@ -53,7 +54,7 @@ class Ledger:
         self.index = SettledIndex(dataset.store, dataset.folder)
         self._recent: dict[str, Settled] = {}
         self._unsettled: dict[str, Unsettled] = {}
-        self._pieces = 0
+        self._pieces, self._writing = 0, asyncio.Lock()
 
     def get(self, key: str) -> Result | None:
         """What is known of a request; None when it was never looked at."""
@@ -100,18 +101,27 @@ class Ledger:
         self._recent[result.key] = result
 
     async def settle(self, result: Settled) -> None:
-        """Take a final outcome; every `CHECKPOINT` of them a piece of the index is written. Raises `StoreError`."""
+        """Take a final outcome; every `CHECKPOINT` of them a piece of the index is written. Raises `StoreError`.
+
+        While one is being written, what comes is left to the next.
+        """
         self._unsettled.pop(result.key, None)
         self._recent[result.key] = result
-        if len(self._recent) >= CHECKPOINT:
+        if len(self._recent) >= CHECKPOINT and not self._writing.locked():
             await self.checkpoint()
 
     async def checkpoint(self) -> None:
         """Write what is settled since the last time. Raises `StoreError`."""
-        rows, self._pieces = list(self._recent.values()), self._pieces + 1
-        await self._io(self.index.write, f"{self.run}-{self._pieces:04d}", rows)
-        for row in rows:
-            self._recent.pop(row.key, None)
+        async with self._writing:
+            rows = list(self._recent.values())
+            if not rows:
+                return
+            self._pieces += 1
+            piece = await self._io(self.index.save, f"{self.run}-{self._pieces:04d}", rows)
+            self.index.know(piece)  # not in a thread: others read the index meanwhile
+            for row in rows:
+                if self._recent.get(row.key) is row:
+                    del self._recent[row.key]
 
     def completed(self, start: datetime, end: datetime) -> set[str]:
         """Ids of requests that we know fal to have completed between two moments."""

@@ -289,10 +289,13 @@ class Worker:
 
 def _still_at_fal(key: str, request_id: str, attempt: Attempt, error: Exception) -> Unsettled:
     accepted, intent = attempt.accepted[request_id][1], attempt.intent
+    is_lost, words = isinstance(error, LostError), str(error)
+    if is_lost and intent is not None and intent.cost_high_usd is not None:
+        words = f"{words}; fal may have billed up to ${intent.cost_high_usd:f} for it"
     return Unsettled(
         key=key,
-        status="lost" if isinstance(error, LostError) else "in_flight",
-        error=str(error),
+        status="lost" if is_lost else "in_flight",
+        error=words,
         request_id=request_id,
         submitted_at=accepted.accepted_at if accepted else None,
         bought_by=intent.run if intent else None,

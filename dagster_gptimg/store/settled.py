@@ -121,8 +121,15 @@ class Brief(NamedTuple):
         return "missing" if self.is_missing else self.kind
 
 
+class Piece(NamedTuple):
+    """A piece of the index that is in the store."""
+
+    name: str
+    lines: pa.RecordBatch
+
+
 class SettledIndex:
-    """The settled index of one dataset. Every call blocks."""
+    """The settled index of one dataset. Every call blocks, and none may run beside another, but for `save`."""
 
     def __init__(self, store: Store, folder: str) -> None:
         """`folder` is the dataset's, relative to the store."""
@@ -184,11 +191,20 @@ class SettledIndex:
     def write(self, piece: str, rows: Sequence[Settled]) -> None:
         """Add an immutable piece, and know it from now on. Raises `StoreError`."""
         if rows:
-            batch = pa.RecordBatch.from_pylist([row._asdict() for row in rows], schema=SCHEMA)
-            self._save(f"{piece}.parquet", [batch])
-            self._add(batch)
-            if self._lines is not None:
-                self._lines.add(batch)
+            self.know(self.save(piece, rows))
+
+    def save(self, piece: str, rows: Sequence[Settled]) -> Piece:
+        """Add an immutable piece to the store only. Raises `StoreError`."""
+        batch = pa.RecordBatch.from_pylist([row._asdict() for row in rows], schema=SCHEMA)
+        self._save(f"{piece}.parquet", [batch])
+        return Piece(f"{piece}.parquet", batch)
+
+    def know(self, piece: Piece) -> None:
+        """Know what was saved from now on. Nothing else may read the index meanwhile; the store is not asked."""
+        if self._lines is not None:
+            self._lines.add(piece.lines)
+        self._pieces.append(piece.name)
+        self._add(piece.lines)
 
     def replace(self, piece: str, rows: Sequence[Settled]) -> None:
         """Put these lines in place of everything that is there, readable or not. Raises `StoreError`."""
@@ -267,7 +283,6 @@ class SettledIndex:
             for batch in batches:
                 writer.write_batch(batch)
         self._store.write_file(f"{self._folder}/{name}", self._copy(name))
-        self._pieces.append(name)
 
     def _copy(self, name: str) -> Path:
         if self._copies is None:  # not before there is something to copy: what a SIGKILL leaves lying is then rare

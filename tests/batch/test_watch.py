@@ -14,7 +14,7 @@ from dagster_gptimg.batch.watch import SCOUTS, TooLateError, Watcher
 from dagster_gptimg.batch.window import Place, Window
 from dagster_gptimg.errors import GoneError, KeyRejectedError, ReadError
 from dagster_gptimg.fal.types import Completed, InProgress, Queued, Status, Submitted
-from tests.simulation.world import Clock, VirtualLoop
+from tests.simulation.virtual_time import Clock, VirtualLoop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

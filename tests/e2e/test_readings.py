@@ -133,6 +133,8 @@ def test_cancelled_in_the_queue(reading: dict[str, Any], fal: Fal, store: Path, 
     known = reading["cancel_answer"] == "OK"
     end = "stored" if known else "lost" if reading["cancelled_is_gone"] else "refused"
     assert {found[prompt]["status"] for prompt in cancelled} == {end}
+    if end == "lost":
+        assert all("billed up to $0.0" in found[prompt]["error"] for prompt in cancelled)
     assert {found[prompt]["status"] for prompt in set(prompts) - cancelled} == {"stored"}
 
 

@@ -20,7 +20,8 @@ from dagster_gptimg.store.images import store_image
 from dagster_gptimg.store.root import Store
 from tests.simulation.disk import Crashes, Recorder
 from tests.simulation.test_seeds import FAULTS, check
-from tests.simulation.world import EPOCH, PATIENCE, PRICE, Life, Request, World, picture
+from tests.simulation.virtual_time import EPOCH
+from tests.simulation.world import PATIENCE, PRICE, Life, Request, World, picture
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,8 @@ from dagster_gptimg.batch.job import Options
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.facts import Accepted
 from dagster_gptimg.store.manifest import read_manifest
-from tests.simulation.world import EPOCH, LOW, Life, Request, World
+from tests.simulation.virtual_time import EPOCH
+from tests.simulation.world import LOW, Life, Request, World
 
 
 def manifest(world: World) -> list[dict[str, Any]]:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import io
 import random
-import selectors
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from math import inf, isfinite
@@ -47,11 +46,11 @@ from dagster_gptimg.fal.types import (
 from dagster_gptimg.prompts import PromptRow
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.root import Store
+from tests.simulation.virtual_time import EPOCH, Clock, VirtualLoop, bury
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-EPOCH = datetime(2026, 11, 24, tzinfo=UTC)
 PRICE = Decimal("0.01")
 LOW = {"quality": "low", "image_size": "1024x1024"}
 PATIENCE = 40.0
@@ -60,30 +59,6 @@ PATIENCE = 40.0
 
 class Killed(BaseException):
     """The process is dead: nothing that it still does has an effect."""
-
-
-class _Selector(selectors.DefaultSelector):
-    """Never waits: it moves the loop's clock instead."""
-
-    loop: VirtualLoop
-
-    def select(self, timeout: float | None = None) -> Any:
-        if timeout:
-            self.loop.now += timeout
-        return super().select(0)
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time is only a number."""
-
-    def __init__(self, now: float) -> None:
-        self.now = now
-        selector = _Selector()
-        selector.loop = self
-        super().__init__(selector)
-
-    def time(self) -> float:
-        return self.now
 
 
 @dataclass
@@ -254,36 +229,8 @@ def together(*lives: Life) -> list[Finished | None]:
     try:
         return loop.run_until_complete(all_of_them())
     finally:
-        _bury(loop)
+        bury(loop)
         world.now = loop.now
-
-
-def _bury(loop: VirtualLoop) -> None:
-    tasks = asyncio.all_tasks(loop)
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-    loop.run_until_complete(loop.shutdown_asyncgens())
-    loop.close()
-
-
-class Clock:
-    """The loop's virtual time; the wall clock may be wrong, and jump."""
-
-    def __init__(self, loop: VirtualLoop, skew: float, jump: float | None = None) -> None:
-        self.loop, self.skew, self.jump, self.jumps_at = loop, skew, jump, loop.time() + 3.0
-
-    def now(self) -> datetime:
-        if self.jump is not None and self.loop.time() >= self.jumps_at:
-            self.skew = self.jump
-        return EPOCH + timedelta(seconds=self.loop.time() + self.skew)
-
-    def monotonic(self) -> float:
-        return self.loop.time()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(max(seconds, 0.0))
 
 
 class SimFal:
