@@ -10,6 +10,7 @@ from benchmarks.slots import IMAGE, LATENCY, ROUNDS, fill
 
 SLOTS = 40
 SPREADS = (0.2, 0.6, 1.2)
+LATER = f"without the first {SLOTS} images, of which nobody can know how long they take"
 WORTHS = tuple(1 / n for n in (5, 8, 12, 20, 35, 65, 120, 250))
 
 
@@ -23,6 +24,8 @@ def measure(scale: float = 1.0) -> Measured:
     found.add(f"calls per image, {latency:g} s ± 30 %", calls, "calls", 6.6, kinds)
     about = f"mean {stats['mean_lag']:.2f} s, 95th percentile {stats['p95_lag']:.2f} s"
     found.add("mean lag until an end is noticed, of the latency", 100 * lag, "%", 5, about)
+    later = statistics.fmean(late for late in stats["lags"][SLOTS:] if late is not None)
+    found.add("the same once latencies are known", 100 * later / statistics.fmean(stats["drawn"]), "%", 5, LATER)
     found.series = {
         "measured": [calls, lag],
         "watcher": {str(spread): curve(spread, WORTHS) for spread in SPREADS},

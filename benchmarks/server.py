@@ -149,6 +149,7 @@ class Server:
                 "last_end": max((r.ends for r in self.requests), default=begin) - begin,
                 "mean_lag": sum(lags) / len(lags) if lags else None,
                 "p95_lag": lags[int(0.95 * (len(lags) - 1))] if lags else None,
+                "lags": [r.told - r.ends if r.told else None for r in self.requests],
                 "drawn": [self.drawn(n) for n in range(len(self.requests))],
             }
         )
