@@ -117,7 +117,8 @@ class Ledger:
             if not rows:
                 return
             self._pieces += 1
-            piece = await self._io(self.index.save, f"{self.run}-{self._pieces:04d}", rows)
+            piece = self.index.make(f"{self.run}-{self._pieces:04d}", rows)
+            await self._io(self.index.save, piece)
             self.index.know(piece)  # not in a thread: others read the index meanwhile
             for row in rows:
                 if self._recent.get(row.key) is row:
