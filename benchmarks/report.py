@@ -26,7 +26,7 @@ TITLES = {
     "scale-million": "Simulated, a million images",
 }
 BUSY = 1.0
-"""A load average before a benchmark, from which on others were at work as well."""
+"""A load average before a benchmark, from which on its times may be too long; the one before it counts in it."""
 
 
 def write() -> None:
@@ -72,8 +72,8 @@ def target(row: dict[str, Any]) -> str:
 
 
 def footnote(benchmark: dict[str, Any]) -> str:
-    """How long it took, and whether others were at work."""
+    """How long it took, and what the machine did before."""
     load = benchmark["load_average_before"][0]
-    busy = ", so others were at work: its times are longer than on a quiet machine" if load > BUSY else ""
+    busy = " (of others, or of the one before): its times may be longer than on a quiet machine" if load > BUSY else ""
     took = dt.timedelta(seconds=round(benchmark["seconds"]))
     return f"*Took {took}; load average before it {load:g}{busy}.*"

@@ -196,7 +196,7 @@ class SettledIndex:
             self.know(made)
 
     def make(self, name: str, rows: Sequence[Settled]) -> Piece:
-        """Lay out a piece on this machine. Takes some 20 ms for 1,000 rows.
+        """Lay out a piece on this machine.
 
         In always the same thread, if it is done again and again: of what Arrow and zstd take for it, glibc keeps some
         10 MB for every thread in which that was ever done.
