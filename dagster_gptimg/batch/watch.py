@@ -357,10 +357,11 @@ class Watcher:
     def _learn(self, kind: Kind, seconds: float) -> None:
         was_known = kind.latency.is_known
         kind.latency.ended(seconds)
-        if not was_known:
+        if not was_known:  # those that are told wait as long as for a request of which nothing is known
+            told = [flight for flight in self._picture.flights.values() if flight.told and flight.kind is kind]
             idle, kind.idle = kind.idle, deque()
             kind.scouts.clear()
-            for flight in idle:
+            for flight in (*idle, *told):
                 if flight.number in self._picture.flights:
                     self._plan_by_age(flight)
 

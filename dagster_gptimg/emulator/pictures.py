@@ -46,7 +46,7 @@ def paint(picture: Picture) -> bytes:
     """The bytes of the picture."""
     dice = Random(picture.name)  # noqa: S311 - colours, no secrets
     palette = dice.choice(PALETTES)
-    canvas = _softened(_scene(picture, palette, dice))
+    canvas = _scene(picture, palette, dice)
     caption(canvas, picture.prompt, palette)
     mark(canvas, palette)
     _show(canvas, picture.references)
@@ -66,7 +66,8 @@ def _show(canvas: Image.Image, references: tuple[bytes, ...]) -> None:
 
 
 def _scene(picture: Picture, palette: Palette, dice: Random) -> Image.Image:
-    size = (picture.width, picture.height)
+    """The scene at half the size, each pixel taken four times: a quarter of the work, and quick to compress."""
+    size = ((picture.width + 1) // 2, (picture.height + 1) // 2)
     if picture.transparent:
         canvas = Image.new("RGBA", size, (*palette.sky, 0))
         scenes = [scene for scene, stands_alone in SCENES if stands_alone]
@@ -74,7 +75,7 @@ def _scene(picture: Picture, palette: Palette, dice: Random) -> Image.Image:
         canvas = _gradient(size, palette, dice.uniform(-35, 35))
         scenes = [scene for scene, _ in SCENES]
     dice.choice(scenes)(canvas, palette, dice)
-    return canvas
+    return canvas.resize((picture.width, picture.height), Image.Resampling.NEAREST)
 
 
 def _gradient(size: tuple[int, int], palette: Palette, angle: float) -> Image.Image:
@@ -82,12 +83,3 @@ def _gradient(size: tuple[int, int], palette: Palette, angle: float) -> Image.Im
     # The middle of the rotated ramp: its corners are empty.
     ramp = Image.linear_gradient("L").rotate(angle, Image.Resampling.BICUBIC).crop((46, 46, 210, 210))
     return ImageOps.colorize(ramp, palette.sky, palette.ground).resize(size, Image.Resampling.BILINEAR)
-
-
-def _softened(canvas: Image.Image) -> Image.Image:
-    """Smooth edges: half the size and back is far cheaper than drawing at twice the size."""
-    if canvas.mode == "RGBA":
-        # Premultiplied, or the colour of what is transparent would bleed into the edges.
-        canvas = canvas.convert("RGBa")
-        return canvas.reduce(2).resize(canvas.size, Image.Resampling.BILINEAR).convert("RGBA")
-    return canvas.reduce(2).resize(canvas.size, Image.Resampling.BICUBIC)

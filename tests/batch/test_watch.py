@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import dataclass, field
+from heapq import heappop, heappush, heapreplace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from dagster_gptimg.batch.latency import SPARE, UNTOLD
 from dagster_gptimg.batch.watch import SCOUTS, TooLateError, Watcher
 from dagster_gptimg.batch.window import Place, Window
 from dagster_gptimg.errors import GoneError, KeyRejectedError, ReadError
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from dagster_gptimg.batch.job import Job
+    from dagster_gptimg.batch.watch import Hear, Teller
 
 
 @dataclass
@@ -28,6 +31,7 @@ class Queue:
 
     Attributes:
         tells_time: whether a completed status has `inference_time`.
+        busy: until when each slot is.
         broken: raised instead of an answer, by a request's number and the count of its looks.
     """
 
@@ -39,17 +43,19 @@ class Queue:
     stuck: frozenset[int] = frozenset()
     ends: list[float] = field(default_factory=list)
     begins: list[float] = field(default_factory=list)
-    free: list[float] = field(default_factory=list)
+    busy: list[float] = field(default_factory=list)
     looks: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.draw = random.Random(1)
 
     def submit(self) -> Submitted:
-        running = sorted(end for end in self.ends if end > self.loop.time())
-        begin = self.loop.time() if len(running) < self.slots else running[-self.slots]
+        begin = self.loop.time()
+        while len(self.busy) >= self.slots:
+            begin = max(begin, heappop(self.busy))
         self.begins.append(begin)
         self.ends.append(begin + self.mean * self.draw.uniform(0.7, 1.3))
+        heappush(self.busy, self.ends[-1])
         return Submitted(str(len(self.ends) - 1), "e", "", "", "")
 
     async def status(self, request: Submitted, *, logs: bool = False) -> Status:
@@ -73,10 +79,12 @@ def run(work: Callable[[VirtualLoop], Coroutine[Any, Any, None]]) -> None:
         loop.close()
 
 
-def watcher(queue: Queue, window: Window | None = None, patience: float = 7200.0) -> Watcher:
+def watcher(
+    queue: Queue, window: Window | None = None, patience: float = 7200.0, teller: Teller | None = None
+) -> Watcher:
     runtime = SimpleNamespace(clock=Clock(queue.loop, 0.0))
     job = SimpleNamespace(fal=queue, runtime=runtime, options=SimpleNamespace(patience=patience, logs=False))
-    return Watcher(cast("Job", job), window or Window())
+    return Watcher(cast("Job", job), window or Window(), teller)
 
 
 async def follow(queue: Queue, count: int, window: Window | None = None) -> list[float]:
@@ -119,8 +127,7 @@ def ideal(queue: Queue, count: int) -> float:
     """When all would have ended, had they been there from the start."""
     free = [0.0] * queue.slots
     for number in range(count):
-        free.sort()
-        free[0] += queue.ends[number] - queue.begins[number]
+        heapreplace(free, free[0] + queue.ends[number] - queue.begins[number])
     return max(free)
 
 
@@ -225,6 +232,29 @@ def test_slots_that_come_later_are_found_and_used() -> None:
         await follow(queue, 1000, window)
         assert window.limit >= 200
         assert loop.time() - began < 100
+
+    run(work)
+
+
+class Tells:
+    """Says that it tells of all requests, and tells of the first one only."""
+
+    def follow(self, request: Submitted, hear: Hear, *, fresh: bool) -> bool:
+        if request.request_id == "0":
+            asyncio.get_running_loop().call_later(15, hear, "0", Completed(inference_time=10.0))
+        return fresh
+
+    def leave(self, request: Submitted) -> None: ...
+    def turn(self) -> None: ...
+    def close(self) -> None: ...
+
+
+def test_an_end_that_nobody_tells_of_is_asked_for_once_it_is_known_how_long_requests_take() -> None:
+    async def work(loop: VirtualLoop) -> None:
+        queue = Queue(loop)
+        watch = watcher(queue, teller=Tells())
+        await asyncio.gather(*(watch.ended(queue.submit(), "kind", fresh=True) for _ in range(2)))
+        assert 20 < loop.time() < 2 * 15 + SPARE + 1 < UNTOLD
 
     run(work)
 

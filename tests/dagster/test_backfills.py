@@ -94,15 +94,15 @@ def test_assets_downstream_of_a_range_wait_for_a_run_of_their_own(resources: dic
 
 
 def test_many_partitions_have_no_previews_and_few_log_lines(resources: dict[str, Any], tmp_path: Path) -> None:
-    rows = [{"sku": str(n), "category": f"c{n:02}", "product": f"p{n}"} for n in range(25)]
+    rows = [{"sku": str(n), "category": f"c{n:02}", "product": f"p{n}"} for n in range(21)]
     keys = [row["category"] for row in rows]
     asset = images(prompts=rows, partitions=by_column("category", keys), backfill_policy=SINGLE)
     instance = dagster_instance(tmp_path)
-    result = run(asset, resources, tags=over("c00", "c24"), instance=instance)
-    assert len(events(result)) == 25
+    result = run(asset, resources, tags=over("c00", "c20"), instance=instance)
+    assert len(events(result)) == 21
     assert not any("preview" in event.metadata for event in events(result).values())
     records = instance.get_records_for_run(result.run_id).records
     lines = [r.event_log_entry for r in records if r.event_log_entry.dagster_event is None]
     seconds = lines[-1].timestamp - lines[0].timestamp
     assert 3 <= len(lines) <= 5 + seconds / 5  # that its model ends is a line of its own, once
-    assert all(f"'c{n:02}': plan: 1 rows" in "".join(line.user_message for line in lines) for n in range(25))
+    assert all(f"'c{n:02}': plan: 1 rows" in "".join(line.user_message for line in lines) for n in range(21))

@@ -18,7 +18,7 @@ from tests.harness import Fal, Ran, cli, records
 if TYPE_CHECKING:
     from pathlib import Path
 
-ROWS = int(os.environ.get("ROWS", "120"))
+ROWS = int(os.environ.get("ROWS", "60"))
 LOW = ("--set", "quality=low", "--set", "image_size=1024x1024")
 EVERY_FAULT = (
     "submit_lost", "submit_dropped", "submit_cut", "submit_429", "submit_500", "submit_503", "submit_504", "status_500",

@@ -258,9 +258,9 @@ def test_a_locked_account_stops_at_once_and_says_why(fal: Fal, store: Path, tmp_
 
 
 def test_a_full_disk_stops_the_run_and_nothing_paid_is_lost(fal: Fal, store: Path, tmp_path: Path) -> None:
-    # No file may grow beyond 32 KB: receipts fit, pictures do not, and it fails as a full disk does.
+    # No file may grow beyond 12 KB: receipts fit, pictures do not, and it fails as a full disk does.
     call = ("generate", table(tmp_path / "many.jsonl", 12), *target(store), *LOW)
-    script = 'ulimit -f 32; exec "$0" "$@"'
+    script = 'ulimit -f 12; exec "$0" "$@"'
     done = subprocess.run(["bash", "-c", script, *CLI, *call], env=fal.env, capture_output=True, text=True, check=False)
     summary = json.loads(done.stdout.splitlines()[-1])
     assert (done.returncode, summary["stop"], summary["images"]) == (5, "unusable", 0), done.stderr

@@ -19,7 +19,7 @@ from dagster_gptimg import FalModel, ImageStoreResource, build_gptimg_asset
 from dagster_gptimg.errors import ArgumentsError
 from dagster_gptimg.fal.models import all_models
 from dagster_gptimg.fal.prices import per_image, unknown_price
-from tests.harness import Fal, Ran, cli, kill, records, start, until
+from tests.harness import Fal, Ran, begin, cli, records, until
 from tests.support import ROOT
 
 MINI = str(ROOT / "tests" / "fixtures" / "openapi" / "gpt-image-1-mini.json")
@@ -126,9 +126,10 @@ def test_what_is_in_flight_at_the_old_model_is_collected_at_its_own_price(
     table.write_text("sku,prompt\n0,a cup\n", encoding="utf-8")
     fal.set(latency=3.0)
     named = ("--store", str(table.parent / "store"), "--dataset", "d", "--id-column", "sku", *LOW)
-    running = start(fal, "generate", str(table), *named, "--model", old)
+    running = begin(fal, "generate", str(table), *named, "--model", old)
     until("it is on record", lambda: list((table.parent / "store" / "d").rglob("*.accepted.*")))
-    kill(running)
+    running.kill()
+    running.join()
     table.write_text("sku,prompt\n1,a hat\n", encoding="utf-8")
     ran = call(fal, "generate", table, *LOW, "--model", new)
     assert (ran.status, ran.summary["bought"]) == (0, 1), ran.stderr

@@ -7,14 +7,13 @@ twice, what is billed is explained to the cent, and a good row has its image in 
 from __future__ import annotations
 
 import json
-import signal
 from collections import Counter
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.harness import RUN_DEADLINE, Fal, Ran, cli, kill, records, start, until
+from tests.harness import RUN_DEADLINE, Fal, Ran, begin, cli, records, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,11 +119,11 @@ def test_cancelled_in_the_queue(reading: dict[str, Any], fal: Fal, store: Path, 
     fal.set(**reading, latency=4.0, slots=2)
     prompts = [f"row {number}" for number in range(6)]
     generate = call(tmp_path, store, *prompts)
-    running = start(fal, *generate)
+    running = begin(fal, *generate)
     until("6 requests at fal", lambda: len(fal.bill()["rows"]) == len(prompts))
-    running.send_signal(signal.SIGTERM)
-    running.communicate(timeout=RUN_DEADLINE)
-    assert running.returncode == 130
+    running.terminate()
+    running.join(RUN_DEADLINE)
+    assert running.exitcode == 130
     cancelled = {row["prompt"] for row in fal.bill()["rows"] if row["outcome"] == "cancelled"}
     assert cancelled
     fal.set(latency=0.2, slots=20)
@@ -142,10 +141,11 @@ def test_cancelled_in_the_queue(reading: dict[str, Any], fal: Fal, store: Path, 
 def test_a_result_that_expired_before_it_was_fetched(expired: str, fal: Fal, store: Path, tmp_path: Path) -> None:
     fal.set(expired=expired, latency=1.0)
     generate = call(tmp_path, store, "a lamp", "a chair")
-    running = start(fal, *generate)
+    running = begin(fal, *generate)
     until("2 requests at fal", lambda: len(fal.bill()["rows"]) == 2)
     until("both recorded", lambda: len(list(store.rglob("*.reply.json"))) == 2)
-    kill(running)
+    running.kill()
+    running.join()
     until("both have ended", lambda: fal.bill()["in_flight"] == 0)
     fal.set(stored_seconds=0.0)
     ran = cli(fal, *generate)

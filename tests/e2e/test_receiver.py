@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
 from dagster_gptimg.batch.callbacks import webhook_url
+from dagster_gptimg.cli import main
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.facts import Intent
 from dagster_gptimg.store.root import Store
 from tests.emulator.receiver import Came, receiving
-from tests.harness import CLI, Fal, until
+from tests.harness import Fal, until
+from tests.processes import first_line, fork
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 KEY = "ab" * 32
 RUN = "20261125T000000-00000000"
@@ -31,15 +33,14 @@ ENDPOINT = "fal-ai/gpt-image-1-mini"
 
 @contextmanager
 def receiver(fal: Fal, store: Path) -> Iterator[str]:
-    command = [*CLI, "receive", "--store", str(store), "--port", "0"]
-    process = subprocess.Popen(command, env=fal.env, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline().removeprefix("receiver: ").strip()
-    finally:
-        process.terminate()
-        process.wait(20)
-        process.stdout.close()
+    with TemporaryDirectory() as folder:
+        said, errors = Path(folder, "stdout"), Path(folder, "stderr")
+        process = fork(main, ("receive", "--store", str(store), "--port", "0"), fal.env, said, errors)
+        try:
+            yield first_line(process, said).removeprefix("receiver: ")
+        finally:
+            process.terminate()
+            process.join(20)
 
 
 @pytest.fixture

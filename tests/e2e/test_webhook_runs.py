@@ -15,7 +15,7 @@ from tests.harness import Fal, cli, kill, records, start
 if TYPE_CHECKING:
     from pathlib import Path
 
-ROWS = 40
+ROWS = 20
 LOW = ("--set", "quality=low", "--set", "image_size=1024x1024")
 AROUND = 4
 """Calls of a run besides those for its images: whether fal knows the key, who it is, the model's status, one price."""
@@ -68,7 +68,8 @@ def test_what_fewer_images_than_asked_for_cost_is_read_from_fal(fal: Fal, store:
     assert ROWS < ran.summary["images"] < 2 * ROWS, ran.stderr
     images = Counter(row["row_id"] for row in records(store, "d"))
     told = {row["row_id"] for row in records(store, "d") if row["billable_units"] is not None}
-    assert told == {row_id for row_id, count in images.items() if count == 1}
+    # (What the run asked for by itself, because no webhook came soon enough, is read from fal as well.)
+    assert told >= {row_id for row_id, count in images.items() if count == 1}
 
 
 def test_lost_replies_are_healed_without_the_history(fal: Fal, store: Path, tmp_path: Path) -> None:
