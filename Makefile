@@ -5,6 +5,8 @@ SEEDS ?= 4000
 SEED := $(or $(SEED),$(shell $(PYTHON) -c "import random; print(random.randrange(10**6))"))
 BIN := .venv/bin
 export DAGSTER_DISABLE_TELEMETRY := 1
+# Hundreds of processes import the same modules: where this is set, each of them compiles them anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help demo dev test test-kill test-mutations test-sim test-dagster test-minimal bench lint types format screenshots clean
 
@@ -24,7 +26,7 @@ dev: .venv/ready ## the Dagster UI on the example project, http://127.0.0.1:3000
 	DAGSTER_HOME=$$($(BIN)/python -m example_project.home) $(BIN)/dagster dev -f definitions.py
 
 test: .venv/ready ## all quick tests (with Node 18 or newer: fal's JavaScript client is one of the judges)
-	$(BIN)/python -m pytest -n 4 --dist loadgroup -m "not dagster and not mutation and not kill and not simulation"
+	$(BIN)/python -m pytest -n 5 --dist loadgroup -m "not dagster and not mutation and not kill and not simulation"
 
 test-kill: .venv/ready ## SIGKILL at every named point and at 200 random moments
 	@echo "SEED=$(SEED) KILLS=$(KILLS)"

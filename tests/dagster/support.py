@@ -1,6 +1,9 @@
 """What the Dagster tests share: a small table as an image asset, and how its events are read."""
 
+import shutil
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dagster as dg
@@ -21,7 +24,20 @@ LOW = {"quality": "low", "image_size": "1024x1024"}
 def dagster_instance(tmp_path: Path) -> dg.DagsterInstance:
     """An instance of its own, in SQLite."""
     home = tmp_path / "dagster"
-    home.mkdir(exist_ok=True)
+    if not home.exists():
+        shutil.copytree(_empty_home().name, home)
+    return _instance(home)
+
+
+@cache
+def _empty_home() -> TemporaryDirectory[str]:
+    """A home with empty databases: to make them takes Dagster a second each time."""
+    home = TemporaryDirectory()
+    _instance(Path(home.name)).dispose()
+    return home
+
+
+def _instance(home: Path) -> dg.DagsterInstance:
     return dg.DagsterInstance.local_temp(str(home), overrides={"telemetry": {"enabled": False}})
 
 

