@@ -7,15 +7,18 @@ import json
 import statistics
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
-from benchmarks.processes import LoadServer, folder, generate, load_server, run, table
+from benchmarks.processes import LoadServer, folder, load_server, run, table
 from benchmarks.results import Measured
-from benchmarks.s3 import BUCKET, WRITES, counting_s3
+from benchmarks.s3 import BUCKET, WRITES, CountingS3, counting_s3
 
-SLOTS, LATENCY, IMAGE = 40, 2.0, 100_000
-IMAGES = 120
+SLOTS, LATENCY, IMAGE = 40, 5.0, 100_000
+IMAGES = 400
 KINDS = ("images", "receipts")
+BARE = 50
+"""PUTs that the S3 server is timed with, alone."""
 
 
 class Intents:
@@ -37,23 +40,37 @@ class Intents:
 def measure(scale: float = 1.0) -> Measured:
     """A local folder, then S3 (moto's server on this machine)."""
     found, images = Measured(), max(int(IMAGES * scale), 10)
+    with folder() as home, load_server(SLOTS, LATENCY, IMAGE) as server:
+        waits = timed(server, table(home / "prompts.csv", images), str(home / "store"), {})
+        add(found, "a submit waits for its intent, a local folder", waits, 50)
     with folder() as home, counting_s3() as s3, load_server(SLOTS, LATENCY, IMAGE) as server:
-        prompts, store = table(home / "prompts.csv", images), f"s3://{BUCKET}"
-        generate(server, prompts, store, env=s3.env)
+        waits = timed(server, table(home / "prompts.csv", images), f"s3://{BUCKET}", s3.env)
         count = s3.count()
+        add(found, "a submit waits for its intent, S3 (moto)", waits, 50)
+        add(found, "of which the server takes, when nobody else asks: a bare PUT", bare(s3), None)
         writes = {key: n for key, n in count.items() if key.startswith(WRITES)}
         each = sum(n for key, n in writes.items() if key.endswith(KINDS)) / images
         rest = sum(writes.values()) - round(each * images)
         about = f"{dict(sorted(writes.items()))}; {rest} others in the whole run"
         found.add("writes on S3 per image, image included", each, "writes", 4, about)
-    for name in ("a local folder", "S3 (moto)"):
-        with folder() as home, counting_s3() as s3, load_server(SLOTS, LATENCY, IMAGE) as server:
-            prompts = table(home / "prompts.csv", images)
-            where = str(home / "store") if name == "a local folder" else f"s3://{BUCKET}"
-            waits = sorted(timed(server, prompts, where, s3.env))
-            about = f"95th percentile {1000 * waits[int(0.95 * (len(waits) - 1))]:.1f} ms"
-            found.add(f"a submit waits for its intent, {name}", 1000 * statistics.fmean(waits), "ms", 50, about)
     return found
+
+
+def add(found: Measured, what: str, waits: list[float], target: float | None) -> None:
+    """A mean of seconds, in milliseconds."""
+    about = f"95th percentile {1000 * sorted(waits)[int(0.95 * (len(waits) - 1))]:.1f} ms"
+    found.add(what, 1000 * statistics.fmean(waits), "ms", target, about)
+
+
+def bare(s3: CountingS3) -> list[float]:
+    """Seconds that the server takes for objects as small as an intent, one after the other."""
+    seconds = []
+    for number in range(BARE):
+        put = urllib.request.Request(f"{s3.url}/{BUCKET}/bare/{number}", data=b"x" * 1000, method="PUT")
+        began = time.monotonic()
+        urllib.request.urlopen(put).close()
+        seconds.append(time.monotonic() - began)
+    return seconds
 
 
 def timed(server: LoadServer, prompts: Path, store: str, env: dict[str, str]) -> list[float]:

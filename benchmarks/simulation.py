@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import selectors
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -19,41 +18,10 @@ from dagster_gptimg.batch.job import Job
 from dagster_gptimg.batch.watch import Watcher
 from dagster_gptimg.batch.window import Place, Window
 from dagster_gptimg.fal.types import Completed, InProgress, Queued, Status, Submitted
+from tests.simulation.virtual_time import Clock, VirtualLoop
 
 CALL = 0.05
 """Seconds of a submit, and of a result with its download."""
-
-
-class _Selector(selectors.DefaultSelector):
-    """Never waits: it moves the loop's clock instead."""
-
-    loop: _Loop
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout:
-            self.loop.now += timeout
-        return []
-
-
-class _Loop(asyncio.SelectorEventLoop):
-    """An event loop whose time is only a number."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        selector = _Selector()
-        selector.loop = self
-        super().__init__(selector)
-
-    def time(self) -> float:
-        return self.now
-
-
-class _Clock:
-    def __init__(self, loop: _Loop) -> None:
-        self.monotonic = loop.time
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
 
 
 class _Fal:
@@ -110,7 +78,7 @@ class Simulated(NamedTuple):
 
 def simulate(images: int, slots: int, latency: float, spread: float = 0.6, seed: int = 1) -> Simulated:
     """Run the watcher and the window over so many images."""
-    loop, began = _Loop(), time.process_time()
+    loop, began = VirtualLoop(0.0), time.process_time()
     try:
         fal = _Fal(slots, loop.time, drawer(spread, latency, seed))
         most = loop.run_until_complete(_run(images, fal, loop))
@@ -120,10 +88,10 @@ def simulate(images: int, slots: int, latency: float, spread: float = 0.6, seed:
         loop.close()
 
 
-async def _run(images: int, fal: _Fal, loop: _Loop) -> int:
+async def _run(images: int, fal: _Fal, loop: VirtualLoop) -> int:
     window = Window()
     options: Any = SimpleNamespace(patience=float("inf"), logs=False)
-    job: Any = SimpleNamespace(fal=fal, runtime=SimpleNamespace(clock=_Clock(loop)), options=options)
+    job: Any = SimpleNamespace(fal=fal, runtime=SimpleNamespace(clock=Clock(loop, 0.0)), options=options)
     watcher, submits = Watcher(cast("Job", job), window), asyncio.Semaphore(8)
     tasks, most = set[asyncio.Task[None]](), 0
 

@@ -53,8 +53,12 @@ class Flight:
     told: bool = False
 
 
-COUNTED, ENOUGH, COUNT_EVERY = 1024, 128, 32
-"""Ends that the slots are counted by: the latest; so many at least; anew after so many more."""
+COUNTED, ENOUGH, ROUNDS, COUNT_EVERY = 4096, 128, 8, 32
+"""Ends that the slots are counted by: the latest; so many at least, and so many for each slot, since at the start ends
+come in waves; anew after so many more."""
+
+CERTAIN = 0.05
+"""A share by which a count has to differ from what the slots are taken to be: what was seen goes before what is counted."""
 
 SLACK = 8
 """One in so many of those that are taken to run may have ended unnoticed: then the next ones run."""
@@ -210,9 +214,11 @@ class Picture:
         elif inference is not None:
             self._ends.append((end, inference))
             self._counted += 1
-            if len(self._ends) >= ENOUGH and self._counted % COUNT_EVERY == 0:
+            if len(self._ends) >= max(ENOUGH, ROUNDS * self.slots) and self._counted % COUNT_EVERY == 0:
                 # The middle half: ends are noticed late, so some of the latest and of the first are not among them.
                 quarter = len(self._ends) // 4
                 times = sorted(time for time, _ in self._ends)[quarter:-quarter]
                 rate = (len(times) - 1) / max(times[-1] - times[0], 1e-6)
-                self.slots = max(round(rate * statistics.fmean(seconds for _, seconds in self._ends)), 1)
+                counted = max(round(rate * statistics.fmean(seconds for _, seconds in self._ends)), 1)
+                if abs(counted - self.slots) > CERTAIN * self.slots:
+                    self.slots = counted

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.types import Status, Submitted
 
 TICK = 0.05
-"""Seconds between two turns of the timer."""
+"""Seconds between two turns of the timer, and after one that had looks to make: a look that is due sooner is on time."""
 
 LOOKS_PER_SECOND = 500
 """Looks at most, so that an account's reads never flood fal: enough for 40 images a second."""
@@ -170,16 +170,22 @@ class Watcher:
     async def _watch(self) -> None:
         """Turn the timer while anything is in flight."""
         while self._picture.flights:
-            now = self._clock.monotonic()
-            for _ in range(int(LOOKS_PER_SECOND * TICK)):
-                if len(self._looks) >= LOOKS_AT_ONCE or (flight := self._next_due(now)) is None:
+            now, looks = self._clock.monotonic(), 0
+            while looks < int(LOOKS_PER_SECOND * TICK) and len(self._looks) < LOOKS_AT_ONCE:
+                if (flight := self._next_due(now)) is None:
                     break
                 self._begin_look(flight)
+                looks += 1
             if (probe := self._probe(now)) is not None:
                 self._begin_look(probe)
             if self._teller is not None:
                 self._teller.turn()
-            await self._clock.sleep(TICK)
+            await self._clock.sleep(TICK if looks else self._until_due(now))
+
+    def _until_due(self, now: float) -> float:
+        """Seconds until the next look, or the next turn."""
+        wait = self._due[0][0] - now if self._due else TICK
+        return wait if 0 < wait < TICK else TICK
 
     def _next_due(self, now: float) -> Flight | None:
         """The next flight whose look is due. Plans that were superseded are thrown away."""

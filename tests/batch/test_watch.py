@@ -236,6 +236,27 @@ def test_slots_that_come_later_are_found_and_used() -> None:
     run(work)
 
 
+class Noting(Window):
+    """A window that notes the slots that it is told of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[int] = []
+
+    def learned(self, slots: int, rate: float) -> None:
+        self.told.append(slots)
+        super().learned(slots, rate)
+
+
+def test_slots_that_were_seen_are_not_counted_anew_while_ends_come_in_waves() -> None:
+    async def work(loop: VirtualLoop) -> None:
+        window = Noting()
+        await follow(Queue(loop, slots=40), 600, window)
+        assert set(window.told[1:]) == {40}
+
+    run(work)
+
+
 class Tells:
     """Says that it tells of all requests, and tells of the first one only."""
 
