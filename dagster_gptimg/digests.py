@@ -46,20 +46,27 @@ class DigestMap:
         place = self._place(high, low)
         if place >= 0:
             return int(self._rest[high % BUCKETS][place] & _VALUE)
-        bucket = high % BUCKETS
-        if self._high[bucket] is _EMPTY:
-            self._high[bucket], self._rest[bucket] = array("Q"), array("Q")
-        self._high[bucket].insert(~place, high)
-        self._rest[bucket].insert(~place, low << 32 | value)
-        self._size += 1
+        self._insert(~place, high, low, value)
         return value
 
     def count(self, digest: bytes) -> int:
         """How often a digest was counted before; it is counted."""
-        before = self.setdefault(digest, 0)
         high, low = _PARTS.unpack_from(digest)
-        self._rest[high % BUCKETS][self._place(high, low)] += 1
-        return before
+        place = self._place(high, low)
+        if place < 0:
+            self._insert(~place, high, low, 1)
+            return 0
+        rest = self._rest[high % BUCKETS]
+        rest[place] += 1
+        return int(rest[place] & _VALUE) - 1
+
+    def _insert(self, place: int, high: int, low: int, value: int) -> None:
+        bucket = high % BUCKETS
+        if self._high[bucket] is _EMPTY:
+            self._high[bucket], self._rest[bucket] = array("Q"), array("Q")
+        self._high[bucket].insert(place, high)
+        self._rest[bucket].insert(place, low << 32 | value)
+        self._size += 1
 
     def _place(self, high: int, low: int) -> int:
         """Where a digest is in its bucket; where it would be, inverted (`~`), when it is not there."""

@@ -58,7 +58,7 @@ COUNTED, ENOUGH, ROUNDS, COUNT_EVERY = 4096, 128, 8, 32
 come in waves; anew after so many more."""
 
 CERTAIN = 0.05
-"""A share by which a count has to differ from what the slots are taken to be: what was seen goes before what is counted."""
+"""A share by which a count has to differ from what is taken to be so: what was seen goes before what is counted."""
 
 SLACK = 8
 """One in so many of those that are taken to run may have ended unnoticed: then the next ones run."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -64,33 +63,34 @@ class Request(NamedTuple):
         return _images(self.arguments)
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedRow:
+class PlannedRow(NamedTuple):
     """A row, and the requests that it is cut into. What few ask for is made when they do.
 
     Attributes:
         columns: the row's other columns, as JSON.
         keys: of its requests.
+        shape: what it has in common with others.
+        sources: where its reference images are, as JSON.
     """
 
     row_id: str
     prompt: str
     columns: str
     keys: Sequence[str]
-    _shape: Shape
-    _references: str | None = None
+    shape: Shape
+    sources: str | None = None
 
     @property
     def images(self) -> list[int]:
         """How many images each of its requests asks for."""
-        return self._shape.images
+        return self.shape.images
 
     @property
     def requests(self) -> list[Request]:
         """Its requests."""
-        references = json.loads(self._references) if self._references else MappingProxyType({})
-        parts = zip(self.keys, self._shape.parts(self.prompt), strict=True)
-        return [Request(key, self.row_id, self._shape.endpoint, part, references) for key, part in parts]
+        references = json.loads(self.sources) if self.sources else MappingProxyType({})
+        parts = zip(self.keys, self.shape.parts(self.prompt), strict=True)
+        return [Request(key, self.row_id, self.shape.endpoint, part, references) for key, part in parts]
 
 
 class Shape:
@@ -100,11 +100,11 @@ class Shape:
         endpoint: fal's full id. images: how many images each request of such a row asks for.
     """
 
-    def __init__(self, model: FalModel, arguments: dict[str, Json]) -> None:
+    def __init__(self, model: FalModel, arguments: Mapping[str, Json]) -> None:
         """Work it out. `num_images` is always said, so that what was asked for is on record."""
         variant = model.variant(arguments)
         self.endpoint = variant.endpoint
-        self._cut = [arguments]
+        self._cut: list[dict[str, Json]] = [dict(arguments)]
         if "num_images" in variant.inputs.model_fields:
             counts = cut(_images(arguments), variant.max_images_per_request)
             self._cut = [{**arguments, "num_images": count} for count in counts]
@@ -178,22 +178,25 @@ class Plan:
         """The columns of a batch of the file."""
         self.rows += len(rows)
         told, keyed = list[str](), list[bytes]()
+        arguments, text, shape = None, "", None
         for row in rows:
-            arguments = _json(row.arguments)
-            keys = self._keys(self._shape(arguments, row.arguments), row.prompt, known)
+            if shape is None or row.arguments is not arguments:  # most rows of a table have the same
+                arguments, text = row.arguments, _json(row.arguments)
+                shape = self._shape(text, arguments)
+            keys = self._keys(shape, row.prompt, known)
             self.requests += len(keys)
-            told.append(arguments)
+            told.append(text)
             keyed.append(b"".join(keys))
         return {
             "row_id": [row.row_id for row in rows],
             "prompt": [row.prompt for row in rows],
             "arguments": told,
-            "columns": [_json(row.columns) for row in rows],
+            "columns": [_json(row.columns) if row.columns else "{}" for row in rows],
             "keys": keyed,
-            "references": [_json(row.references) if row.references else None for row in rows],
+            "references": [_json(dict(row.references)) if row.references else None for row in rows],
         }
 
-    def _shape(self, text: str, arguments: dict[str, Json] | None = None) -> Shape:
+    def _shape(self, text: str, arguments: Mapping[str, Json] | None = None) -> Shape:
         found = self._shapes.get(text)
         if found is None:
             if len(self._shapes) >= CACHED:

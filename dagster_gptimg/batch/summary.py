@@ -138,7 +138,9 @@ class Tally:
 
     def ended(self, briefs: Sequence[Brief]) -> None:
         """One row of which nothing is to be done: all its requests had ended before."""
-        self._rows[worst({brief.status for brief in briefs})] += 1
+        first, *others = briefs
+        status = worst({brief.status for brief in briefs}) if others else first.status
+        self._rows[status] += 1
         self._images["reused"] += sum(brief.images for brief in briefs if brief.status == "stored")
 
     def request(self, result: Result, price: Price) -> None:

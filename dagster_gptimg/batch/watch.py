@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.types import Status, Submitted
 
 TICK = 0.05
-"""Seconds between two turns of the timer, and after one that had looks to make: a look that is due sooner is on time."""
+"""Seconds between two turns of the timer, and after one that had looks to make; what is due sooner is on time."""
 
 LOOKS_PER_SECOND = 500
 """Looks at most, so that an account's reads never flood fal: enough for 40 images a second."""

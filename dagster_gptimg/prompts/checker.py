@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from dagster_gptimg.errors import ArgumentsError, ImageReferenceError, RowProblem, TableError
@@ -12,13 +14,14 @@ from dagster_gptimg.prompts.spec import PromptRow, PromptSpec
 from dagster_gptimg.prompts.values import CellError, cell_text, json_of, unsendable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from dagster_gptimg.fal.types import Json
     from dagster_gptimg.prompts.sources import Items
 
 CACHED_OVERRIDES = 4096
 LONGEST_ID = 512
+NO_SOURCES: Mapping[str, str] = MappingProxyType({})
 
 
 class Checker:
@@ -44,6 +47,7 @@ class Checker:
         self.columns: set[str] = set()
         self.overriding: list[str] = []
         self.used: frozenset[str | None] = frozenset()
+        self.embedding: set[str] = set()
 
     def rows(self, items: Items) -> Iterator[PromptRow]:
         """Every valid row; the others become problems."""
@@ -86,6 +90,7 @@ class Checker:
         # References stay among the carried columns: the arguments know them by their content only.
         overrides = {name for name in self.inputs if not holds_images(name)}
         self.used = frozenset(overrides | {self.prompt_column, self.spec.id_column})
+        self.embedding = self.holding_images & self.columns - self.used
         if self.one_header:
             self.demand_columns()
 
@@ -128,7 +133,10 @@ class Checker:
         prompt, arguments = self.prompt(line, cells), self.arguments(line, cells)
         row_id = self.given_id(line, cells)
         columns = self.carried(line, cells)
-        sources = self.resolved(line, arguments) if arguments and self.holding_images & arguments.keys() else {}
+        sources = NO_SOURCES
+        if arguments and not self.holding_images.isdisjoint(arguments):
+            arguments = dict(arguments)
+            sources = self.resolved(line, arguments)
         if prompt is None or arguments is None or self.problems.count > before:
             return None
         return PromptRow(row_id or self.ids.derived(prompt, arguments), prompt, arguments, columns, line, sources)
@@ -147,7 +155,7 @@ class Checker:
         return prompt
 
     def arguments(self, line: int, cells: Mapping[str, object]) -> dict[str, Json] | None:
-        """The row's model inputs. Each distinct set of overrides is checked once, not each row's."""
+        """The row's model inputs. Each distinct set is checked once, and is one object for all rows that have it."""
         given = {name: cells[name] for name in self.overriding if not is_missing(cells.get(name))}
         if self.spec.image_columns:
             given |= self.images(cells)
@@ -165,7 +173,7 @@ class Checker:
                 return None
             if len(self.overrides) < CACHED_OVERRIDES:
                 self.overrides[key] = found
-        return dict(found)
+        return found
 
     def images(self, cells: Mapping[str, object]) -> dict[str, object]:
         """The reference images of the image columns, in their order; a cell may hold one or a list of them."""
@@ -238,7 +246,7 @@ class Checker:
         References stay among them, as the table names them: so an edit tells its source. Data URIs do not.
         """
         columns = {name: json_of(value) for name, value in cells.items() if name not in self.used}
-        for name in self.holding_images:
+        for name in self.embedding:
             if ";base64," in str(columns.get(name)):
                 del columns[name]
         for name, value in columns.items():

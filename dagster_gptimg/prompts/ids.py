@@ -22,6 +22,7 @@ class RowIds:
     def __init__(self) -> None:
         self._seen = DigestMap()
         self._known: dict[str, Canonical] = {}
+        self._last: tuple[Mapping[str, Json], Canonical] | None = None
 
     def first_line(self, row_id: str, line: int) -> int:
         """The line on which this id stood first: `line` itself when it is new."""
@@ -37,10 +38,13 @@ class RowIds:
         return f"{name}-{before + 1}" if before else name
 
     def _canonical(self, arguments: Mapping[str, Json]) -> Canonical:
+        if self._last is not None and self._last[0] is arguments:  # most rows of a table have the same
+            return self._last[1]
         about = repr(arguments)
         found = self._known.get(about)
         if found is None:
             if len(self._known) >= CACHED:
                 self._known.clear()
             found = self._known[about] = Canonical(lambda text: {"prompt": text, **arguments})
+        self._last = arguments, found
         return found

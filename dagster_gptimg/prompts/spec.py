@@ -6,7 +6,8 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.model import FalModel
@@ -17,14 +18,14 @@ from dagster_gptimg.prompts.rowkeys import ByValue, OnePartition, RowFilter
 from dagster_gptimg.prompts.template import Template
 
 
-@dataclass(frozen=True, slots=True)
-class PromptRow:
+class PromptRow(NamedTuple):
     """One checked row.
 
     Attributes:
         row_id: unique in its table; data, never a path.
         prompt: as it will be sent.
-        arguments: the model's inputs for this row, without the prompt; `num_images` is the row's number of images.
+        arguments: the model's inputs for this row, without the prompt; `num_images` is the row's number of images. One
+            object for all rows that have the same.
         columns: everything else that the row has, as JSON values.
         references: where the images are that its arguments know by their content, by `sha256:<hex>`.
         line: 1-based line in a text file, 1-based row number elsewhere.
@@ -32,10 +33,10 @@ class PromptRow:
 
     row_id: str
     prompt: str
-    arguments: dict[str, Json]
-    columns: dict[str, Json]
+    arguments: Mapping[str, Json]
+    columns: Mapping[str, Json]
     line: int
-    references: dict[str, str] = field(default_factory=dict)
+    references: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,7 @@ class Store:
         except Exception as error:
             msg = f"cannot list {self.uri(folder)}: {error}"
             raise StoreError(msg) from error
-        names = (path.rstrip("/").rpartition("/")[2] for path in found)
+        names = found if self.is_local else (path.rstrip("/").rpartition("/")[2] for path in found)
         return sorted(name for name in names if name.startswith(prefix) and not name.startswith(_PART))
 
     def _list(self, path: str, prefix: str) -> list[str]:

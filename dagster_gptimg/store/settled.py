@@ -153,9 +153,9 @@ class SettledIndex:
 
     def look_for(self, present: PresentImages) -> None:
         """Mark the lines whose image files are not among those that are there; once, after `load`."""
-        image = 0
-        for number, count in enumerate(self._images):
-            if any(not present.has(self._paths[n]) for n in range(image, image + count)):
+        there, image = bytes(map(present.has, self._paths)), 0
+        for number, count in enumerate(self._images if 0 in there else ()):
+            if 0 in there[image : image + count]:
                 self._kinds[number] |= _MISSING
             image += count
         self._paths = array("q")

@@ -9,10 +9,12 @@ import hashlib
 import json
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dagster_gptimg.batch.keys import cut, request_key
+from dagster_gptimg.canonical import Canonical
 from dagster_gptimg.fal.models import get_model
 from dagster_gptimg.fal.types import Json
 from tests.support import ROOT
@@ -55,3 +57,22 @@ def test_a_row_is_cut_into_fours_and_a_rest(images: int) -> None:
     assert sum(parts) == images
     assert set(parts[:-1]) <= {4}
     assert 1 <= parts[-1] <= 4
+
+
+def test_strings_are_written_as_rfc_8785_has_them() -> None:
+    letters = [
+        *map(chr, range(0x2100)),
+        "\ud7ff",
+        "\ue000",
+        "\ufffd",
+        "\uffff",
+        "\U0001f9f5",
+        "\U0010ffff",
+        "",
+        '\\"\n',
+    ]
+    canonical = Canonical(lambda text: {"b": text, "a": [1, "x"]})
+    for text in [*letters, "".join(letters)]:
+        assert canonical.digest(text) == hashlib.sha256(rfc8785.dumps({"a": [1, "x"], "b": text})).digest()
+    with pytest.raises(rfc8785.CanonicalizationError):
+        canonical.digest("half of a pair: \ud800")

@@ -137,7 +137,7 @@ def test_downstream_assets_take_the_manifest_by_annotation(resources: dict[str, 
         return dg.asset(name=name, partitions_def=partitions)(read)
 
     single = [reader(f"one_{n}", kind, one.partitions_def) for n, (kind, _) in enumerate(KINDS)]
-    every = [reader(f"all_{n}", dict[str, kind]) for n, (kind, _) in enumerate(KINDS)]
+    every = [reader(f"all_{n}", dict.__class_getitem__((str, kind))) for n, (kind, _) in enumerate(KINDS)]
     instance = dagster_instance(tmp_path)
     for key in ("bags", "shoes"):
         run([one, *single], resources, partition_key=key, instance=instance)

@@ -159,12 +159,12 @@ def test_text_in_cells_is_never_a_template() -> None:
     assert rows([{"a": "{b} {a.__class__} {", "b": "y"}], template="{a}!")[0].prompt == "{b} {a.__class__} {!"
 
 
-def test_a_rows_override_wins_over_the_default_and_rows_share_nothing() -> None:
+def test_a_rows_override_wins_over_the_default_and_equal_arguments_are_one_object() -> None:
     table = [{"prompt": "a", "quality": "high"}, {"prompt": "b", "quality": "high"}, {"prompt": "c", "quality": None}]
     found = rows(table, arguments={"quality": "low", "num_images": 2})
     assert [row.arguments["quality"] for row in found] == ["high", "high", "low"]
-    found[0].arguments["num_images"] = 4
-    assert found[1].arguments["num_images"] == 2
+    assert found[0].arguments is found[1].arguments
+    assert all(row.arguments["num_images"] == 2 for row in found)
 
 
 def test_a_derived_id_stands_for_prompt_and_arguments() -> None:
