@@ -83,6 +83,10 @@ class Ledger:
         found = [brief for key in keys if (brief := self.brief(key)) is not None]
         return found if len(found) == len(keys) else None
 
+    def is_new(self, key: str) -> bool:
+        """Whether nothing is known of a request."""
+        return key not in self._recent and key not in self._unsettled and self.index.brief(key) is None
+
     def settled(self, key: str) -> Settled | None:
         """The final outcome of a request, if it has one."""
         return self._recent.get(key) or self.index.get(key)

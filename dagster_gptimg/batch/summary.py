@@ -143,6 +143,15 @@ class Tally:
         self._rows[status] += 1
         self._images["reused"] += sum(brief.images for brief in briefs if brief.status == "stored")
 
+    def new(self, prices: Sequence[Price], images: int) -> None:
+        """One row, by its requests' prices, that is to be bought as a whole."""
+        self._rows["not_submitted"] += 1
+        self._images["bought"] += images
+        self.open_requests += len(prices)
+        for price in prices:
+            self._low += price.low
+            self._high += price.high
+
     def request(self, result: Result, price: Price) -> None:
         """One request with its result; `price` is what it costs at least and at most."""
         if isinstance(result, Settled):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
+from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
 from dagster_gptimg.fal.types import Json
@@ -41,6 +42,16 @@ class Price(NamedTuple):
             return "an unknown price"
         return f"${self.high:.2f}" if self.low == self.high else f"${self.low:.2f} to ${self.high:.2f}"
 
+
+class Tokens(NamedTuple):
+    """How many tokens: at least `low`, at most `high`."""
+
+    low: int
+    high: int
+
+
+CACHED = 4096
+"""Prices that are kept worked out."""
 
 PriceFunction: TypeAlias = Callable[[Mapping[str, Json]], Price]
 
@@ -86,20 +97,32 @@ class ByTable:
         """The price of one request."""
         quality = str(arguments.get("quality", self.quality))
         size = str(arguments.get("image_size", self.image_size))
+        about = (quality, size, _count(arguments), text_tokens(arguments), self._references(arguments))
+        found = self._known.get(about)
+        if found is None:  # a table has few different ones
+            if len(self._known) >= CACHED:
+                self._known.clear()
+            found = self._known[about] = self._worked_out(*about)
+        return found
+
+    @cached_property
+    def _known(self) -> dict[tuple[str, str, int, Tokens, Tokens], Price]:
+        return {}
+
+    def _worked_out(self, quality: str, size: str, count: int, text: Tokens, tokens: Tokens) -> Price:
         tiers = list(self.images) if quality == "auto" else [quality]
         columns = range(len(_SIZES)) if size == "auto" else (_SIZES.index(size),)
-        each = [Decimal(self.images[tier][column]) * _count(arguments) for tier in tiers for column in columns]
-        text, tokens = text_tokens(arguments), self._references(arguments)
+        each = [Decimal(self.images[tier][column]) * count for tier in tiers for column in columns]
         low = min(each) + self.text * text.low + self.reference * tokens.low
         high = max(each) + self.text * text.high + self.reference * tokens.high + self.reasoning * MOST_REASONING
         step = CENT if self.rounded else _MICRO
         return Price(low.quantize(step, ROUND_CEILING), high.quantize(step, ROUND_CEILING))
 
-    def _references(self, arguments: Mapping[str, Json]) -> Price:
+    def _references(self, arguments: Mapping[str, Json]) -> Tokens:
         fidelity = str(arguments.get("input_fidelity", self.fidelity))
         most = MOST_LOW_TOKENS + (MOST_HIGH_TOKENS if fidelity == "high" else 0)
         images = reference_count(arguments)
-        return Price(Decimal(LEAST_TOKENS * images), Decimal(most * images))
+        return Tokens(LEAST_TOKENS * images, most * images)
 
 
 LEAST_TOKENS, MOST_LOW_TOKENS, MOST_HIGH_TOKENS = 65, 1_000, 6_240
@@ -166,11 +189,11 @@ def _image_tokens(edge: int, width: int, height: int) -> int:
     return -(-edge * across * (2_000_000 + width * height) // 4_000_000)
 
 
-def text_tokens(arguments: Mapping[str, Json]) -> Price:
+def text_tokens(arguments: Mapping[str, Json]) -> Tokens:
     """Tokens of the prompt. A word is about 4, says fal; a text without spaces has more, but never more than bytes."""
     prompt = str(arguments.get("prompt", ""))
     least = _TOKENS_PER_WORD * len(prompt.split())
-    return Price(Decimal(least), Decimal(max(least, len(prompt.encode()))))
+    return Tokens(least, max(least, len(prompt.encode())))
 
 
 def reference_count(arguments: Mapping[str, Json]) -> int:

@@ -239,6 +239,8 @@ class SettledIndex:
 
     def _best(self, key: str) -> list[int]:
         """The numbers of a key's lines that are of its best kind."""
+        if not self._kinds:
+            return []
         first = self._first.get(bytes.fromhex(key[: 2 * SIZE]))
         found = [] if first is None else [first, *self._others.get(first, ())]
         if len(found) > 1:
