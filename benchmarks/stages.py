@@ -1,0 +1,59 @@
+"""Where the time of a run over rows that are all done goes: CPU of one row, stage by stage, in this process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.results import Measured
+from dagster_gptimg.batch.plan import Plan
+from dagster_gptimg.batch.records import Content
+from dagster_gptimg.batch.summary import Tally
+from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
+from dagster_gptimg.prompts import PromptSpec, read_rows
+from dagster_gptimg.store.dataset import Dataset
+from dagster_gptimg.store.present import PresentImages
+from dagster_gptimg.store.root import Store
+from dagster_gptimg.store.settled import SettledIndex
+
+
+def stages(found: Measured, table: Path, store: Path, rows: int) -> None:
+    """Add what each stage takes, in microseconds a row.
+
+    Args:
+        found: where to.
+        table: of prompts.
+        store: it has all images of the table, in the dataset `d`.
+        rows: of the table.
+    """
+    spec = PromptSpec(get_model(DEFAULT_MODEL), arguments={"quality": "low", "image_size": "1024x1024"})
+    dataset = Dataset(Store(str(store)), "d")
+
+    @contextmanager
+    def timed(what: str, less: float = 0.0) -> Iterator[Callable[[], float]]:
+        began = time.process_time()
+        yield lambda: time.process_time() - began
+        found.add(f"of one of {rows:,} rows: {what}", 1e6 * (time.process_time() - began - less) / rows, "µs of CPU")
+
+    with timed("reading and checking it") as passed:
+        for _ in read_rows(str(table), spec):
+            continue
+        reading = passed()
+    with timed("its keys, and its line of the plan", reading):
+        plan = Plan(read_rows(str(table), spec), spec.model)
+    with plan:
+        index = SettledIndex(dataset.store, dataset.folder)
+        with timed("its line of the settled index"):
+            index.load()
+        with timed("its image in the listing of files"):
+            index.look_for(PresentImages(dataset))
+        content, tally = Content(dataset, None, plan.digest, ""), Tally("")
+        with timed("finding it in the index, and counting it"):
+            for row in plan:
+                briefs = [brief for key in row.keys if (brief := index.brief(key)) is not None]
+                content.add(briefs)
+                tally.ended(briefs)
+    if tally.summary(0.0).stored != rows:
+        raise RuntimeError("not what was to be measured")
