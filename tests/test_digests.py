@@ -8,7 +8,7 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagster_gptimg.digests import BUCKETS, DigestMap
+from dagster_gptimg.digests import BUCKETS, DigestCounts, DigestMap
 
 digests = st.binary(min_size=12, max_size=16) | st.sampled_from(
     [bytes(8) + end + bytes(4) for end in (b"aaaa", b"bbbb")]
@@ -27,10 +27,11 @@ def test_it_is_a_dict(items: list[tuple[bytes, int]], wanted: bytes) -> None:
 
 @given(st.lists(digests, max_size=60))
 def test_it_counts(items: list[bytes]) -> None:
-    found, seen = DigestMap(), list[bytes]()
+    found, seen = DigestCounts(), list[bytes]()
     for digest in items:
-        assert found.count(digest) == seen.count(digest[:12])
-        seen.append(digest[:12])
+        assert found.of(digest) == found.count(digest) == seen.count(digest[:8])
+        seen.append(digest[:8])
+    assert [found.of(digest) for digest in items] == [seen.count(digest[:8]) for digest in items]
 
 
 def test_equal_first_64_bits_are_not_enough() -> None:

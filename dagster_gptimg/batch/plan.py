@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import pyarrow as pa
 
 from dagster_gptimg.batch.keys import cut, keys_of, request_key
-from dagster_gptimg.digests import DigestMap
+from dagster_gptimg.digests import DigestCounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -147,7 +147,7 @@ class Plan:
             raise
 
     def _write(self, batches: Iterable[list[PromptRow]], writer: pa.RecordBatchWriter) -> None:
-        known, digest = DigestMap(), hashlib.blake2b(digest_size=16)
+        known, digest = DigestCounts(), hashlib.blake2b(digest_size=16)
         for rows in batches:
             columns = self._columns(rows, known)
             # Not of Arrow's bytes: what stands between its buffers is whatever the memory held.
@@ -174,7 +174,7 @@ class Plan:
         """What a request costs, in US dollars, at least and at most."""
         return self.model.cost(request.arguments)
 
-    def _columns(self, rows: list[PromptRow], known: DigestMap) -> dict[str, list[Any]]:
+    def _columns(self, rows: list[PromptRow], known: DigestCounts) -> dict[str, list[Any]]:
         """The columns of a batch of the file."""
         self.rows += len(rows)
         told, keyed = list[str](), list[bytes]()
@@ -204,7 +204,7 @@ class Plan:
             found = self._shapes[text] = Shape(self.model, json.loads(text) if arguments is None else arguments)
         return found
 
-    def _keys(self, shape: Shape, prompt: str, known: DigestMap) -> list[bytes]:
+    def _keys(self, shape: Shape, prompt: str, known: DigestCounts) -> list[bytes]:
         """The keys of a row's requests, told apart from those of equal requests before."""
         keys = shape.keys(prompt)
         for place, key in enumerate(keys):

@@ -11,7 +11,7 @@ import hashlib
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
-from dagster_gptimg.digests import SIZE, DigestMap
+from dagster_gptimg.digests import SIZE, DigestCounts
 from dagster_gptimg.errors import RebuyError, UnreadableError
 from dagster_gptimg.fal.prices import Price
 from dagster_gptimg.store.manifest import digests_of, scan_manifest
@@ -94,7 +94,7 @@ class _Earlier:
     """The rows of a manifest that have their images, to be known again: by their id, or by their content.
 
     A row's id may be derived from its prompt, so a new template changes it; then the row's other columns tell, when no
-    two rows have the same. 12 bytes stand for each.
+    two rows have the same.
 
     Attributes:
         rows: how many.
@@ -102,7 +102,7 @@ class _Earlier:
 
     def __init__(self, batches: Iterable[pa.RecordBatch]) -> None:
         self.rows = 0
-        self._known, self._columns = DigestMap(), DigestMap()
+        self._known, self._columns = DigestCounts(), DigestCounts()
         last = ""
         for row_id, prompt, columns in _stored(batches):
             if row_id != last:
@@ -115,9 +115,9 @@ class _Earlier:
     def has(self, row: PlannedRow) -> bool:
         """Whether a row had its images."""
         told = _digest("id", row.row_id), _digest("prompt", row.prompt)
-        if any(self._known.get(digest) is not None for digest in told):
+        if any(self._known.of(digest) for digest in told):
             return True
-        return row.columns != "{}" and self._columns.get(_digest("columns", row.columns)) == 1
+        return row.columns != "{}" and self._columns.of(_digest("columns", row.columns)) == 1
 
 
 def _stored(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, str, str]]:

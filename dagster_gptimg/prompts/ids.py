@@ -6,7 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from dagster_gptimg.canonical import Canonical
-from dagster_gptimg.digests import SIZE, DigestMap
+from dagster_gptimg.digests import SIZE, DigestCounts, DigestMap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,13 +20,13 @@ class RowIds:
     """The ids of one table."""
 
     def __init__(self) -> None:
-        self._seen = DigestMap()
+        self._lines, self._seen = DigestMap(), DigestCounts()
         self._known: dict[str, Canonical] = {}
         self._last: tuple[Mapping[str, Json], Canonical] | None = None
 
     def first_line(self, row_id: str, line: int) -> int:
         """The line on which this id stood first: `line` itself when it is new."""
-        return self._seen.setdefault(hashlib.blake2b(row_id.encode(), digest_size=SIZE).digest(), line)
+        return self._lines.setdefault(hashlib.blake2b(row_id.encode(), digest_size=SIZE).digest(), line)
 
     def derived(self, prompt: str, arguments: Mapping[str, Json]) -> str:
         """The same content has the same id wherever it stands; the n-th equal row of a table gets `-n`.

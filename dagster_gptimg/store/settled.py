@@ -312,13 +312,11 @@ class SettledIndex:
             first = self._first.setdefault(bytes.fromhex(key[: 2 * SIZE]), number)
             if first != number:
                 self._others.setdefault(first, []).append(number)
-        counts, kinds = pc.list_value_length(batch["images"]).to_pylist(), batch["kind"].to_pylist()
-        self._images.extend(counts)
-        self._kinds += bytes(map(_KINDS.index, kinds))
-        told = zip(
-            batch["request_id"].to_pylist(), batch["cost_usd"].cast(pa.string()).to_pylist(), counts, kinds, strict=True
-        )
-        self._versions.extend(zlib.crc32("|".join(map(str, line)).encode()) for line in told)
+        counts, costs = pc.list_value_length(batch["images"]), batch["cost_usd"].cast(pa.string()).fill_null("None")
+        self._images.extend(counts.to_pylist())
+        self._kinds += bytes(map(_KINDS.index, batch["kind"].to_pylist()))
+        told = pc.binary_join_element_wise(batch["request_id"], costs, counts.cast(pa.string()), batch["kind"], "|")
+        self._versions.extend(map(zlib.crc32, told.cast(pa.binary()).to_pylist()))
 
 
 def _knowledge(line: Settled) -> tuple[int, Decimal, int]:

@@ -97,13 +97,15 @@ async def follow(queue: Queue, count: int, window: Window | None = None) -> list
         lags.append(queue.loop.time() - queue.ends[int(request.request_id)])
         place.leave()
 
-    async with asyncio.TaskGroup() as tasks:
-        for _ in range(count):
-            place = Place(window)
-            await place.enter()
-            tasks.create_task(one(place, queue.submit()))
-            await asyncio.sleep(0.01)
-    watch.close()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(count):
+                place = Place(window)
+                await place.enter()
+                tasks.create_task(one(place, queue.submit()))
+                await asyncio.sleep(0.01)
+    finally:
+        watch.close()
     return lags
 
 
