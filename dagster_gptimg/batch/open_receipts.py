@@ -14,7 +14,7 @@ from dagster_gptimg.batch.plan import Request
 from dagster_gptimg.batch.records import row_status
 from dagster_gptimg.batch.state import Owns, owners, searching, state_of
 from dagster_gptimg.batch.summary import Tally
-from dagster_gptimg.digests import SIZE, DigestMap
+from dagster_gptimg.digests import SIZE, DigestCounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +58,7 @@ class OpenReceipts:
         """List all receipts, and read those that the index does not answer for; nothing is kept of the others."""
         receipts = self._job.dataset.receipts
         unanswered: dict[str, Names] = {}
-        seen, twice = DigestMap(), set[str]()
+        seen, twice = DigestCounts(), set[str]()
         for key, names in receipts.by_key():
             twice.update(name.request_id for _, name in names if name.how and seen.count(_digest(name.request_id)))
             if self._ledger.index.brief(key) is None or not _all_ended(names) or _is_odd(names):
