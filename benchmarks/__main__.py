@@ -19,6 +19,7 @@ MODULES = {
     "waiting": "waiting:measure",
     "memory": "memory:measure",
     "million": "million:measure",
+    "stages": "stages:measure",
     "dagster": "under_dagster:measure",
     "receipts": "receipts:measure",
     "scale": "scale:measure",

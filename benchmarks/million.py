@@ -8,11 +8,8 @@ from typing import NamedTuple
 from benchmarks.bought import buy
 from benchmarks.processes import CLI, LOW, Ran, folder, generate, load_server, run, table
 from benchmarks.results import Measured
-from benchmarks.stages import stages
 
 ROWS = 1_000_000
-PART = 10
-"""A tenth of the rows tells what each stage takes of one."""
 
 
 class Runs(NamedTuple):
@@ -55,8 +52,4 @@ def measure(scale: float = 1.0) -> Measured:
         ("a plan of 1,000,000 new rows from Parquet", ran.planned, 30),
     ):
         found.add(what, one.wall, "s", target, f"{one.cpu:.1f} CPU-seconds")
-    with folder() as home:
-        part = table(home / "prompts.parquet", rows // PART)
-        buy(part, home / "store")
-        stages(found, part, home / "store", rows // PART)
     return found

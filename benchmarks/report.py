@@ -18,6 +18,7 @@ TITLES = {
     "waiting": "Waiting",
     "memory": "Memory",
     "million": "A million rows",
+    "stages": "A row that is done",
     "dagster": "Under Dagster",
     "receipts": "Receipts",
     "startup": "Start-up",

@@ -1,4 +1,4 @@
-"""Where the time of a run over rows that are all done goes: CPU of one row, stage by stage, in this process."""
+"""`stages`: where the time of a run over rows that are all done goes: CPU of one row, stage by stage."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.bought import buy
+from benchmarks.processes import folder, table
 from benchmarks.results import Measured
 from dagster_gptimg.batch.plan import Plan
 from dagster_gptimg.batch.records import Content
@@ -18,16 +20,21 @@ from dagster_gptimg.store.present import PresentImages
 from dagster_gptimg.store.root import Store
 from dagster_gptimg.store.settled import SettledIndex
 
+ROWS = 100_000
 
-def stages(found: Measured, table: Path, store: Path, rows: int) -> None:
-    """Add what each stage takes, in microseconds a row.
 
-    Args:
-        found: where to.
-        table: of prompts.
-        store: it has all images of the table, in the dataset `d`.
-        rows: of the table.
-    """
+def measure(scale: float = 1.0) -> Measured:
+    """In microseconds a row."""
+    found, rows = Measured(), int(ROWS * scale)
+    with folder() as home:
+        prompts = table(home / "prompts.parquet", rows)
+        buy(prompts, home / "store")
+        stages(found, prompts, home / "store", rows)
+    return found
+
+
+def stages(found: Measured, prompts: Path, store: Path, rows: int) -> None:
+    """Add what each stage takes; `store` has all images of the table, in the dataset `d`."""
     spec = PromptSpec(get_model(DEFAULT_MODEL), arguments={"quality": "low", "image_size": "1024x1024"})
     dataset = Dataset(Store(str(store)), "d")
 
@@ -35,14 +42,14 @@ def stages(found: Measured, table: Path, store: Path, rows: int) -> None:
     def timed(what: str, less: float = 0.0) -> Iterator[Callable[[], float]]:
         began = time.process_time()
         yield lambda: time.process_time() - began
-        found.add(f"of one of {rows:,} rows: {what}", 1e6 * (time.process_time() - began - less) / rows, "µs of CPU")
+        found.add(f"one of {rows:,} rows: {what}", 1e6 * (time.process_time() - began - less) / rows, "µs of CPU")
 
     with timed("reading and checking it") as passed:
-        for _ in read_rows(str(table), spec):
+        for _ in read_rows(str(prompts), spec):
             continue
         reading = passed()
     with timed("its keys, and its line of the plan", reading):
-        plan = Plan(read_rows(str(table), spec), spec.model)
+        plan = Plan(read_rows(str(prompts), spec), spec.model)
     with plan:
         index = SettledIndex(dataset.store, dataset.folder)
         with timed("its line of the settled index"):
