@@ -25,7 +25,7 @@ INTERRUPTED = 130
 
 def main() -> None:
     """The command line; errors of this package become one line on stderr and exit status 2."""
-    # Arrow's own allocator keeps what was freed for later: some 25 MB for days, where this process is a small worker's.
+    # Arrow's own allocator keeps what was freed, and a run may last days on a small worker. Read on its import.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     # A SIGTERM is an interrupt like Ctrl-C: what is queued is cancelled, the rest is on record.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

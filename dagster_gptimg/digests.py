@@ -1,6 +1,6 @@
-"""A map from digests to numbers that takes 16 bytes an entry, where a dict takes over 100.
+"""Digests in sorted columns: a map to numbers takes 16 bytes an entry, where a dict takes over 100; a count takes 8.
 
-96 bits of a hash stand for a row's id, a request's key, a row's content: among a billion of them, the odds that two
+In the map, 96 bits of a hash stand for a row's id or a request's key: among a billion of them, the odds that two
 different ones meet are one in a hundred billion.
 """
 
@@ -71,8 +71,9 @@ class DigestMap:
 class DigestCounts:
     """How often digests were counted: 8 bytes for each time.
 
-    64 bits of them: among a million, the odds that two different ones meet are one in 40 million. One of these rows is
-    then told apart from an equal one that is not there; nothing is lost or bought twice by that.
+    By 64 bits of them: among a million, the odds that two different ones meet are one in 40 million. The second of two
+    requests that meet has the key of a second copy, as long as the first one stands before it in its table: should that
+    row be removed later, this one is bought again.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
 """The plan: the checked rows of a run with their request keys, written to a temporary file.
 
 The source is read exactly once, so that nobody can change it between check, purchase and manifest, and no Python
-object is kept for a row; while they are read, 16 bytes stand for each, by which equal ones find each other.
+object is kept for a row; while they are read, 8 bytes stand for each request, by which equal ones find each other.
 """
 
 from __future__ import annotations

@@ -26,8 +26,8 @@ Line = dict[str, Any]
 class Lines:
     """The lines of some batches of one schema, in a temporary file.
 
-    Who asks for two lines of a chunk soon asks for the others, too: then all of it is made Python's at once, for a
-    tenth of what that costs line by line. Whoever jumps about pays for single lines.
+    Who asks for two lines of a chunk soon asks for the others, too: then all of it is made Python's at once, which
+    costs far less than line by line. Whoever jumps about pays for single lines.
     """
 
     def __init__(self, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> None:

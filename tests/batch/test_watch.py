@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from dagster_gptimg.batch.latency import SPARE, UNTOLD
-from dagster_gptimg.batch.watch import SCOUTS, TooLateError, Watcher
+from dagster_gptimg.batch.watch import FAILED_READ, SCOUTS, TooLateError, Watcher
 from dagster_gptimg.batch.window import Place, Window
 from dagster_gptimg.errors import GoneError, KeyRejectedError, ReadError
 from dagster_gptimg.fal.types import Completed, InProgress, Queued, Status, Submitted
@@ -131,6 +131,19 @@ def ideal(queue: Queue, count: int) -> float:
     for number in range(count):
         heapreplace(free, free[0] + queue.ends[number] - queue.begins[number])
     return max(free)
+
+
+def test_a_look_that_is_due_between_two_turns_is_on_time() -> None:
+    async def work(loop: VirtualLoop) -> None:
+        queue = Queue(loop, broken=lambda _, look: ReadError("503") if look == 1 else None)
+        request = queue.submit()
+        await asyncio.sleep(60)
+        began = loop.time()
+        await watcher(queue).ended(request, "kind", fresh=False)
+        # Two looks of 20 ms each, and the time between them; the next turn would be 30 ms later.
+        assert loop.time() - began == pytest.approx(FAILED_READ + 0.04, abs=0.005)
+
+    run(work)
 
 
 def test_a_request_that_was_found_is_looked_at_at_once() -> None:

@@ -143,6 +143,12 @@ def test_a_rows_references_stand_in_its_arguments_by_what_they_are(folder: Path)
     assert row.columns == {"image_urls": ["a.png", "https://example.com/b.png"], "mask_image_url": "a.png"}
 
 
+def test_rows_with_the_same_references_each_know_where_they_are(folder: Path) -> None:
+    """Equal arguments are one object, until references are put into them."""
+    for row in rows([{"prompt": text, "image_urls": ["a.png"]} for text in ("x", "y")], folder):
+        assert (row.arguments, row.references) == ({"image_urls": [TOKEN]}, {TOKEN: "a.png"})
+
+
 def test_several_columns_hold_references_and_a_blank_cell_none(folder: Path) -> None:
     table: list[Mapping[str, object]] = [
         {"prompt": "x", "front": "a.png", "back": None},
