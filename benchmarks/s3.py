@@ -73,6 +73,9 @@ def main() -> None:
     from moto.server import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import make_server
 
+    from tests.s3_server import put_one_at_a_time
+
+    put_one_at_a_time()
     calls, lock = Counter[str](), threading.Lock()
     inner = DomainDispatcherApplication(create_backend_app)
 
