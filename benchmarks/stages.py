@@ -11,12 +11,11 @@ from benchmarks.bought import buy
 from benchmarks.processes import folder, table
 from benchmarks.results import Measured
 from dagster_gptimg.batch.plan import Plan
-from dagster_gptimg.batch.records import Content
+from dagster_gptimg.batch.records import Content, all_ended
 from dagster_gptimg.batch.summary import Tally
 from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
 from dagster_gptimg.prompts import PromptSpec, read_rows
 from dagster_gptimg.store.dataset import Dataset
-from dagster_gptimg.store.present import PresentImages
 from dagster_gptimg.store.root import Store
 from dagster_gptimg.store.settled import SettledIndex
 
@@ -55,12 +54,12 @@ def stages(found: Measured, prompts: Path, store: Path, rows: int) -> None:
         with timed("its line of the settled index"):
             index.load()
         with timed("its image in the listing of files"):
-            index.look_for(PresentImages(dataset))
+            index.look_for_images(dataset)
         content, tally = Content(dataset, None, plan.digest, ""), Tally("")
         with timed("finding it in the index, and counting it"):
-            for row in plan:
-                briefs = [brief for key in row.keys if (brief := index.brief(key)) is not None]
-                content.add(briefs)
-                tally.ended(briefs)
+            for batch in plan.batches():
+                ended = [row for briefs in batch.by_row(index.briefs(batch.keys)) if (row := all_ended(briefs))]
+                content.add(ended)
+                tally.ended(ended)
     if tally.summary(0.0).stored != rows:
         raise RuntimeError("not what was to be measured")

@@ -20,7 +20,7 @@ from PIL import Image
 from dagster_gptimg.batch.summary import worst
 from dagster_gptimg.fal.prices import Price
 from dagster_gptimg.image_record import path_of, read_image
-from dagster_gptimg.store.present import PresentImages
+from dagster_gptimg.store.present import WantedImages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -147,8 +147,10 @@ def failure_rate(images: ImageTable) -> Finding:
 
 def files_as_recorded(images: ImageTable) -> Finding:
     """Every file is there, and those of the sample have their recorded hash."""
-    there = PresentImages(images.dataset)
-    missing = [row_id for row_id, uri, _ in images.stored if not there.has(hash(path_of(images.dataset, uri)))]
+    paths, wanted = [path_of(images.dataset, uri) for _, uri, _ in images.stored], WantedImages()
+    wanted.add(paths)
+    absent = wanted.missing(images.dataset)
+    missing = [row_id for (row_id, _, _), path in zip(images.stored, paths, strict=True) if hash(path) in absent]
     gone = set(missing)
     changed = [look.row_id for look in images.looks if not look.as_recorded and look.row_id not in gone]
     total, read = len(images.stored), len(images.looks)

@@ -24,7 +24,7 @@ from dagster_gptimg.fal.request_settings import VOIDED
 from dagster_gptimg.fal.settings import FalSettings
 from dagster_gptimg.prompts import References
 from dagster_gptimg.runtime import iterate, system_runtime
-from dagster_gptimg.store.manifest import read_manifest
+from dagster_gptimg.store.manifest import scan_manifest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterable
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.batch.rebuild import Rebuilt
     from dagster_gptimg.batch.summary import Summary
     from dagster_gptimg.fal.model import FalModel
-    from dagster_gptimg.prompts import PromptRow
+    from dagster_gptimg.prompts import RowBatch
     from dagster_gptimg.store.dataset import Dataset
 
 STATUS_TIMEOUT = 5.0
@@ -44,7 +44,7 @@ KILL_AT = "DAGSTER_GPTIMG_KILL_AT"
 
 
 def run(
-    rows: Iterable[list[PromptRow]],
+    rows: Iterable[RowBatch],
     model: FalModel,
     dataset: Dataset,
     settings: FalSettings,
@@ -127,15 +127,17 @@ async def _warnings(job: Job, fal: FalClient) -> list[str]:
 
 def former_models(dataset: Dataset, partition: str | None) -> list[FalModel]:
     """The models of the registry that made what a partition has, as its manifest tells. Raises `StoreError`."""
+    endpoints = set[str]()
     try:
-        endpoints = set(read_manifest(dataset, partition)["endpoint"].unique().to_pylist())
+        for batch in scan_manifest(dataset, partition, ["endpoint"]):
+            endpoints.update(batch["endpoint"].unique().to_pylist())
     except (FileNotFoundError, UnreadableError):
         return []
     return [model for model in all_models() if model.endpoint in endpoints]
 
 
 def plan(
-    rows: Iterable[list[PromptRow]],
+    rows: Iterable[RowBatch],
     model: FalModel,
     dataset: Dataset,
     *,

@@ -51,3 +51,23 @@ def test_an_entry_takes_a_few_bytes() -> None:
 
     assert size(empty) < 200 * BUCKETS
     assert size(found) - size(empty) < 40_000 * 24
+
+
+keys = st.binary(min_size=32, max_size=32) | st.sampled_from(
+    [bytes(8) + end + bytes(20) for end in (b"aaaa", b"bbbb", b"cccc")]
+)
+
+
+@given(st.lists(st.lists(keys, max_size=20), max_size=4), keys)
+def test_many_keys_at_once_are_as_one_by_one(some: list[list[bytes]], wanted: bytes) -> None:
+    found, expected, number = DigestMap(), dict[bytes, int](), 0
+    counts, singly = DigestCounts(), DigestCounts()
+    for batch in some:
+        firsts = [(n, expected.setdefault(key[:12], n)) for n, key in enumerate(batch, number)]
+        known = [(n, first) for n, first in firsts if n != first]
+        assert list(found.extend(b"".join(batch), number)) == known
+        assert counts.count_all(b"".join(batch)) == [singly.count(key) for key in batch]
+        number += len(batch)
+    every = [key for batch in some for key in batch] + [wanted]
+    assert found.find(b"".join(every)) == [expected.get(key[:12], -1) for key in every]
+    assert len(found) == len(expected)

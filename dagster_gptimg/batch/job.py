@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from dagster_gptimg.fal.model import FalModel
     from dagster_gptimg.fal.types import Answer, Cancelled, HistoryItem, Json, Status, Submitted
-    from dagster_gptimg.prompts import PromptRow
+    from dagster_gptimg.prompts import RowBatch
     from dagster_gptimg.store.dataset import Dataset
 
 Watch: TypeAlias = Literal["poll", "stream", "webhook"]
@@ -164,7 +164,7 @@ class Job:
         references: reads the reference images of edits.
     """
 
-    rows: Iterable[list[PromptRow]]
+    rows: Iterable[RowBatch]
     model: FalModel
     dataset: Dataset
     fal: Fal

@@ -6,7 +6,7 @@ import asyncio
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from dagster_gptimg.store.present import PresentImages
+from dagster_gptimg.digests import KEY
 from dagster_gptimg.store.settled import Brief, Settled, SettledIndex
 
 if TYPE_CHECKING:
@@ -62,8 +62,7 @@ class Ledger:
 
     async def look_at_images(self) -> None:
         """List the image files, so that one that is gone does not pass for stored. Raises `StoreError`."""
-        if len(self.index):
-            self.index.look_for(await self._io(PresentImages, self._dataset))
+        await self._io(self.index.look_for_images, self._dataset)
 
     def _there(self, key: str) -> Result | None:
         """A settled request, or `missing` when a file of its images is gone."""
@@ -76,16 +75,20 @@ class Ledger:
 
     def brief(self, key: str) -> Brief | None:
         """A request that the index knows to have ended, in brief: as much as counting takes."""
-        return None if key in self._unsettled or key in self._recent else self.index.brief(key)
+        return None if self.has_dealt_with(key) else self.index.brief(key)
 
-    def briefs(self, keys: Sequence[str]) -> list[Brief] | None:
-        """These requests in brief, when all of them have ended; None otherwise."""
-        found = [brief for key in keys if (brief := self.brief(key)) is not None]
-        return found if len(found) == len(keys) else None
+    def briefs(self, keys: bytes) -> list[Brief | None]:
+        """That for many keys, of 32 bytes each, one behind the other."""
+        found = self.index.briefs(keys)
+        if self._recent or self._unsettled:
+            for number in range(len(found)):
+                if self.has_dealt_with(keys[number * KEY : (number + 1) * KEY].hex()):
+                    found[number] = None
+        return found
 
-    def is_new(self, key: str) -> bool:
-        """Whether nothing is known of a request."""
-        return key not in self._recent and key not in self._unsettled and self.index.brief(key) is None
+    def has_dealt_with(self, key: str) -> bool:
+        """Whether a request has a result that the index does not have."""
+        return key in self._recent or key in self._unsettled
 
     def settled(self, key: str) -> Settled | None:
         """The final outcome of a request, if it has one."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from dagster_gptimg.batch.ledger import EARLIER, Ledger, Result, Unsettled, settled_of
 from dagster_gptimg.batch.plan import Request
-from dagster_gptimg.batch.records import row_status
+from dagster_gptimg.batch.records import all_ended, row_status
 from dagster_gptimg.batch.state import Owns, owners, searching, state_of
 from dagster_gptimg.batch.summary import Tally
 from dagster_gptimg.digests import SIZE, DigestCounts
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dagster_gptimg.batch.job import Job
-    from dagster_gptimg.batch.plan import Plan, PlannedRow
+    from dagster_gptimg.batch.plan import Plan, PlanBatch, PlannedRow
     from dagster_gptimg.batch.records import Content
     from dagster_gptimg.store.facts import Attempt, Intent
     from dagster_gptimg.store.receipts import Names
@@ -151,31 +151,36 @@ class OpenReceipts:
         `content`: takes what the manifest would say now.
         """
         tally = Tally(self._ledger.run)
-        for row in planned:
-            ended = self._ended(row)
+        for batch in planned.batches():
+            briefs = batch.by_row(self._ledger.briefs(batch.keys))
+            ended = self._ended(batch, briefs)
             if content is not None:
                 content.add(ended)
-            if ended is not None:
-                tally.ended(ended)
-                continue
-            requests = row.requests
-            if not any(key in self.facts or not self._ledger.is_new(key) for key in row.keys):  # quicker, for a million
-                tally.new([planned.price(request) for request in requests], sum(row.images))
-                continue
-            results = [self._expected(request) for request in requests]
-            tally.row(row_status(results))
-            for request, result in zip(requests, results, strict=True):
-                buys = self.is_to_buy(request.key, request.row_id)
-                tally.expect(result, planned.price(request), request.images, buys=buys)
+            tally.ended(row for row in ended if row is not None)
+            for row, known, done in zip(batch, briefs, ended, strict=True) if None in ended else ():
+                if done is None:
+                    self._expect(row, known, tally)
         return tally
 
-    def _ended(self, row: PlannedRow) -> list[Brief] | None:
-        """A row's requests, when all of them have ended and nothing is to be done for any; None otherwise."""
-        if self.facts and any(key in self.facts for key in row.keys):
-            return None
-        found = self._ledger.briefs(row.keys)
-        again = self._job.options.again and any(self._refused_again(row.row_id, b.kind) for b in found or ())
-        return None if again else found
+    def _ended(self, batch: PlanBatch, briefs: list[list[Brief | None]]) -> list[list[Brief] | None]:
+        """Each row's requests, when all of them have ended and nothing is to be done for any; None otherwise."""
+        found = [all_ended(row) for row in briefs]
+        for number, row in enumerate(batch if self.facts or self._job.options.again else ()):
+            again = any(self._refused_again(row.row_id, brief.kind) for brief in found[number] or ())
+            if again or any(key in self.facts for key in row.keys):
+                found[number] = None
+        return found
+
+    def _expect(self, row: PlannedRow, briefs: list[Brief | None], tally: Tally) -> None:
+        """Count a row that has not ended, by what it would come to. `briefs`: what the index knows of it."""
+        if not any(briefs) and not any(key in self.facts or self._ledger.has_dealt_with(key) for key in row.keys):
+            tally.new(row.prices, sum(row.images))  # in short, for a million
+            return
+        results = [self._expected(request) for request in row.requests]
+        tally.row(row_status(results))
+        for request, result, price in zip(row.requests, results, row.prices, strict=True):
+            buys = self.is_to_buy(request.key, request.row_id)
+            tally.expect(result, price, request.images, buys=buys)
 
     def _expected(self, request: Request) -> Result:
         settled = self._ledger.settled(request.key)

@@ -9,22 +9,23 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+from itertools import chain, groupby, islice
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dagster_gptimg.batch.keys import cut, keys_of, request_key
-from dagster_gptimg.digests import DigestCounts
+from dagster_gptimg.digests import KEY, DigestCounts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from dagster_gptimg.canonical import Canonical
     from dagster_gptimg.fal.model import FalModel
     from dagster_gptimg.fal.prices import Price
     from dagster_gptimg.fal.types import Json
-    from dagster_gptimg.prompts import PromptRow
+    from dagster_gptimg.prompts import RowBatch
 
 _SCHEMA = pa.schema(
     [
@@ -36,8 +37,9 @@ _SCHEMA = pa.schema(
         ("references", pa.string()),
     ]
 )
-_KEY = 32
+_TEXTS = ("row_id", "prompt", "arguments", "columns", "references")
 _json = json.JSONEncoder(ensure_ascii=False).encode  # `json.dumps` would make an encoder for each row
+T = TypeVar("T")
 CACHED = 4096
 """Distinct sets of arguments that are kept worked out."""
 
@@ -86,6 +88,11 @@ class PlannedRow(NamedTuple):
         return self.shape.images
 
     @property
+    def prices(self) -> list[Price]:
+        """What each of its requests costs, in US dollars, at least and at most."""
+        return self.shape.prices(self.prompt)
+
+    @property
     def requests(self) -> list[Request]:
         """Its requests."""
         references = json.loads(self.sources) if self.sources else MappingProxyType({})
@@ -103,21 +110,58 @@ class Shape:
     def __init__(self, model: FalModel, arguments: Mapping[str, Json]) -> None:
         """Work it out. `num_images` is always said, so that what was asked for is on record."""
         variant = model.variant(arguments)
-        self.endpoint = variant.endpoint
+        self.endpoint, self._model, self._price = variant.endpoint, model, variant.price
         self._cut: list[dict[str, Json]] = [dict(arguments)]
         if "num_images" in variant.inputs.model_fields:
             counts = cut(_images(arguments), variant.max_images_per_request)
             self._cut = [{**arguments, "num_images": count} for count in counts]
         self.images = [_images(part) for part in self._cut]
-        self._keys: list[Canonical] = [keys_of(model, {"prompt": "", **part}, 0) for part in self._cut]
+        self._keys = [keys_of(model, {"prompt": "", **part}, 0) for part in self._cut]
 
     def parts(self, prompt: str) -> list[dict[str, Json]]:
         """The arguments of each request of a row with this prompt."""
         return [{"prompt": prompt, **part} for part in self._cut]
 
-    def keys(self, prompt: str) -> list[bytes]:
-        """The keys of the first row with this prompt."""
-        return [keys.digest(prompt) for keys in self._keys]
+    def prices(self, prompt: str) -> list[Price]:
+        """What each of them costs, in US dollars, at least and at most."""
+        return [self._price(part) for part in self.parts(prompt)]
+
+    def keys(self, prompts: Sequence[str]) -> list[bytes]:
+        """For each prompt the keys of its row's requests, one behind the other; of the first row with this prompt."""
+        found = [keys.digests(prompts) for keys in self._keys]
+        return found[0] if len(found) == 1 else [b"".join(row) for row in zip(*found, strict=True)]
+
+    def keys_of_copies(self, prompt: str, copies: Sequence[int]) -> bytes:
+        """Those of a row that has equal requests before it: so many of each."""
+        parts = zip(self.parts(prompt), copies, strict=True)
+        return bytes.fromhex("".join(request_key(self._model, part, copy) for part, copy in parts))
+
+
+class PlanBatch:
+    """Rows of a plan that were written together; they are made when they are asked for.
+
+    Attributes:
+        keys: of all requests of all rows, 32 bytes each, one behind the other.
+    """
+
+    def __init__(self, batch: pa.RecordBatch, shape: Callable[[str], Shape]) -> None:
+        """`shape`: of a row with these arguments, as JSON."""
+        self._batch, self._shape = batch, shape
+        self.keys = b"".join(batch["keys"].to_pylist())
+
+    def __iter__(self) -> Iterator[PlannedRow]:
+        """The rows in table order."""
+        rows = zip(*(column.to_pylist() for column in self._batch.columns), strict=True)
+        for row_id, prompt, arguments, columns, keys, references in rows:
+            told = [keys[at : at + KEY].hex() for at in range(0, len(keys), KEY)]
+            yield PlannedRow(row_id, prompt, columns, told, self._shape(arguments), references)
+
+    def by_row(self, found: list[T]) -> list[list[T]]:
+        """What was found for each of the keys, row by row."""
+        if len(found) == self._batch.num_rows:  # no row has none
+            return [[one] for one in found]
+        rest = iter(found)
+        return [[*islice(rest, length // KEY)] for length in pc.binary_length(self._batch["keys"]).to_pylist()]
 
 
 class Plan:
@@ -129,7 +173,7 @@ class Plan:
         digest: of all rows as they stand: two plans with the same one ask for the same.
     """
 
-    def __init__(self, batches: Iterable[list[PromptRow]], model: FalModel) -> None:
+    def __init__(self, batches: Iterable[RowBatch], model: FalModel) -> None:
         """Read all rows.
 
         Raises:
@@ -146,14 +190,14 @@ class Plan:
             self._file.close()
             raise
 
-    def _write(self, batches: Iterable[list[PromptRow]], writer: pa.RecordBatchWriter) -> None:
-        known, digest = DigestCounts(), hashlib.blake2b(digest_size=16)
+    def _write(self, batches: Iterable[RowBatch], writer: pa.RecordBatchWriter) -> None:
+        known, digests = DigestCounts(), {name: _TextDigest() for name in _TEXTS}
         for rows in batches:
-            columns = self._columns(rows, known)
-            # Not of Arrow's bytes: what stands between its buffers is whatever the memory held.
-            digest.update(_json([column for name, column in columns.items() if name != "keys"]).encode())
-            writer.write_batch(pa.RecordBatch.from_pydict(columns, schema=_SCHEMA))
-        self.digest = digest.hexdigest()
+            batch = pa.RecordBatch.from_pydict(self._columns(rows, known), schema=_SCHEMA)
+            for name, digest in digests.items():
+                digest.add(batch[name])
+            writer.write_batch(batch)
+        self.digest = hashlib.blake2b(b"".join(map(bytes, digests.values())), digest_size=16).hexdigest()
 
     def __enter__(self) -> Self:
         return self
@@ -161,40 +205,47 @@ class Plan:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def __iter__(self) -> Iterator[PlannedRow]:
-        """The rows in table order; one iteration at a time."""
+    def batches(self) -> Iterator[PlanBatch]:
+        """The rows in table order, some at a time; one iteration at a time."""
         self._file.seek(0)
         for batch in pa.ipc.open_stream(self._file):
-            rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
-            for row_id, prompt, arguments, columns, keys, references in rows:
-                told = [keys[at : at + _KEY].hex() for at in range(0, len(keys), _KEY)]
-                yield PlannedRow(row_id, prompt, columns, told, self._shape(arguments), references)
+            yield PlanBatch(batch, self._shape)
+
+    def __iter__(self) -> Iterator[PlannedRow]:
+        """The rows in table order; one iteration at a time."""
+        return chain.from_iterable(self.batches())
 
     def price(self, request: Request) -> Price:
         """What a request costs, in US dollars, at least and at most."""
         return self.model.cost(request.arguments)
 
-    def _columns(self, rows: list[PromptRow], known: DigestCounts) -> dict[str, list[Any]]:
+    def _columns(self, rows: RowBatch, known: DigestCounts) -> dict[str, Sequence[Any]]:
         """The columns of a batch of the file."""
         self.rows += len(rows)
-        told, keyed = list[str](), list[bytes]()
-        arguments, text, shape = None, "", None
-        for row in rows:
-            if shape is None or row.arguments is not arguments:  # most rows of a table have the same
-                arguments, text = row.arguments, _json(row.arguments)
-                shape = self._shape(text, arguments)
-            keys = self._keys(shape, row.prompt, known)
-            self.requests += len(keys)
-            told.append(text)
-            keyed.append(b"".join(keys))
+        told, keys = list[str](), list[bytes]()
+        for _, some in groupby(rows.arguments, id):  # most rows of a table have the same
+            alike = list(some)
+            text = _json(alike[0])
+            told += [text] * len(alike)
+            keys += self._keys(self._shape(text, alike[0]), rows.prompts[len(keys) : len(told)], known)
         return {
-            "row_id": [row.row_id for row in rows],
-            "prompt": [row.prompt for row in rows],
+            "row_id": rows.row_ids,
+            "prompt": rows.prompts,
             "arguments": told,
-            "columns": [_json(row.columns) if row.columns else "{}" for row in rows],
-            "keys": keyed,
-            "references": [_json(dict(row.references)) if row.references else None for row in rows],
+            "columns": rows.columns,
+            "keys": keys,
+            "references": [_json(dict(found)) if found else None for found in rows.references],
         }
+
+    def _keys(self, shape: Shape, prompts: Sequence[str], known: DigestCounts) -> list[bytes]:
+        """The keys of each row's requests, told apart from those of equal requests before."""
+        found = shape.keys(prompts)
+        copies = known.count_all(b"".join(found))
+        self.requests += len(copies)
+        before = iter(copies)
+        for number, prompt in enumerate(prompts if any(copies) else ()):
+            found[number] = shape.keys_of_copies(prompt, [*islice(before, len(shape.images))])
+        return found
 
     def _shape(self, text: str, arguments: Mapping[str, Json] | None = None) -> Shape:
         found = self._shapes.get(text)
@@ -204,13 +255,25 @@ class Plan:
             found = self._shapes[text] = Shape(self.model, json.loads(text) if arguments is None else arguments)
         return found
 
-    def _keys(self, shape: Shape, prompt: str, known: DigestCounts) -> list[bytes]:
-        """The keys of a row's requests, told apart from those of equal requests before."""
-        keys = shape.keys(prompt)
-        for place, key in enumerate(keys):
-            if copy := known.count(key):
-                keys[place] = bytes.fromhex(request_key(self.model, shape.parts(prompt)[place], copy))
-        return keys
+
+class _TextDigest:
+    """A digest of a column of texts, however it is cut into batches; null is ""."""
+
+    def __init__(self) -> None:
+        self._lengths, self._texts = hashlib.blake2b(digest_size=16), hashlib.blake2b(digest_size=16)
+
+    def add(self, texts: pa.Array) -> None:
+        """The next texts; of an array that was made of Python's."""
+        _, ends, data = texts.buffers()
+        count = len(texts)
+        lengths = pc.binary_length(texts).fill_null(0).buffers()[1]
+        # Not whole buffers: what stands behind their ends is whatever the memory held.
+        self._lengths.update(memoryview(lengths)[: 4 * count])
+        if data is not None:
+            self._texts.update(memoryview(data)[: memoryview(ends).cast("i")[count]])
+
+    def __bytes__(self) -> bytes:
+        return self._lengths.digest() + self._texts.digest()
 
 
 def _images(arguments: Mapping[str, Json]) -> int:

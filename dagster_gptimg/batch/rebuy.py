@@ -84,7 +84,7 @@ def rebuy(job: Job, planned: Plan, receipts: OpenReceipts) -> Rebuy:
     again, low, high = 0, Decimal(0), Decimal(0)
     for row in planned if earlier.rows else ():
         if earlier.has(row) and all(receipts.is_to_buy(key, row.row_id) for key in row.keys):
-            prices = [planned.price(request) for request in row.requests]
+            prices = row.prices
             again += 1
             low, high = low + sum(p.low for p in prices), high + sum(p.high for p in prices)
     return Rebuy(earlier.rows, again, low, high)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import struct
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from dagster_gptimg.batch.ledger import Unsettled
 from dagster_gptimg.batch.summary import Tally, worst
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.store.dataset import Dataset
     from dagster_gptimg.store.settled import Brief
 
+_LINE = struct.Struct("<I?")
 _CENTS_OF_A_CENT = Decimal("0.000001")
 
 
@@ -73,12 +74,12 @@ class Content:
         self._hash = hashlib.blake2b(json.dumps(about).encode(), digest_size=16)
         self._whole = True
 
-    def add(self, row: Sequence[Brief] | None) -> None:
-        """The next row; one that has not ended leaves the manifest without a digest: it will say something else."""
-        if row is None:
+    def add(self, rows: Sequence[Sequence[Brief] | None]) -> None:
+        """The next rows; one that has not ended leaves the manifest without a digest: it will say something else."""
+        if None in rows:
             self._whole = False
-        for brief in row or ():
-            self._hash.update(struct.pack("<I?", brief.version, brief.is_missing))
+        lines = [_LINE.pack(brief.version, brief.is_missing) for row in rows for brief in row or ()]
+        self._hash.update(b"".join(lines))
 
     def __str__(self) -> str:
         return self._hash.hexdigest() if self._whole else ""
@@ -109,7 +110,7 @@ class Records:
             results = [self._ledger.get(r.key) or Unsettled(r.key, "not_submitted") for r in requests]
             self.tally.row(row_status(results))
             if self._content is not None:
-                self._content.add(self._ledger.briefs(row.keys))
+                self._content.add([all_ended([self._ledger.brief(key) for key in row.keys])])
             index = 0
             for request, result in zip(requests, results, strict=True):
                 self.tally.request(result, self._plan.price(request))
@@ -154,6 +155,11 @@ class Records:
     def _image(self, image: dict[str, Any]) -> dict[str, Any]:
         names = ("sha256", "bytes", "width", "height", "content_type")
         return {"uri": self._dataset.uri(image["path"])} | {name: image[name] for name in names}
+
+
+def all_ended(row: list[Brief | None]) -> list[Brief] | None:
+    """A row's requests, when all of them have ended; None otherwise."""
+    return None if None in row else cast("list[Brief]", row)
 
 
 def row_status(results: list[Result]) -> RowStatus:

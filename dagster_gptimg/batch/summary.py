@@ -8,13 +8,12 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from dagster_gptimg.fal.prices import Price
-from dagster_gptimg.store.settled import Settled
+from dagster_gptimg.store.settled import Brief, Settled
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from dagster_gptimg.batch.ledger import Result
-    from dagster_gptimg.store.settled import Brief
 
 RowStatus: TypeAlias = Literal[
     "stored", "in_flight", "refused", "failed", "held", "lost", "not_submitted", "missing", "erased"
@@ -136,12 +135,13 @@ class Tally:
         """One row with its status."""
         self._rows[status] += 1
 
-    def ended(self, briefs: Sequence[Brief]) -> None:
-        """One row of which nothing is to be done: all its requests had ended before."""
-        first, *others = briefs
-        status = worst({brief.status for brief in briefs}) if others else first.status
-        self._rows[status] += 1
-        self._images["reused"] += sum(brief.images for brief in briefs if brief.status == "stored")
+    def ended(self, rows: Iterable[Sequence[Brief]]) -> None:
+        """Rows of which nothing is to be done: all their requests had ended before."""
+        alike = Counter(tuple([(b.kind, b.images, b.is_missing) for b in row]) for row in rows)
+        for row, count in alike.items():  # few: they differ in how they ended, and in how many images they have
+            briefs = [Brief(*counted, version=0) for counted in row]
+            self._rows[worst({brief.status for brief in briefs})] += count
+            self._images["reused"] += count * sum(brief.images for brief in briefs if brief.status == "stored")
 
     def new(self, prices: Sequence[Price], images: int) -> None:
         """One row, by its requests' prices, that is to be bought as a whole."""

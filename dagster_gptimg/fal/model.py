@@ -6,11 +6,11 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import cached_property
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
 from annotated_types import MaxLen
 from pydantic import BaseModel, ValidationError
@@ -173,6 +173,13 @@ class FalModel:
         except ArgumentsError as error:
             return "; ".join(reason for _, reason in error.problems)
         return None
+
+    def takes_prompts(self, prompts: Sequence[object]) -> bool:
+        """Whether all of these are texts with nothing wrong; where that is no matter of their lengths alone: False."""
+        if not self._longest_prompt or set(map(type, prompts)) != {str}:
+            return False
+        texts = cast("Sequence[str]", prompts)
+        return all(texts) and not any(map(str.isspace, texts)) and max(map(len, texts)) <= self._longest_prompt
 
     @cached_property
     def _longest_prompt(self) -> int:

@@ -50,6 +50,7 @@ class Tokens(NamedTuple):
     high: int
 
 
+_PRICED = ("quality", "image_size", "num_images", "input_fidelity")
 CACHED = 4096
 """Prices that are kept worked out."""
 
@@ -95,21 +96,22 @@ class ByTable:
 
     def __call__(self, arguments: Mapping[str, Json]) -> Price:
         """The price of one request."""
-        quality = str(arguments.get("quality", self.quality))
-        size = str(arguments.get("image_size", self.image_size))
-        about = (quality, size, _count(arguments), text_tokens(arguments), self._references(arguments))
+        about = (*_text_size(arguments), *[str(arguments.get(name)) for name in _PRICED], reference_count(arguments))
         found = self._known.get(about)
         if found is None:  # a table has few different ones
             if len(self._known) >= CACHED:
                 self._known.clear()
-            found = self._known[about] = self._worked_out(*about)
+            found = self._known[about] = self._worked_out(arguments)
         return found
 
     @cached_property
-    def _known(self) -> dict[tuple[str, str, int, Tokens, Tokens], Price]:
+    def _known(self) -> dict[tuple[object, ...], Price]:
         return {}
 
-    def _worked_out(self, quality: str, size: str, count: int, text: Tokens, tokens: Tokens) -> Price:
+    def _worked_out(self, arguments: Mapping[str, Json]) -> Price:
+        quality = str(arguments.get("quality", self.quality))
+        size = str(arguments.get("image_size", self.image_size))
+        count, text, tokens = _count(arguments), text_tokens(arguments), self._references(arguments)
         tiers = list(self.images) if quality == "auto" else [quality]
         columns = range(len(_SIZES)) if size == "auto" else (_SIZES.index(size),)
         each = [Decimal(self.images[tier][column]) * count for tier in tiers for column in columns]
@@ -191,9 +193,14 @@ def _image_tokens(edge: int, width: int, height: int) -> int:
 
 def text_tokens(arguments: Mapping[str, Json]) -> Tokens:
     """Tokens of the prompt. A word is about 4, says fal; a text without spaces has more, but never more than bytes."""
+    words, size = _text_size(arguments)
+    return Tokens(_TOKENS_PER_WORD * words, max(_TOKENS_PER_WORD * words, size))
+
+
+def _text_size(arguments: Mapping[str, Json]) -> tuple[int, int]:
+    """Words and bytes of the prompt."""
     prompt = str(arguments.get("prompt", ""))
-    least = _TOKENS_PER_WORD * len(prompt.split())
-    return Tokens(least, max(least, len(prompt.encode())))
+    return len(prompt.split()), len(prompt.encode())
 
 
 def reference_count(arguments: Mapping[str, Json]) -> int:

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from dagster_gptimg.prompts.moving import Move
 from dagster_gptimg.prompts.references import ReferenceRoot, References
+from dagster_gptimg.prompts.rowbatch import RowBatch
 from dagster_gptimg.prompts.rows import read_rows
 from dagster_gptimg.prompts.sources import Source
 from dagster_gptimg.prompts.spec import PromptRow, PromptSpec
 from dagster_gptimg.prompts.sql import SqlTable
 
-__all__ = ["Move", "PromptRow", "PromptSpec", "ReferenceRoot", "References", "Source", "SqlTable", "read_rows"]
+__all__ = [
+    "Move",
+    "PromptRow",
+    "PromptSpec",
+    "ReferenceRoot",
+    "References",
+    "RowBatch",
+    "Source",
+    "SqlTable",
+    "read_rows",
+]

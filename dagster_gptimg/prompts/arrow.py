@@ -1,7 +1,9 @@
-"""Arrow's batches as rows of Python values."""
+"""Arrow's batches as columns and rows of Python values."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -22,11 +24,28 @@ def check_names(names: list[str], source: str) -> None:
             raise TableError(msg)
 
 
-def rows_of(batch: pa.RecordBatch) -> list[dict[str, Any]]:
-    """The rows of one batch."""
-    columns = [_plain(column) for column in batch.columns]
-    rows: list[dict[str, Any]] = pa.RecordBatch.from_arrays(columns, names=batch.schema.names).to_pylist()
-    return rows
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Rows as a source has them that is laid out in columns.
+
+    Attributes:
+        number: the first row's, from 1.
+        cells: by column, all of one length.
+    """
+
+    number: int
+    cells: dict[str, list[Any]]
+
+    def lines(self) -> Iterator[tuple[int, dict[str, object]]]:
+        """The rows with their numbers; Arrow's own way to make them takes three times as long."""
+        rows = zip(*self.cells.values(), strict=True)
+        return enumerate((dict(zip(self.cells, row, strict=True)) for row in rows), self.number)
+
+
+def columns_of(batch: pa.RecordBatch, number: int) -> Columns:
+    """The rows of one batch, of which the first has this number."""
+    values = (_plain(column).to_pylist() for column in batch.columns)
+    return Columns(number, dict(zip(batch.schema.names, values, strict=True)))
 
 
 def _plain(column: pa.Array) -> pa.Array:

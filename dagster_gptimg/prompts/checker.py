@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from dagster_gptimg.errors import ArgumentsError, ImageReferenceError, RowProblem, TableError
 from dagster_gptimg.fal.model import holds_images, is_missing
-from dagster_gptimg.prompts.ids import RowIds
+from dagster_gptimg.prompts.arrow import Columns
+from dagster_gptimg.prompts.ids import RowIds, Unnamed
 from dagster_gptimg.prompts.problems import Problems
-from dagster_gptimg.prompts.spec import PromptRow, PromptSpec
-from dagster_gptimg.prompts.values import CellError, cell_text, json_of, unsendable
+from dagster_gptimg.prompts.rowbatch import RowBatch
+from dagster_gptimg.prompts.spec import PromptSpec
+from dagster_gptimg.prompts.values import CellError, cell_text, json_object, json_objects, json_of, unsendable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from dagster_gptimg.fal.types import Json
-    from dagster_gptimg.prompts.sources import Items
+    from dagster_gptimg.prompts.delimited import Line
+    from dagster_gptimg.prompts.rowkeys import RowFilter
+    from dagster_gptimg.prompts.sources import Chunk
 
+BATCH = 2048
 CACHED_OVERRIDES = 4096
 LONGEST_ID = 512
 NO_SOURCES: Mapping[str, str] = MappingProxyType({})
@@ -44,14 +50,46 @@ class Checker:
         self.problems = Problems(source)
         self.ids = RowIds()
         self.overrides: dict[tuple[tuple[str, str], ...], dict[str, Json]] = {}
+        self.same: dict[str, Json] | None = None  # the arguments of all rows, where no row has any of its own
         self.columns: set[str] = set()
+        self.taken = 0
         self.overriding: list[str] = []
         self.used: frozenset[str | None] = frozenset()
         self.embedding: set[str] = set()
 
-    def rows(self, items: Items) -> Iterator[PromptRow]:
+    def batches(self, chunks: Iterable[Chunk]) -> Iterator[RowBatch]:
         """Every valid row; the others become problems."""
-        taken = 0
+        for chunk in chunks:
+            batch = self.plain(chunk) if isinstance(chunk, Columns) else None
+            if batch is not None:
+                yield batch
+                continue
+            rows = self.rows(chunk.lines() if isinstance(chunk, Columns) else chunk)
+            while some := list(islice(rows, BATCH)):
+                yield self.ids.named(some)
+            if self.taken == self.spec.limit:
+                return
+
+    def plain(self, chunk: Columns) -> RowBatch | None:
+        """A chunk of rows in which nothing but the prompt is to be checked, and all prompts are right; None otherwise.
+
+        What `rows` would make of it one by one, at a third of the price.
+        """
+        spec, count = self.spec, len(next(iter(chunk.cells.values()), ()))
+        is_looked_at = spec.template or spec.id_column or spec.limit or self.filter or self.embedding
+        if is_looked_at or self.same is None or not self.columns.issuperset(chunk.cells) or not count:
+            return None
+        prompts = chunk.cells[self.prompt_column or ""]
+        carried = {name: cells for name, cells in chunk.cells.items() if name not in self.used}
+        columns = json_objects(carried) if carried else ["{}"] * count
+        if columns is None or not self.model.takes_prompts(prompts) or unsendable("".join(prompts)) is not None:
+            return None
+        arguments = [self.same] * count
+        row_ids, lines = self.ids.derived(prompts, arguments), range(chunk.number, chunk.number + count)
+        return RowBatch(row_ids, prompts, arguments, columns, lines, [NO_SOURCES] * count)
+
+    def rows(self, items: Iterable[Line | RowProblem]) -> Iterator[Unnamed]:
+        """Every valid row, without its id where that is to be derived; the others become problems."""
         for item in items:
             if isinstance(item, RowProblem):
                 self.problems.report(item.line, item.column, item.reason)
@@ -59,12 +97,12 @@ class Checker:
             line, cells = item
             if not self.columns.issuperset(cells):
                 self.meet(set(cells))
-            if self.is_wanted(line, cells):
-                taken += 1
+            if self.filter is None or self.is_wanted(self.filter, line, cells):
+                self.taken += 1
                 row = self.row(line, cells)
                 if row is not None:
                     yield row
-                if taken == self.spec.limit:
+                if self.taken == self.spec.limit:
                     return
 
     def finish(self) -> None:
@@ -117,32 +155,34 @@ class Checker:
                 msg = f"{self.source} has no column {name!r} (the {what}); it has {has}"
                 raise TableError(msg)
 
-    def is_wanted(self, line: int, cells: Mapping[str, object]) -> bool:
+    def is_wanted(self, partition: RowFilter, line: int, cells: Mapping[str, object]) -> bool:
         """Whether a row belongs to the partition. The others are not looked at any further."""
-        if self.filter is None:
-            return True
         try:
-            return self.filter.keeps(cells)
+            return partition.keeps(cells)
         except CellError as error:
             self.problems.report(line, error.column, error.reason)
             return False
 
-    def row(self, line: int, cells: Mapping[str, object]) -> PromptRow | None:
+    def row(self, line: int, cells: Mapping[str, object]) -> Unnamed | None:
         """One row, or None with all its problems reported."""
         before = self.problems.count
-        prompt, arguments = self.prompt(line, cells), self.arguments(line, cells)
-        row_id = self.given_id(line, cells)
+        prompt = self.prompt(line, cells)
+        arguments = self.arguments(line, cells) if self.same is None else self.same
+        row_id = None if self.spec.id_column is None else self.given_id(line, cells)
         columns = self.carried(line, cells)
         sources = NO_SOURCES
-        if arguments and not self.holding_images.isdisjoint(arguments):
+        if arguments and arguments is not self.same and not self.holding_images.isdisjoint(arguments):
             arguments = dict(arguments)
             sources = self.resolved(line, arguments)
         if prompt is None or arguments is None or self.problems.count > before:
             return None
-        return PromptRow(row_id or self.ids.derived(prompt, arguments), prompt, arguments, columns, line, sources)
+        return row_id, prompt, arguments, json_object(columns), line, sources
 
     def prompt(self, line: int, cells: Mapping[str, object]) -> str | None:
         """The row's prompt, or None with its problem reported."""
+        cell = None if self.template else cells.get(self.prompt_column or "prompt")
+        if type(cell) is str and cell.isascii() and self.model.wrong_prompt(cell) is None:
+            return cell  # as most are: nothing of what follows would change it
         try:
             prompt = self.template.fill(cells) if self.template else cell_text(cells, self.prompt_column or "prompt")
         except CellError as error:
@@ -155,7 +195,10 @@ class Checker:
         return prompt
 
     def arguments(self, line: int, cells: Mapping[str, object]) -> dict[str, Json] | None:
-        """The row's model inputs. Each distinct set is checked once, and is one object for all rows that have it."""
+        """The row's model inputs. Each distinct set is checked once, and is one object for all rows that have it.
+
+        None with their problems reported.
+        """
         given = {name: cells[name] for name in self.overriding if not is_missing(cells.get(name))}
         if self.spec.image_columns:
             given |= self.images(cells)
@@ -173,7 +216,14 @@ class Checker:
                 return None
             if len(self.overrides) < CACHED_OVERRIDES:
                 self.overrides[key] = found
+        if self.one_header and not self.has_own_arguments and self.holding_images.isdisjoint(found):
+            self.same = found
         return found
+
+    @property
+    def has_own_arguments(self) -> bool:
+        """Whether rows can have model inputs of their own."""
+        return bool(self.overriding or self.spec.image_columns)
 
     def images(self, cells: Mapping[str, object]) -> dict[str, object]:
         """The reference images of the image columns, in their order; a cell may hold one or a list of them."""
@@ -245,12 +295,19 @@ class Checker:
 
         References stay among them, as the table names them: so an edit tells its source. Data URIs do not.
         """
-        columns = {name: json_of(value) for name, value in cells.items() if name not in self.used}
-        for name in self.embedding:
-            if ";base64," in str(columns.get(name)):
-                del columns[name]
-        for name, value in columns.items():
+        columns: dict[str, Json] = {}
+        used = self.used
+        for name, cell in cells.items():
+            if name in used:
+                continue
+            if type(cell) is str and cell.isascii():  # as most are: nothing of what follows would change it
+                columns[name] = cell
+                continue
+            value = columns[name] = json_of(cell)
             reason = unsendable(value)
             if reason is not None:  # the image table could not be written, once the images are paid for
                 self.problems.report(line, name, reason)
+        for name in self.embedding:
+            if ";base64," in str(columns.get(name)):
+                del columns[name]
         return columns

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from itertools import groupby
+from typing import TYPE_CHECKING, TypeAlias
 
 from dagster_gptimg.canonical import Canonical
-from dagster_gptimg.digests import SIZE, DigestCounts, DigestMap
+from dagster_gptimg.digests import KEY, SIZE, DigestCounts, DigestMap
+from dagster_gptimg.prompts.rowbatch import RowBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from dagster_gptimg.fal.types import Json
 
 CACHED = 4096
+DIGITS = 16
+
+Unnamed: TypeAlias = "tuple[str | None, str, Mapping[str, Json], str, int, Mapping[str, str]]"
+"""A checked row as a `RowBatch` has it; its id is None where it is to be derived."""
 
 
 class RowIds:
@@ -22,29 +28,37 @@ class RowIds:
     def __init__(self) -> None:
         self._lines, self._seen = DigestMap(), DigestCounts()
         self._known: dict[str, Canonical] = {}
-        self._last: tuple[Mapping[str, Json], Canonical] | None = None
 
     def first_line(self, row_id: str, line: int) -> int:
         """The line on which this id stood first: `line` itself when it is new."""
         return self._lines.setdefault(hashlib.blake2b(row_id.encode(), digest_size=SIZE).digest(), line)
 
-    def derived(self, prompt: str, arguments: Mapping[str, Json]) -> str:
-        """The same content has the same id wherever it stands; the n-th equal row of a table gets `-n`.
+    def named(self, rows: Sequence[Unnamed]) -> RowBatch:
+        """Rows in table order, one at least, those without an id with a derived one."""
+        ids, prompts, arguments, columns, lines, references = zip(*rows, strict=True)
+        row_ids: Sequence[str] = self.derived(prompts, arguments) if None in ids else ids
+        return RowBatch(row_ids, prompts, arguments, columns, lines, references)
 
-        16 hex digits of the SHA-256 of the RFC 8785 JSON of prompt and arguments.
+    def derived(self, prompts: Sequence[str], arguments: Sequence[Mapping[str, Json]]) -> list[str]:
+        """The ids of rows in table order, by what they ask for.
+
+        The same content has the same id wherever it stands; the n-th equal row of a table gets `-n`. An id is 16 hex
+        digits of the SHA-256 of the RFC 8785 JSON of prompt and arguments.
         """
-        content = self._canonical(arguments).digest(prompt)
-        name, before = content[:8].hex(), self._seen.count(content)
-        return f"{name}-{before + 1}" if before else name
+        contents = list[bytes]()
+        for _, some in groupby(arguments, id):  # most rows of a table have the same
+            alike = list(some)
+            contents += self._canonical(alike[0]).digests(prompts[len(contents) : len(contents) + len(alike)])
+        together = b"".join(contents)
+        before, digits = self._seen.count_all(together), together.hex()
+        ids = [digits[start : start + DIGITS] for start in range(0, len(digits), 2 * KEY)]
+        return [f"{row_id}-{n + 1}" if n else row_id for row_id, n in zip(ids, before, strict=True)]
 
     def _canonical(self, arguments: Mapping[str, Json]) -> Canonical:
-        if self._last is not None and self._last[0] is arguments:  # most rows of a table have the same
-            return self._last[1]
         about = repr(arguments)
         found = self._known.get(about)
         if found is None:
             if len(self._known) >= CACHED:
                 self._known.clear()
             found = self._known[about] = Canonical(lambda text: {"prompt": text, **arguments})
-        self._last = arguments, found
         return found

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import islice
 from typing import Any
 
 from dagster_gptimg.prompts import sources
 from dagster_gptimg.prompts.checker import Checker
+from dagster_gptimg.prompts.rowbatch import RowBatch
 from dagster_gptimg.prompts.sources import Source
-from dagster_gptimg.prompts.spec import PromptRow, PromptSpec
-
-BATCH = 1024
+from dagster_gptimg.prompts.spec import PromptSpec
 
 
-def read_rows(
-    source: Source, spec: PromptSpec, storage_options: Mapping[str, Any] | None = None
-) -> Iterator[list[PromptRow]]:
+def read_rows(source: Source, spec: PromptSpec, storage_options: Mapping[str, Any] | None = None) -> Iterator[RowBatch]:
     """The checked rows of a table, in batches.
 
     Nothing may be done with them before this is exhausted: what is wrong is only known then.
@@ -31,7 +27,5 @@ def read_rows(
     """
     checker = Checker(sources.name_of(source), spec, one_header=sources.has_one_header(source))
     bounds = checker.filter.bounds() if checker.filter else []
-    rows = checker.rows(sources.read(source, storage_options, bounds))
-    while batch := list(islice(rows, BATCH)):
-        yield batch
+    yield from checker.batches(sources.read_chunks(source, storage_options, bounds))
     checker.finish()

@@ -18,16 +18,19 @@ from typing import IO, Any, Protocol, TypeAlias, runtime_checkable
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import infer_compression
 
 from dagster_gptimg.errors import RowProblem, TableError
-from dagster_gptimg.prompts.arrow import check_names, rows_of
+from dagster_gptimg.prompts.arrow import Columns, check_names, columns_of
 from dagster_gptimg.prompts.delimited import Line, read_delimited
 from dagster_gptimg.prompts.rowkeys import Bounds, may_hold
 from dagster_gptimg.prompts.sql import SqlTable
 from dagster_gptimg.prompts.values import native
 
 BATCH = 2048
+PARQUET_BUFFER = 2**20
+"""Bytes of a column that are read at once from a local file."""
 ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 _USER = re.compile(r"://[^/@\s]*@")
@@ -45,6 +48,7 @@ class ArrowStream(Protocol):
 
 Source: TypeAlias = str | os.PathLike[str] | SqlTable | ArrowStream | Iterable[Mapping[str, object]]
 Items: TypeAlias = "Iterator[Line | RowProblem]"
+Chunk: TypeAlias = "Columns | Items"
 
 
 def name_of(source: Source) -> str:
@@ -67,8 +71,20 @@ def has_one_header(source: Source) -> bool:
     return isinstance(source, ArrowStream | SqlTable)
 
 
-def read(source: Source, storage_options: Mapping[str, Any] | None = None, bounds: Sequence[Bounds] = ()) -> Items:
+def read(source: Source, storage_options: Mapping[str, Any] | None = None) -> Items:
     """The rows of a table, each with its line (text files) or its 1-based number.
+
+    Raises:
+        TableError: the table as a whole cannot be read.
+    """
+    for chunk in read_chunks(source, storage_options):
+        yield from chunk.lines() if isinstance(chunk, Columns) else chunk
+
+
+def read_chunks(
+    source: Source, storage_options: Mapping[str, Any] | None = None, bounds: Sequence[Bounds] = ()
+) -> Iterator[Chunk]:
+    """The same as the source has them: some at a time in columns, or all of them one by one.
 
     Rows outside `bounds` may be left out where the source can tell them without reading them; most cannot.
 
@@ -78,17 +94,17 @@ def read(source: Source, storage_options: Mapping[str, Any] | None = None, bound
     if isinstance(source, str | os.PathLike):
         return _read_url(os.fspath(source), storage_options, bounds)
     if isinstance(source, SqlTable):
-        return source.rows(bounds)
+        return iter([source.rows(bounds)])
     if isinstance(source, ArrowStream):
         return _read_arrow(source)
     rows: object = source
     if isinstance(rows, Iterable) and not isinstance(rows, Mapping | bytes):
-        return _read_mappings(rows, name_of(source))
+        return iter([_read_mappings(rows, name_of(source))])
     msg = f"{name_of(source)} is no table: give a URL, a data frame, an Arrow table or a list of dicts"
     raise TableError(msg)
 
 
-def _read_url(url: str, storage_options: Mapping[str, Any] | None, bounds: Sequence[Bounds]) -> Items:
+def _read_url(url: str, storage_options: Mapping[str, Any] | None, bounds: Sequence[Bounds]) -> Iterator[Chunk]:
     ending, name = _ending(url), name_of(url)
     with _opened(url, storage_options) as file, _told(name):
         if ending == ".parquet":
@@ -97,9 +113,9 @@ def _read_url(url: str, storage_options: Mapping[str, Any] | None, bounds: Seque
         buffered = io.BufferedReader(file)
         text = io.TextIOWrapper(buffered, _encoding(buffered), errors="surrogateescape", newline="")
         if ending in {".csv", ".tsv"}:
-            yield from read_delimited(text, name, "\t" if ending == ".tsv" else ",")
+            yield _read_told(read_delimited(text, name, "\t" if ending == ".tsv" else ","), name)
         else:
-            yield from _read_json_lines(text, name)
+            yield _read_told(_read_json_lines(text, name), name)
 
 
 def _path(url: str) -> str:
@@ -168,6 +184,11 @@ def _told(source: str) -> Iterator[None]:
         raise TableError(msg) from error
 
 
+def _read_told(items: Items, source: str) -> Items:
+    with _told(source):
+        yield from items
+
+
 def _encoding(file: io.BufferedReader) -> str:
     """UTF-8, with or without a byte order mark; UTF-16 when its mark says so (Excel's "Unicode text")."""
     return "utf-16" if file.peek(2)[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig"
@@ -190,9 +211,11 @@ def _read_json_lines(text: IO[str], source: str) -> Items:
             yield RowProblem(source, line, None, "not a JSON object: each line must be one, {...}")
 
 
-def _read_parquet(file: IO[bytes], source: str, bounds: Sequence[Bounds]) -> Items:
+def _read_parquet(file: IO[bytes], source: str, bounds: Sequence[Bounds]) -> Iterator[Columns]:
     try:
-        parquet = pq.ParquetFile(file)
+        # Bit by bit where that costs nothing: a column of a row group, compressed, can be as large as the memory.
+        buffer_size = PARQUET_BUFFER if isinstance(getattr(file, "fs", None), LocalFileSystem) else 0
+        parquet = pq.ParquetFile(file, buffer_size=buffer_size)
     except (pa.ArrowException, ValueError) as error:
         msg = f"{source} is no Parquet file: {error}"
         raise TableError(msg) from error
@@ -213,19 +236,18 @@ def _may_hold(group: Any, bound: Bounds) -> bool:  # noqa: ANN401 - pyarrow ship
     return found is None or not found.has_min_max or may_hold(bound, found.min, found.max)
 
 
-def _read_arrow(source: ArrowStream) -> Items:
+def _read_arrow(source: ArrowStream) -> Iterator[Columns]:
     with _told(name_of(source)):
         stream = pa.RecordBatchReader.from_stream(source)
         check_names(stream.schema.names, name_of(source))
         yield from _numbered(stream)
 
 
-def _numbered(batches: Iterable[pa.RecordBatch], number: int = 0) -> Items:
+def _numbered(batches: Iterable[pa.RecordBatch], number: int = 0) -> Iterator[Columns]:
     for batch in batches:
         for start in range(0, batch.num_rows, BATCH):
-            for row in rows_of(batch.slice(start, BATCH)):
-                number += 1
-                yield number, row
+            yield columns_of(batch.slice(start, BATCH), number + 1)
+            number += min(BATCH, batch.num_rows - start)
 
 
 def _read_mappings(rows: Iterable[Mapping[str, object]], source: str) -> Items:

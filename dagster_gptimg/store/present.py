@@ -1,44 +1,54 @@
-"""Which image files are there: one listing by prefix, eight bytes a file."""
+"""Which image files are there: one listing by prefix, against eight bytes for each image that should be there."""
 
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from dagster_gptimg.store.parallel import side_by_side
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from dagster_gptimg.store.dataset import Dataset
 
-BUCKETS = 256
+_PREFIX = len("images/ab")
 
 
 def image_paths(dataset: Dataset) -> Iterator[str]:
     """The paths of all image files of a dataset, relative to it. Raises `StoreError`."""
+    for _, paths in _by_prefix(dataset):
+        yield from paths
+
+
+def _by_prefix(dataset: Dataset) -> Iterator[tuple[str, Iterable[str]]]:
     folder = f"{dataset.folder}/images"
     prefixes = dataset.store.names(folder)
     store = dataset.store
     for prefix, names in side_by_side(store, lambda prefix: store.names(f"{folder}/{prefix}"), prefixes):
-        for name in names:
-            yield f"images/{prefix}/{name}"
+        yield f"images/{prefix}", map(f"images/{prefix}/".__add__, names)
 
 
-class PresentImages:
-    """The image files that are there; a million of them are 8 MB. Paths are known by this process's `hash` of them."""
+class WantedImages:
+    """Images that should be there, by this process's `hash` of their paths relative to the dataset."""
 
-    def __init__(self, dataset: Dataset) -> None:
-        """List them. Raises `StoreError`."""
-        self._hashes = [array("q") for _ in range(BUCKETS)]
-        for path in map(hash, image_paths(dataset)):
-            self._hashes[path % BUCKETS].append(path)
-        for number, bucket in enumerate(self._hashes):
-            self._hashes[number] = array("q", sorted(bucket))
+    def __init__(self) -> None:
+        """None yet."""
+        self._hashes: defaultdict[str, array[int]] = defaultdict(lambda: array("q"))
 
-    def has(self, path_hash: int) -> bool:
-        """Whether a file with this hash of its path (relative to the dataset) is there."""
-        bucket = self._hashes[path_hash % BUCKETS]
-        place = bisect_left(bucket, path_hash)
-        return place < len(bucket) and bucket[place] == path_hash
+    def add(self, paths: Iterable[str]) -> None:
+        """More of them."""
+        hashes = self._hashes
+        for path in paths:
+            hashes[path[:_PREFIX]].append(hash(path))
+
+    def missing(self, dataset: Dataset) -> set[int]:
+        """Those of which no file is there. Raises `StoreError`."""
+        if not self._hashes:
+            return set()
+        missing, looked_at = set[int](), set[str]()
+        for prefix, paths in _by_prefix(dataset):
+            missing.update(set(self._hashes.get(prefix, ())).difference(map(hash, paths)))
+            looked_at.add(prefix)
+        return missing.union(*(self._hashes[prefix] for prefix in self._hashes.keys() - looked_at))

@@ -18,6 +18,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -25,10 +26,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dagster_gptimg.digests import SIZE, DigestMap
+from dagster_gptimg.digests import KEY, SIZE, DigestMap
 from dagster_gptimg.errors import UnreadableError
+from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.lines import Lines
-from dagster_gptimg.store.present import PresentImages
+from dagster_gptimg.store.present import WantedImages
 from dagster_gptimg.store.root import Store
 
 _log = logging.getLogger(__name__)
@@ -65,6 +67,8 @@ SCHEMA = pa.schema(
     ],
     metadata={"dagster_gptimg.settled.version": "1"},
 )
+_KNOWN = ["key", "request_id", "kind", "images", "cost_usd"]
+"""The columns that are read of all lines when the index is loaded."""
 MERGE_ABOVE = 32
 BATCH = 4096
 """Lines that are in memory at once."""
@@ -73,6 +77,7 @@ Kind = Literal["stored", "refused", "erased"]
 _KINDS: tuple[Kind, ...] = ("refused", "stored", "erased")
 _MISSING = 128
 """Beside the kind: a file of its images is gone."""
+_BRIEF = {n | gone: (kind, bool(gone)) for n, kind in enumerate(_KINDS) for gone in (0, _MISSING)}
 
 
 class Settled(NamedTuple):
@@ -141,7 +146,7 @@ class SettledIndex:
     def _forget(self) -> None:
         self._first, self._others = DigestMap(), dict[int, list[int]]()
         self._kinds, self._images, self._versions = bytearray(), array("H"), array("I")
-        self._paths = array("q")  # hashes of image paths, until somebody has looked for the files
+        self._wanted = WantedImages()  # until somebody has looked for the files
         self._pieces: list[str] = []
         self._lines: Lines | None = None
 
@@ -151,14 +156,16 @@ class SettledIndex:
         while not self._load(broken):
             continue  # what came of a broken piece is among the rest: once more, without it
 
-    def look_for(self, present: PresentImages) -> None:
-        """Mark the lines whose image files are not among those that are there; once, after `load`."""
-        there, image = bytes(map(present.has, self._paths)), 0
-        for number, count in enumerate(self._images if 0 in there else ()):
-            if 0 in there[image : image + count]:
-                self._kinds[number] |= _MISSING
-            image += count
-        self._paths = array("q")
+    def look_for_images(self, dataset: Dataset) -> None:
+        """List the image files, and mark the lines that miss one; once, after `load`. Raises `StoreError`."""
+        missing, number = self._wanted.missing(dataset), 0
+        self._wanted = WantedImages()
+        for batch in self._batches(["images"]) if missing else ():
+            paths = iter(_paths(batch))
+            for count in pc.list_value_length(batch["images"]).to_pylist():
+                if not missing.isdisjoint([*map(hash, islice(paths, count))]):
+                    self._kinds[number] |= _MISSING
+                number += 1
 
     def get(self, key: str) -> Settled | None:
         """What is settled for a key."""
@@ -167,12 +174,21 @@ class SettledIndex:
 
     def brief(self, key: str) -> Brief | None:
         """The same in brief; nothing is read."""
-        found = self._best(key)
-        if not found:
-            return None
-        number = self._most_known(found)
-        kind = self._kinds[number]
-        return Brief(_KINDS[kind & ~_MISSING], self._images[number], bool(kind & _MISSING), self._versions[number])
+        return self.briefs(bytes.fromhex(key))[0]
+
+    def briefs(self, keys: bytes) -> list[Brief | None]:
+        """That for many keys, of 32 bytes each, one behind the other."""
+        kinds, images, versions, others = self._kinds, self._images, self._versions, self._others
+        found = list[Brief | None]()
+        for first in self._first.find(keys):
+            if first < 0:
+                found.append(None)
+                continue
+            number = self._most_known(self._best_of(first)) if first in others else first
+            kind, is_missing = _BRIEF[kinds[number]]
+            # `Brief(...)` is a call of Python for each of a million.
+            found.append(tuple.__new__(Brief, (kind, images[number], is_missing, versions[number])))
+        return found
 
     def completed(self, start: datetime, end: datetime) -> set[str]:
         """Ids of the requests that completed between two moments."""
@@ -239,10 +255,12 @@ class SettledIndex:
 
     def _best(self, key: str) -> list[int]:
         """The numbers of a key's lines that are of its best kind."""
-        if not self._kinds:
-            return []
-        first = self._first.get(bytes.fromhex(key[: 2 * SIZE]))
-        found = [] if first is None else [first, *self._others.get(first, ())]
+        first = self._first.get(bytes.fromhex(key[: 2 * SIZE])) if self._kinds else None
+        return [] if first is None else self._best_of(first)
+
+    def _best_of(self, first: int) -> list[int]:
+        """The same, for the key whose first line has this number."""
+        found = [first, *self._others.get(first, ())]
         if len(found) > 1:
             kinds = [self._kinds[number] & ~_MISSING for number in found]
             found = [number for number, kind in zip(found, kinds, strict=True) if kind == max(kinds)]
@@ -287,9 +305,9 @@ class SettledIndex:
 
     def _read(self, name: str) -> None:
         self._store.fetch(f"{self._folder}/{name}", self._copy(name))
-        for batch in _read_batches(self._copy(name)):
+        for batch in _read_batches(self._copy(name), _KNOWN):
             self._add(batch)
-            self._paths.extend(map(hash, batch["images"].flatten().field("path").to_pylist()))
+            self._wanted.add(_paths(batch))
         self._pieces.append(name)
 
     def _lay_out(self, name: str, batches: Iterable[pa.RecordBatch]) -> None:
@@ -308,15 +326,27 @@ class SettledIndex:
             yield from _read_batches(self._copy(name), columns)
 
     def _add(self, batch: pa.RecordBatch) -> None:
-        for number, key in enumerate(batch["key"].to_pylist(), len(self)):
-            first = self._first.setdefault(bytes.fromhex(key[: 2 * SIZE]), number)
-            if first != number:
-                self._others.setdefault(first, []).append(number)
+        for number, first in self._first.extend(_bytes_of(batch["key"]), len(self)):
+            self._others.setdefault(first, []).append(number)
         counts, costs = pc.list_value_length(batch["images"]), batch["cost_usd"].cast(pa.string()).fill_null("None")
         self._images.extend(counts.to_pylist())
         self._kinds += bytes(map(_KINDS.index, batch["kind"].to_pylist()))
         told = pc.binary_join_element_wise(batch["request_id"], costs, counts.cast(pa.string()), batch["kind"], "|")
         self._versions.extend(map(zlib.crc32, told.cast(pa.binary()).to_pylist()))
+
+
+def _paths(batch: pa.RecordBatch) -> list[str]:
+    """The paths of all images of some lines, in their order."""
+    found: list[str] = batch["images"].flatten().field("path").to_pylist()
+    return found
+
+
+def _bytes_of(keys: pa.Array) -> bytes:
+    """Keys in hex as bytes, one behind the other. Raises `ValueError` when one is no key."""
+    found = bytes.fromhex("".join(keys.to_pylist()))
+    if pc.any(pc.not_equal(pc.utf8_length(keys), 2 * KEY)).as_py():
+        raise ValueError("a key that is no SHA-256")
+    return found
 
 
 def _knowledge(line: Settled) -> tuple[int, Decimal, int]:

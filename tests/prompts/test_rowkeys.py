@@ -109,13 +109,13 @@ def test_row_groups_that_cannot_hold_a_partition_are_not_read(tmp_path: Path, mo
     path = tmp_path / "t.parquet"
     pq.write_table(table, path, row_group_size=10)
     read: list[int] = []
-    plain = arrow.rows_of
+    plain = arrow.columns_of
 
-    def counted(batch: Any) -> Any:
+    def counted(batch: Any, number: int) -> Any:
         read.append(batch.num_rows)
-        return plain(batch)
+        return plain(batch, number)
 
-    monkeypatch.setattr(sources, "rows_of", counted)
+    monkeypatch.setattr(sources, "columns_of", counted)
     for by, key, wanted, most in (
         (ByValue("kind"), "b", range(30, 60), 30),
         (ByDate("day", "monthly"), "2026-02-01", range(31, 59), 50),

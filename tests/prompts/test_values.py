@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from dagster_gptimg.prompts.arrow import rows_of
+from dagster_gptimg.prompts.arrow import columns_of
 from tests.prompts.support import problems, rows
 
 
@@ -126,5 +126,6 @@ def test_carried_columns_are_json() -> None:
 
 def test_arrows_times_are_pythons_own_also_where_pandas_is_installed() -> None:
     times = pa.array([1_234_567_890_123_456_789], pa.timestamp("ns"))
-    [row] = rows_of(pa.record_batch({"t": times, "d": times.cast(pa.int64()).cast(pa.duration("ns"))}))
+    batch = pa.record_batch({"t": times, "d": times.cast(pa.int64()).cast(pa.duration("ns"))})
+    [(_, row)] = columns_of(batch, 1).lines()
     assert (type(row["t"]), type(row["d"])) == (datetime, timedelta)

@@ -43,7 +43,7 @@ from dagster_gptimg.fal.types import (
     Queued,
     Submitted,
 )
-from dagster_gptimg.prompts import PromptRow
+from dagster_gptimg.prompts import RowBatch
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.root import Store
 from tests.simulation.virtual_time import EPOCH, Clock, VirtualLoop, bury
@@ -196,11 +196,17 @@ class Life:
         while self.kill_after is None or self.effects <= self.kill_after:  # noqa: ASYNC110 - effects come from anywhere
             await asyncio.sleep(0.5)
 
+    def rows(self, arguments: dict[str, Any]) -> RowBatch:
+        """The table's rows, with these arguments."""
+        prompts, count = self.world.rows, len(self.world.rows)
+        ids = [f"r{number}" for number in range(count)]
+        return RowBatch(ids, prompts, [arguments] * count, ["{}"] * count, range(count), [{}] * count)
+
     async def _consume(self, loop: Any) -> Finished:
         clock = Clock(loop, self.skew, self.jump)
         wanted = LOW | ({"num_images": self.world.each} if self.world.each > 1 else {})
         job = Job(
-            rows=[[PromptRow(f"r{n}", p, dict(wanted), {}, n) for n, p in enumerate(self.world.rows)]],
+            rows=[self.rows(wanted)],
             model=self.world.model,
             dataset=Dataset(self.world.store, "d"),
             fal=SimFal(self, loop),

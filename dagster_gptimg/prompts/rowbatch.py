@@ -1,0 +1,35 @@
+"""Checked rows, some at a time and as columns: no object is made for a row that nobody looks at."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from dagster_gptimg.fal.types import Json
+from dagster_gptimg.prompts.spec import PromptRow
+
+
+@dataclass(frozen=True, slots=True)
+class RowBatch:
+    """Some rows of a table, in its order. Iterate over it for `PromptRow`s.
+
+    Attributes:
+        row_ids, prompts, arguments, lines, references: of each row, as a `PromptRow` has them.
+        columns: of each row everything else that it has, as JSON.
+    """
+
+    row_ids: Sequence[str]
+    prompts: Sequence[str]
+    arguments: Sequence[Mapping[str, Json]]
+    columns: Sequence[str]
+    lines: Sequence[int]
+    references: Sequence[Mapping[str, str]]
+
+    def __len__(self) -> int:
+        return len(self.row_ids)
+
+    def __iter__(self) -> Iterator[PromptRow]:
+        every = (self.row_ids, self.prompts, self.arguments, self.columns, self.lines, self.references)
+        for row_id, prompt, arguments, columns, line, references in zip(*every, strict=True):
+            yield PromptRow(row_id, prompt, arguments, json.loads(columns), line, references)
