@@ -11,6 +11,8 @@ from benchmarks.results import Measured
 BOUGHT = (1_000, 10_000, 30_000)
 SLOTS, LATENCY, IMAGE = 200, 0.5, 1000
 MB = 1_000_000
+FEW = 1_000
+"""Rows of which nothing is left to see but what the first of them costs."""
 
 IDLE = """
 import time
@@ -39,8 +41,10 @@ def measure(scale: float = 1.0) -> Measured:
         found.add(f"above it, {rows:,} rows bought", (ran.peak - idle) / MB, "MB", about=about)
     first, *_, last = peaks
     found.add(f"slope from {first:,} to {last:,} rows bought", (peaks[last].peak - peaks[first].peak) / MB, "MB", 50)
-    million = runs(int(ROWS * scale))
+    few, million = runs(max(int(FEW * scale), 10)), runs(int(ROWS * scale))
+    found.add("above it, 1,000 rows planned", (few.planned.peak - idle) / MB, "MB")
     found.add("above it, 1,000,000 rows planned", (million.planned.peak - idle) / MB, "MB", 50)
+    found.add("above it, 1,000 rows all done", (few.again.peak - idle) / MB, "MB")
     found.add("above it, 1,000,000 rows all done", (million.again.peak - idle) / MB, "MB", 50)
     found.add("above it, the same with the manifest to be written", (million.first.peak - idle) / MB, "MB", 50)
     found.series = {
