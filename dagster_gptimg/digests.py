@@ -11,6 +11,9 @@ from array import array
 from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -23,6 +26,11 @@ KEY = 32
 BUCKETS = 4096
 """A digest is inserted into a sorted column; with so many of them, none gets long."""
 
+PARTS = 32
+"""Parts in which many digests are looked for among many others."""
+
+SLICE = 2**16
+
 _PARTS, _HIGH = struct.Struct("=QI"), struct.Struct("=Q")
 _VALUE = 2**32 - 1
 _EMPTY = array("Q")
@@ -34,9 +42,69 @@ def _highs(keys: bytes) -> memoryview:
     return memoryview(keys).cast("Q")[:: KEY // 8]
 
 
-def _parts(keys: bytes) -> Iterator[tuple[int, int]]:
-    """The first 64 bits of each key, and the next 32."""
-    return zip(_highs(keys), memoryview(keys).cast("I")[2 :: KEY // 4], strict=True)
+def _lows(keys: bytes) -> memoryview:
+    """The next 32 bits of each key."""
+    return memoryview(keys).cast("I")[2 :: KEY // 4]
+
+
+def digests_of(keys: bytes) -> Iterator[tuple[int, int]]:
+    """The digest of each key: its first 64 bits, and the next 32. Keys have 32 bytes and stand one behind the other."""
+    return zip(_highs(keys), _lows(keys), strict=True)
+
+
+class Digests:
+    """Digests in their order, 12 bytes each: many that are looked for among many others, all at once."""
+
+    def __init__(self) -> None:
+        """None yet."""
+        self._high, self._low = array("Q"), array("I")
+
+    def __len__(self) -> int:
+        return len(self._high)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return zip(self._high, self._low, strict=True)
+
+    def extend(self, keys: bytes) -> None:
+        """Those of more keys, one behind the other, each of 32 bytes."""
+        self._high.frombytes(_highs(keys).tobytes())
+        self._low.frombytes(_lows(keys).tobytes())
+
+    def places_in(self, known: Digests) -> array[int] | None:
+        """Where each of them stands among others; -1 for one that does not. None when two of the others may be one.
+
+        A fifth of what a `DigestMap` takes to be made and asked. Part by part: Arrow's table of a million digests takes
+        some 50 MB.
+        """
+        found = array("i", [-1]) * len(self)
+        for part in range(PARTS):
+            there, highs = _part(known._high, part)
+            if len(highs.unique()) != len(highs):
+                return None
+            mine, wanted = _part(self._high, part)
+            numbers = there.take(pc.index_in(wanted, value_set=highs))
+            lows = _column(pa.uint32(), known._low).take(numbers)
+            is_same = pc.equal(lows, _column(pa.uint32(), self._low).take(mine))
+            for place, number in zip(
+                mine.filter(is_same).to_pylist(), numbers.filter(is_same).to_pylist(), strict=True
+            ):
+                found[place] = number
+        return found
+
+
+def _column(kind: pa.DataType, values: array[int]) -> pa.Array:
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)])
+
+
+def _part(highs: array[int], part: int) -> tuple[pa.Array, pa.Array]:
+    """Where the digests of one part are, and their first 64 bits; picked out of a slice at a time, to hold little."""
+    places, found = [pa.array([], pa.uint64())], [pa.array([], pa.uint64())]
+    for start in range(0, len(highs), SLICE):
+        some = _column(pa.uint64(), highs).slice(start, SLICE)
+        inside = pc.indices_nonzero(pc.equal(pc.bit_wise_and(some, pa.scalar(PARTS - 1, pa.uint64())), part))
+        places.append(pc.add(inside, pa.scalar(start, pa.uint64())))
+        found.append(some.take(inside))
+    return pa.concat_arrays(places), pa.concat_arrays(found)
 
 
 class DigestMap:
@@ -46,7 +114,7 @@ class DigestMap:
         """None yet."""
         self._high = [_EMPTY] * BUCKETS
         self._rest = [_EMPTY] * BUCKETS  # the digest's last 32 bits, and the number
-        self._size = 0
+        self._size = self._numbered = 0
 
     def __len__(self) -> int:
         return self._size
@@ -62,13 +130,13 @@ class DigestMap:
         high, low = _PARTS.unpack_from(digest)
         return self._set(high, low, value)
 
-    def find(self, keys: bytes) -> list[int]:
-        """The numbers of many keys, one behind the other, each of 32 bytes; -1 for one that has none.
+    def find(self, digests: Iterable[tuple[int, int]]) -> list[int]:
+        """The numbers of many digests; -1 for one that has none.
 
         What `get` does, without a call for each: a run asks for a million of them.
         """
         columns, rests, found = self._high, self._rest, list[int]()
-        for high, low in _parts(keys):
+        for high, low in digests:
             column, rest = columns[high % BUCKETS], rests[high % BUCKETS]
             place, end, number = bisect_left(column, high), len(column), -1
             while place < end and column[place] == high:
@@ -79,13 +147,14 @@ class DigestMap:
             found.append(number)
         return found
 
-    def extend(self, keys: bytes, number: int) -> Iterator[tuple[int, int]]:
-        """Number many keys, one behind the other, from `number` on; yields (its number, its first one) for a known key.
+    def extend(self, digests: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        """Number many digests from 0 on, or from where the last call ended; for a known one (its number, its first).
 
-        Iterate to the end: a key has its number when its turn has come.
+        Iterate to the end: a digest has its number when its turn has come.
         """
         columns, rests = self._high, self._rest
-        for value, (high, low) in enumerate(_parts(keys), number):
+        for value, (high, low) in enumerate(digests, self._numbered):
+            self._numbered = value + 1
             bucket = high % BUCKETS
             column = columns[bucket]
             place = bisect_left(column, high)

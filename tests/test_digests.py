@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import sys
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dagster_gptimg.digests import BUCKETS, DigestCounts, DigestMap
+from dagster_gptimg.digests import BUCKETS, DigestCounts, DigestMap, Digests, digests_of
 
 digests = st.binary(min_size=12, max_size=16) | st.sampled_from(
     [bytes(8) + end + bytes(4) for end in (b"aaaa", b"bbbb")]
@@ -65,9 +65,24 @@ def test_many_keys_at_once_are_as_one_by_one(some: list[list[bytes]], wanted: by
     for batch in some:
         firsts = [(n, expected.setdefault(key[:12], n)) for n, key in enumerate(batch, number)]
         known = [(n, first) for n, first in firsts if n != first]
-        assert list(found.extend(b"".join(batch), number)) == known
+        assert list(found.extend(digests_of(b"".join(batch)))) == known
         assert counts.count_all(b"".join(batch)) == [singly.count(key) for key in batch]
         number += len(batch)
     every = [key for batch in some for key in batch] + [wanted]
-    assert found.find(b"".join(every)) == [expected.get(key[:12], -1) for key in every]
+    assert found.find(digests_of(b"".join(every))) == [expected.get(key[:12], -1) for key in every]
     assert len(found) == len(expected)
+
+
+@settings(deadline=None)
+@given(st.lists(keys, max_size=60), st.lists(keys, max_size=60))
+def test_many_are_found_among_many(known: list[bytes], wanted: list[bytes]) -> None:
+    there, asked = Digests(), Digests()
+    there.extend(b"".join(known))
+    asked.extend(b"".join(wanted))
+    found = asked.places_in(there)
+    if len({key[:8] for key in known}) < len(known):
+        assert found is None
+        return
+    firsts = {key[:12]: number for number, key in enumerate(known)}
+    assert found is not None
+    assert list(found) == [firsts.get(key[:12], -1) for key in wanted]

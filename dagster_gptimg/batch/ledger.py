@@ -10,7 +10,7 @@ from dagster_gptimg.digests import KEY
 from dagster_gptimg.store.settled import Brief, Settled, SettledIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from dagster_gptimg.batch.job import Io
@@ -77,9 +77,9 @@ class Ledger:
         """A request that the index knows to have ended, in brief: as much as counting takes."""
         return None if self.has_dealt_with(key) else self.index.brief(key)
 
-    def briefs(self, keys: bytes) -> list[Brief | None]:
-        """That for many keys, of 32 bytes each, one behind the other."""
-        found = self.index.briefs(keys)
+    def briefs(self, keys: bytes, places: Iterable[int]) -> list[Brief | None]:
+        """That for many keys, of 32 bytes each, one behind the other, by their `places` in the index."""
+        found = self.index.briefs(places)
         if self._recent or self._unsettled:
             for number in range(len(found)):
                 if self.has_dealt_with(keys[number * KEY : (number + 1) * KEY].hex()):

@@ -7,6 +7,7 @@ index and the exclusive create answer everything, and no receipt is listed.
 from __future__ import annotations
 
 import hashlib
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from dagster_gptimg.batch.ledger import EARLIER, Ledger, Result, Unsettled, settled_of
@@ -14,7 +15,7 @@ from dagster_gptimg.batch.plan import Request
 from dagster_gptimg.batch.records import all_ended, row_status
 from dagster_gptimg.batch.state import Owns, owners, searching, state_of
 from dagster_gptimg.batch.summary import Tally
-from dagster_gptimg.digests import SIZE, DigestCounts
+from dagster_gptimg.digests import KEY, SIZE, DigestCounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,8 +152,9 @@ class OpenReceipts:
         `content`: takes what the manifest would say now.
         """
         tally = Tally(self._ledger.run)
+        places = self._ledger.index.places(planned.keys())
         for batch in planned.batches():
-            briefs = batch.by_row(self._ledger.briefs(batch.keys))
+            briefs = batch.by_row(self._ledger.briefs(batch.keys, islice(places, len(batch.keys) // KEY)))
             ended = self._ended(batch, briefs)
             if content is not None:
                 content.add(ended)

@@ -40,6 +40,7 @@ _SCHEMA = pa.schema(
 _TEXTS = ("row_id", "prompt", "arguments", "columns", "references")
 _json = json.JSONEncoder(ensure_ascii=False).encode  # `json.dumps` would make an encoder for each row
 T = TypeVar("T")
+KEYS_READ = KEY * 2**13
 CACHED = 4096
 """Distinct sets of arguments that are kept worked out."""
 
@@ -183,11 +184,12 @@ class Plan:
         self.rows = self.requests = 0
         self._shapes: dict[str, Shape] = {}
         self._file = tempfile.TemporaryFile(prefix="dagster-gptimg-plan-")  # noqa: SIM115 - closed by __exit__
+        self._keys_file = tempfile.TemporaryFile(prefix="dagster-gptimg-keys-")  # noqa: SIM115 - likewise
         try:
             with pa.ipc.new_stream(self._file, _SCHEMA) as writer:
                 self._write(batches, writer)
         except BaseException:
-            self._file.close()
+            self.__exit__()
             raise
 
     def _write(self, batches: Iterable[RowBatch], writer: pa.RecordBatchWriter) -> None:
@@ -197,6 +199,7 @@ class Plan:
             for name, digest in digests.items():
                 digest.add(batch[name])
             writer.write_batch(batch)
+            self._keys_file.write(b"".join(batch["keys"].to_pylist()))
         self.digest = hashlib.blake2b(b"".join(map(bytes, digests.values())), digest_size=16).hexdigest()
 
     def __enter__(self) -> Self:
@@ -204,6 +207,13 @@ class Plan:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+        self._keys_file.close()
+
+    def keys(self) -> Iterator[bytes]:
+        """The keys of all requests in table order, some at a time, one behind the other; one iteration at a time."""
+        self._keys_file.seek(0)
+        while some := self._keys_file.read(KEYS_READ):
+            yield some
 
     def batches(self) -> Iterator[PlanBatch]:
         """The rows in table order, some at a time; one iteration at a time."""

@@ -29,7 +29,7 @@ from dagster_gptimg.prompts.sql import SqlTable
 from dagster_gptimg.prompts.values import native
 
 BATCH = 2048
-PARQUET_BUFFER = 2**20
+PARQUET_BUFFER = 2**18
 """Bytes of a column that are read at once from a local file."""
 ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
@@ -213,9 +213,9 @@ def _read_json_lines(text: IO[str], source: str) -> Items:
 
 def _read_parquet(file: IO[bytes], source: str, bounds: Sequence[Bounds]) -> Iterator[Columns]:
     try:
-        # Bit by bit where that costs nothing: a column of a row group, compressed, can be as large as the memory.
-        buffer_size = PARQUET_BUFFER if isinstance(getattr(file, "fs", None), LocalFileSystem) else 0
-        parquet = pq.ParquetFile(file, buffer_size=buffer_size)
+        # A local file is read bit by bit: Arrow would hold a whole row group otherwise, which saves calls elsewhere.
+        is_local = isinstance(getattr(file, "fs", None), LocalFileSystem)
+        parquet = pq.ParquetFile(file, buffer_size=PARQUET_BUFFER if is_local else 0, pre_buffer=not is_local)
     except (pa.ArrowException, ValueError) as error:
         msg = f"{source} is no Parquet file: {error}"
         raise TableError(msg) from error

@@ -1,10 +1,12 @@
-"""Which image files are there: one listing by prefix, against eight bytes for each image that should be there."""
+"""Which image files are there: one listing by prefix, against what should be there."""
 
 from __future__ import annotations
 
+import tempfile
+import weakref
 from array import array
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from dagster_gptimg.store.parallel import side_by_side
 
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
     from dagster_gptimg.store.dataset import Dataset
 
 _PREFIX = len("images/ab")
+
+HELD = 2**15
+"""Images that are in memory before they are spilled."""
 
 
 def image_paths(dataset: Dataset) -> Iterator[str]:
@@ -31,24 +36,51 @@ def _by_prefix(dataset: Dataset) -> Iterator[tuple[str, Iterable[str]]]:
 
 
 class WantedImages:
-    """Images that should be there, by this process's `hash` of their paths relative to the dataset."""
+    """Images that should be there, by this process's `hash` of their paths relative to the dataset.
+
+    Eight bytes for each lie in a temporary file, by the prefix under which it will be listed; few are in memory.
+    """
 
     def __init__(self) -> None:
         """None yet."""
-        self._hashes: defaultdict[str, array[int]] = defaultdict(lambda: array("q"))
+        self._held: defaultdict[str, array[int]] = defaultdict(lambda: array("q"))
+        self._count = 0
+        self._file: IO[bytes] | None = None
+        self._spilled: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
 
     def add(self, paths: Iterable[str]) -> None:
         """More of them."""
-        hashes = self._hashes
+        held = self._held
         for path in paths:
-            hashes[path[:_PREFIX]].append(hash(path))
+            held[path[:_PREFIX]].append(hash(path))
+            self._count += 1
+        if self._count >= HELD:
+            self._spill()
 
     def missing(self, dataset: Dataset) -> set[int]:
         """Those of which no file is there. Raises `StoreError`."""
-        if not self._hashes:
-            return set()
-        missing, looked_at = set[int](), set[str]()
-        for prefix, paths in _by_prefix(dataset):
-            missing.update(set(self._hashes.get(prefix, ())).difference(map(hash, paths)))
-            looked_at.add(prefix)
-        return missing.union(*(self._hashes[prefix] for prefix in self._hashes.keys() - looked_at))
+        missing, left = set[int](), self._held.keys() | self._spilled.keys()
+        for prefix, paths in _by_prefix(dataset) if left else ():
+            missing.update(self._wanted(prefix).difference(map(hash, paths)))
+            left.discard(prefix)
+        return missing.union(*map(self._wanted, left))
+
+    def _spill(self) -> None:
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(prefix="dagster-gptimg-images-")  # noqa: SIM115 - closed with this object
+            weakref.finalize(self, self._file.close)
+        for prefix, hashes in self._held.items():
+            self._spilled[prefix].append((self._file.tell(), len(hashes)))
+            self._file.write(hashes)
+        self._held.clear()
+        self._count = 0
+
+    def _wanted(self, prefix: str) -> set[int]:
+        found = set(self._held.get(prefix, ()))
+        for start, count in self._spilled.get(prefix, ()):
+            hashes = array("q")
+            if self._file is not None:
+                self._file.seek(start)
+                hashes.fromfile(self._file, count)
+            found.update(hashes)
+        return found

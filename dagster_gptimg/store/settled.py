@@ -18,7 +18,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dagster_gptimg.digests import KEY, SIZE, DigestMap
+from dagster_gptimg.digests import KEY, SIZE, DigestMap, Digests, digests_of
 from dagster_gptimg.errors import UnreadableError
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.lines import Lines
@@ -69,8 +69,10 @@ SCHEMA = pa.schema(
 )
 _KNOWN = ["key", "request_id", "kind", "images", "cost_usd"]
 """The columns that are read of all lines when the index is loaded."""
+PLACED = 2**16
+"""Keys that are looked for at once, at least: each time all lines are gone through."""
 MERGE_ABOVE = 32
-BATCH = 4096
+BATCH = 2048
 """Lines that are in memory at once."""
 
 Kind = Literal["stored", "refused", "erased"]
@@ -144,7 +146,8 @@ class SettledIndex:
         self._forget()
 
     def _forget(self) -> None:
-        self._first, self._others = DigestMap(), dict[int, list[int]]()
+        # Lines by their keys: all of them in their order, and those that have been asked for one by one in a map.
+        self._keys, self._map, self._others = Digests(), DigestMap(), dict[int, list[int]]()
         self._kinds, self._images, self._versions = bytearray(), array("H"), array("I")
         self._wanted = WantedImages()  # until somebody has looked for the files
         self._pieces: list[str] = []
@@ -174,13 +177,32 @@ class SettledIndex:
 
     def brief(self, key: str) -> Brief | None:
         """The same in brief; nothing is read."""
-        return self.briefs(bytes.fromhex(key))[0]
+        return self.briefs(self._by_key().find(digests_of(bytes.fromhex(key))))[0] if self._kinds else None
 
-    def briefs(self, keys: bytes) -> list[Brief | None]:
-        """That for many keys, of 32 bytes each, one behind the other."""
+    def places(self, keys: Iterable[bytes]) -> Iterator[int]:
+        """Where very many keys stand in the index, for `briefs`: of 32 bytes each, one behind the other.
+
+        Many at once are found without a map of the lines; that is made when somebody asks for single keys.
+        """
+        if not self._kinds:
+            yield from repeat(-1)
+        wanted, most = Digests(), max(PLACED, len(self) // 4)
+        for some in keys:
+            wanted.extend(some)
+            if len(wanted) >= most:
+                yield from self._places(wanted)
+                wanted = Digests()
+        yield from self._places(wanted)
+
+    def _places(self, wanted: Digests) -> Sequence[int]:
+        found = None if len(self._map) else wanted.places_in(self._keys)
+        return self._by_key().find(wanted) if found is None else found
+
+    def briefs(self, places: Iterable[int]) -> list[Brief | None]:
+        """The keys of some `places` in brief; None for one that is not in the index."""
         kinds, images, versions, others = self._kinds, self._images, self._versions, self._others
         found = list[Brief | None]()
-        for first in self._first.find(keys):
+        for first in places:
             if first < 0:
                 found.append(None)
                 continue
@@ -255,8 +277,15 @@ class SettledIndex:
 
     def _best(self, key: str) -> list[int]:
         """The numbers of a key's lines that are of its best kind."""
-        first = self._first.get(bytes.fromhex(key[: 2 * SIZE])) if self._kinds else None
+        first = self._by_key().get(bytes.fromhex(key[: 2 * SIZE])) if self._kinds else None
         return [] if first is None else self._best_of(first)
+
+    def _by_key(self) -> DigestMap:
+        """The first lines of all keys; lines that are not among them yet are put there."""
+        for number, first in self._map.extend(self._keys):
+            self._others.setdefault(first, []).append(number)
+        self._keys = Digests()
+        return self._map
 
     def _best_of(self, first: int) -> list[int]:
         """The same, for the key whose first line has this number."""
@@ -280,6 +309,7 @@ class SettledIndex:
 
     def _alive(self) -> Iterator[pa.RecordBatch]:
         """All lines but those that another one of the same key goes before."""
+        self._by_key()
         alike = ([first, *others] for first, others in self._others.items())
         dead = {number for numbers in alike for number in set(numbers) - {self._most_known(numbers)}}
         before = 0
@@ -326,8 +356,7 @@ class SettledIndex:
             yield from _read_batches(self._copy(name), columns)
 
     def _add(self, batch: pa.RecordBatch) -> None:
-        for number, first in self._first.extend(_bytes_of(batch["key"]), len(self)):
-            self._others.setdefault(first, []).append(number)
+        self._keys.extend(_bytes_of(batch["key"]))
         counts, costs = pc.list_value_length(batch["images"]), batch["cost_usd"].cast(pa.string()).fill_null("None")
         self._images.extend(counts.to_pylist())
         self._kinds += bytes(map(_KINDS.index, batch["kind"].to_pylist()))

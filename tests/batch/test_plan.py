@@ -19,6 +19,7 @@ def planned(table: list[dict[str, Any]], **spec: Any) -> list[PlannedRow]:
         found = list(plan)
         assert (plan.rows, plan.requests) == (len(found), sum(len(row.keys) for row in found))
         assert [row.keys for row in plan] == [row.keys for row in found]
+        assert b"".join(plan.keys()).hex() == "".join(key for row in found for key in row.keys)
     return found
 
 
