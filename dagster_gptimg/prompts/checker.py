@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.prompts.rowkeys import RowFilter
     from dagster_gptimg.prompts.sources import Chunk
 
-BATCH = 2048
+BATCH = 1024
 CACHED_OVERRIDES = 4096
 LONGEST_ID = 512
 NO_SOURCES: Mapping[str, str] = MappingProxyType({})

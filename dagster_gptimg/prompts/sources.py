@@ -28,7 +28,7 @@ from dagster_gptimg.prompts.rowkeys import Bounds, may_hold
 from dagster_gptimg.prompts.sql import SqlTable
 from dagster_gptimg.prompts.values import native
 
-BATCH = 2048
+BATCH = 1024
 PARQUET_BUFFER = 2**18
 """Bytes of a column that are read at once from a local file."""
 ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")

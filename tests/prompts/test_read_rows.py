@@ -245,7 +245,7 @@ def test_template_and_prompt_column_together_are_refused() -> None:
 def test_parquet_is_read_in_batches(tmp_path: Path) -> None:
     pq.write_table(pa.table({"prompt": [f"p{n}" for n in range(5000)]}), tmp_path / "t.parquet")
     batches = list(read_rows(str(tmp_path / "t.parquet"), PromptSpec(MODEL)))
-    assert [len(batch) for batch in batches] == [2048, 2048, 904]
+    assert [len(batch) for batch in batches] == [1024, 1024, 1024, 1024, 904]
     assert sum(map(len, batches)) == 5000
 
 
