@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -77,7 +78,8 @@ def check_store(store: Store) -> str:
     Returns a sentence. Raises `StoreError` when the store cannot be used at all.
     """
     name = f".dagster-gptimg-{secrets.token_hex(8)}"
-    store.create(name, b"probe")
+    with suppress(FileExistsError):  # nobody else has this name: its reply was lost, and the store asked again
+        store.create(name, b"probe")
     try:
         whole = store.read(name) == b"probe"
         exclusive = _is_refused(store, name)

@@ -94,11 +94,11 @@ class Dataset:
     def start_run(self, run: str) -> bool:
         """Mark that a run has begun, and find out whether a create is exclusive here. Raises `StoreError`."""
         name = f"{self.folder}/runs/{run}.start.json"
-        self.store.create(name, b"{}")
-        try:
-            self.store.create(name, b"{}")
-        except FileExistsError:
-            return True
+        for _ in range(2):
+            try:
+                self.store.create(name, b"{}")
+            except FileExistsError:  # the first one, too: no other run has this name, so its reply was lost on the way
+                return True
         return False
 
     def end_runs(self, runs: list[str]) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from dagster_gptimg.doctor import check_store
 from dagster_gptimg.errors import StoreError, UnreadableError, UsageError
+from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.paths import WHOLE, check_dataset, partition_folder
 from dagster_gptimg.store.root import Store
 
@@ -49,6 +50,21 @@ def test_create_is_exclusive_and_write_replaces(store: Store) -> None:
 def test_a_store_tells_whether_it_can_be_used(store: Store) -> None:
     assert "created exclusively" in check_store(store)
     assert store.names("") == []
+
+
+def test_a_run_begins_although_the_reply_to_its_mark_is_lost(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    create = Store.create
+
+    def repeated(self: Store, name: str, data: bytes) -> None:
+        """As s3fs does it: the first request's reply is lost, and the second finds what the first has made."""
+        create(self, name, data)
+        create(self, name, data)
+
+    monkeypatch.setattr(Store, "create", repeated)
+    dataset = Dataset(store, "d")
+    assert dataset.start_run("20260101T000000-run")
+    assert dataset.open_runs() == ["20260101T000000-run"]
+    assert "created exclusively" in check_store(store)
 
 
 def test_of_sixteen_creates_at_once_one_wins(store: Store) -> None:
