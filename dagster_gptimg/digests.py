@@ -73,8 +73,7 @@ class Digests:
     def places_in(self, known: Digests) -> array[int] | None:
         """Where each of them stands among others; -1 for one that does not. None when two of the others may be one.
 
-        A fifth of what a `DigestMap` takes to be made and asked. Part by part: Arrow's table of a million digests takes
-        some 50 MB.
+        Quicker than a `DigestMap`, which is made and asked one by one. Part by part, so that Arrow's tables stay small.
         """
         found = array("i", [-1]) * len(self)
         for part in range(PARTS):
@@ -122,8 +121,8 @@ class DigestMap:
     def get(self, digest: bytes) -> int | None:
         """The number of a digest of 12 bytes at least; None when it has none."""
         high, low = _PARTS.unpack_from(digest)
-        place = self._place(high, low)
-        return None if place < 0 else int(self._rest[high % BUCKETS][place] & _VALUE)
+        number = self._number(high, low)
+        return None if number < 0 else number
 
     def setdefault(self, digest: bytes, value: int) -> int:
         """The number of a digest; `value`, from now on, when it has none."""
@@ -131,43 +130,23 @@ class DigestMap:
         return self._set(high, low, value)
 
     def find(self, digests: Iterable[tuple[int, int]]) -> list[int]:
-        """The numbers of many digests; -1 for one that has none.
-
-        What `get` does, without a call for each: a run asks for a million of them.
-        """
-        columns, rests, found = self._high, self._rest, list[int]()
-        for high, low in digests:
-            column, rest = columns[high % BUCKETS], rests[high % BUCKETS]
-            place, end, number = bisect_left(column, high), len(column), -1
-            while place < end and column[place] == high:
-                if rest[place] >> 32 == low:
-                    number = rest[place] & _VALUE
-                    break
-                place += 1
-            found.append(number)
-        return found
+        """The numbers of many digests; -1 for one that has none."""
+        return [self._number(high, low) for high, low in digests]
 
     def extend(self, digests: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
         """Number many digests from 0 on, or from where the last call ended; for a known one (its number, its first).
 
         Iterate to the end: a digest has its number when its turn has come.
         """
-        columns, rests = self._high, self._rest
         for value, (high, low) in enumerate(digests, self._numbered):
             self._numbered = value + 1
-            bucket = high % BUCKETS
-            column = columns[bucket]
-            place = bisect_left(column, high)
-            if place < len(column) and column[place] == high:
-                first = self._set(high, low, value)
-                if first != value:
-                    yield value, first
-            elif column is _EMPTY:
-                self._insert(0, high, low, value)
-            else:
-                column.insert(place, high)
-                rests[bucket].insert(place, low << 32 | value)
-                self._size += 1
+            first = self._set(high, low, value)
+            if first != value:
+                yield value, first
+
+    def _number(self, high: int, low: int) -> int:
+        place = self._place(high, low)
+        return -1 if place < 0 else int(self._rest[high % BUCKETS][place] & _VALUE)
 
     def _set(self, high: int, low: int, value: int) -> int:
         place = self._place(high, low)

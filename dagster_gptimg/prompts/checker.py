@@ -73,7 +73,7 @@ class Checker:
     def plain(self, chunk: Columns) -> RowBatch | None:
         """A chunk of rows in which nothing but the prompt is to be checked, and all prompts are right; None otherwise.
 
-        What `rows` would make of it one by one, at a third of the price.
+        It is what `rows` would make of them one by one; a million rows are worth a way of their own.
         """
         spec, count = self.spec, len(next(iter(chunk.cells.values()), ()))
         is_looked_at = spec.template or spec.id_column or spec.limit or self.filter or self.embedding

@@ -99,7 +99,7 @@ def json_of(value: object) -> Json:
 
 
 def json_object(cells: Mapping[str, Json]) -> str:
-    """Cells as a JSON object. Most are texts: then this takes half of what an encoder for each row does."""
+    """Cells as a JSON object. Most are texts: then no encoder is set up for the row."""
     parts = list[str]()
     for name, value in cells.items():
         if type(value) is not str:

@@ -3,8 +3,8 @@
 Derived from receipts, and never needed for money. Runs add immutable Parquet pieces; many pieces are merged into one. A
 piece that is missing or broken costs time, not money: what the index does not know is looked up in the receipts.
 
-In memory a line takes about 35 bytes (its key's digest, its kind, how many images it has); the rest is read when it is
-asked for.
+In memory a line takes 19 bytes (its key's digest, its kind, how many images it has, a version), and about as many again
+once single keys are asked for; the rest is read when it is asked for.
 """
 
 from __future__ import annotations
@@ -182,6 +182,7 @@ class SettledIndex:
     def places(self, keys: Iterable[bytes]) -> Iterator[int]:
         """Where very many keys stand in the index, for `briefs`: of 32 bytes each, one behind the other.
 
+        Take as many as there are keys: where the index is empty, it does not count them.
         Many at once are found without a map of the lines; that is made when somebody asks for single keys.
         """
         if not self._kinds:
