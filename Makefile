@@ -35,7 +35,7 @@ test-kill: .venv/ready ## SIGKILL at every named point and at 200 random moments
 test-mutations: .venv/ready ## each costly mistake, made on purpose, turns the suite red
 	$(BIN)/python -m pytest -n 2 -m mutation
 
-test-sim: .venv/ready ## thousands of short histories of several processes, by seed
+test-sim: .venv/ready ## thousands of short histories of several processes, by seed; the protocol's specification
 	SEEDS=$(SEEDS) $(BIN)/python -m pytest -n 2 -m simulation
 
 test-dagster: .venv/ready ## Dagster's own processes: runs, backfills, dg, the UI in a browser (needs Debian's chromium)

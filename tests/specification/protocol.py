@@ -1,0 +1,222 @@
+"""The world of the receipt protocol as one immutable value, its rules, and the state table of docs/receipts.md.
+
+store   per key a tuple of attempts; an attempt is (bad, accepted, outcomes, void, word)
+          bad       '' or the object of this attempt that is there and cannot be read: intent, accepted, outcome, void
+          accepted  ((request, how), ...)   how: reply | webhook | history; the first to create the object decides
+          outcomes  ((request, kind), ...)  kind: stored | refused | free
+          void      '' | proof (not sent, rejected) | word (given up by the user) | settled (policy resubmit)
+          word      True when the attempt was opened at the user's word (only the checker looks at it)
+fal     ((key, attempt, status), ...)  a request's index is its id; key -1 is somebody else's request
+          A queued or running, C completed and billed, F failed free, U refused (billed), X removed by a cancel
+net     POSTs under way ((key, attempt), ...): each may arrive at any later moment, or never
+procs   two processes; one step of work each, kept in memory only
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, TypeAlias
+
+Facts: TypeAlias = "tuple[tuple[int, str], ...]"
+"""(request, how or kind), ..."""
+Attempt: TypeAlias = "tuple[str, Facts, Facts, str, bool]"
+Store: TypeAlias = "tuple[tuple[Attempt, ...], ...]"
+Fal: TypeAlias = "tuple[tuple[int, int, str], ...]"
+Net: TypeAlias = "tuple[tuple[int, int], ...]"
+Process: TypeAlias = "tuple[Any, ...]"
+"""What a process does next, and of what: ("idle",), ("create", key, attempt, word), ("send" | "wait" | "void", key,
+attempt), ("accept", key, attempt, request)."""
+World: TypeAlias = "tuple[Store, Fal, Net, tuple[Process, ...]]"
+Owners: TypeAlias = "dict[int, tuple[int, int]]"
+"""(key, attempt) by request: for which attempt an id counts."""
+
+RULES = {
+    "exclusive": "the create of an intent is not exclusive: a second one succeeds",
+    "nonce": "a create whose reply was lost is taken as won, without reading the nonce back",
+    "nonce_in_memory": "a restarted process takes the intents of its former life as its own, and sends them",
+    "intent_first": "the POST leaves before the intent is on record",
+    "ambiguous_holds": "a POST without an answer counts as not sent",
+    "own_error_only": "a gateway's 5xx on a read counts as fal's own error: free",
+    "cancel_is_wish": "202 CANCELLATION_REQUESTED counts as cancelled: free",
+    "name_by_request": "images are named by key alone, without the request id",
+    "distinct_ids": "history may be adopted by a key although another key has that id",
+    "one_owner": "an id found under two keys counts for both",
+    "follow_superseded": "only the last attempt's accepted requests are followed",
+    "unreadable_holds": "an unreadable intent is taken for a torn write and replaced",
+    # Four rules that a first wording lacked; --as-written switches all of them off, to show why they are there.
+    "free_needs_reply": "an id adopted from history that ended free opens the next attempt",
+    "search_superseded": "history is read for held keys only, not for an attempt that was given up or overtaken",
+    "one_attempt": "an id found under two attempts of one key counts for both",
+    "deny_adopted": "resubmit: an id that was only adopted from history does not speak against sending again",
+}
+"""By name: what goes wrong in the code when the rule is switched off."""
+
+WORDING = ("free_needs_reply", "search_superseded", "one_attempt", "deny_adopted")
+
+ASSUMPTIONS = {
+    "writer_quick": "who created the intent POSTs within settle, or never (no pause between intent and POST)",
+    "post_quick": "a POST reaches fal within settle, or never",
+    "fal_quick": "fal ends the request within settle (or its history shows queued ones)",
+    "reply_quick": "who got the reply records it within settle, or never",
+    "history_whole": "history has no hole: it shows every ended request, or is behind as a whole",
+    "history_fresh": "history is not behind as a whole (or of another account) without our noticing",
+}
+"""Policy resubmit rests on these. Each is a bound by time that nobody can enforce, so each can fail."""
+
+IDLE: Process = ("idle",)
+EMPTY: Attempt = ("", (), (), "", False)
+
+
+@dataclass(frozen=True)
+class Config:
+    """One question to the model.
+
+    Attributes:
+        keys: request keys whose arguments are equal.
+        attempts: attempts of a key at most.
+        words: how often the user's word is given.
+        foreign: whether somebody else sends an equal request.
+        unreadable: whether one object may turn unreadable.
+        ends: how fal may end a request.
+        off: rules that are switched off.
+        assume: what policy `resubmit` may trust time with; nothing else looks at it.
+    """
+
+    keys: int = 1
+    attempts: int = 2
+    policy: Literal["hold", "resubmit"] = "hold"
+    words: int = 0
+    foreign: bool = False
+    webhook: bool = True
+    cancel: bool = True
+    unreadable: bool = False
+    ends: str = "CFU"
+    off: tuple[str, ...] = ()
+    assume: frozenset[str] = frozenset(ASSUMPTIONS)
+
+    @cached_property
+    def rules(self) -> frozenset[str]:
+        """The rules that are on."""
+        return frozenset(RULES) - set(self.off)
+
+    @cached_property
+    def queues(self) -> bool:
+        """Whether a request's way through the queue shows: in a cancel and a resubmit only; else it ends on arrival."""
+        return self.cancel or self.policy == "resubmit"
+
+
+# -- reading the receipts
+
+
+def known(store: Store) -> set[int]:
+    """Every id that is on record, under whatever key."""
+    return {r for attempts in store for attempt in attempts for r, _ in attempt[1]}
+
+
+def owners(c: Config, store: Store) -> Owners:
+    """For which attempt an id counts: one that has it by reply or webhook, else the lower key and attempt."""
+    best: dict[int, tuple[bool, int, int]] = {}
+    for k, attempts in enumerate(store):
+        for n, attempt in enumerate(attempts):
+            for r, how in attempt[1]:
+                rank = (how == "history" or attempt[0] == "accepted", k, n if "one_attempt" in c.rules else 0)
+                if r not in best or rank < best[r]:
+                    best[r] = rank
+    return {r: rank[1:] for r, rank in best.items()}
+
+
+def counted(c: Config, own: Owners, k: int, n: int, attempt: Attempt) -> list[tuple[int, str]]:
+    """The accepted requests that count for this attempt."""
+    if "one_owner" not in c.rules:
+        return list(attempt[1])
+    return [(r, how) for r, how in attempt[1] if own[r] == (k, n if "one_attempt" in c.rules else 0)]
+
+
+def state_of(c: Config, store: Store, k: int, own: Owners) -> tuple[str, int, Any]:
+    """The state table, line by line: (state, attempt, request or reason)."""
+    attempts = store[k]
+    last = len(attempts) - 1
+    in_flight = _in_flight(c, own, k, attempts)
+    if in_flight is not None:
+        return "in flight", *in_flight
+    for n, attempt in enumerate(attempts):
+        if attempt[0] != "outcome" and _has_ended(c, own, k, n, attempt, "stored"):
+            return "done", n, None
+    if not attempts:
+        return "to buy", 0, None
+    if "unreadable_holds" in c.rules:
+        for n, attempt in enumerate(attempts):
+            if attempt[0]:
+                return "held", n, "unreadable " + attempt[0]
+    elif attempts[last][0] == "intent":
+        return "to buy", last, None
+    return _last_attempt(c, own, k, last, attempts[last])
+
+
+def _in_flight(c: Config, own: Owners, k: int, attempts: tuple[Attempt, ...]) -> tuple[int, int] | None:
+    """The first attempt that has an accepted request without its outcome, and that request."""
+    for n, attempt in enumerate(attempts):
+        if n < len(attempts) - 1 and "follow_superseded" not in c.rules:
+            continue
+        ended = {r for r, _ in attempt[2]}
+        for r, _ in counted(c, own, k, n, attempt):
+            if r not in ended:
+                return n, r
+    return None
+
+
+def _last_attempt(c: Config, own: Owners, k: int, n: int, attempt: Attempt) -> tuple[str, int, Any]:
+    if _has_ended(c, own, k, n, attempt, "refused"):
+        return "refused", n, None
+    got = counted(c, own, k, n, attempt)
+    free = got and ("free_needs_reply" not in c.rules or any(how != "history" for _, how in got))
+    return ("open", n + 1, None) if attempt[3] or free else ("held", n, "ambiguous")
+
+
+def _has_ended(c: Config, own: Owners, k: int, n: int, attempt: Attempt, kind: str) -> bool:
+    counts = {r for r, _ in counted(c, own, k, n, attempt)}
+    return any(found == kind and r in counts for r, found in attempt[2])
+
+
+def searching(c: Config, store: Store, k: int, own: Owners) -> list[int]:
+    """The attempts that a run looks for in history: no id of their own, and no proof that none exists."""
+    state, n, why = state_of(c, store, k, own)
+    if "search_superseded" not in c.rules:
+        held = state == "held" and why == "ambiguous"
+        return [n] if held and not counted(c, own, k, n, store[k][n]) else []
+    found = []
+    for n, attempt in enumerate(store[k]):
+        got, ends = counted(c, own, k, n, attempt), dict(attempt[2])
+        settled = any(how != "history" or ends.get(r, "stored") == "stored" for r, how in got)
+        if not attempt[0] and attempt[3] != "proof" and not settled:
+            found.append(n)
+    return found
+
+
+# -- writing facts
+
+
+def put(
+    store: Store,
+    k: int,
+    n: int,
+    *,
+    bad: str | None = None,
+    accepted: tuple[int, str] | None = None,
+    outcome: tuple[int, str] | None = None,
+    void: str = "",
+    word: bool | None = None,
+) -> Store:
+    """Create one fact exclusively: what is there already stays as it is."""
+    attempts = list(store[k])
+    while len(attempts) <= n:
+        attempts.append(EMPTY)
+    was_bad, got, outs, was_void, was_word = attempts[n]
+    if accepted is not None and accepted[0] not in {r for r, _ in got}:
+        got = tuple(sorted((*got, accepted)))
+    if outcome is not None and outcome[0] not in {r for r, _ in outs}:
+        outs = tuple(sorted((*outs, outcome)))
+    new_bad, new_word = was_bad if bad is None else bad, was_word if word is None else word
+    attempts[n] = (new_bad, got, outs, was_void or void, new_word)
+    return (*store[:k], tuple(attempts), *store[k + 1 :])

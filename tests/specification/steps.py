@@ -1,0 +1,270 @@
+"""What may happen next: every step is one atomic effect on the store or on fal.
+
+No clock exists: every pause is unbounded. A process may be killed in every state, as often as it likes (this covers
+time-outs too); it forgets everything, its nonce included. A read that fails has no effect, so it is 'no step'.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+from tests.specification.protocol import IDLE, Config, World, known, owners, put, searching, state_of
+
+if TYPE_CHECKING:
+    from tests.specification.protocol import Fal, Net, Process, Store
+
+Step: TypeAlias = "tuple[str, World, str]"
+"""(words, the world after it, what it violates or '')."""
+
+ENDS = {"A": "waits in the queue", "C": "completes: BILLED", "F": "fails, free", "U": "is refused (422)"}
+
+
+def steps(c: Config, world: World) -> list[Step]:
+    """Every step from here."""
+    found = _Steps(c, world)
+    found.of_the_network()
+    found.of_fal()
+    found.of_others()
+    for number in range(len(world[3])):
+        found.of_process(number)
+    return found.steps
+
+
+class _Steps:
+    """The steps from one world; `number` is the process whose turn it is."""
+
+    def __init__(self, c: Config, world: World) -> None:
+        self.c, self.world = c, world
+        self.store, self.fal, self.net, self.procs = world
+        self.own = owners(c, self.store)
+        self.number = 0
+        self.steps: list[Step] = []
+
+    def add(
+        self,
+        words: str,
+        *,
+        store: Store | None = None,
+        fal: Fal | None = None,
+        net: Net | None = None,
+        procs: tuple[Process, ...] | None = None,
+        bad: str = "",
+    ) -> None:
+        after = (
+            self.store if store is None else store,
+            self.fal if fal is None else fal,
+            tuple(sorted(self.net if net is None else net)),
+            self.procs if procs is None else procs,
+        )
+        self.steps.append((words, after, bad))
+
+    def go(
+        self,
+        words: str,
+        to: Process = IDLE,
+        *,
+        store: Store | None = None,
+        fal: Fal | None = None,
+        net: Net | None = None,
+        bad: str = "",
+    ) -> None:
+        """One step of the process, after which it does `to`."""
+        procs = (*self.procs[: self.number], to, *self.procs[self.number + 1 :])
+        self.add(f"{'PQ'[self.number]} {words}", store=store, fal=fal, net=net, procs=procs, bad=bad)
+
+    def send(self, words: str, k: int, n: int, *, store: Store | None = None, bad: str = "") -> None:
+        """The process POSTs; only where policy resubmit is asked about, its pause before is a step of its own."""
+        if self.c.policy == "resubmit":
+            self.go(words, ("send", k, n), store=store, bad=bad)
+        else:
+            self.go(f"{words}, POSTs it", ("wait", k, n), store=store, net=(*self.net, (k, n)), bad=bad)
+
+    def name(self, k: int, n: int) -> str:
+        return f"attempt {n}" if self.c.keys == 1 else f"key {k} attempt {n}"
+
+    # -- the network, fal, and what else there is
+
+    def of_the_network(self) -> None:
+        for i, (k, n) in enumerate(self.net):
+            rest = self.net[:i] + self.net[i + 1 :]
+            for status in "A" if self.c.queues else self.c.ends:
+                words = f"the POST of {self.name(k, n)} reaches fal: it is R{len(self.fal)}, which {ENDS[status]}"
+                self.add(words, net=rest, fal=(*self.fal, (k, n, status)))
+            if self.c.policy == "resubmit":  # elsewhere 'lost' is the same as 'never arrives'
+                self.add(f"the POST of {self.name(k, n)} is lost on its way", net=rest)
+
+    def of_fal(self) -> None:
+        for r, (k, n, status) in enumerate(self.fal):
+            if status == "A":
+                for end in self.c.ends:
+                    self.add(f"R{r} {ENDS[end]}", fal=(*self.fal[:r], (k, n, end), *self.fal[r + 1 :]))
+            elif self._calls_back(r, k, n, status):
+                words = f"a webhook brings R{r} for {self.name(k, n)}"
+                self.add(words, store=put(self.store, k, n, accepted=(r, "webhook")))
+
+    def _calls_back(self, r: int, k: int, n: int, status: str) -> bool:
+        is_ours = self.c.webhook and k >= 0 and status in "CFU" and n < len(self.store[k])
+        return is_ours and r not in dict(self.store[k][n][1])
+
+    def of_others(self) -> None:
+        if self.c.foreign and all(k >= 0 for k, _, _ in self.fal):
+            for status in self.c.ends:
+                words = f"somebody else sends equal arguments: R{len(self.fal)}, which {ENDS[status]}"
+                self.add(words, fal=(*self.fal, (-1, 0, status)))
+        if not self.c.unreadable or any(attempt[0] for attempts in self.store for attempt in attempts):
+            return
+        for k, attempts in enumerate(self.store):
+            for n, (_, accepted, outcomes, void, _) in enumerate(attempts):
+                there = {"intent": True, "accepted": accepted, "outcome": outcomes, "void": void}
+                for what in (name for name, is_there in there.items() if is_there):
+                    words = f"the {what} of {self.name(k, n)} can no longer be read"
+                    self.add(words, store=put(self.store, k, n, bad=what))
+
+    # -- a process
+
+    def of_process(self, number: int) -> None:
+        self.number = number
+        doing, *about = self.procs[number]
+        if doing == "idle":
+            for k in range(self.c.keys):
+                self._looks(k)
+            return
+        if doing != "create":  # before its create a process has done nothing yet: a kill shows nowhere
+            self.go("is killed" if doing != "wait" else self._hears_nothing(*about))
+        if doing == "create":
+            self._creates(*about)
+        elif doing == "send":
+            k, n = about
+            self.go(f"POSTs {self.name(k, n)}", ("wait", k, n), net=(*self.net, (k, n)))
+        elif doing == "wait":
+            self._waits(*about)
+        elif doing == "accept":
+            k, n, r = about
+            words = f"records R{r} accepted for {self.name(k, n)}, known by history"
+            self.go(words, store=put(self.store, k, n, accepted=(r, "history")))
+        elif doing == "void":
+            k, n = about
+            self.go(f"records void (settled) of {self.name(k, n)}", store=put(self.store, k, n, void="settled"))
+
+    def _hears_nothing(self, k: int, n: int) -> str:
+        return f"hears nothing about {self.name(k, n)} (time-out, reset, or killed)"
+
+    def _creates(self, k: int, n: int, word: bool) -> None:  # noqa: FBT001 - as the process keeps it
+        store, rules = self.store, self.c.rules
+        if n >= len(store[k]):
+            self.send(f"creates the intent of {self.name(k, n)}", k, n, store=put(store, k, n, word=word))
+        elif store[k][n][0] == "intent" and "unreadable_holds" not in rules:
+            words = f"replaces the unreadable intent of {self.name(k, n)}"
+            bad = "d: bought although an object is there that cannot be read"
+            self.send(words, k, n, store=put(store, k, n, bad=""), bad=bad)
+        elif "exclusive" not in rules:
+            self.send(f"creates the intent of {self.name(k, n)} a second time", k, n)
+        else:
+            self.go(f"finds the intent of {self.name(k, n)} created by another, and gives way")
+            if "nonce" not in rules:
+                self.send(f"creates the intent of {self.name(k, n)}, gets no clear reply, takes it as won", k, n)
+
+    def _waits(self, k: int, n: int) -> None:
+        for r, request in enumerate(self.fal):
+            if request[:2] == (k, n):
+                words = f"gets the reply R{r}, records it accepted for {self.name(k, n)}"
+                self.go(words, store=put(self.store, k, n, accepted=(r, "reply")))
+        if (k, n) in self.net:
+            rest = list(self.net)
+            rest.remove((k, n))
+            words = f"is told that {self.name(k, n)} was not sent, or rejected (429): records void"
+            self.go(words, store=put(self.store, k, n, void="proof"), net=tuple(rest))
+        if "ambiguous_holds" not in self.c.rules:
+            words = f"hears nothing about {self.name(k, n)}, takes it as not sent: records void"
+            self.go(words, store=put(self.store, k, n, void="proof"))
+
+    # -- an idle process: one look at the receipts, and what a run may do then
+    # Reading fal and recording what it said is one step here: a status only moves forward, so a pause in between
+    # records what a later read would.
+
+    def _looks(self, k: int) -> None:
+        c = self.c
+        state, n, more = state_of(c, self.store, k, self.own)
+        if state == "in flight":
+            self._follows(k, n, more)
+        if state in {"to buy", "open"} and n < c.attempts:
+            if "intent_first" in c.rules:
+                self.go(f"sees key {k} {state}, will create {self.name(k, n)}", ("create", k, n, False))
+            else:
+                self.send(f"sees key {k} {state}, writes no intent for {self.name(k, n)}", k, n)
+        spoken = sum((attempt[3] == "word") + attempt[4] for attempts in self.store for attempt in attempts)
+        if spoken < c.words and state == "refused" and n + 1 < c.attempts:
+            words = f"has the user's word again=refused, will create {self.name(k, n + 1)}"
+            self.go(words, ("create", k, n + 1, True))
+        if state == "held" and more == "ambiguous" and n + 1 < c.attempts:
+            self._gives_up(k, n, may_speak=spoken < c.words)
+        self._searches(k)
+
+    def _gives_up(self, k: int, n: int, *, may_speak: bool) -> None:
+        c, name = self.c, self.name(k, n)
+        if may_speak:
+            self.go(f"has the user's word again=held, gives up {name}", store=put(self.store, k, n, void="word"))
+        if c.policy == "resubmit" and may_resubmit(c, self.world, k, n):
+            self.go(f"waited, history shows nothing: gives up {name}", ("void", k, n))
+        if "nonce_in_memory" not in c.rules:
+            self.send(f"is restarted, takes the intent of {name} as its own", k, n)
+
+    def _searches(self, k: int) -> None:
+        store = self.store
+        ids = known(store) if "distinct_ids" in self.c.rules else {r for attempt in store[k] for r, _ in attempt[1]}
+        for n in searching(self.c, store, k, self.own):
+            for r in range(len(self.fal)):
+                if r not in ids:
+                    self.go(f"finds R{r} in history, adopts it for {self.name(k, n)}", ("accept", k, n, r))
+
+    def _follows(self, k: int, n: int, r: int) -> None:
+        c, status = self.c, self.fal[r][2]
+        if status == "C":
+            there = {x for attempt in self.store[k] for x, kind in attempt[2] if kind == "stored"}
+            clash = there - {r} and "name_by_request" not in c.rules
+            bad = f"e: the image of R{r} overwrites that of R{min(there)}" if clash else ""
+            self._ends(k, n, r, f"collects R{r} for {self.name(k, n)} and records it stored", "stored", bad=bad)
+        elif status == "F":
+            self._ends(k, n, r, f"reads fal's own error for R{r} twice, records it free", "free")
+        elif status in "UX":
+            self._ends(k, n, r, f"reads {'422' if status == 'U' else '499'} for R{r}, records it refused", "refused")
+        elif c.cancel:  # somebody stops the run
+            gone = (*self.fal[:r], (*self.fal[r][:2], "X"), *self.fal[r + 1 :])
+            self._ends(k, n, r, f"cancels R{r}: fal says it left the queue, records it free", "free", fal=gone)
+            self.go(f"cancels R{r}: it left the queue, the answer is lost", fal=gone)
+            if "cancel_is_wish" not in c.rules:
+                self._ends(k, n, r, f"cancels R{r}: 202, records it free", "free")
+        if status in "AC" and "own_error_only" not in c.rules:
+            self._ends(k, n, r, f"reads a gateway's 503 for R{r}, records it free", "free")
+
+    def _ends(self, k: int, n: int, r: int, words: str, kind: str, *, fal: Fal | None = None, bad: str = "") -> None:
+        self.go(words, store=put(self.store, k, n, outcome=(r, kind)), fal=fal, bad=bad)
+
+
+def may_resubmit(c: Config, world: World, k: int, n: int) -> bool:
+    """Whether, after settle seconds, a history of the same account that was read whole speaks for sending again.
+
+    What time may be trusted with is assumed.
+    """
+    store, fal, net, procs = world
+    too_early = {
+        "writer_quick": ("send", k, n) in procs,
+        "post_quick": (k, n) in net,
+        "fal_quick": (k, n, "A") in fal,
+        "reply_quick": ("wait", k, n) in procs,
+    }
+    if any(is_so and name in c.assume for name, is_so in too_early.items()):
+        return False
+    ended = {r for r, request in enumerate(fal) if request[2] != "A"}
+    sure = {
+        r
+        for attempts in store
+        for attempt in attempts
+        for r, how in attempt[1]
+        if how != "history" or "deny_adopted" not in c.rules
+    }
+    if not ended - sure:
+        return True  # an honest history shows nothing that could be ours
+    if "history_whole" not in c.assume:
+        return True  # a hole just where ours would be
+    return "history_fresh" not in c.assume and not ended & sure  # behind as a whole; unnoticed only without a witness

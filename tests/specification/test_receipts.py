@@ -1,0 +1,71 @@
+"""The specification holds, and each of its rules is needed: without it, something is paid for twice or lost."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.specification.protocol import ASSUMPTIONS, RULES
+from tests.specification.receipts import CONFIGS, RESUBMITTING, broken, explore, main, without
+
+if TYPE_CHECKING:
+    from tests.specification.protocol import Config
+
+SMALL = {"one key, 3 attempts", "resubmit, one key, every assumption holds"}
+"""The others take from one second to ten."""
+
+CONFIGURATIONS = [
+    pytest.param(config, id=name, marks=() if name in SMALL else pytest.mark.simulation)
+    for name, config in {**CONFIGS, **RESUBMITTING}.items()
+]
+
+VIOLATED = {
+    "name_by_request": "e: the image of R1 overwrites that of R0",
+    "distinct_ids": "b: R0 serves keys [0, 1]: one image where two were paid for",
+    "one_owner": "b: R0 serves keys [0, 1]: one image where two were paid for",
+    "follow_superseded": "b: R0 is paid for and shown, and no later run collects it",
+    "search_superseded": "b: R0 is paid for and shown, and no later run collects it",
+    "one_attempt": "b: R0 is paid for and shown, and no later run collects it",
+    "unreadable_holds": "d: bought although an object is there that cannot be read",
+}
+"""What each lack of a rule ends in; of the others: a double purchase."""
+
+
+@pytest.mark.parametrize("config", CONFIGURATIONS)
+def test_nothing_is_paid_twice_or_lost_in_any_reachable_world(config: Config) -> None:
+    states, violation, trace = explore(config)
+    assert not violation, trace
+    assert states > 200
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_each_rule_is_needed(rule: str) -> None:
+    _, violation, trace = broken(rule)
+    assert violation.startswith(VIOLATED.get(rule, "a: key 0 is paid for twice without the user's word"))
+    assert len(trace) > 2
+
+
+@pytest.mark.parametrize("assumption", ASSUMPTIONS)
+def test_resubmit_buys_twice_when_an_assumption_fails(assumption: str) -> None:
+    violation = without(assumption)
+    # A reply that is recorded late is no second purchase: by then the history has shown the request.
+    assert ("paid for twice" in violation) == (assumption != "reply_quick")
+
+
+def test_the_command_line_prints_the_shortest_trace(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["receipts", "--break", "search_superseded"])
+    assert main() == 0
+    head, found, *trace = capsys.readouterr().out.splitlines()
+    assert head == f"without search_superseded: {RULES['search_superseded']}"
+    assert found.endswith(VIOLATED["search_superseded"])
+    assert trace[-1].strip() == "P has the user's word again=held, gives up attempt 0"
+
+
+def test_the_command_line_lists_the_rules(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["receipts", "--list"])
+    assert main() == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(RULES)
