@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dagster_gptimg.testing import image_store
+from tests import prompt_table as prompts
 from tests.harness import Fal, emulator, s3_server
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-__all__ = ["fal", "image_store", "s3", "store"]
+__all__ = ["fal", "image_store", "prompt_table", "s3", "store"]
 
 
 @pytest.fixture
@@ -29,6 +30,12 @@ def s3() -> Iterator[dict[str, str]]:
     """The environment of a real S3 server that is there for all tests of a worker."""
     with s3_server() as env:
         yield env
+
+
+@pytest.fixture(scope="session")
+def prompt_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A large and wild prompt table (`tests/prompt_table.py`) as a TSV file."""
+    return prompts.write(tmp_path_factory.mktemp("prompts") / "prompts.tsv")
 
 
 @pytest.fixture

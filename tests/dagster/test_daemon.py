@@ -1,6 +1,5 @@
 """Backfills of twelve partitions by Dagster's real daemon; the emulator's bill judges what they bought."""
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import pytest
 
 from tests.dagster.daemon import Dev, dagster_dev
 from tests.harness import Fal, emulator
-from tests.support import PARTI
+from tests.prompt_table import COLUMNS, Row, rows
 
 pytestmark = [pytest.mark.dagster, pytest.mark.xdist_group("daemon")]
 A_PARTITION = 2
@@ -21,15 +20,15 @@ from dagster_gptimg import FalResource, ImageStoreResource, build_gptimg_asset, 
 PARTS = by_column("Category", [line for line in open("categories.txt", encoding="utf-8").read().splitlines()])
 
 
-def parti(name, **more):
+def images(name, **more):
     return build_gptimg_asset(
-        name, prompts="parti.tsv", prompt_column="Prompt", partitions=PARTS,
+        name, prompts="prompts.tsv", prompt_column="Prompt", partitions=PARTS,
         arguments={"quality": "low", "image_size": "1024x1024"}, **more,
     )
 
 
 defs = dg.Definitions(
-    assets=[parti("one_run_each"), parti("one_run", backfill_policy=dg.BackfillPolicy.single_run())],
+    assets=[images("one_run_each"), images("one_run", backfill_policy=dg.BackfillPolicy.single_run())],
     resources={
         "fal": FalResource(api_key=dg.EnvVar("FAL_KEY")),
         "image_store": ImageStoreResource(root=os.environ["STORE"]),
@@ -43,14 +42,12 @@ defs = dg.Definitions(
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first rows of each category, and the code location on them."""
     made = tmp_path_factory.mktemp("daemon")
-    with PARTI.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.reader(file, csv.excel_tab, quoting=csv.QUOTE_NONE))
-    header, kept = rows[0], dict[str, list[list[str]]]()
-    for row in rows[1:]:
-        if len(kept.setdefault(row[1], [])) < A_PARTITION:
-            kept[row[1]].append(row)
-    lines = ["\t".join(row) for row in [header, *(row for part in kept.values() for row in part)]]
-    (made / "parti.tsv").write_text("\n".join(lines), encoding="utf-8")
+    kept = dict[str, list[Row]]()
+    for row in rows():
+        if len(kept.setdefault(row.Category, [])) < A_PARTITION:
+            kept[row.Category].append(row)
+    lines = ["\t".join(row) for row in [COLUMNS, *(row for part in kept.values() for row in part)]]
+    (made / "prompts.tsv").write_text("\n".join(lines), encoding="utf-8")
     (made / "categories.txt").write_text("\n".join(sorted(kept)), encoding="utf-8")
     (made / "pipeline.py").write_text(CODE, encoding="utf-8")
     return made
@@ -74,7 +71,7 @@ def test_a_backfill_shows_exactly_the_failed_partition_and_a_second_one_buys_onl
 ) -> None:
     keys = (folder / "categories.txt").read_text(encoding="utf-8").splitlines()
     assert len(keys) == 12
-    lines = (folder / "parti.tsv").read_text(encoding="utf-8").splitlines()
+    lines = (folder / "prompts.tsv").read_text(encoding="utf-8").splitlines()
     unlucky = next(line.split("\t")[0] for line in lines if line.split("\t")[1] == "People")
     bank.fail(unlucky)
     assets = ("one_run_each", "one_run")

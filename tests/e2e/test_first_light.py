@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from tests.harness import CLI, RUN_DEADLINE, Fal, cli, emulator, kill, records, start, until
-from tests.support import PARTI
+from tests.prompt_table import rows as prompt_rows
 
 POINTS = [
     "before intent",
@@ -343,8 +343,9 @@ class TestBadInput:
         self.check(fal, store, table(tmp_path / "t.jsonl", 1), "--again", "hold", says="no row has the id hold")
 
 
-def test_parti_prompts_first_fifty_under_their_own_prompts(fal: Fal, store: Path) -> None:
-    ran = cli(fal, "generate", str(PARTI), "--prompt-column", "Prompt", *target(store), "--limit", "50", *LOW)
+def test_prompts_of_every_kind_have_their_images_under_themselves(fal: Fal, store: Path, prompt_table: Path) -> None:
+    ran = cli(fal, "generate", str(prompt_table), "--prompt-column", "Prompt", *target(store), "--limit", "50", *LOW)
     assert (ran.status, ran.summary["images"]) == (0, 50), ran.stderr
     by_id = {row["request_id"]: row["prompt"] for row in fal.charged()}
     assert {r["request_id"]: r["prompt"] for r in records(store, "d")} == by_id
+    assert sorted(by_id.values()) == sorted(row.Prompt for row in prompt_rows()[:50])

@@ -16,7 +16,8 @@ from dagster_gptimg.fal.models import DEFAULT_MODEL
 from dagster_gptimg.fal.settings import FalUrls
 from dagster_gptimg.notebook import generate
 from dagster_gptimg.prompts import PromptSpec, SqlTable, read_rows
-from tests.support import PARTI
+from tests.prompt_table import COLUMNS, MULTILINE, ROWS
+from tests.prompt_table import rows as table_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,10 +30,9 @@ MODEL = get_model(DEFAULT_MODEL)
 
 @pytest.fixture
 def sources(tmp_path: Path) -> dict[str, Any]:
-    """PartiPrompts with numbers: text in CSV, integers in Parquet, floats as pandas reads what has gaps."""
-    head, *lines = [line.split("\t") for line in PARTI.read_text(encoding="utf-8").split("\n") if line]
-    rows = [(*cells, n, n + 0.5) for n, cells in enumerate(lines)]
-    head += ["number", "share"]
+    """The prompt table with numbers: text in CSV, integers in Parquet, floats as pandas reads what has gaps."""
+    rows = [(*cells, n, n + 0.5) for n, cells in enumerate([*table_rows(), *MULTILINE])]
+    head = [*COLUMNS, "number", "share"]
     with (tmp_path / "t.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([head, *rows])
     frame = pl.DataFrame(rows, schema=head, orient="row")
@@ -56,7 +56,7 @@ def test_every_source_gives_the_same_keys(sources: dict[str, Any]) -> None:
     for name, source in sources.items():
         with Plan(read_rows(source, spec), MODEL) as plan:
             found[name] = [(request.row_id, request.key) for row in plan for request in row.requests]
-    assert len(found["CSV"]) == len({key for _, key in found["CSV"]}) == 1632
+    assert len(found["CSV"]) == len({key for _, key in found["CSV"]}) == ROWS + len(MULTILINE)
     assert all(keys == found["CSV"] for keys in found.values())
 
 
@@ -66,7 +66,7 @@ def test_from_every_source_it_is_bought_once(sources: dict[str, Any], fal: Fal, 
         made = generate(
             source,
             store=store,
-            dataset="parti",
+            dataset="d",
             template=TEMPLATE,
             arguments={"quality": "low", "image_size": "1024x1024"},
             limit=40,

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import base64
-import csv
 import io
-import os
-from pathlib import Path
 
 import pytest
 from PIL import Image, ImageChops
@@ -14,11 +11,10 @@ from PIL import Image, ImageChops
 from dagster_gptimg.emulator.lettering import clean, shortened, wrapped
 from dagster_gptimg.emulator.pictures import Picture, paint
 from dagster_gptimg.emulator.policy import REFUSED_WORDS, refused_word
+from tests.prompt_table import rows
 
 from .harness import Emulator
 
-ROOT = Path(__file__).resolve().parents[2]
-PARTI = Path(os.environ.get("PARTIPROMPTS", ROOT.parent / "shared" / "data" / "PartiPrompts.tsv"))
 SIZES = {"auto": (1024, 1024), "1024x1024": (1024, 1024), "1536x1024": (1536, 1024), "1024x1536": (1024, 1536)}
 
 
@@ -121,11 +117,8 @@ def test_lines_fit() -> None:
     assert clean("Ärger \u2013 naïve") == "Arger - naive"
 
 
-def test_no_prompt_of_partiprompts_is_refused() -> None:
-    with PARTI.open(encoding="utf-8", newline="") as file:
-        prompts = [row["Prompt"] for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)]
-    assert len(prompts) > 1600
-    assert [prompt for prompt in prompts if refused_word(prompt)] == []
+def test_no_prompt_of_the_prompt_table_is_refused() -> None:
+    assert [row.Prompt for row in rows() if refused_word(row.Prompt)] == []
 
 
 def test_refused_words_are_whole_words() -> None:

@@ -172,12 +172,12 @@ def test_request_settings_become_fals_headers() -> None:
     settings = RequestSettings(
         priority="low", start_timeout=30, tags={"team": "ads"}, lifecycle=86400, headers={"x-fal-no-retry": "1"}
     )
-    assert settings.with_tags({"dataset": "parti"}) == {
+    assert settings.with_tags({"dataset": "cups"}) == {
         "X-Fal-No-Retry": "1",
         "X-Fal-Queue-Priority": "low",
         "X-Fal-Request-Start-Timeout": "30",
         "X-Fal-Object-Lifecycle-Preference": '{"expiration_duration_seconds": 86400}',
-        "X-Fal-Tags": "dataset=parti,team=ads",
+        "X-Fal-Tags": "dataset=cups,team=ads",
     }
     assert RequestSettings().with_tags({}) == {}
     forced = RequestSettings(headers={"x-fal-store-io": "0"}, without_guarantee=True)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.support import ROOT, SHARED
+from tests.support import ROOT
 
 pytestmark = pytest.mark.mutation
 
@@ -182,7 +182,6 @@ def test_the_suite_notices(mutation: Mutation, tmp_path: Path) -> None:
     copy = tmp_path / "main"
     ignored = shutil.ignore_patterns(".venv", ".git", ".demo", "__pycache__", "node_modules", ".*_cache", "images")
     shutil.copytree(ROOT, copy, ignore=ignored)
-    (tmp_path / "shared").symlink_to(SHARED)
     path = copy / "dagster_gptimg" / mutation.file
     text = path.read_text(encoding="utf-8")
     assert text.count(mutation.old) == 1, "the code has moved on: find the place again"

@@ -23,17 +23,21 @@ from hypothesis import strategies as st
 
 from dagster_gptimg.errors import TableError, UsageError
 from dagster_gptimg.prompts import PromptSpec, read_rows
+from tests.prompt_table import MULTILINE
+from tests.prompt_table import rows as table_rows
+from tests.prompt_table import write as write_table
 from tests.prompts.support import MODEL, problems, rows, write
-from tests.support import PARTI
 
 
-def test_parti_prompts_come_through_as_they_stand() -> None:
-    lines = PARTI.read_text(encoding="utf-8").split("\n")[1:]
-    found = rows(PARTI, prompt_column="Prompt")
-    assert [row.prompt for row in found] == [line.split("\t")[0] for line in lines if line]
-    assert len(found) == 1632
-    assert sum(row.prompt.startswith('"') for row in found) == 1
-    assert set(found[0].columns) == {"Category", "Challenge", "Note"}
+def test_prompts_of_every_kind_come_through_as_they_stand(prompt_table: Path, tmp_path: Path) -> None:
+    for path, expected in (
+        (prompt_table, table_rows()),
+        (write_table(tmp_path / "t.csv"), [*table_rows(), *MULTILINE]),
+    ):
+        found = rows(path, prompt_column="Prompt")
+        assert [row.prompt for row in found] == [row.Prompt for row in expected]
+        assert [tuple(row.columns.values()) for row in found] == [tuple(row[1:]) for row in expected]
+        assert len({row.row_id for row in found}) == len(found)
 
 
 def test_the_same_table_from_every_source_is_the_same(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from dagster_gptimg.errors import TableError
 from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
 from dagster_gptimg.prompts import PromptSpec, SqlTable, read_rows
 from tests.harness import cli
-from tests.support import PARTI
+from tests.prompt_table import COLUMNS, ROWS
+from tests.prompt_table import rows as table_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,18 +28,17 @@ def rows(source: Any) -> list[Any]:
 
 @pytest.fixture
 def database(tmp_path: Path) -> str:
-    lines = [line.split("\t") for line in PARTI.read_text(encoding="utf-8").split("\n") if line]
     with closing(sqlite3.connect(tmp_path / "t.db")) as connection:
-        connection.execute(f"CREATE TABLE t ({', '.join(lines[0])})")
-        connection.executemany("INSERT INTO t VALUES (?, ?, ?, ?)", lines[1:])
+        connection.execute(f"CREATE TABLE t ({', '.join(COLUMNS)})")
+        connection.executemany("INSERT INTO t VALUES (?, ?, ?, ?)", table_rows())
         connection.commit()
     return f"sqlite:///{tmp_path}/t.db"
 
 
-def test_parti_prompts_from_a_database_are_those_of_the_file(database: str) -> None:
-    found = rows(SqlTable(database, "SELECT * FROM t ORDER BY rowid"))
-    assert [(r.row_id, r.prompt, r.columns) for r in found] == [(r.row_id, r.prompt, r.columns) for r in rows(PARTI)]
-    assert len(found) == 1632
+def test_rows_of_a_database_are_those_of_the_file(database: str, prompt_table: Path) -> None:
+    found, of_file = rows(SqlTable(database, "SELECT * FROM t ORDER BY rowid")), rows(prompt_table)
+    assert [(r.row_id, r.prompt, r.columns) for r in found] == [(r.row_id, r.prompt, r.columns) for r in of_file]
+    assert len(found) == ROWS
 
 
 def test_the_command_line_takes_a_query(database: str, tmp_path: Path) -> None:
