@@ -180,7 +180,7 @@ MUTATIONS = [
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.mistake)
 def test_the_suite_notices(mutation: Mutation, tmp_path: Path) -> None:
     copy = tmp_path / "main"
-    ignored = shutil.ignore_patterns(".venv", ".git", ".demo", "__pycache__", "node_modules", ".*_cache", "images")
+    ignored = shutil.ignore_patterns(".venv", ".git", ".demo", "__pycache__", "node_modules", ".*_cache")
     shutil.copytree(ROOT, copy, ignore=ignored)
     path = copy / "dagster_gptimg" / mutation.file
     text = path.read_text(encoding="utf-8")
