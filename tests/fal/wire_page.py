@@ -27,6 +27,7 @@ MODEL_ERRORS = ("type", "HTTP status", "about", "billed", "context")
 SENT = ("query", "request header", "request body")
 ANSWERED = ("status code", "header", "body", "error body", "event")
 TYPES = ("string", "integer", "number", "boolean", "array", "object", "any")
+ABOUTS = ("content", "input", "loading a reference", "the model or a downstream service", "the platform", "the caller")
 PRESENCES = ("required", "optional", "required, nullable", "optional, nullable")
 
 
@@ -77,7 +78,7 @@ class Field:
 
 @dataclass(frozen=True)
 class ErrorType:
-    """One type of error. `about`: what would have to change for the request to end otherwise."""
+    """One type of error. `about`: one of `ABOUTS`, what would have to change for the request to end otherwise."""
 
     name: str
     status_codes: tuple[int, ...]
@@ -106,9 +107,12 @@ def read_fields() -> list[Field]:
 
 
 def read_error_types() -> list[ErrorType]:
-    """The types of fal's own errors and of the models'."""
+    """The types of fal's own errors and of the models'. Raises `ValueError` for a cell that means nothing."""
     told = [row[:3] for header in (REQUEST_ERRORS, MODEL_ERRORS) for row in rows(header)]
-    return [ErrorType(_plain(name), tuple(map(int, codes.split(", "))), about) for name, codes, about in told]
+    found = [ErrorType(_plain(name), tuple(map(int, codes.split(", "))), about) for name, codes, about in told]
+    if {kind.about for kind in found} != set(ABOUTS):
+        raise ValueError(f"{PAGE.name}: a type of error is about something else than {', '.join(ABOUTS)}")
+    return found
 
 
 def rows(header: tuple[str, ...]) -> Iterator[list[str]]:
