@@ -85,10 +85,3 @@ def test_components_in_the_docs_load(page: Path) -> None:
             (path / "defs.yaml").write_text(code, encoding="utf-8")
             with sandbox.build_all_defs() as defs:
                 assert defs.resolve_all_asset_specs()
-
-
-def test_links_in_the_docs_lead_somewhere() -> None:
-    for page in PAGES:
-        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
-            if not target.startswith("http"):
-                assert (page.parent / target).exists(), f"{page.name}: {target}"

@@ -1,4 +1,4 @@
-"""Evidence for submits in doubt: fal's request history, narrow to adopt, wide to deny (DESIGN invariant 3)."""
+"""Evidence for submits in doubt: fal's history, narrow to adopt, wide to deny (docs/guarantee.md#invariant-3)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The state table of DESIGN §5: from the facts on record to what a run does next.
+"""The state table (docs/receipts.md#the-state-table): from the facts on record to what a run does next.
 
-Pure, and written to be compared line by line with the specification (`state_of`, `searching`, `owners` in the receipt
-model), against which the tests run it, state by state.
+Pure, and written to be compared line by line with `state_of`, `searching` and `owners` of the specification
+(tests/specification/receipts.py), against which the tests run it, state by state.
 """
 
 from __future__ import annotations

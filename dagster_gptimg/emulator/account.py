@@ -27,7 +27,7 @@ LARGE_RESULT_BYTES = 10_000
 
 
 class Cancel(Enum):
-    """The answers to a cancel (fal-api.md §1.8)."""
+    """The answers to a cancel (docs/fal-wire.md#cancel)."""
 
     OK = "OK"
     CANCELLATION_REQUESTED = "CANCELLATION_REQUESTED"
@@ -123,7 +123,7 @@ class Account:
         return record if expired or not self.is_expired(record, now) else None
 
     def is_expired(self, record: Record, now: float) -> bool:
-        """Whether the result is no longer kept (fal-api.md §6.4), or was deleted."""
+        """Whether the result is no longer kept (docs/fal-wire.md#limits-and-lifetimes), or was deleted."""
         return record.erased or (record.completed_at is not None and now >= record.completed_at + self._kept(record))
 
     def _kept(self, record: Record) -> float:

@@ -1,4 +1,7 @@
-"""Queries over ended requests: the request history and the billing events, page by page (PAPI)."""
+"""Queries over ended requests: the request history and the billing events, page by page.
+
+docs/fal-wire.md#history and docs/fal-wire.md#billing-events.
+"""
 
 from __future__ import annotations
 
@@ -146,7 +149,7 @@ class Payloads:
         self._account, self._storage, self._base = account, storage, base
 
     def of(self, record: Record) -> dict[str, Any]:
-        """`X-Fal-Store-IO: 0` keeps both out of the history, `sync_mode` the output (fal-api.md §6.4, §6.6)."""
+        """`X-Fal-Store-IO: 0` keeps both out of the history, `sync_mode` the output (docs/fal-wire.md#history)."""
         if not record.store_io or record.erased:
             return {"json_input": None, "json_output": None}
         in_line = record.outcome is Outcome.OK and bool(record.inputs.get("sync_mode"))

@@ -1,4 +1,4 @@
-"""Who may ask: API keys, ADMIN keys, and what the others are told (fal-api.md §1.2).
+"""Who may ask: API keys, ADMIN keys, and what the others are told (docs/fal-wire.md#authentication).
 
 Every key is good that is not empty and does not start with `bad`. A key that starts with `admin` is an ADMIN key; all
 others have the scope API, which is what fal's documents tell users to make. So `FAL_KEY=admin-key` is an administrator.

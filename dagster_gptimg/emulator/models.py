@@ -23,7 +23,7 @@ class Model:
 
     @property
     def app(self) -> str:
-        """`owner/app`: the part of the id that status, result and cancel use (fal-api.md §1.3)."""
+        """`owner/app`: the part of the id that status, result and cancel use (docs/fal-wire.md#urls)."""
         return app_of(self.endpoint_id)
 
     @property

@@ -1,4 +1,4 @@
-"""A POST as it came in: body, platform headers, query (fal-api.md §1.4)."""
+"""A POST as it came in: body, platform headers, query (docs/fal-wire.md#submit)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .storage import expiry_seconds
 from .wire import header
 
 LEAST_START_TIMEOUT = 0.1
-"""Seconds; a start timeout must be more (fal, queue submit page)."""
+"""Seconds; a start timeout must be more (docs/fal-wire.md#submit)."""
 LIFECYCLE = "x-fal-object-lifecycle-preference"
 
 MOST_TAGS, MOST_TAG_BYTES = 10, 1024

@@ -1,7 +1,8 @@
 """The emulator's own price tables, read from fal's model pages. Integers only: no rounding can hide a cent.
 
-Sources: https://fal.ai/models/<id>/llms.txt (fal-api.md §7.3, §7.4). fal bills in dollars; one billable unit here is
-one cent and the unit price 0.01 USD. Costs are kept in millionths of a dollar: two families are not rounded to cents.
+Sources: https://fal.ai/models/<id>/llms.txt, docs/fal-wire.md#prices-and-units. fal bills in dollars; one billable unit
+here is one cent and the unit price 0.01 USD. Costs are kept in millionths of a dollar: two families are not rounded to
+cents.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Where fal's documents are silent, or contradict one another.
 
 There is a switch for each such fact on which money, or a client's correctness, depends. The default is the likelier
-reading; a client must be right in every position. The numbers in brackets are sections of fal-api.md.
+reading; a client must be right in every position. What fal's documents say of it is in docs/fal-wire.md.
 """
 
 from __future__ import annotations
@@ -17,86 +17,101 @@ class Readings:
     # -- submit
 
     submit_code: Literal[200, 201, 202] = 200
-    """The HTTP status of an accepted submit. fal prints none; its clients take any 2xx [1.4]."""
+    """The HTTP status of an accepted submit. fal prints none; its clients take any 2xx (docs/fal-wire.md#submit)."""
     validates_at_submit: bool = False
-    """Whether wrong inputs are refused by the POST itself: 422, no request. Otherwise the request ends so [1.4]."""
+    """Whether wrong inputs are refused by the POST itself: 422, no request. Otherwise the request ends so
+    (docs/fal-wire.md#submit)."""
     full_id_urls: bool = False
     """Whether the returned URLs have the full endpoint id and a result that ends in `/response`, as one page shows.
-    Otherwise `owner/app`, as the others do [1.3]. Both kinds are served."""
+    Otherwise `owner/app`, as the others do (docs/fal-wire.md#urls). Both kinds are served."""
     unauthorized: Literal["reason", "word"] = "reason"
-    """The body of a 401: fal's reason, or just `{"detail": "Unauthorized"}` [1.4]."""
+    """The body of a 401: fal's reason, or just `{"detail": "Unauthorized"}` (docs/fal-wire.md#authentication)."""
     retry_hint: Literal["X-Fal-Needs-Retry", "X-Fal-Retryable"] = "X-Fal-Needs-Retry"
-    """The header that says whether to try again: `1` or `0` by newer pages, `true` or `false` by older ones [2.1]."""
+    """The header that says whether to try again: `1` or `0` by newer pages, `true` or `false` by older ones
+    (docs/fal-wire.md#error-bodies)."""
     retry_after: float | None = None
-    """The `Retry-After` of a 429. None: there is none; fal never mentions it [6.2]."""
+    """The `Retry-After` of a 429. None: there is none; no page of fal's mentions it
+    (docs/fal-wire.md#limits-and-lifetimes)."""
 
     # -- status, result, cancel
 
     status_tells_model_errors: bool = False
-    """Whether a status says `error` and `error_type` for model errors, too. Otherwise for fal's failures only [1.5]."""
+    """Whether a status says `error` and `error_type` for model errors, too. Otherwise for fal's failures only
+    (docs/fal-wire.md#status)."""
     stream_tells_at_once: bool = True
-    """Whether a stream tells the status on connect. Otherwise the first event is the first change [1.6]."""
+    """Whether a stream tells the status on connect. Otherwise the first event is the first change
+    (docs/fal-wire.md#status-stream)."""
     result_before_end: Literal[400, 202] = 400
-    """The answer to a result that is asked for too early: 400 "Request is still in progress", or 202 [1.7]."""
+    """The answer to a result that is asked for too early: 400 "Request is still in progress", or 202
+    (docs/fal-wire.md#result)."""
     expired: Literal["not_found", "gone", "completed"] = "not_found"
     """What is said of a request after its result has expired: 404; 410; or the status stays COMPLETED and only the
-    result is 404 [6.7]."""
+    result is 404 (docs/fal-wire.md#status)."""
     cancel_answer: Literal["OK", "CANCELLATION_REQUESTED", "success"] = "OK"
     """What a cancel in the queue is answered with: 200 `OK`; 202 as for one in progress, by the pages that know no OK;
-    200 `{"success": true}`, by the models' OpenAPI [1.8]."""
+    200 `{"success": true}`, by the models' OpenAPI (docs/fal-wire.md#cancel)."""
     cancelled_is_gone: bool = False
-    """Whether a request cancelled in the queue answers 404 from then on. Otherwise COMPLETED and 499 [1.8]."""
+    """Whether a request cancelled in the queue answers 404 from then on. Otherwise COMPLETED and 499
+    (docs/fal-wire.md#cancel)."""
     cancel_stops_running: bool = False
-    """Whether a cancel of a request in progress ends it, with 499. Otherwise it completes [1.8]."""
+    """Whether a cancel of a request in progress ends it, with 499. Otherwise it completes (docs/fal-wire.md#cancel)."""
     stopped_billed: bool = True
-    """Whether a request in progress that a cancel ends is billed in full. Otherwise it is free [1.8]."""
+    """Whether a request in progress that a cancel ends is billed in full. Otherwise it is free
+    (docs/fal-wire.md#cancel)."""
 
     # -- errors
 
     error_details: Literal["list", "text"] = "list"
     """Model errors as a list of details with types, or, since fal says that not every endpoint follows that yet, as a
-    text [2.1]."""
+    text (docs/fal-wire.md#error-bodies)."""
     downstream_error_code: Literal[500, 400] = 500
     """The HTTP status of `downstream_service_error`: 500 by one copy of the page, 400 by another. Free in both
-    [2.3]."""
+    (docs/fal-wire.md#model-error-types)."""
 
     # -- money
 
     refusals_billed: bool = False
-    """Whether a content-policy 422 costs what its images would have cost (fal: "may be charged") [2.4]."""
+    """Whether a content-policy 422 costs what its images would have cost (fal: "may be charged")
+    (docs/fal-wire.md#billing-of-failures)."""
     units_told: Literal["all", "successes", "none"] = "all"
     """Which results bring `X-Fal-Billable-Units`: fal's server code leaves it out of some errors, and no page promises
-    it [2.4]."""
+    it (docs/fal-wire.md#billing-of-failures)."""
     retries_billed: bool = False
-    """Whether a request that fal itself retried costs each attempt. fal: only what ends well; not said for it [2.5]."""
+    """Whether a request that fal itself retried costs each attempt. fal: only what ends well; not said for it
+    (docs/fal-wire.md#billing-of-failures)."""
     rounding: Literal["printed", "always", "never"] = "printed"
-    """Rounding up to a whole cent a request: where a model's page prints that rule, for all models, for none [7.3]."""
+    """Rounding up to a whole cent a request: where a model's page prints that rule, for all models, for none
+    (docs/fal-wire.md#prices-and-units)."""
     auto_quality: Literal["low", "medium", "high"] = "medium"
-    """The quality that `auto` is billed as [7.3]."""
+    """The quality that `auto` is billed as (docs/fal-wire.md#prices-and-units)."""
     auto_size: Literal["1024x1024", "1536x1024", "1024x1536"] = "1024x1024"
-    """The size that `auto` is billed as [7.3]."""
+    """The size that `auto` is billed as (docs/fal-wire.md#prices-and-units)."""
 
     # -- history and billing events
 
     history_lag: float = 0.0
-    """How long after its end a request appears in the history; fal gives no figure [3.2]."""
+    """How long after its end a request appears in the history; fal gives no figure (docs/fal-wire.md#history)."""
     history_in_progress: bool = False
-    """Whether the history shows requests in progress, with `ended_at` null [3.2]."""
+    """Whether the history shows requests in progress, with `ended_at` null (docs/fal-wire.md#history)."""
     history_queued: bool = False
-    """Whether it shows those in the queue, too, as started when they were sent: `started_at` is required [3.2]."""
+    """Whether it shows those in the queue, too, as started when they were sent: `started_at` is required
+    (docs/fal-wire.md#history)."""
     history_time: Literal["ended", "sent"] = "ended"
     """The time by which `start` and `end` filter it: that of the end (in progress: of the start), or of the submit."""
     history_input: Literal["sent", "processed"] = "sent"
-    """`json_input`: as it was sent; or with the model's defaults filled in, and data URIs as files on the CDN [3.2]."""
+    """`json_input`: as it was sent; or with the model's defaults filled in, and data URIs as files on the CDN
+    (docs/fal-wire.md#history)."""
     tagged_billing: bool = False
-    """Whether the account has billing events by tag, which fal enables on request [3.4]."""
+    """Whether the account has billing events by tag, which fal enables on request (docs/fal-wire.md#billing-events)."""
     billing_lag: float = 0.0
-    """How long after its end a request appears in the billing events; fal: tagged ones are delayed [3.4]."""
+    """How long after its end a request appears in the billing events; fal: tagged ones are delayed
+    (docs/fal-wire.md#billing-events)."""
 
     # -- files and webhooks
 
     media_seconds: float | None = None
     """How long the CDN keeps output files of requests that say nothing of it. None: for ever, by the page on headers;
-    the FAQ says "at least 7 days" [5.5]."""
+    the FAQ says "at least 7 days" (docs/fal-wire.md#limits-and-lifetimes)."""
     webhook_signed_once: bool = False
-    """Whether a repeated delivery keeps the time and signature of the end. Otherwise each is signed anew [4]."""
+    """Whether a repeated delivery keeps the time and signature of the end. Otherwise each is signed anew
+    (docs/fal-wire.md#webhooks)."""

@@ -11,7 +11,7 @@ from .readings import Readings
 
 
 class State(StrEnum):
-    """Where a request is; the values are fal's (fal-api.md §1.5)."""
+    """Where a request is; the values are fal's (docs/fal-wire.md#status)."""
 
     IN_QUEUE = "IN_QUEUE"
     IN_PROGRESS = "IN_PROGRESS"
@@ -58,7 +58,7 @@ FREE = frozenset(
         Outcome.CANCELLED,
     }
 )
-"""Outcomes that cost nothing whatever the settings say (fal-api.md §2.4). REFUSED is free by setting."""
+"""Outcomes that cost nothing in all settings (docs/fal-wire.md#billing-of-failures). REFUSED is free by setting."""
 
 _STATUS_CODES = {
     Outcome.OK: 200,

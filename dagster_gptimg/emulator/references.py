@@ -12,7 +12,7 @@ import httpx
 from PIL import Image
 
 MOST_BYTES = 50 * 1024 * 1024
-"""fal's toolkit loads no larger image (fal-api.md §5.4)."""
+"""fal's toolkit loads no larger image (docs/fal-wire.md#references)."""
 SECONDS = 10.0
 _EDGE = 256
 """Pixels of the thumbnail that is kept."""

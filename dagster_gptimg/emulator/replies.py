@@ -26,21 +26,21 @@ def answer(body: object, status_code: int = 200, headers: dict[str, str] | None 
 def told(
     status_code: int, detail: object, error_type: str | None = None, headers: dict[str, str] | None = None
 ) -> Response:
-    """A request error: `detail`, `error_type` and its header (fal-api.md §2.1, 2)."""
+    """A request error: `detail`, `error_type` and its header (docs/fal-wire.md#error-bodies, 2)."""
     body = {"detail": detail, **({"error_type": error_type} if error_type else {})}
     kind = {"X-Fal-Error-Type": error_type} if error_type else {}
     return answer(body, status_code, {REQUEST_ID: str(uuid.uuid4()), **kind, **(headers or {})})
 
 
 def retry_hint(readings: Readings, *, again: bool) -> dict[str, str]:
-    """The header by which fal says whether to try again; it has had two names (fal-api.md §2.1)."""
+    """The header by which fal says whether to try again; it has had two names (docs/fal-wire.md#error-bodies)."""
     if readings.retry_hint == "X-Fal-Retryable":
         return {readings.retry_hint: str(again).lower()}
     return {readings.retry_hint: str(int(again))}
 
 
 def platform_error(status_code: int, kind: str, message: str) -> Response:
-    """An error of the platform API (fal-api.md §2.1, 3)."""
+    """An error of the platform API (docs/fal-wire.md#error-bodies, 3)."""
     return answer({"error": {"type": kind, "message": message, "request_id": str(uuid.uuid4())}}, status_code)
 
 

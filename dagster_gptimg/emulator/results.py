@@ -33,7 +33,7 @@ class Ending:
     body: dict[str, Any]
     headers: dict[str, str] = field(default_factory=dict)
     error: str | None = None
-    """The status's `error`: infrastructure failures, and others by setting (fal-api.md §1.5)."""
+    """The status's `error`: infrastructure failures, and others by setting (docs/fal-wire.md#status)."""
     error_type: str | None = None
 
 
@@ -67,7 +67,7 @@ def _headers(record: Record, settings: Settings) -> dict[str, str]:
 
 
 def _request_error(record: Record, headers: dict[str, str], settings: Settings) -> Ending:
-    """The shape of infrastructure failures (fal-api.md §2.1, 2)."""
+    """The shape of infrastructure failures (docs/fal-wire.md#error-bodies, 2)."""
     kind, text = _REQUEST_ERRORS[record.outcome]
     headers = {**headers, "X-Fal-Error-Type": kind}
     if record.outcome is Outcome.START_TIMEOUT:
@@ -77,7 +77,7 @@ def _request_error(record: Record, headers: dict[str, str], settings: Settings) 
 
 
 def _model_error_ending(record: Record, headers: dict[str, str], settings: Settings) -> Ending:
-    """The shape of model errors (fal-api.md §2.1, 1)."""
+    """The shape of model errors (docs/fal-wire.md#error-bodies, 1)."""
     detail = _detail(record, settings.seed)
     text, kind = (detail, None) if isinstance(detail, str) else (str(detail[0]["msg"]), str(detail[0]["type"]))
     # The schema's errors are FastAPI's own, and always a list.

@@ -1,4 +1,4 @@
-"""fal's CDN: the images, public by link (fal-api.md §5.5)."""
+"""fal's CDN: the images, public by link (docs/fal-wire.md#cdn-downloads)."""
 
 from __future__ import annotations
 

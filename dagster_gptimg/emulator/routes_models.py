@@ -1,4 +1,4 @@
-"""What fal publishes of its models: the list, their OpenAPI, prices, estimates (PAPI)."""
+"""What fal publishes of its models: the list, their OpenAPI, prices, estimates (docs/fal-wire.md#platform-api)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""fal's platform API, `https://api.fal.ai/v1`: request history, payloads, billing events (fal-api.md §3, PAPI).
+"""fal's platform API, `https://api.fal.ai/v1`: request history, payloads, billing events.
+
+docs/fal-wire.md#history and docs/fal-wire.md#platform-api.
 
 fal does not say by which time `start` and `end` filter the history: a setting. Requests that never started are not
 listed, unless a setting says so, since fal's `started_at` is required.

@@ -1,4 +1,4 @@
-"""fal's queue: submit, status, result, cancel (fal-api.md §1.3 to §1.8)."""
+"""fal's queue: submit, status, result, cancel (docs/fal-wire.md#urls and the sections after it)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class QueueRoutes:
         self._references = references
 
     def routes(self) -> list[Route]:
-        """Paths with `owner/app` and with the full id; `/response` is an alias of the result (§1.3)."""
+        """Paths with `owner/app` and with the full id; `/response` is the result, too (docs/fal-wire.md#urls)."""
         one = "/{app:path}/requests/{request_id}"
         handlers = [
             (f"{one}/status", self.status, "GET"),

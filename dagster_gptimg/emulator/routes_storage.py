@@ -1,4 +1,4 @@
-"""fal's storage over HTTP: token, direct upload, initiate and PUT, parts (fal-api.md §5.1 to §5.3)."""
+"""fal's storage over HTTP: token, direct upload, initiate and PUT, parts (docs/fal-wire.md#storage)."""
 
 from __future__ import annotations
 

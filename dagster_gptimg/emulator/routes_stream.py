@@ -1,4 +1,4 @@
-"""The status of a request as a stream of server-sent events (fal-api.md §1.6)."""
+"""The status of a request as a stream of server-sent events (docs/fal-wire.md#status-stream)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The keys with which webhooks are signed, for everybody (fal-api.md §4)."""
+"""The keys with which webhooks are signed, for everybody (docs/fal-wire.md#jwks)."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ class Schedule:
             self._ledger.save(record.changed(state=State.COMPLETED, completed_at=time))
 
     def _requeue(self, record: Record, time: float) -> None:
-        """Do what fal does when it retries: the same id goes back to the queue (fal-api.md §2.5)."""
+        """Do as fal does when it retries: the id goes back to the queue (docs/fal-wire.md#billing-of-failures)."""
         again = record.changed(
             cost=record.cost + (record.cost // record.attempt if self.settings.retries_billed else 0),
             state=State.IN_QUEUE,

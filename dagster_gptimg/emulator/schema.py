@@ -1,4 +1,4 @@
-"""Checks a request's inputs as fal's model servers do: with pydantic's rules, at run time (fal-api.md §1.4, §2.1)."""
+"""Checks a request's inputs as fal's model servers do: with pydantic's rules (docs/fal-wire.md#model-error-types)."""
 
 from __future__ import annotations
 

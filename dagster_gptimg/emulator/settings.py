@@ -11,7 +11,7 @@ from .faults import check_rates
 from .readings import Readings
 
 RESULT_SECONDS = 3600.0
-"""How long a result without stored payload stays readable (fal, queue result page: 1 hour)."""
+"""How long a result without stored payload stays readable (1 hour: docs/fal-wire.md#limits-and-lifetimes)."""
 LARGE_RESULT_SECONDS = 360.0
 """The same for a result of 10 KB or more (fal: 6 minutes)."""
 STORED_SECONDS = 30 * 86400.0

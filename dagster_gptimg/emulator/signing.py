@@ -1,4 +1,4 @@
-"""The signatures of webhooks: ED25519, with keys that live in the state folder (fal-api.md §4)."""
+"""The signatures of webhooks: ED25519, with keys that live in the state folder (docs/fal-wire.md#webhooks)."""
 
 from __future__ import annotations
 

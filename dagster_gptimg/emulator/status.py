@@ -1,4 +1,4 @@
-"""The status of a request as fal tells it, asked for or streamed (fal-api.md §1.5)."""
+"""The status of a request as fal tells it, asked for or streamed (docs/fal-wire.md#status)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def lines(record: Record) -> list[Line]:
 
 
 def urls(record: Record, base: str, *, full_id: bool) -> dict[str, str]:
-    """Where to read and cancel it: under `owner/app`, or as one page of fal's shows it (fal-api.md §1.3)."""
+    """Where to read and cancel it: under `owner/app`, or as one page of fal's shows it (docs/fal-wire.md#urls)."""
     one = f"{base}/{record.endpoint_id if full_id else app_of(record.endpoint_id)}/requests/{record.request_id}"
     result = f"{one}/response" if full_id else one
     return {"response_url": result, "status_url": f"{one}/status", "cancel_url": f"{one}/cancel"}
@@ -66,5 +66,5 @@ def missing(account: Account, request: Request) -> Response:
 
 
 def wants_logs(request: Request) -> bool:
-    """Whether the caller asks for the log; fal's clients write it in two ways (fal-api.md §1.5)."""
+    """Whether the caller asks for the log; fal's clients write it in two ways (docs/fal-wire.md#status)."""
     return request.query_params.get("logs", "0").lower() in ("1", "true")

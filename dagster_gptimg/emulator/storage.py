@@ -1,4 +1,4 @@
-"""fal's storage: uploaded files, on disk in the state folder (fal-api.md §5).
+"""fal's storage: uploaded files, on disk in the state folder (docs/fal-wire.md#storage).
 
 A file is its bytes and a small JSON beside them; parts of a multipart upload lie in a folder of their own until they
 are put together.

@@ -1,4 +1,4 @@
-"""Sends the webhooks: durably, at least once, signed, repeated as fal repeats them (fal-api.md §4).
+"""Sends the webhooks: durably, at least once, signed, repeated as fal repeats them (docs/fal-wire.md#webhooks).
 
 What is to be sent stands in the state folder from the moment in which its request is accepted, so a process that was
 killed goes on where it stopped. A delivery that was under way then is made again.

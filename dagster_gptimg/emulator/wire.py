@@ -89,7 +89,7 @@ class BrokenOff(StreamingResponse):
 
 
 def nginx(status_code: int) -> Response:
-    """A gateway's error page: HTML, no `x-fal-request-id` (fal-api.md §2.1, 4)."""
+    """A gateway's error page: HTML, no `x-fal-request-id` (docs/fal-wire.md#error-bodies, 4)."""
     reason = {503: "Service Temporarily Unavailable", 504: "Gateway Time-out"}.get(
         status_code, HTTPStatus(status_code).phrase
     )

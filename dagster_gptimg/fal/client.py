@@ -1,6 +1,6 @@
 """The client: submit once, read as often as it takes.
 
-`submit` sends exactly one POST and is never repeated here (DESIGN invariant 2). Everything else is a read, is free,
+`submit` sends one POST and is never repeated here (docs/guarantee.md#invariant-2). Everything else is a read, is free,
 and is repeated with backoff and jitter. The key goes to fal's own services only; images are fetched without it.
 """
 

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from dagster_gptimg.errors import UsageError
 
 MOST_TAGS, MOST_KEY, MOST_VALUE, MOST_BYTES = 10, 64, 256, 1024
-"""fal's bounds for tags (fal-api, "Request tags")."""
+"""fal's bounds for tags (docs/fal-wire.md#submit)."""
 
 _TAG_SAFE = "".join(c for c in string.punctuation if c not in ",%") + " "
 _OTHERS = {

@@ -26,7 +26,7 @@ QUEUE_BACKUP = "https://queue.falrun.com"
 class FalUrls:
     """One origin (scheme, host, port; no trailing slash) for each of fal's services.
 
-    `queue_backup` has the same requests as `queue`; fal's own queue has one (fal, "Reliability"). It is read from when
+    `queue_backup` has the same requests as `queue`; fal's own has one (docs/fal-wire.md#hosts). It is read from when
     the queue cannot be reached, and nothing is ever submitted to it.
     """
 

@@ -1,6 +1,6 @@
 """What fal says, as values: a submitted request, its status, its result, a line of the request history.
 
-Field names are fal's (docs/fal.md). Everything that fal marks as nullable is optional here.
+Field names are fal's (docs/fal-wire.md#endpoints-and-fields). Everything that fal marks as nullable is optional here.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class InProgress:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """COMPLETED: it has ended. That is not success: only the result decides (fal-api, request errors).
+    """COMPLETED: it has ended. That is not success: only the result decides (docs/fal-wire.md#status).
 
     `inference_time`: seconds that the model took, where fal says it.
     """

@@ -1,6 +1,6 @@
 """fal's storage: bytes in, a URL out. Uploads are free; each step is repeated with backoff.
 
-The ways are those of fal's own clients (fal-api, "File Uploads"): directly to the CDN with a short-lived token; when
+The ways are those of fal's own clients (docs/fal-wire.md#storage): directly to the CDN with a short-lived token; when
 that fails, by a URL that `storage/upload/initiate` gives; in parts above 90 MiB. Unlike them, the key is sent to fal's
 REST service only, and never to the host that the bytes go to.
 """

@@ -1,4 +1,4 @@
-"""fal's webhooks, as whoever receives them must check them (fal, "Webhooks"). Needs the extra `receive`.
+"""fal's webhooks, as whoever receives them must check them (docs/fal-wire.md#webhooks). Needs the extra `receive`.
 
 A callback is signed with ED25519 over its ids, its time and the hash of its raw body. A good signature says that fal
 sent it, and nothing about for whom: any customer of fal's can have a webhook sent to any URL.

@@ -70,7 +70,7 @@ class Inbox:
         """Put a callback on record, durably; who brings it a second time changes nothing.
 
         An id that nobody has recorded yet (the reply to its submit was lost) becomes a fact of the attempt that the
-        webhook's URL named. (The specification's webhook step.)
+        webhook's URL named. (`tests/specification/receipts.py` has this step, too.)
 
         Raises:
             UnknownAttemptError: there is no such attempt.

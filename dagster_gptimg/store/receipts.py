@@ -1,4 +1,4 @@
-"""Receipts: one folder of immutable facts. Together they are the only truth about money (DESIGN §2, §5)."""
+"""Receipts: one folder of immutable facts. Together they are the only truth about money (docs/receipts.md)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A store: an fsspec root with the three operations that everything else stands on.
 
 * `create` makes an object exclusively and durably; whoever comes second gets `FileExistsError`. It is idempotency key,
-  lock and record in one (DESIGN invariant 7).
+  lock and record in one (docs/guarantee.md#invariant-7).
 * `write` replaces an object as a whole: no reader ever sees half of it.
 * `read` tells "not there" (`FileNotFoundError`) from "could not be read" (`UnreadableError`): the second never buys.
 

@@ -1,4 +1,4 @@
-"""The queue's wire, byte by byte where clients look (fal-api.md §1 and §2)."""
+"""The queue's wire, byte by byte where clients look (docs/fal-wire.md#submit and the sections after it)."""
 
 from __future__ import annotations
 
