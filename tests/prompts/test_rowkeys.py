@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dagster_gptimg.fal.models import get_model
-from dagster_gptimg.prompts import PromptSpec, SqlTable, arrow, read_rows, sources
+from dagster_gptimg.prompts import PromptSpec, SqlTable, arrow, columnar, read_rows
 from dagster_gptimg.prompts.rowkeys import BETWEEN, ByBoth, ByBucket, ByDate, BySlug, ByValue, OnePartition, slug
 from dagster_gptimg.prompts.scan import look_over
 from dagster_gptimg.prompts.values import CellError
@@ -115,7 +115,7 @@ def test_row_groups_that_cannot_hold_a_partition_are_not_read(tmp_path: Path, mo
         read.append(batch.num_rows)
         return plain(batch, number)
 
-    monkeypatch.setattr(sources, "columns_of", counted)
+    monkeypatch.setattr(columnar, "columns_of", counted)
     for by, key, wanted, most in (
         (ByValue("kind"), "b", range(30, 60), 30),
         (ByDate("day", "monthly"), "2026-02-01", range(31, 59), 50),
