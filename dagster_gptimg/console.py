@@ -33,8 +33,9 @@ NOTICES = 20
 class RunView:
     """Shows the events of one run; a context manager around it."""
 
-    def __init__(self, console: Console | None = None) -> None:
-        """`console`: where to; stderr by default."""
+    def __init__(self, console: Console | None = None, spec: PromptSpec | None = None) -> None:
+        """`console`: where to; stderr by default. `spec`: tells what became of the table's columns."""
+        self._spec = spec
         self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)
         self._bar = Progress(
             SpinnerColumn(),
@@ -77,7 +78,8 @@ class RunView:
 
     def _planned(self, summary: Summary) -> None:
         self._began = time.monotonic()
-        self.console.print(f"plan: {forecast(summary)}")
+        for line in (f"plan: {forecast(summary)}", *(columns_lines(self._spec) if self._spec else ())):
+            self.console.print(escape(line))
 
     def _step(self, step: Step) -> None:
         rate = step.done / max(time.monotonic() - self._began, 0.001)
@@ -128,8 +130,18 @@ def plan_lines(summary: Summary, spec: PromptSpec) -> list[str]:
     """A plan for people: the forecast, what does not carry over to another model, and whether the model ends."""
     left = spec.move.not_carried() if spec.move is not None else []
     notice = spec.model.notice(datetime.now(UTC).date())
-    lines = [forecast(summary), *(f"does not carry over to {spec.model.name}: {one}" for one in left)]
+    lines = [
+        forecast(summary),
+        *columns_lines(spec),
+        *(f"does not carry over to {spec.model.name}: {one}" for one in left),
+    ]
     return [*lines, f"warning: {notice}"] if notice else lines
+
+
+def columns_lines(spec: PromptSpec) -> list[str]:
+    """Which columns were taken for inputs, and which are carried along, once the table was read."""
+    told = spec.seen.sentence(spec.model.input_names)
+    return [told] if told else []
 
 
 def forecast(summary: Summary) -> str:

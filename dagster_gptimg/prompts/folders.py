@@ -72,6 +72,7 @@ def parts_of(url: str, storage_options: Mapping[str, Any] | None = None, table_f
     name = without_secrets(url)
     with told_opening(name):
         fs, path = fsspec.url_to_fs(url, **dict(storage_options or {}))
+        fs.invalidate_cache()  # a file may have come since this process last looked
         is_glob = _GLOB.search(path) is not None
         found = fs.glob(path, detail=True) if is_glob else fs.find(path, withdirs=False, detail=True)
     base, shown = (_base(text, is_glob=is_glob) for text in (path, name))

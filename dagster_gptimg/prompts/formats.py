@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias, get_args
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
 from dagster_gptimg.errors import TableError, UsageError
 
 TableFormat: TypeAlias = Literal["csv", "tsv", "txt", "json", "jsonl", "parquet", "arrow", "xlsx"]
+
+S = TypeVar("S")
 
 FORMATS: tuple[str, ...] = get_args(TableFormat)
 TEXT_FORMATS = frozenset({"csv", "tsv", "txt", "json", "jsonl"})
@@ -74,6 +76,21 @@ class TableFile:
     def name(self) -> str:
         """The table as messages call it."""
         return "standard input" if self.is_stdin else without_secrets(os.fspath(self.url))
+
+
+def with_format(source: S, table_format: str | None) -> S | TableFile:
+    """A table whose format is said; `source` itself when nothing is.
+
+    Raises:
+        UsageError: there is no such format, or the table is no URL, so that it has none.
+    """
+    if table_format is None:
+        return source
+    if isinstance(source, TableFile):
+        return replace(source, table_format=source.table_format or table_format)
+    if isinstance(source, str | os.PathLike):
+        return TableFile(source, table_format)
+    raise UsageError(f"the table format {table_format!r} is for tables at a URL, and not for {type(source).__name__}")
 
 
 class Place(NamedTuple):

@@ -61,10 +61,7 @@ def _numpy(value: Any, name: str) -> object:  # noqa: ANN401 - numpy has its own
     if kind == "M":
         return _numpys_moment(value)
     if kind == "m":  # nanoseconds would come as a bare number
-        span = value.astype("m8[us]").tolist()
-        return (
-            span if span is None or isinstance(span, timedelta) else NoText(str(value), "a span of months is no text")
-        )
+        return _numpys_span(value)
     if kind == "V":
         return bytes(value.tobytes()) if value.dtype.names is None else value.tolist()
     # Half and single precision by their own shortest text: widened, 0.1 would print as 0.10000000149011612.

@@ -17,6 +17,7 @@ from dagster_gptimg.prompts.references import References
 from dagster_gptimg.prompts.roles import Seen, check_inputs, inputs_of
 from dagster_gptimg.prompts.rowkeys import ByValue, OnePartition, RowFilter
 from dagster_gptimg.prompts.template import Template
+from dagster_gptimg.prompts.words import quoted
 
 
 class PromptRow(NamedTuple):
@@ -89,6 +90,9 @@ class PromptSpec:
             raise UsageError(msg)
         if self.image_columns and not self.model.reference_inputs:
             msg = f"{self.model.name} takes no reference images, and image columns are given"
+            raise UsageError(msg)
+        if isinstance(self.where, tuple) and not self.where[1].strip():
+            msg = f"the partition by {quoted(self.where[0])} has no value: name the value that its rows have"
             raise UsageError(msg)
         if self.limit is not None and self.limit < 1:
             msg = f"limit is {self.limit}: it must be 1 or more, or not be given"
