@@ -59,7 +59,7 @@ class Seen:
     carried: list[str] = field(default_factory=list)
 
     def sentence(self, input_names: Collection[str] = ()) -> str:
-        """One line for people, empty where there is nothing to say; what is nearly called as an input is pointed out."""
+        """One line for people, empty where there is nothing to say; what is nearly called so is pointed out."""
         if not self.inputs and not self.carried:
             return ""
         as_inputs = [

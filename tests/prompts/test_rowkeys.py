@@ -78,7 +78,7 @@ def test_a_moment_becomes_a_day_in_the_time_zone() -> None:
     assert ByDate("day", "daily").of({"day": late.isoformat()}) == "2026-02-03"
 
 
-@pytest.mark.parametrize("value", ["soon", "03/02/2026", 20260203, None, "", float("nan")])
+@pytest.mark.parametrize("value", ["soon", "03/02/2026", 203, 20261303, None, "", float("nan")])
 def test_what_is_no_date_is_told(value: object) -> None:
     with pytest.raises(CellError, match=r"no date as 2026-01-31|the cell is empty"):
         ByDate("day", "daily").of({"day": value})
