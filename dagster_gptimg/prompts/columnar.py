@@ -102,7 +102,8 @@ def read_pandas(frame: Any, source: str) -> Iterator[Header | Columns]:  # noqa:
 
 def is_pandas(table: object) -> bool:
     """Whether a table is a frame of pandas."""
-    return any(kind.__module__.partition(".")[0] == "pandas" and kind.__name__ == "DataFrame" for kind in type(table).__mro__)
+    kinds = type(table).__mro__
+    return any((kind.__module__.partition(".")[0], kind.__name__) == ("pandas", "DataFrame") for kind in kinds)
 
 
 def _header(schema: pa.Schema, source: str) -> Header:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 import zipfile
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, time
 from typing import IO, TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from dagster_gptimg.prompts.values import text_of
 from dagster_gptimg.prompts.words import listed, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from dagster_gptimg.prompts.chunks import Items
     from dagster_gptimg.prompts.header import Named
@@ -46,15 +47,24 @@ def read_excel(file: IO[bytes], source: str, sheet: str) -> Items:
         )
         raise TableError(msg) from error
     _look_at(file, source)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _told(source), ExitStack() as closing:
         warnings.simplefilter("ignore")  # of parts that hold no values: styles, validations, drawings
-        values, formulas = (openpyxl.load_workbook(file, read_only=True, data_only=told) for told in (True, False))
-        try:
-            name = _sheet(values, source, sheet)
-            yield from _rows(values[name], formulas[name], source)
-        finally:
-            values.close()
-            formulas.close()
+        books = [openpyxl.load_workbook(file, read_only=True, data_only=told) for told in (True, False)]
+        for made in books:
+            closing.callback(made.close)
+        name = _sheet(books[0], source, sheet)
+        yield from _rows(books[0][name], books[1][name], source)
+
+
+@contextmanager
+def _told(source: str) -> Iterator[None]:
+    """What openpyxl raises over a workbook is of any kind: it takes what stands there to be right."""
+    try:
+        yield
+    except TableError:
+        raise
+    except Exception as error:
+        raise TableError(f"{source} cannot be read as a workbook: {type(error).__name__}: {error}"[:1000]) from error
 
 
 def _look_at(file: IO[bytes], source: str) -> None:

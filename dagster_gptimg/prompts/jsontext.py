@@ -162,12 +162,13 @@ class _Document:
         if not self.sign():
             raise self._wrong("it ends too early")
         while True:
+            start = self._at
             try:
                 found, end = _decoder.raw_decode(self._held, self._at)
             except json.JSONDecodeError as error:
                 if self._may_go_on(error) and self._more():
                     continue
-                line = self.line + error.doc.count("\n", self._at, error.pos)
+                line = self.line + error.doc.count("\n", start, error.pos)
                 raise TableError(f"{self.source}:{line}: {reason_of(error)}") from error
             except (RecursionError, ValueError) as error:
                 raise TableError(f"{self.source}:{self.line}: {reason_of(error)}") from error
