@@ -64,14 +64,14 @@ def test_cells_are_what_people_see(tmp_path: Path) -> None:
 
 
 def test_the_first_sheet_or_the_one_that_is_named(tmp_path: Path) -> None:
-    path = book(tmp_path / "t.xlsx", ["prompt"], ["x"], **{"Other one": [["prompt", "quality"], ["y", "low"]]})
+    path = book(tmp_path / "t.xlsx", ["prompt"], ["x"], Other=[["prompt", "quality"], ["y", "low"]])
     assert rows(path)[0].prompt == "x"
-    assert rows(f"{path}#Other one")[0].arguments == {"quality": "low"}
-    assert rows(f"file://{path}#Other one")[0].prompt == "y"
-    assert "no sheet 'Third'; it has 'First', 'Other one'" in told(f"{path}#Third")
+    assert rows(f"{path}#Other")[0].arguments == {"quality": "low"}
+    assert rows(f"file://{path}#Other")[0].prompt == "y"
+    assert "no sheet 'Third'; it has 'First', 'Other'" in told(f"{path}#Third")
     (tmp_path / "export").write_bytes((tmp_path / "t.xlsx").read_bytes())
     assert rows(TableFile(str(tmp_path / "export"), "xlsx"))[0].prompt == "x"
-    assert rows(TableFile(f"{tmp_path}/export#Other one", "xlsx"))[0].prompt == "y"
+    assert rows(TableFile(f"{tmp_path}/export#Other", "xlsx"))[0].prompt == "y"
 
 
 def test_empty_rows_and_columns_are_passed_over_and_lines_are_those_of_the_sheet(tmp_path: Path) -> None:
