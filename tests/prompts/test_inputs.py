@@ -96,7 +96,7 @@ def test_other_inputs_than_before_are_another_recipe_and_none_said_is_the_old_on
     specs = [PromptSpec(MODEL, inputs=inputs) for inputs in (None, (), ["quality"], "none")]
     assert len({spec.recipe for spec in specs}) == 3
     assert specs[1].recipe == specs[3].recipe
-    assert specs[0].about == '["fal-ai/gpt-image-1-mini", null, {}, "%s"]' % MODEL.key_digest
+    assert specs[0].about == f'["fal-ai/gpt-image-1-mini", null, {{}}, "{MODEL.key_digest}"]'
 
 
 def test_a_carried_column_that_is_nearly_an_input_is_pointed_out() -> None:
@@ -109,7 +109,7 @@ def test_a_carried_column_that_is_nearly_an_input_is_pointed_out() -> None:
 
 
 def test_messages_show_names_as_they_are() -> None:
-    with pytest.raises(TableError, match="has no column 'product'.*; did you mean ' Product'.*it has ' Product'"):
+    with pytest.raises(TableError, match=r"has no column 'product'.*; did you mean ' Product'.*it has ' Product'"):
         rows([{" Product": "x"}], template="{product}")
     with pytest.raises(TableError) as caught:
         rows([{" note": ["\ud83d"], "prompt": "x"}])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -87,7 +89,7 @@ def test_names_below_a_root_are_cut_where_each_is_there(tmp_path: Path) -> None:
     roots = References([ReferenceRoot(str(tmp_path))])
 
     def names(cell: str) -> list[str]:
-        return [source for source in row_of(cell, references=roots).references.values()]
+        return list(row_of(cell, references=roots).references.values())
 
     assert names("a.png") == ["a.png"]
     assert names("d, e.png") == ["d, e.png"]
@@ -99,7 +101,9 @@ def test_names_below_a_root_are_cut_where_each_is_there(tmp_path: Path) -> None:
 
 
 def test_data_uris_keep_their_commas() -> None:
-    image = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
+    file = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(file, "png")
+    image = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
     assert len(row_of(image).arguments["image_urls"]) == 1  # type: ignore[arg-type]
     assert len(row_of(f"{image}, {A}").arguments["image_urls"]) == 2  # type: ignore[arg-type]
     assert len(row_of(f"{A}\n{image}").arguments["image_urls"]) == 2  # type: ignore[arg-type]
