@@ -66,8 +66,9 @@ def read_delimited(lines: Lines, source: str, *, is_tsv: bool = False, delimiter
         except StopIteration:
             return
         except (csv.Error, LongRowError) as error:
-            words = "" if isinstance(error, LongRowError) else " (is a quotation mark missing, or not doubled?)"
-            yield RowProblem(source, line, None, f"not CSV: {error}{words}")
+            is_long = isinstance(error, LongRowError)
+            words = f"{error}" if is_long else f"not CSV: {error} (is a quotation mark missing, or not doubled?)"
+            yield RowProblem(source, line, None, words)
             continue
         if not any(map(str.strip, cells)):
             continue  # an empty line, or one of nothing but commas, as spreadsheets write them behind the last row

@@ -102,15 +102,14 @@ class SqlTable:
         except ImportError as error:
             msg = f"tables from a database need more packages: pip install 'dagster-gptimg[sql]' ({error})"
             raise TableError(msg) from error
-        address, number = self._address(), 0
+        address, number = self._address(), None
         try:
             engine = sqlalchemy.create_engine(address)
         except (sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError) as error:
             raise self._failed(address, error, number) from error
         try:
             for item in self._read(engine, bounds):
-                if isinstance(item, tuple):
-                    number = item[0]
+                number = item[0] if isinstance(item, tuple) else 0
                 yield item
         except TableError:
             raise
@@ -131,12 +130,12 @@ class SqlTable:
             for number, row in enumerate(result, 1):
                 yield number, dict(zip(names, row, strict=True))
 
-    def _failed(self, address: str, error: Exception, number: int) -> TableError:
-        """What a database says, without anything of its URL that may be a secret."""
+    def _failed(self, address: str, error: Exception, number: int | None) -> TableError:
+        """What a database says, without anything of its URL that may be a secret; `number`: the rows that it gave."""
         said, name = str(error), self.name()
         for secret in sorted(_secrets(address), key=len, reverse=True):
             said = said.replace(secret, name if secret == address else HIDDEN)
-        after = f" after row {number}, or at a value near it (cast it to text in the query)" if number else ""
+        after = "" if number is None else f" at a value after row {number} (cast its column to text in the query)"
         return TableError(f"the query on {name} failed{after}: {said[:_LONGEST_MESSAGE]}")
 
 
