@@ -265,7 +265,7 @@ class _Document:
         held = len(self._held) - self._at
         if held > LONGEST_ROW:
             raise TableError(f"{self.source}:{self.line}: {LongRowError()}")
-        piece = self._text.read(max(_PIECE, held))
+        piece = self._text.read(max(_PIECE, min(held, LONGEST_ROW - held)))
         self._held, self._at = self._held[self._at :] + piece, 0
         return bool(piece)
 
