@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Updated, Warned
 from dagster_gptimg.batch.events import Progress as Step
+from dagster_gptimg.plain import plain
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -119,11 +120,7 @@ def update_lines(event: Updated) -> list[str]:
     """What fal says of a request on its way, in lines; what would move a terminal's cursor does nothing."""
     place = "" if event.position is None else f", {event.position} before it"
     lines = [f"{event.status}{place}", *(line.message[:LONGEST_LINE] for line in event.logs)]
-    return [f"row {_plain(event.row_id[:80])}: {_plain(line)}" for line in lines]
-
-
-def _plain(text: str) -> str:
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+    return [f"row {plain(event.row_id[:80])}: {plain(line)}" for line in lines]
 
 
 def plan_lines(summary: Summary, spec: PromptSpec) -> list[str]:
