@@ -152,6 +152,7 @@ class Checker:
         self.used = frozenset(held | {self.prompt_column, spec.id_column})
         self.embedding = set(self.inputs.image_columns) & self.columns - self.used
         self.same = None
+        spec.seen.prompt = self.prompt_column
         spec.seen.inputs, spec.seen.carried = dict(self.inputs.taken), sorted(self.columns - self.used)
 
     def demand_columns(self, columns: Collection[str], source: str) -> None:

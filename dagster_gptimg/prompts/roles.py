@@ -51,10 +51,12 @@ class Seen:
     """What became of a table's columns, as far as it was read; for plans and logs.
 
     Attributes:
+        prompt: the column that holds the prompt; None where a template makes it.
         inputs: the columns that are inputs of the model, with the inputs' names.
         carried: the columns that are carried along.
     """
 
+    prompt: str | None = None
     inputs: dict[str, str] = field(default_factory=dict)
     carried: list[str] = field(default_factory=list)
 
