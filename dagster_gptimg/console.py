@@ -136,9 +136,9 @@ def plan_lines(summary: Summary, spec: PromptSpec) -> list[str]:
 
 
 def columns_lines(spec: PromptSpec) -> list[str]:
-    """Which columns were taken for inputs, and which are carried along, once the table was read."""
-    told = spec.seen.sentence(spec.model.input_names)
-    return [told] if told else []
+    """What became of the table's columns, and whether its partition has no row, once the table was read."""
+    told = [spec.seen.sentence(spec.model.input_names), spec.seen.warning and f"warning: {spec.seen.warning}"]
+    return list(filter(None, told))
 
 
 def forecast(summary: Summary) -> str:

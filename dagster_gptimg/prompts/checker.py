@@ -15,6 +15,7 @@ from dagster_gptimg.prompts.ids import RowIds, Unnamed
 from dagster_gptimg.prompts.problems import Problems
 from dagster_gptimg.prompts.rowbatch import RowBatch
 from dagster_gptimg.prompts.rowinputs import NO_SOURCES, RowInputs
+from dagster_gptimg.prompts.rowkeys import OnePartition, has_cells
 from dagster_gptimg.prompts.spec import PromptSpec
 from dagster_gptimg.prompts.values import (
     CellError,
@@ -25,7 +26,7 @@ from dagster_gptimg.prompts.values import (
     json_of,
     unsendable,
 )
-from dagster_gptimg.prompts.words import listed, meant, quoted
+from dagster_gptimg.prompts.words import MOST, listed, meant, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from dagster_gptimg.prompts.rowkeys import RowFilter
 
 BATCH = 1024
+LOOKED_AT = 10_000
+"""Rows outside a partition that are looked at for a key that may be meant."""
 LONGEST_ID = 512
 
 
@@ -52,6 +55,7 @@ class Checker:
         self.ids = RowIds()
         self.same: dict[str, Json] | None = None  # the arguments of all rows, where no row has any of its own
         self.one_header = False  # every row has the same columns, so a missing one is told before the rows are read
+        self.others: dict[str, None] | None = {}  # keys of rows outside the wanted partition, while it has none
         self.columns: set[str] = set()
         self.taken = self.line = 0
         self.files: list[tuple[int, str]] = [(0, "")]  # how many lines there were before each, and its name
@@ -133,6 +137,11 @@ class Checker:
         if self.columns:
             self.demand_columns(self.columns, self.source)
         self.problems.finish()
+        self.spec.seen.warning = ""
+        if self.others and isinstance(self.filter, OnePartition):
+            hint = meant(self.filter.key, self.others)
+            words = f"no row belongs to the partition {quoted(self.filter.key)}{hint}"
+            self.spec.seen.warning = f"{words}; there are {listed(sorted(self.others))}"
 
     def meet(self, columns: set[str]) -> None:
         """Look at columns that were not there before."""
@@ -175,10 +184,20 @@ class Checker:
     def is_wanted(self, partition: RowFilter, line: int, cells: Mapping[str, object]) -> bool:
         """Whether a row belongs to the partition. The others are not looked at any further."""
         try:
-            return partition.keeps(cells)
+            is_wanted = partition.keeps(cells)
+            if self.others is not None and isinstance(partition, OnePartition):
+                self.look_at(partition, cells, is_wanted=is_wanted)
         except CellError as error:
             self.problems.report(line, error.column, error.reason)
             return False
+        return is_wanted
+
+    def look_at(self, partition: OnePartition, cells: Mapping[str, object], *, is_wanted: bool) -> None:
+        """Note where other rows belong, until one of the wanted partition comes: its key may be misspelt."""
+        if is_wanted or self.others is None:
+            self.others = None
+        elif self.line <= LOOKED_AT and len(self.others) < MOST and has_cells(partition.by, cells):
+            self.others[partition.by.of(cells)] = None
 
     def row(self, line: int, cells: Mapping[str, object]) -> Unnamed | None:
         """One row, or None with all its problems reported."""

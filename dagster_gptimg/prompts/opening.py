@@ -37,6 +37,7 @@ _BROKEN = (
     pa.ArrowException,
 )
 _LONGEST_MESSAGE = 1000
+_COPY = "dagster-gptimg-table-"
 _HTML = re.compile(rb"\s*<(!doctype\s+html|html)\b", re.IGNORECASE)
 _MAGIC = {
     b"PK\x03\x04": "a workbook of Excel, or a zip archive: give it the ending .xlsx or .zip",
@@ -97,11 +98,24 @@ def opened(place: Place, storage_options: Mapping[str, Any] | None) -> Iterator[
                 plain = pa.CompressedInputStream(pa.PythonFile(file, "r"), _ARROWS[place.compression])
                 file = closing.enter_context(plain)
             elif place.compression == ".zip":
-                file, place = _unzipped(file, place, closing)
+                file, place = _unzipped(_seekable(file, closing), place, closing)
         if place.compression and place.form not in TEXT_FORMATS:
             msg = f"{place.name}: only text can be compressed as a whole; {place.form} files compress by themselves"
             raise TableError(msg)
-        yield file, place
+        yield file if place.form in TEXT_FORMATS else _seekable(file, closing), place
+
+
+def _seekable(file: IO[bytes], closing: ExitStack) -> IO[bytes]:
+    """A file that can be read from its end; a copy of one that a server only streams."""
+    try:
+        file.seek(0, io.SEEK_END)
+        file.seek(0)
+    except (OSError, ValueError):
+        copy = closing.enter_context(tempfile.TemporaryFile(prefix=_COPY))  # noqa: SIM115 - the stack closes it
+        shutil.copyfileobj(file, copy)
+        copy.seek(0)
+        return copy
+    return file
 
 
 def _unzipped(file: IO[bytes], place: Place, closing: ExitStack) -> tuple[Any, Place]:
@@ -131,10 +145,8 @@ def from_stdin(place: Place) -> Iterator[tuple[IO[bytes], Place]]:
     if place.form in TEXT_FORMATS:
         yield sys.stdin.buffer, place
         return
-    with tempfile.TemporaryFile(prefix="dagster-gptimg-table-") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
-        file.seek(0)
-        yield file, place
+    with ExitStack() as closing:
+        yield _seekable(sys.stdin.buffer, closing), place
 
 
 @contextmanager

@@ -38,6 +38,8 @@ def read_text(lines: Lines, source: str) -> Items:
 
 
 def _row(line: int, prompt: str, source: str) -> Line | RowProblem:
+    if "\0" in prompt:
+        return RowProblem(source, line, None, "there are NUL bytes in the line: is it UTF-16? Save the file as UTF-8")
     is_open = prompt.startswith('"') and prompt.count('"') % 2
     if is_open or _QUOTED.fullmatch(prompt):
         what = "begins with a quotation mark that it does not close" if is_open else "doubles its quotation marks"

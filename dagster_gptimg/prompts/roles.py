@@ -54,11 +54,13 @@ class Seen:
         prompt: the column that holds the prompt; None where a template makes it.
         inputs: the columns that are inputs of the model, with the inputs' names.
         carried: the columns that are carried along.
+        warning: what somebody should know who asked for a partition that has no row; empty otherwise.
     """
 
     prompt: str | None = None
     inputs: dict[str, str] = field(default_factory=dict)
     carried: list[str] = field(default_factory=list)
+    warning: str = ""
 
     def sentence(self, input_names: Collection[str] = ()) -> str:
         """One line for people, empty where there is nothing to say; what is nearly called so is pointed out."""

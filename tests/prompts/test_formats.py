@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import http.server
 import io
 import json
 import lzma
+import threading
 import zipfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import fsspec
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import xlsxwriter
 from pyarrow import feather
 
 from dagster_gptimg.errors import TableError, UsageError
@@ -327,3 +331,55 @@ def test_a_format_can_be_said_where_the_name_does_not_tell_it(tmp_path: Path) ->
 )
 def test_other_formats_are_refused_with_the_way_out(tmp_path: Path, name: str, way: str) -> None:
     assert way in told(write(tmp_path / name, b"x"))
+
+
+def test_text_in_utf16_without_its_mark_is_refused(tmp_path: Path) -> None:
+    for name in ("t.txt", "t.csv", "t.tsv", "t.json", "t.jsonl"):
+        text = '["a cup"]' if name == "t.json" else "prompt\na cup\n"
+        assert "UTF-16" in told(write(tmp_path / name, text.encode("utf-16-le"))) or "not JSON" in told(
+            write(tmp_path / name, text.encode("utf-16-le"))
+        )
+    assert "UTF-16" in problems(write(tmp_path / "u.txt", "a cup\na mug\n".encode("utf-16-le")))[0][2]
+
+
+class Streaming(http.server.BaseHTTPRequestHandler):
+    """A server as those of spreadsheets: it tells no length, and knows no ranges."""
+
+    files: ClassVar[dict[str, bytes]] = {}
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(self.files[self.path])
+
+    def do_HEAD(self) -> None:
+        self.send_response(405)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_server_that_only_streams_is_read_in_every_format(tmp_path: Path) -> None:
+    table = pa.table({"prompt": ["x"], "quality": ["low"]})
+    pq.write_table(table, tmp_path / "p")
+    feather.write_feather(table, tmp_path / "a")
+    with xlsxwriter.Workbook(tmp_path / "x") as book:
+        sheet = book.add_worksheet()
+        sheet.write_row(0, 0, ["prompt", "quality"])
+        sheet.write_row(1, 0, ["x", "low"])
+    Streaming.files = {
+        "/export?csv": b"prompt;quality\nx;low\n",
+        "/t.parquet": (tmp_path / "p").read_bytes(),
+        "/t.arrow": (tmp_path / "a").read_bytes(),
+        "/export?xlsx": (tmp_path / "x").read_bytes(),
+        "/t.csv.zip": zipped(**{"t.csv": b"prompt,quality\nx,low\n"}),
+    }
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Streaming) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            for path in Streaming.files:
+                form = {"/export?csv": "csv", "/export?xlsx": "xlsx"}.get(path)
+                assert found(TableFile(f"http://127.0.0.1:{server.server_port}{path}", form)) == [("x", "low")], path
+        finally:
+            server.shutdown()

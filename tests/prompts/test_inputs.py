@@ -136,3 +136,17 @@ def test_messages_are_short_however_long_the_text_is() -> None:
         with pytest.raises(UsageError) as caught:
             made()
         assert len(str(caught.value)) < 1500
+
+
+def test_a_partition_without_rows_is_no_error_and_its_key_may_be_misspelt() -> None:
+    table = [{"prompt": "x", "kind": kind} for kind in ("bags", "shoes", "", "bags")]
+    for key, warning in (
+        ("bagz", "no row belongs to the partition 'bagz'; did you mean 'bags'?; there are 'bags', 'shoes'"),
+        ("bags", ""),
+        ("zzz", "no row belongs to the partition 'zzz'; there are 'bags', 'shoes'"),
+    ):
+        spec = PromptSpec(MODEL, where=("kind", key))
+        assert sum(map(len, read_rows(table, spec))) == 2 * (key == "bags")
+        assert spec.seen.warning == warning
+    assert list(read_rows([], spec := PromptSpec(MODEL, where=("kind", "bags")))) == []
+    assert spec.seen.warning == ""
