@@ -21,7 +21,7 @@ from dagster_gptimg.materialization import AssetEvent, Execute, materialized
 from dagster_gptimg.partitions import TablePartitions
 from dagster_gptimg.prompt_table import table_of
 from dagster_gptimg.prompts import PromptSpec, Source, with_format
-from dagster_gptimg.prompts.frames import refuse_one_shot
+from dagster_gptimg.prompts.frames import repeatable
 from dagster_gptimg.store.paths import check_dataset
 
 KINDS = frozenset({"fal", "openai"})
@@ -185,14 +185,15 @@ def build_gptimg_asset(
 ) -> dg.AssetsDefinition:
     """Make an image asset from a prompt table that is known now: any fsspec URL (read when it runs), or a small table.
 
+    What can be read only once (a generator, an Arrow reader) is read now: each run, and each partition, reads it anew.
+
     An asset of `build_prompt_table` says the URL too, and stands upstream. Takes all arguments of `gptimg_asset`.
 
     Raises:
-        UsageError: as `gptimg_asset`; or `prompts` can be read only once, or is some other asset: that is an argument
-            of a `gptimg_asset`.
+        UsageError: as `gptimg_asset`; or `prompts` is some other asset: that is an argument of a `gptimg_asset`.
     """
-    source, key = prompts, None
-    refuse_one_shot(prompts, "each run, and each partition, reads it anew")
+    source: object = prompts if isinstance(prompts, dg.AssetsDefinition) else repeatable(prompts)
+    key = None
     if isinstance(prompts, dg.AssetsDefinition):
         upstream = table_of(prompts)
         if upstream is None:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TypeVar, cast
+
+import pyarrow as pa
 
 from dagster_gptimg.errors import TableError
+
+T = TypeVar("T")
 
 _FRAME = "give it as a frame with one column: .to_frame('prompt')"
 _WAYS: dict[tuple[str, str], str] = {
@@ -28,8 +33,6 @@ _WAYS: dict[tuple[str, str], str] = {
     ("numpy", "ndarray"): "give a data frame, or a list of dicts: [{'prompt': text} for text in array]",
 }
 _ELSE = "give a URL, a data frame, an Arrow table or a list of dicts"
-_ONE_SHOT = frozenset({"RecordBatchReader", "RecordBatchFileReader", "RecordBatchStreamReader"})
-_READ_ALL = "give reader.read_all(), a list, or a function of a gptimg_asset that makes a new one for each run"
 
 
 def refuse(source: object) -> None:
@@ -47,15 +50,11 @@ def no_table(source: object) -> TableError:
     return TableError(f"{type(source).__name__} is no table: {_ELSE}")
 
 
-def is_one_shot(source: object) -> bool:
-    """Whether a table can be read only once: a generator, an Arrow reader."""
-    return isinstance(source, Iterator) or type(source).__name__ in _ONE_SHOT
-
-
-def refuse_one_shot(source: object, what: str) -> None:
-    """Raise `TableError` for a table that can be read only once, where `what` reads it more often."""
-    if is_one_shot(source):
-        raise TableError(f"{type(source).__name__} can be read only once, and {what}: {_READ_ALL}")
+def repeatable(source: T) -> T:
+    """A table that can be read again: a generator or an Arrow reader is read into memory for it."""
+    if isinstance(source, pa.RecordBatchReader):
+        return cast("T", source.read_all())
+    return cast("T", list(source)) if isinstance(source, Iterator) else source
 
 
 def _way(source: object) -> str | None:

@@ -82,15 +82,20 @@ def test_nothing_new_today_is_a_success_for_ops_tables_and_components(
 
 
 @pytest.mark.parametrize("kind", ["reader", "generator", "iterator"])
-def test_a_table_that_can_be_read_only_once_is_refused_when_the_asset_is_defined(kind: str) -> None:
-    table = pa.table({"prompt": ["x"]})
+def test_a_table_that_can_be_read_only_once_is_there_for_every_partition(
+    kind: str, fal: Fal, resources: dict[str, Any]
+) -> None:
+    rows = [{"prompt": "x", "kind": "a"}, {"prompt": "y", "kind": "b"}]
     sources: dict[str, Any] = {
-        "reader": table.to_reader(),
-        "generator": ({"prompt": text} for text in ["x"]),
-        "iterator": iter(["x"]),
+        "reader": pa.Table.from_pylist(rows).to_reader(),
+        "generator": (row for row in rows),
+        "iterator": iter(rows),
     }
-    with pytest.raises(UsageError, match="can be read only once, and each run, and each partition, reads it anew"):
-        build_gptimg_asset("images", prompts=sources[kind])
+    partitions = by_column("kind", ["a", "b"])
+    asset = build_gptimg_asset("images", prompts=sources[kind], arguments=LOW, partitions=partitions)
+    for key in ("a", "b", "a"):
+        assert metadata(run(asset, resources, partition_key=key))["images"] == 1
+    assert len(fal.charged()) == 2
 
 
 def test_a_function_may_return_a_table_that_can_be_read_only_once(fal: Fal, resources: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy
 
 from dagster_gptimg.errors import TableError
-from dagster_gptimg.prompts.frames import is_one_shot
+from dagster_gptimg.prompts.frames import repeatable
 from tests.prompts.support import rows
 
 
@@ -58,13 +58,14 @@ def test_the_way_out_is_told(source: Any, way: str) -> None:
     assert type(source).__name__ in str(caught.value)
 
 
-def test_readers_and_generators_are_read_once(tmp_path: Any) -> None:
+def test_readers_and_generators_are_read_once_or_kept() -> None:
     table = pa.table({"prompt": ["x"]})
     once: list[Any] = [table.to_reader(), iter(["x"]), ({"prompt": "x"} for _ in range(1))]
-    again: list[Any] = [table, ["x"], pl.from_arrow(table), "t.csv"]
-    for source in once + again:
-        assert is_one_shot(source) == any(source is other for other in once)
-    assert [rows(source)[0].prompt for source in once] == ["x"] * 3
+    for source in [*once, table, ["x"]]:
+        kept = repeatable(source)
+        assert (kept is source) == all(source is not other for other in once)
+        assert [rows(kept)[0].prompt for _ in range(2)] == ["x", "x"]
+    assert rows(table.to_reader())[0].prompt == "x"
 
 
 def test_a_database_is_free_again_when_only_its_first_rows_are_read() -> None:
