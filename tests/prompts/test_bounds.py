@@ -14,21 +14,26 @@ from dagster_gptimg.prompts import lines
 from tests.prompts.support import problems, rows, write
 
 CELL = 96 * 2**20
-PEAK = 450
-"""MiB, Python and its imports among them."""
+PEAKS = {"m.csv": 330, "t.json": 380}
+"""MiB more than before, where a row is held in pieces."""
+PEAK = 160
+"""MiB more than before elsewhere: a row, and once more its pieces."""
 
 READ = """
 import sys
 from dagster_gptimg.errors import TableError
 from dagster_gptimg.prompts import PromptSpec, read_rows
 from dagster_gptimg.fal.models import get_model
+def peak():
+    status = open("/proc/self/status").read()  # getrusage would tell of the process that started this one, too
+    return int(status.partition("VmHWM:")[2].split()[0]) // 1024
+before = peak()
 try:
     list(read_rows(sys.argv[1], PromptSpec(get_model("gpt-image-1-mini"))))
 except TableError as error:
     for problem in error.problems or [error]:
         print(problem)
-status = open("/proc/self/status").read()  # getrusage would tell of the process that started this one, too
-print(int(status.partition("VmHWM:")[2].split()[0]) // 1024)
+print(peak() - before)
 """
 
 
@@ -64,7 +69,7 @@ def test_a_cell_larger_than_any_row_is_told_with_its_line_in_bounded_memory(bomb
     line = 1 if name.startswith("h") else 3
     assert f"{name}.gz:{line}: " in told[0]
     assert "more than 75,497,472 characters" in told[0]
-    assert int(peak) < PEAK, peak
+    assert int(peak) < PEAKS.get(name, PEAK)
     if name not in {"m.csv", "h.csv", "t.json"}:
         assert len(told) == 1  # the rows after it are read
 

@@ -63,6 +63,14 @@ def test_cells_are_what_people_see(tmp_path: Path) -> None:
     assert (row.prompt, row.row_id) == ("7 0.3 true 2026-01-05 00042", "00042")
 
 
+def test_floats_have_the_digits_that_excel_shows(tmp_path: Path) -> None:
+    made = openpyxl.Workbook()
+    for cells in (["prompt", "n"], ["x", 0.1 + 0.2], ["y", 1.1 * 1.1]):
+        made.worksheets[0].append(cells)
+    made.save(tmp_path / "t.xlsx")
+    assert [row.columns["n"] for row in rows(str(tmp_path / "t.xlsx"))] == [0.3, 1.21]
+
+
 def test_the_first_sheet_or_the_one_that_is_named(tmp_path: Path) -> None:
     path = book(tmp_path / "t.xlsx", ["prompt"], ["x"], Other=[["prompt", "quality"], ["y", "low"]])
     assert rows(path)[0].prompt == "x"
