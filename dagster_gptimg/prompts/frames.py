@@ -52,8 +52,8 @@ def no_table(source: object) -> TableError:
 
 def repeatable(source: T) -> T:
     """A table that can be read again: a generator or an Arrow reader is read into memory for it."""
-    if isinstance(source, pa.RecordBatchReader):
-        return cast("T", source.read_all())
+    if hasattr(source, "__arrow_c_stream__") and type(source).__name__.endswith("Reader"):
+        return cast("T", pa.RecordBatchReader.from_stream(source).read_all())
     return cast("T", list(source)) if isinstance(source, Iterator) else source
 
 
