@@ -103,6 +103,8 @@ def read_json(text: IO[str], source: str) -> Items:
             yield document.row()
     elif sign:
         raise TableError(f"{source}:{document.line}: not a JSON list: {_SHAPE}")
+    else:
+        raise TableError(f"{source} is empty, and no JSON: a table without rows is []")
 
 
 def _rows_of_object(document: _Document) -> Items:

@@ -213,6 +213,8 @@ def test_lists_of_prompts(tmp_path: Path) -> None:
         '{"prompt": "x"}',
         '"x"',
         "7",
+        "",
+        "  \n",
         '[{"prompt": "x"},]',
         '[{"prompt": "x"} {"prompt": "y"}]',
         '[{"prompt": "x"}',
