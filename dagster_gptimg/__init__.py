@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.ops import GenerateImagesConfig, generate_images_op
     from dagster_gptimg.partitions import TablePartitions, by_column, by_date, by_dimensions, by_dynamic, by_hash
     from dagster_gptimg.prompt_table import build_prompt_table
-    from dagster_gptimg.prompts import SqlTable
+    from dagster_gptimg.prompts import SqlTable, TableFile
     from dagster_gptimg.resource import EmulatedFalResource, FalResource, ImageStoreResource
     from dagster_gptimg.sensors import build_gptimg_schedule, build_prompt_table_sensor, failure_reasons
 
@@ -53,6 +53,7 @@ _HOMES = {
     "RequestSettings": "fal.request_settings",
     "SqlTable": "prompts",
     "Summary": "batch.summary",
+    "TableFile": "prompts",
     "TablePartitions": "partitions",
     "build_gptimg_asset": "assets",
     "build_gptimg_checks": "checks",
@@ -93,6 +94,7 @@ __all__ = [
     "RequestSettings",
     "SqlTable",
     "Summary",
+    "TableFile",
     "TablePartitions",
     "UsageError",
     "__version__",

@@ -20,7 +20,8 @@ from dagster_gptimg.io_manager import loader_for
 from dagster_gptimg.materialization import AssetEvent, Execute, materialized
 from dagster_gptimg.partitions import TablePartitions
 from dagster_gptimg.prompt_table import table_of
-from dagster_gptimg.prompts import PromptSpec, Source
+from dagster_gptimg.prompts import PromptSpec, Source, with_format
+from dagster_gptimg.prompts.frames import repeatable
 from dagster_gptimg.store.paths import check_dataset
 
 KINDS = frozenset({"fal", "openai"})
@@ -86,6 +87,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
     id_column: str | None = None,
     model: str | FalModel = DEFAULT_MODEL,
     arguments: Mapping[str, Any] | None = None,
+    inputs: Sequence[str] | str | None = None,
     partitions: TablePartitions | None = None,
     max_cost_usd: float | None = None,
     max_failed: float = 0.0,
@@ -93,6 +95,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
     max_in_flight: int | None = None,
     dataset: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    table_format: str | None = None,
     image_columns: Sequence[str] = (),
     references_from: Sequence[str] = (),
     request: RequestSettings | None = None,
@@ -113,6 +116,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
         id_column: the column that holds the row's id; derived from the content otherwise.
         model: a model of the registry, or one of your own.
         arguments: model inputs for all rows, in fal's names; a column of the same name overrides one for its row.
+        inputs: the columns that are model inputs, or `none`; by default each that has the name of one.
         partitions: `by_column(...)`.
         max_cost_usd: US dollars that one run may spend at most.
         max_failed: the share of rows (0 to 1) that may stay without images through failure before the step fails.
@@ -120,6 +124,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
         max_in_flight: requests at fal at once; as many as the account's slots call for, by default.
         dataset: the name of the images in the store; the asset's key by default. Keep it when you rename the asset.
         storage_options: passed to fsspec when the table is read from a URL.
+        table_format: of a table at a URL whose name does not tell it: `csv`, `xlsx`, ...
         image_columns: the columns that hold an edit's reference images; a column named `image_urls` otherwise.
         references_from: folders or fsspec roots below which a row may name reference images. The images of the store
             may be named always (the `uri` of another asset's manifest).
@@ -149,6 +154,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
                 template,
                 id_column,
                 arguments or {},
+                inputs,
                 image_columns=tuple(image_columns),
                 without_guarantee=request is not None and request.without_guarantee,
             ),
@@ -164,7 +170,9 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
             watch,
             webhook_url,
         )
-        return _asset(ImageAsset(made, function, *getattr(function, _SOURCE, ())), execute, given)
+        source, prompts_key = getattr(function, _SOURCE, (None, None))
+        source = None if source is None else with_format(source, table_format)
+        return _asset(ImageAsset(made, _formatted(function, table_format), source, prompts_key), execute, given)
 
     return decorate
 
@@ -177,12 +185,15 @@ def build_gptimg_asset(
 ) -> dg.AssetsDefinition:
     """Make an image asset from a prompt table that is known now: any fsspec URL (read when it runs), or a small table.
 
+    What can be read only once (a generator, an Arrow reader) is read now: each run, and each partition, reads it anew.
+
     An asset of `build_prompt_table` says the URL too, and stands upstream. Takes all arguments of `gptimg_asset`.
 
     Raises:
         UsageError: as `gptimg_asset`; or `prompts` is some other asset: that is an argument of a `gptimg_asset`.
     """
-    source, key = prompts, None
+    source: object = prompts if isinstance(prompts, dg.AssetsDefinition) else repeatable(prompts)
+    key = None
     if isinstance(prompts, dg.AssetsDefinition):
         upstream = table_of(prompts)
         if upstream is None:
@@ -197,6 +208,18 @@ def build_gptimg_asset(
     table.__name__ = name
     table.__doc__ = arguments.pop("description", None)
     return gptimg_asset(**arguments)(table)
+
+
+def _formatted(function: Callable[..., Source], table_format: str | None) -> Callable[..., Source]:
+    """A function that says the format of the table whose URL it returns."""
+    if table_format is None:
+        return function
+
+    @functools.wraps(function)
+    def table(**inputs: Any) -> Source:  # noqa: ANN401 - upstream assets
+        return with_format(function(**inputs), table_format)
+
+    return table
 
 
 def _asset(about: ImageAsset, execute: Execute, given: dict[str, Any]) -> dg.AssetsDefinition:

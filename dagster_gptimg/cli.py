@@ -88,7 +88,7 @@ def cli() -> None:
     help="Seconds after which a request that does not end is left to a later run.",
 )  # fmt: skip
 def generate(table: str, store: str, dataset: str, *, as_json: bool, **given: Any) -> None:  # noqa: ANN401
-    """Turn TABLE (.csv .tsv .jsonl .parquet, at any fsspec URL) into images."""
+    """Turn TABLE (a file, a folder or a glob at any fsspec URL; `-` for stdin) into images."""
     from dagster_gptimg import session
     from dagster_gptimg.batch.events import Event, Finished
     from dagster_gptimg.console import RunView
@@ -98,7 +98,7 @@ def generate(table: str, store: str, dataset: str, *, as_json: bool, **given: An
     _keep_imports()
     settings, spec, target = FalSettings.from_env(), given_as.spec_of(given, store), given_as.dataset_of(store, dataset)
     ends: list[Finished] = []
-    with RunView() as view:
+    with RunView(spec=spec) as view:
 
         def show(event: Event) -> None:
             if isinstance(event, Finished):
@@ -144,7 +144,8 @@ def plan(table: str, store: str, dataset: str, *, as_json: bool, **given: Any) -
         click.echo(line, err=True)
     if as_json:
         left_behind = [left._asdict() for left in move.not_carried()]
-        click.echo(json.dumps(summary.as_json() | ({"not_carried": left_behind} if left_behind else {})))
+        columns = {"columns": {"inputs": spec.seen.inputs, "carried": spec.seen.carried}}
+        click.echo(json.dumps(summary.as_json() | columns | ({"not_carried": left_behind} if left_behind else {})))
 
 
 @cli.command()

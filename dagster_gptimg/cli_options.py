@@ -10,7 +10,7 @@ import click
 from dagster_gptimg.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from dagster_gptimg.batch.job import Options
     from dagster_gptimg.fal.model import FalModel
@@ -59,6 +59,10 @@ table_options = _together(
     click.argument("table", metavar="TABLE"),
     model_options,
     click.option("--set", "settings", multiple=True, metavar="INPUT=VALUE", help="A model input for all rows."),
+    click.option(
+        "--inputs", multiple=True, metavar="COLUMN,...|none", help="The columns that are model inputs, and no other."
+    ),
+    click.option("--table-format", metavar="F", help="csv, xlsx, ...: of a TABLE whose name tells none, or `-`."),
     click.option("--query", metavar="SQL", help="What to select; TABLE is then a SQLAlchemy URL."),
     click.option("--template", metavar="TEXT", help="A prompt with {column} fields."),
     click.option("--prompt-column", metavar="C", help="The column that holds the prompt."),
@@ -91,6 +95,7 @@ def spec_of(given: dict[str, Any], store: str, move: Move | None = None) -> Prom
         template=given["template"],
         id_column=given["id_column"],
         arguments=dict(pair(text, "--set") for text in given["settings"]),
+        inputs=_inputs(given["inputs"]),
         where=partition_of(given)[0],
         limit=given["limit"],
         image_columns=given["image_columns"],
@@ -125,11 +130,23 @@ def _text(url: str) -> str:
         raise UsageError(msg) from error
 
 
-def source_of(table: str, given: dict[str, Any]) -> Source:
-    """The table: a URL, or a query."""
-    from dagster_gptimg.prompts import SqlTable
+def _inputs(given: Sequence[str]) -> Sequence[str] | str | None:
+    """The columns of `--inputs a,b --inputs c`; None when it is not given."""
+    from dagster_gptimg.prompts.roles import NONE
 
-    return table if given["query"] is None else SqlTable(table, given["query"])
+    columns = [name.strip() for text in given for name in text.split(",") if name.strip()]
+    return columns[0] if [name.lower() for name in columns] == [NONE] else columns or None
+
+
+def source_of(table: str, given: dict[str, Any]) -> Source:
+    """The table: a URL, standard input, or a query. Raises `UsageError`."""
+    from dagster_gptimg.prompts import SqlTable, TableFile, with_format
+    from dagster_gptimg.prompts.formats import STDIN
+
+    table_format = given["table_format"]
+    if given["query"] is None:
+        return TableFile(table, table_format, is_stdin=True) if table == STDIN else with_format(table, table_format)
+    return with_format(SqlTable(table, given["query"]), table_format)
 
 
 def options_of(given: dict[str, Any], spec: PromptSpec) -> Options:

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Updated, Warned
 from dagster_gptimg.batch.events import Progress as Step
+from dagster_gptimg.plain import plain
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -33,8 +34,9 @@ NOTICES = 20
 class RunView:
     """Shows the events of one run; a context manager around it."""
 
-    def __init__(self, console: Console | None = None) -> None:
-        """`console`: where to; stderr by default."""
+    def __init__(self, console: Console | None = None, spec: PromptSpec | None = None) -> None:
+        """`console`: where to; stderr by default. `spec`: tells what became of the table's columns."""
+        self._spec = spec
         self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)
         self._bar = Progress(
             SpinnerColumn(),
@@ -77,7 +79,8 @@ class RunView:
 
     def _planned(self, summary: Summary) -> None:
         self._began = time.monotonic()
-        self.console.print(f"plan: {forecast(summary)}")
+        for line in (f"plan: {forecast(summary)}", *(columns_lines(self._spec) if self._spec else ())):
+            self.console.print(escape(line))
 
     def _step(self, step: Step) -> None:
         rate = step.done / max(time.monotonic() - self._began, 0.001)
@@ -117,19 +120,25 @@ def update_lines(event: Updated) -> list[str]:
     """What fal says of a request on its way, in lines; what would move a terminal's cursor does nothing."""
     place = "" if event.position is None else f", {event.position} before it"
     lines = [f"{event.status}{place}", *(line.message[:LONGEST_LINE] for line in event.logs)]
-    return [f"row {_plain(event.row_id[:80])}: {_plain(line)}" for line in lines]
-
-
-def _plain(text: str) -> str:
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+    return [f"row {plain(event.row_id[:80])}: {plain(line)}" for line in lines]
 
 
 def plan_lines(summary: Summary, spec: PromptSpec) -> list[str]:
     """A plan for people: the forecast, what does not carry over to another model, and whether the model ends."""
     left = spec.move.not_carried() if spec.move is not None else []
     notice = spec.model.notice(datetime.now(UTC).date())
-    lines = [forecast(summary), *(f"does not carry over to {spec.model.name}: {one}" for one in left)]
+    lines = [
+        forecast(summary),
+        *columns_lines(spec),
+        *(f"does not carry over to {spec.model.name}: {one}" for one in left),
+    ]
     return [*lines, f"warning: {notice}"] if notice else lines
+
+
+def columns_lines(spec: PromptSpec) -> list[str]:
+    """What became of the table's columns, and whether its partition has no row, once the table was read."""
+    told = [spec.seen.sentence(spec.model.input_names), spec.seen.warning and f"warning: {spec.seen.warning}"]
+    return list(filter(None, told))
 
 
 def forecast(summary: Summary) -> str:

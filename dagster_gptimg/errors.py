@@ -79,7 +79,7 @@ class RowProblem:
 
     def __str__(self) -> str:
         where = f"{self.source}:{self.line}"
-        return f"{where}: {self.column}: {self.reason}" if self.column else f"{where}: {self.reason}"
+        return f"{where}: {self.column[:80]!r}: {self.reason}" if self.column else f"{where}: {self.reason}"
 
 
 class TableError(UsageError):

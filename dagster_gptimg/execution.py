@@ -1,9 +1,10 @@
 """One run under Dagster: what assets and ops share. Config in, log lines and a verdict out."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import dagster as dg
@@ -15,7 +16,7 @@ from dagster_gptimg._version import __version__
 from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Progress, Updated, Warned
 from dagster_gptimg.batch.job import Options, Watch
 from dagster_gptimg.batch.summary import Summary
-from dagster_gptimg.console import forecast, plan_lines, update_lines
+from dagster_gptimg.console import columns_lines, forecast, plan_lines, update_lines
 from dagster_gptimg.errors import (
     FalError,
     GptImgError,
@@ -137,6 +138,7 @@ class ImageGeneration:
             dataset = self.dataset_in(context)
             spec = self._spec(context, config, partition)
             options = self._options(context, config, spec, spent)
+            log.columns = partial(columns_lines, spec)
             rows = read_rows(source, spec, resolved(self.storage_options))
             if config.plan_only or config.plan_model:
                 found = session.plan(rows, spec.model, dataset, partition=partition, options=options)
@@ -267,6 +269,7 @@ class RunLog:
         """Log to a step's own log."""
         self._log = context.log
         self.warned: list[str] = []
+        self.columns: Callable[[], list[str]] = list
         self._said = -LOG_EVERY
         self._noticed: list[Noticed] = []
         self._held_back: list[str] = []
@@ -281,7 +284,7 @@ class RunLog:
     def __call__(self, event: Event) -> None:
         """Take one event."""
         if isinstance(event, Planned):
-            self.say(f"plan: {forecast(event.summary)}")
+            self.say("\n".join([f"plan: {forecast(event.summary)}", *self.columns()]))
         elif isinstance(event, Warned) and event.message not in self.warned:  # each partition says the same
             self._log.warning(event.message)
             self.warned.append(event.message)

@@ -11,12 +11,12 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 
 import dagster as dg
-import pyarrow as pa
 
 from dagster_gptimg import metadata
 from dagster_gptimg.batch.summary import Summary
 from dagster_gptimg.execution import GenerateConfig, ImageGeneration, RunLog
 from dagster_gptimg.prompts import Source
+from dagster_gptimg.prompts.frames import repeatable
 from dagster_gptimg.store.manifest import read_manifest
 
 AssetEvent: TypeAlias = "dg.AssetCheckResult | dg.MaterializeResult[Any] | dg.AssetMaterialization"
@@ -70,7 +70,7 @@ def materialized(
     if len(keys) == 1:
         yield from _one(_make(made, context, config, source, keys[0], log))
     else:
-        yield from _several(made, context, config, _repeatable(source), log)
+        yield from _several(made, context, config, repeatable(source), log)
 
 
 def _one(end: Made) -> Iterator[AssetEvent]:
@@ -152,13 +152,6 @@ def _make(
     if made.table_asset is not None:
         found |= metadata.lineage(table, made.spec, made.table_asset)
     return Made(partition, found, metadata.data_version(table), reason, message, end.summary)
-
-
-def _repeatable(source: Source) -> Source:
-    """A table that can be read once for each partition."""
-    if isinstance(source, pa.RecordBatchReader):
-        return source.read_all()  # type: ignore[no-any-return]
-    return list(source) if isinstance(source, Iterator) else source
 
 
 # -- the tags that Dagster gives to the events it makes itself

@@ -114,17 +114,18 @@ def timings(table: pa.Table) -> dict[str, float]:
 def lineage(table: pa.Table, spec: PromptSpec, upstream: dg.AssetKey) -> dict[str, dg.TableColumnLineage]:
     """From which columns of the prompt table the columns of the image table come, as far as this can be told."""
     carried, template = _carried(table), spec.parsed_template()
-    prompt = sorted(template.columns) if template else [spec.prompt_column or "prompt"]
+    prompt = sorted(template.columns) if template else [spec.prompt_column or spec.seen.prompt or "prompt"]
+    columns = {name: column for column, name in spec.seen.inputs.items()}
     sources = {
         "row_id": [spec.id_column] if spec.id_column else prompt,
         "prompt": prompt,
-        "arguments": [*prompt, *spec.image_columns, *_overrides(table, spec)],
+        "arguments": [*prompt, *spec.image_columns, *(columns.get(name, name) for name in _overrides(table, spec))],
         "columns": carried,
     }
     deps = {
-        name: [dg.TableColumnDep(asset_key=upstream, column_name=column) for column in dict.fromkeys(columns)]
-        for name, columns in sources.items()
-        if columns
+        name: [dg.TableColumnDep(asset_key=upstream, column_name=column) for column in dict.fromkeys(found)]
+        for name, found in sources.items()
+        if found
     }
     return {"dagster/column_lineage": dg.TableColumnLineage(deps_by_column=deps)}
 

@@ -26,7 +26,7 @@ from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
 from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.fal.settings import FalSettings
 from dagster_gptimg.image_record import ImageRecord, records_of, thumbnail
-from dagster_gptimg.prompts import PromptSpec, ReferenceRoot, References, Source, read_rows
+from dagster_gptimg.prompts import PromptSpec, ReferenceRoot, References, Seen, Source, read_rows, with_format
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.manifest import SCHEMA, read_manifest
 from dagster_gptimg.store.root import Store
@@ -45,17 +45,19 @@ TROUBLED = 10
 
 
 def generate(  # noqa: PLR0913 - its keywords are the interface, and those of the command line
-    prompts: Source | Sequence[str],
+    prompts: Source,
     *,
     store: str | os.PathLike[str],
     dataset: str,
     model: str | FalModel = DEFAULT_MODEL,
     arguments: Mapping[str, Any] | None = None,
+    inputs: Sequence[str] | str | None = None,
     template: str | None = None,
     prompt_column: str | None = None,
     id_column: str | None = None,
     image_columns: Sequence[str] = (),
     references_from: Sequence[str] = (),
+    table_format: str | None = None,
     partition: tuple[str, str] | None = None,
     limit: int | None = None,
     max_cost: float | Decimal | None = None,
@@ -80,12 +82,14 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
         dataset: see `store`.
         model: a model of the registry, or one of your own.
         arguments: model inputs for all rows, in fal's names; a column of the same name overrides one for its row.
+        inputs: the columns that are model inputs, or `none`; by default each that has the name of one.
         template: a prompt with `{column}` fields.
         prompt_column: the column that holds the prompt; `prompt` by default.
         id_column: the column that holds the row's id; derived from the content otherwise.
         image_columns: the columns that hold an edit's reference images; a column named `image_urls` otherwise.
         references_from: folders or fsspec roots below which rows may name reference images; those of the store may be
             named always.
+        table_format: of a table at a URL whose name does not tell it: `csv`, `xlsx`, ...
         partition: only the rows with (column, value), as a partition of the dataset.
         limit: only the first so many rows.
         max_cost: US dollars that this run may spend at most.
@@ -115,6 +119,7 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
         template=template,
         id_column=id_column,
         arguments=arguments or {},
+        inputs=inputs,
         where=partition,
         limit=limit,
         image_columns=tuple(image_columns),
@@ -134,10 +139,11 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
         webhook_url=webhook_url,
         logs=on_update is not None,
     )
-    rows, key = read_rows(_table(prompts), spec), None if partition is None else partition[1]
+    rows, key = read_rows(with_format(prompts, table_format), spec), None if partition is None else partition[1]
     if plan_only:
-        return GeneratedImages(session.plan(rows, spec.model, target, partition=key, options=options), target)
-    with RunView() if progress else nullcontext(lambda _event: None) as view:
+        summary = session.plan(rows, spec.model, target, partition=key, options=options)
+        return GeneratedImages(summary, target, seen=spec.seen)
+    with RunView(spec=spec) if progress else nullcontext(lambda _event: None) as view:
         end = session.run(
             rows,
             spec.model,
@@ -149,7 +155,7 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
             on_event=_listener(view, on_update),
         )
     table = read_manifest(target, key) if end.manifest is not None else SCHEMA.empty_table()
-    return GeneratedImages(end.summary, target, table, end.manifest)
+    return GeneratedImages(end.summary, target, table, end.manifest, spec.seen)
 
 
 def _listener(view: Callable[[Event], None], on_update: Callable[[Updated], None] | None) -> Callable[[Event], None]:
@@ -165,13 +171,6 @@ def _listener(view: Callable[[Event], None], on_update: Callable[[Updated], None
     return listen
 
 
-def _table(prompts: Source | Sequence[str]) -> Source:
-    """A list of prompts is a table with one column."""
-    if isinstance(prompts, list | tuple) and all(isinstance(prompt, str) for prompt in prompts):
-        return [{"prompt": prompt} for prompt in prompts]
-    return prompts  # type: ignore[return-value]
-
-
 @dataclass(frozen=True, repr=False)
 class GeneratedImages(Sequence[ImageRecord]):
     """What came of a call of `generate`: its images, in the order of the table. A notebook shows it as a gallery.
@@ -181,12 +180,14 @@ class GeneratedImages(Sequence[ImageRecord]):
         dataset: where the images are.
         table: the image table: one record per image, and one per row that has none.
         manifest: its URI; None for a plan, or when it could not be written.
+        seen: the columns of the prompt table that were taken for inputs, and those that are carried along.
     """
 
     summary: Summary
     dataset: Dataset
     table: pa.Table = field(default_factory=SCHEMA.empty_table)
     manifest: str | None = None
+    seen: Seen = field(default_factory=Seen)
 
     def __len__(self) -> int:
         return int(self._stored().num_rows)
@@ -213,7 +214,7 @@ class GeneratedImages(Sequence[ImageRecord]):
 
     def _sentence(self) -> str:
         if self.manifest is None and not self.summary.stop:
-            return f"plan: {forecast(self.summary)}"
+            return "; ".join(filter(None, (f"plan: {forecast(self.summary)}", self.seen.sentence())))
         stop = f"stopped ({self.summary.stop}): {self.summary.message}; " if self.summary.stop else ""
         return f"{stop}{self.summary.sentence()}"
 

@@ -9,7 +9,7 @@ from dagster_gptimg.batch.summary import Summary
 from dagster_gptimg.execution import GenerateConfig, ImageGeneration
 from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
 from dagster_gptimg.fal.request_settings import RequestSettings
-from dagster_gptimg.prompts import PromptSpec
+from dagster_gptimg.prompts import PromptSpec, with_format
 from dagster_gptimg.store.paths import check_dataset
 
 
@@ -38,6 +38,10 @@ class GenerateImagesConfig(GenerateConfig):
     prompt_column: str | None = Field(default=None, description="The column that holds the prompt.")
     id_column: str | None = Field(default=None, description="The column that holds the row's id.")
     arguments: dict[str, Any] = Field(default_factory=dict, description="Model inputs for all rows.")
+    inputs: list[str] | None = Field(
+        default=None, description="The columns that are model inputs; by default each that has the name of one."
+    )
+    table_format: str | None = Field(default=None, description="Of a table whose URL does not tell it: csv, xlsx, ...")
     max_failed: float = Field(default=0.0, description="The share of rows that may stay without images by failure.")
     request: RequestConfig = Field(default_factory=RequestConfig, description="What its requests are sent with.")
 
@@ -49,11 +53,16 @@ def generate_images_op(context: dg.OpExecutionContext, config: GenerateImagesCon
     Needs the resources `fal` and `image_store`. Fails, with a stable `reason`, as an asset does.
     """
     spec = PromptSpec(
-        get_model(config.model), config.prompt_column, config.template, config.id_column, config.arguments
+        get_model(config.model),
+        config.prompt_column,
+        config.template,
+        config.id_column,
+        config.arguments,
+        config.inputs,
     )
     request = config.request.settings()
     made = ImageGeneration(spec, check_dataset(config.dataset), max_failed=config.max_failed, request=request)
-    end = made.execute(context, config, config.prompts, None)
+    end = made.execute(context, config, with_format(config.prompts, config.table_format), None)
     if isinstance(end, dg.Failure):
         raise end
     if isinstance(end, Summary):

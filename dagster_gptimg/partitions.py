@@ -13,6 +13,7 @@ import dagster as dg
 
 from dagster_gptimg.errors import TableError, UsageError
 from dagster_gptimg.prompts import sources
+from dagster_gptimg.prompts.formats import by_name
 from dagster_gptimg.prompts.rowkeys import ByBoth, ByBucket, ByDate, BySlug, ByValue, Every, OnePartition, RowKey
 from dagster_gptimg.prompts.values import CellError, cell_text
 
@@ -188,7 +189,7 @@ _FROM: Mapping[str, object] = {
 
 def _keys_of_file(path: Path, column: str) -> list[str]:
     try:
-        if path.suffix.lower() in sources.ENDINGS:
+        if by_name(path.name)[0] not in {None, "txt"}:
             return _values(path, column)
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError, TableError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import sys
 from datetime import datetime
@@ -16,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dagster_gptimg.errors import UsageError
+from dagster_gptimg.plain import plain
 from dagster_gptimg.store.manifest import SCHEMA, read_all_manifests, read_manifest
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ def print_manifest(dataset: Dataset, partition: str | None, form: str) -> None:
         UsageError: there is none.
     """
     table = _read(dataset, partition)
+    # What programs read is UTF-8, whatever the terminal's encoding; what people read has escapes for what it lacks.
+    _encode(*((None, "backslashreplace") if form == "table" else ("utf-8", "strict")))
     if form == "parquet":
         pq.write_table(table, pa.PythonFile(sys.stdout.buffer, mode="w"))
     elif form == "table":
@@ -46,6 +50,11 @@ def print_manifest(dataset: Dataset, partition: str | None, form: str) -> None:
     else:
         for record in _records(table):
             sys.stdout.write(json.dumps(_json_record(record), ensure_ascii=False) + "\n")
+
+
+def _encode(encoding: str | None, errors: str) -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding=encoding, errors=errors)
 
 
 def _read(dataset: Dataset, partition: str | None) -> pa.Table:
@@ -84,5 +93,5 @@ def _print_table(table: pa.Table) -> None:
         image = "" if r["image_index"] is None else f"{r['image_index'] + 1}/{r['images_wanted']}"
         cost = "" if r["cost_usd"] is None else f"{r['cost_usd']:.4f}"
         cells = (r["row_id"], r["status"], image, size, cost, r["prompt"], r["uri"] or r["error"] or "")
-        shown.add_row(*(Text(" ".join(str(cell).split())) for cell in cells))
+        shown.add_row(*(Text(plain(" ".join(str(cell).split()))) for cell in cells))
     Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH).print(shown)

@@ -8,9 +8,10 @@ from typing import Any, cast
 import dagster as dg
 
 from dagster_gptimg.errors import GptImgError
-from dagster_gptimg.prompts import SqlTable
+from dagster_gptimg.prompts import SqlTable, TableFile, with_format
+from dagster_gptimg.prompts.formats import by_name
 from dagster_gptimg.prompts.scan import profile
-from dagster_gptimg.prompts.sources import ENDINGS, name_of
+from dagster_gptimg.prompts.sources import name_of
 from dagster_gptimg.resource import resolved
 
 _MADE_FROM = "__gptimg_table__"
@@ -25,7 +26,7 @@ class PromptTable:
         storage_options: passed to fsspec.
     """
 
-    source: str | os.PathLike[str] | SqlTable
+    source: str | os.PathLike[str] | SqlTable | TableFile
     storage_options: Mapping[str, Any] = field(default_factory=dict)
 
     def observe(self) -> dg.ObserveResult:
@@ -48,14 +49,16 @@ class PromptTable:
         """What the UI shows: `csv`, `parquet`, `sql`, ..."""
         if isinstance(self.source, SqlTable):
             return "sql"
-        name = os.fspath(self.source).partition("?")[0].lower()
-        return next((ending[1:] for ending in ENDINGS if ending in name), "table")
+        said = self.source.table_format if isinstance(self.source, TableFile) else None
+        url = self.source.url if isinstance(self.source, TableFile) else self.source
+        return said or by_name(os.fspath(url).partition("?")[0].partition("#")[0])[0] or "table"
 
 
-def build_prompt_table(
+def build_prompt_table(  # noqa: PLR0913 - its keywords are the interface
     key: dg.AssetKey | Sequence[str] | str,
-    table: str | os.PathLike[str] | SqlTable,
+    table: str | os.PathLike[str] | SqlTable | TableFile,
     *,
+    table_format: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
     group_name: str | None = None,
     owners: Sequence[str] | None = None,
@@ -72,6 +75,7 @@ def build_prompt_table(
     Args:
         key: the asset's.
         table: any fsspec URL, or a `SqlTable`.
+        table_format: of a table whose URL does not tell it: `csv`, `xlsx`, ...
         storage_options: passed to fsspec, also when images are made from it.
         group_name: as in `dg.AssetSpec`.
         owners: as in `dg.AssetSpec`.
@@ -79,7 +83,7 @@ def build_prompt_table(
         description: the table's address by default, without passwords and signatures.
         automation_condition: when to look, e.g. `dg.AutomationCondition.on_cron("@hourly")`.
     """
-    made = PromptTable(table, storage_options or {})
+    made = PromptTable(with_format(table, table_format), storage_options or {})
     spec = dg.AssetSpec(
         key,
         description=description or f"The prompt table at {name_of(table)}.",

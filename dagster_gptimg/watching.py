@@ -12,15 +12,16 @@ import json
 import math
 import os
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import fsspec
 
 from dagster_gptimg.errors import TableError
 from dagster_gptimg.fal.model import is_missing
+from dagster_gptimg.prompts.folders import is_several, parts_of
+from dagster_gptimg.prompts.formats import TableFile
 from dagster_gptimg.prompts.scan import digests, sum_of
-from dagster_gptimg.prompts.values import json_of
+from dagster_gptimg.prompts.values import UnusableError, json_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -123,19 +124,31 @@ def version_of(source: Source, storage_options: Mapping[str, Any] | None = None)
     Raises:
         TableError: it cannot be reached.
     """
+    source = source.url if isinstance(source, TableFile) else source
     if not isinstance(source, str | os.PathLike):
         return None
+    url = os.fspath(source)
+    if is_several(url, storage_options):
+        versions = [(part.place.name, _version(part.info)) for part in parts_of(url, storage_options)]
+        return None if None in dict(versions).values() else _digest(repr(versions))
     try:
-        fs, path = fsspec.url_to_fs(os.fspath(source), use_listings_cache=False, **dict(storage_options or {}))
+        fs, path = fsspec.url_to_fs(url, use_listings_cache=False, **dict(storage_options or {}))
         info = fs.info(path)
     except FileNotFoundError as error:
         raise TableError(f"there is no table at {path}") from error
     except Exception as error:  # each file system has errors of its own
         raise TableError(f"the table cannot be reached: {type(error).__name__}") from error
+    return _version(info)
+
+
+def _version(info: Mapping[str, Any]) -> str | None:
+    """What changes when a file does, by what its file system says of it."""
     told = [str(info[name]) for name in _VERSIONS if info.get(name)]
-    if not told:
-        return None
-    return hashlib.sha256("|".join([*told, str(info.get("size"))]).encode()).hexdigest()[:20]
+    return _digest("|".join([*told, str(info.get("size"))])) if told else None
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 def _sums(
@@ -163,12 +176,13 @@ def _mark(value: object) -> Mark | None:
     """A cell as a watermark; text that is a number is one (files have only text)."""
     if is_missing(value) or isinstance(value, bool):
         return None
-    if isinstance(value, datetime) and value.tzinfo:
-        value = value.astimezone(UTC)
     if isinstance(value, str):
         try:
             value = int(value)
         except ValueError:
             return [1, value]
-    found = json_of(value)
+    try:
+        found = json_of(value)
+    except UnusableError:
+        return None
     return [0, found] if isinstance(found, int | float) and math.isfinite(found) else [1, str(found)]

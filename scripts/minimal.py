@@ -11,7 +11,7 @@ from pathlib import Path
 
 import dagster_gptimg
 
-EXTRAS = ("polars", "pandas", "starlette", "uvicorn", "s3fs", "gcsfs", "adlfs", "fal_client")
+EXTRAS = ("polars", "pandas", "starlette", "uvicorn", "s3fs", "gcsfs", "adlfs", "fal_client", "openpyxl")
 
 
 def main() -> None:

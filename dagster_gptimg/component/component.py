@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import dagster as dg
 from dagster.components.resolved.core_models import OpSpec, ResolvedAssetSpec
@@ -48,6 +48,8 @@ _SAME = (
     "dataset",
     "storage_options",
     "image_columns",
+    "inputs",
+    "table_format",
 )
 """Attributes that are arguments of the factory as they stand."""
 
@@ -73,6 +75,10 @@ class GptImgComponent(dg.Component, dg.Model, dg.Resolvable):
         str, dg.Resolver(_resolved, model_field_name="model", description="A model of the registry.")
     ] = DEFAULT_MODEL
     arguments: dict[str, Any] = Field(default_factory=dict, description="Model inputs for all rows, in fal's names.")
+    inputs: list[str] | Literal["none"] | None = Field(
+        default=None, description="The columns that are model inputs; by default each that has the name of one."
+    )
+    table_format: str | None = Field(default=None, description="Of a table whose name does not tell it: csv, xlsx, ...")
     partitions: PartitionsAttribute | None = None
     max_cost_usd: float | None = Field(default=None, description="US dollars that one run may spend at most.")
     max_failed: float = Field(default=0.0, description="The share of rows that may fail before a run does.")
@@ -123,6 +129,7 @@ class GptImgComponent(dg.Component, dg.Model, dg.Resolvable):
         return build_prompt_table(
             [*spec.key.path[:-1], f"{spec.key.path[-1]}_prompts"],
             self._address(self.prompts, folder),
+            table_format=self.table_format,
             storage_options=self.storage_options,
             group_name=spec.group_name,
             owners=list(spec.owners),

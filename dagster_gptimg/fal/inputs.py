@@ -206,5 +206,5 @@ def pixels(value: object) -> object:
 def _json(text: str, kind: str) -> Any:  # noqa: ANN401 - what it is, is checked by who asks
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"it begins like a JSON {kind} and is none") from error

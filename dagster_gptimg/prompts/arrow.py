@@ -1,14 +1,32 @@
-"""Arrow's batches as columns and rows of Python values."""
+"""Arrow's batches as columns and rows of Python values, each as it prints when it comes from any other source."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import struct
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dagster_gptimg.errors import TableError
+from dagster_gptimg.prompts.natives import NoText, Unusable, far_date, far_moment
+from dagster_gptimg.prompts.words import listed
+
+Values = list[Any]
+
+DEEPEST_TYPE = 60
+"""Levels of a column's type; Arrow's own streams end at 64."""
+
+_EXTENSION = b"ARROW:extension:name"
+_A_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
+_PER_US = {"s": -1_000_000, "ms": -1_000, "us": 1, "ns": 1_000}
+_FIRST_DAY, _LAST_DAY = -719_162, 2_932_896  # 0001-01-01 and 9999-12-31, from 1970-01-01
+_FIRST_US, _LAST_US = _FIRST_DAY * _A_DAY["us"], (_LAST_DAY + 1) * _A_DAY["us"] - 1
 
 
 def check_names(names: list[str], source: str) -> None:
@@ -17,11 +35,11 @@ def check_names(names: list[str], source: str) -> None:
     Raises:
         TableError: two have the same name, or one has none.
     """
-    for name in names:
-        if not name or names.count(name) > 1:
-            words = f"the column name {name!r} stands twice" if name else "a column has no name"
-            msg = f"{source}: {words}; name every column once"
-            raise TableError(msg)
+    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    if twice or "" in names:
+        words = "a column has no name" if "" in names else f"the column name {listed(twice)} stands twice"
+        msg = f"{source}: {words}; name every column once"
+        raise TableError(msg)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,24 +62,254 @@ class Columns:
 
 def columns_of(batch: pa.RecordBatch, number: int) -> Columns:
     """The rows of one batch, of which the first has this number."""
-    values = (_plain(column).to_pylist() for column in batch.columns)
-    return Columns(number, dict(zip(batch.schema.names, values, strict=True)))
+    found: dict[str, Values] = {}
+    for field, column in zip(batch.schema, batch.columns, strict=True):
+        if _depth(field.type) > DEEPEST_TYPE:
+            reason = f"it is nested more than {DEEPEST_TYPE} deep"
+            found[field.name] = [Unusable(reason) if there else None for there in column.is_valid().to_pylist()]
+            continue
+        values = values_of(column)
+        name = (field.metadata or {}).get(_EXTENSION)  # of an extension type that this process has not registered
+        found[field.name] = values if name is None else _extended(values, name.decode("utf-8", "replace"), field.type)
+    return Columns(number, found)
 
 
-def _plain(column: pa.Array) -> pa.Array:
-    """A column that prints as it does from other sources."""
-    kind = column.type
-    if pa.types.is_float16(kind) or pa.types.is_float32(kind):
-        # By its own shortest text: widened, 0.1 in single precision would print as 0.10000000149011612.
-        return column.cast(pa.string()).cast(pa.float64())
-    if getattr(kind, "unit", None) == "ns":
-        # Python's times have microseconds. Arrow would hand out pandas' types, but only where pandas is installed.
-        return column.cast(_MICROSECONDS[type(kind)](kind), safe=False)
-    return column
+def values_of(array: pa.Array) -> Values:
+    """The values of an array: Python's own, or `NoText` where Python has none, or no text may be made of it."""
+    return next((read(array) for fits, read in _READERS if fits(array.type)), None) or array.to_pylist()
 
 
-_MICROSECONDS: dict[type, Any] = {
-    pa.TimestampType: lambda kind: pa.timestamp("us", kind.tz),
-    pa.Time64Type: lambda _: pa.time64("us"),
-    pa.DurationType: lambda _: pa.duration("us"),
-}
+# -- what prints otherwise in Python than elsewhere, or not at all
+
+
+def _texts(array: pa.Array) -> Values:
+    try:
+        return list(array.to_pylist())
+    except UnicodeDecodeError:
+        # Each by itself: bytes that are no UTF-8 come as surrogates, and are told as everywhere else.
+        binary = array.cast(pa.large_binary()).to_pylist()
+        return [None if text is None else text.decode("utf-8", "surrogateescape") for text in binary]
+
+
+def _half_floats(array: pa.Array) -> Values:
+    return [None if value is None else _shortest_half(float(value)) for value in array.to_pylist()]
+
+
+def _shortest_half(value: float) -> float:
+    """The float of a half float's shortest text, as numpy prints it; Arrow has only the text of the widened one."""
+    texts = (f"{value:.{digits}g}" for digits in range(1, 6))
+    packed = struct.pack("e", value)
+    return next((float(text) for text in texts if _as_half(float(text)) == packed), value)
+
+
+def _as_half(value: float) -> bytes:
+    try:
+        return struct.pack("e", value)
+    except OverflowError:  # rounded up, beyond the largest
+        return b""
+
+
+def _single_floats(array: pa.Array) -> Values:
+    # By its own shortest text: widened, 0.1 in single precision would print as 0.10000000149011612.
+    return list(array.cast(pa.string()).cast(pa.float64()).to_pylist())
+
+
+def _dates(array: pa.Array) -> Values:
+    is_days = pa.types.is_date32(array.type)
+    counts = array.view(pa.int32() if is_days else pa.int64())
+    if is_days and _within(counts, _FIRST_DAY, _LAST_DAY):
+        return list(array.to_pylist())
+    days = ((count if is_days or count is None else count // _A_DAY["ms"]) for count in counts.to_pylist())
+    return [None if day is None else far_date(day) for day in days]
+
+
+def _moments(array: pa.Array) -> Values:
+    """In UTC where they have a time zone, whatever that is called; to the microsecond."""
+    zone = None if array.type.tz is None else "UTC"
+    counts, per = array.view(pa.int64()), _PER_US[array.type.unit]
+    low, high = (bound * per if per > 0 else bound // -per for bound in (_FIRST_US, _LAST_US))
+    if not _within(counts, low, high):
+        wide = ((None if count is None else _microseconds(count, per)) for count in counts.to_pylist())
+        return [None if count is None else far_moment(count, has_zone=zone is not None) for count in wide]
+    return list(_to_microseconds(counts, per).view(pa.timestamp("us", zone)).to_pylist())
+
+
+def _spans(array: pa.Array) -> Values:
+    counts, per = array.view(pa.int64()), _PER_US[array.type.unit]
+    days = 999_999_999 * _A_DAY["us"]
+    if per > 0 or _within(counts, days // per, -days // per):
+        return list(_to_microseconds(counts, per).view(pa.duration("us")).to_pylist())
+    return [None if count is None else _span(_microseconds(count, per)) for count in counts.to_pylist()]
+
+
+def _span(microseconds: int) -> timedelta | NoText:
+    try:
+        return timedelta(microseconds=microseconds)
+    except OverflowError:
+        return NoText(f"{microseconds} microseconds", "a span of time of more than 999,999,999 days is no text")
+
+
+def _times(array: pa.Array) -> Values:
+    unit = array.type.unit
+    counts = array.view(pa.int32() if pa.types.is_time32(array.type) else pa.int64())
+    if _within(counts, 0, _A_DAY[unit] - 1):
+        return list(_to_microseconds(counts.cast(pa.int64()), _PER_US[unit]).view(pa.time64("us")).to_pylist())
+    return [None if count is None else _time(count, unit) for count in counts.to_pylist()]
+
+
+def _time(count: int, unit: str) -> object:
+    if 0 <= count < _A_DAY[unit]:
+        return far_moment(_microseconds(count, _PER_US[unit]), has_zone=False).time()  # type: ignore[union-attr]
+    return NoText(f"{count} {unit}", "a time outside the hours of a day is no text")
+
+
+def _intervals(array: pa.Array) -> Values:
+    return [None if value is None else _interval(*value) for value in array.to_pylist()]
+
+
+def _interval(months: int, days: int, nanoseconds: int) -> timedelta | NoText:
+    """A span of time, as databases hand it over, where it has no months: those have no length of their own."""
+    if not months:
+        return _span(days * _A_DAY["us"] + nanoseconds // 1000)
+    seconds = Decimal(nanoseconds) / 1_000_000_000
+    return NoText(f"P{months}M{days}DT{seconds:f}S", "an interval with months is no text: cast it to text in the query")
+
+
+def _within(counts: pa.Array, low: int, high: int) -> bool:
+    found = pc.min_max(counts).as_py()
+    return found["min"] is None or (low <= found["min"] and found["max"] <= high)
+
+
+def _to_microseconds(counts: pa.Array, per: int) -> pa.Array:
+    if per < 0:
+        return pc.multiply(counts, -per)
+    if per == 1:
+        return counts
+    whole = pc.divide(counts, per)  # towards zero; before 1970 that is the microsecond after, and elsewhere it is not
+    return pc.subtract(whole, pc.less(counts, pc.multiply(whole, per)).cast(pa.int64()))
+
+
+def _microseconds(count: int, per: int) -> int:
+    return count * -per if per < 0 else count // per
+
+
+# -- types made of others
+
+
+def _chosen(array: pa.Array) -> Values:
+    values = values_of(array.dictionary)
+    return [None if place is None else values[place] for place in array.indices.to_pylist()]
+
+
+def _runs(array: pa.Array) -> Values:
+    return values_of(pc.run_end_decode(array))
+
+
+def _lists(array: pa.Array) -> Values:
+    rest = iter(values_of(array.flatten()))
+    return [None if n is None else [next(rest) for _ in range(n)] for n in pc.list_value_length(array).to_pylist()]
+
+
+def _maps(array: pa.Array) -> Values:
+    """As JSON has them, where every key is a text and stands once; pairs otherwise."""
+    ends = array.offsets.to_pylist()
+    first, last = (ends[0], ends[-1]) if ends else (0, 0)
+    pairs = list(zip(*(values_of(part.slice(first, last - first)) for part in (array.keys, array.items)), strict=True))
+    bounds = zip(array.is_valid().to_pylist(), ends, ends[1:], strict=False)
+    return [_map(pairs[start - first : end - first]) if there else None for there, start, end in bounds]
+
+
+def _map(pairs: list[tuple[object, object]]) -> object:
+    found = {key: value for key, value in pairs if isinstance(key, str)}
+    return found if len(found) == len(pairs) else [list(pair) for pair in pairs]
+
+
+def _structs(array: pa.Array) -> Values:
+    names = [array.type.field(n).name for n in range(array.type.num_fields)]
+    rows = zip(*map(values_of, array.flatten()), strict=True) if names else iter([()] * len(array))
+    made = (lambda row: dict(zip(names, row, strict=True))) if len(set(names)) == len(names) else _pairs(names)
+    return [made(row) if there else None for there, row in zip(array.is_valid().to_pylist(), rows, strict=True)]
+
+
+def _pairs(names: list[str]) -> Callable[[tuple[Any, ...]], object]:
+    return lambda row: [list(pair) for pair in zip(names, row, strict=True)]
+
+
+def _unions(array: pa.Array) -> Values:
+    """Each by itself: a union is rare, and its parts lie apart."""
+    found = Values()
+    for scalar in array:
+        value = scalar.value if scalar.is_valid else None
+        found += [None] if value is None else values_of(pa.array([value], value.type))
+    return found
+
+
+def _extensions(array: pa.Array) -> Values:
+    name = getattr(array.type, "extension_name", "")
+    values = values_of(array.storage)
+    if name == "arrow.uuid":
+        return [None if value is None else UUID(bytes=value) for value in values]
+    if name == "arrow.bool8":
+        return [None if value is None else bool(value) for value in values]
+    return _extended(values, name, array.type.storage_type)
+
+
+def _extended(values: Values, name: str, storage: pa.DataType) -> Values:
+    """What stands behind an extension type. A number means there what the type says, and only the type."""
+    if name == "arrow.timestamp_with_offset":
+        return [value and value["timestamp"] for value in values]
+    if not (pa.types.is_integer(storage) or pa.types.is_floating(storage)):
+        return values
+    reason = f"a value of type {name[:80]} is no text: make a text or a number of it first"
+    return [None if value is None else NoText(value, reason) for value in values]
+
+
+def _depth(kind: pa.DataType) -> int:
+    """Levels of a type. Not by recursion: a type from outside may have thousands."""
+    level, parts = 0, [kind]
+    while parts:
+        parts = [inner for part in parts for inner in _parts(part)]
+        level += 1
+    return level
+
+
+def _parts(kind: pa.DataType) -> list[pa.DataType]:
+    if isinstance(kind, pa.BaseExtensionType):
+        return [kind.storage_type]
+    if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
+        return [kind.value_type]
+    return [kind.field(n).type for n in range(kind.num_fields)] if pa.types.is_nested(kind) else []
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return any(fits(kind) for fits in _LISTS)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+_LISTS = (
+    pa.types.is_list,
+    pa.types.is_large_list,
+    pa.types.is_fixed_size_list,
+    pa.types.is_list_view,
+    pa.types.is_large_list_view,
+)
+_READERS: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.Array], Values]], ...] = (
+    (_is_text, _texts),
+    (lambda kind: isinstance(kind, pa.BaseExtensionType), _extensions),
+    (pa.types.is_float16, _half_floats),
+    (pa.types.is_float32, _single_floats),
+    (pa.types.is_date, _dates),
+    (pa.types.is_timestamp, _moments),
+    (pa.types.is_time, _times),
+    (pa.types.is_duration, _spans),
+    (pa.types.is_interval, _intervals),
+    (pa.types.is_dictionary, _chosen),
+    (pa.types.is_run_end_encoded, _runs),
+    (pa.types.is_map, _maps),
+    (_is_list, _lists),
+    (pa.types.is_struct, _structs),
+    (pa.types.is_union, _unions),
+)

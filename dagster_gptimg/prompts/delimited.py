@@ -1,9 +1,10 @@
 """CSV and TSV: every row with the line it starts on.
 
-CSV is RFC 4180, read strictly: quotes are quotes, and a stray one is a problem. TSV is the IANA format
-(text/tab-separated-values): it has no quoting, so a cell may begin with a quotation mark, as real prompts do. Programs
-that write CSV with tabs quote such cells: that is told as a problem, since the doubled marks would be bought as they
-stand.
+CSV is RFC 4180, read strictly: quotes are quotes, and a stray one is a problem. Spreadsheets of half of Europe write
+it with semicolons, and "Unicode text" with tabs: the header tells which, or a line `sep=;` before it. TSV is the IANA
+format (text/tab-separated-values): it has no quoting, so a cell may begin with a quotation mark, as real prompts do.
+Programs that write CSV with tabs quote such cells: that is told as a problem, since the doubled marks would be bought
+as they stand.
 """
 
 from __future__ import annotations
@@ -11,90 +12,118 @@ from __future__ import annotations
 import csv
 import re
 import sys
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from dagster_gptimg.errors import RowProblem, TableError
+from dagster_gptimg.prompts.chunks import Header
+from dagster_gptimg.prompts.header import Named, named_columns
+from dagster_gptimg.prompts.lines import LongRowError
+from dagster_gptimg.prompts.words import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Line = tuple[int, "dict[str, object]"]
+    from dagster_gptimg.prompts.chunks import Items
+    from dagster_gptimg.prompts.lines import Lines
 
-csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # prompts have up to 32,000 characters; other columns may have more
+csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # rows are bounded by `Lines`; this is one number for all of Python
 
 _NO_QUOTING = "TSV has no quoting; if this was written as CSV with tabs, save the table as .csv, with commas"
 _QUOTED = re.compile(r'"(?:[^"]|"")*""(?:[^"]|"")*"')
-
-
-class _Csv(csv.excel):
-    strict = True
+_SEP = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
+_IN_QUOTES = re.compile(r'"(?:[^"]|"")*"?')
+_PIECES = (
+    "a comma within a cell must stand in quotation marks, and so must a line break: otherwise the cell is cut in pieces"
+)
 
 
 class _Tsv(csv.excel_tab):
     quoting = csv.QUOTE_NONE
 
 
-def read_delimited(text: IO[str], source: str, delimiter: str) -> Iterator[Line | RowProblem]:
+def read_delimited(lines: Lines, source: str, *, is_tsv: bool = False, delimiter: str | None = None) -> Items:
     """The rows of a CSV or TSV file.
 
     Args:
-        text: opened with `newline=""`; bytes that are not UTF-8 come as surrogates (`errors="surrogateescape"`).
+        lines: of the file; bytes that are not UTF-8 come as surrogates (`errors="surrogateescape"`).
         source: its name, for messages.
-        delimiter: `,` or a tab.
+        is_tsv: TSV, or CSV.
+        delimiter: of CSV; by its header otherwise.
 
     Yields:
-        (1-based line, cells by column), or what is wrong with a row.
+        The header; then (1-based line, cells by column), or what is wrong with a row.
 
     Raises:
-        TableError: there is no header, or two columns have one name.
+        TableError: there is no header, two columns have one name, or one without a name has cells.
     """
-    dialect = _Tsv if delimiter == "\t" else _Csv
-    reader = csv.reader(text, dialect)
-    header = _header(reader, source)
+    reader = csv.reader(lines, _Tsv) if is_tsv else _reader(lines, source, delimiter)
+    named = _header(reader, lines, source)
+    yield Header(named.names)
     while True:
-        line = reader.line_num + 1
+        line = lines.begin_row()
         try:
             cells = next(reader)
         except StopIteration:
             return
-        except csv.Error as error:
-            yield RowProblem(source, line, None, f"not CSV: {error} (is a quotation mark missing, or not doubled?)")
+        except (csv.Error, LongRowError) as error:
+            is_long = isinstance(error, LongRowError)
+            words = f"{error}" if is_long else f"not CSV: {error} (is a quotation mark missing, or not doubled?)"
+            yield RowProblem(source, line, None, words)
             continue
-        if not cells:
-            continue  # an empty line
-        reason = _misshapen(cells, header, dialect)
-        yield RowProblem(source, line, None, reason) if reason else (line, dict(zip(header, cells, strict=True)))
+        if not any(map(str.strip, cells)):
+            continue  # an empty line, or one of nothing but commas, as spreadsheets write them behind the last row
+        reason = _misshapen(cells, named.width, is_tsv=is_tsv)
+        yield RowProblem(source, line, None, reason) if reason else (line, named.row(cells, line))
 
 
-def _misshapen(cells: list[str], header: list[str], dialect: type[csv.Dialect]) -> str | None:
+def _reader(lines: Lines, source: str, delimiter: str | None) -> Iterator[list[str]]:
+    first = _first(lines, source)
+    said = _SEP.fullmatch(first)
+    if said is None:
+        lines.put_back(first)
+    elif said[1] == '"' or said[1].isalnum():
+        raise TableError(f"{source}:1: {quoted(first.strip())} names no separator")
+    return csv.reader(lines, delimiter=said[1] if said else delimiter or delimiter_of(first), strict=True)
+
+
+def _first(lines: Lines, source: str) -> str:
+    """The first line that is not empty."""
+    try:
+        return next(line for line in lines if line.strip())
+    except StopIteration:
+        raise TableError(f"{source} is empty: its first line must name the columns") from None
+    except LongRowError as error:
+        raise TableError(f"{source}:1: {error}") from error
+
+
+def delimiter_of(header: str) -> str:
+    """What separates the cells of a CSV file, by its header: a comma, unless there is none and another sign is."""
+    plain = _IN_QUOTES.sub("", header)
+    return next((sign for sign in ",;\t|" if sign in plain), ",")
+
+
+def _misshapen(cells: list[str], width: int, *, is_tsv: bool) -> str | None:
     """Why cells are no row of this table."""
-    is_tsv = dialect is _Tsv
-    if len(cells) != len(header):
-        begun = is_tsv and any(cell.startswith('"') for cell in cells)
-        hint = f": {_NO_QUOTING}" if begun else ""
-        return f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'}, where the header has {len(header)}{hint}"
+    if len(cells) < width or any(cells[width:]):
+        hint = ""
+        if is_tsv and any(cell.startswith('"') for cell in cells):
+            hint = f": {_NO_QUOTING}"
+        elif not is_tsv:
+            hint = f"; {_PIECES}"
+        return f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'}, where the header has {width}{hint}"
     if is_tsv and any('""' in cell and _QUOTED.fullmatch(cell) for cell in cells):
         return f"a cell is in quotation marks, and those in it are doubled: {_NO_QUOTING}"
     return None
 
 
-def _header(reader: Iterator[list[str]], source: str) -> list[str]:
+def _header(reader: Iterator[list[str]], lines: Lines, source: str) -> Named:
     try:
-        header = next(reader)
-    except StopIteration:
-        header = []
-    except csv.Error as error:
-        msg = f"{source}:1: the header is not CSV: {error}"
-        raise TableError(msg) from error
-    if not any(header):
-        msg = f"{source} is empty: its first line must name the columns"
-        raise TableError(msg)
-    if "\0" in header[0]:
+        cells = next((cells for cells in reader if any(cells)), [])
+    except (csv.Error, LongRowError) as error:
+        raise TableError(f"{source}:{lines.number}: the header is not CSV: {error}") from error
+    if not cells:
+        raise TableError(f"{source} is empty: its first line must name the columns")
+    if any("\0" in cell for cell in cells):
         msg = f"{source}:1: there are NUL bytes among the columns' names: is it UTF-16? Save the table as UTF-8"
         raise TableError(msg)
-    for column in header:
-        if not column or header.count(column) > 1:
-            words = f"the column name {column!r} stands twice" if column else "a column has no name"
-            msg = f"{source}:1: {words}; name every column once"
-            raise TableError(msg)
-    return header
+    return named_columns(cells, f"{source}:{lines.number}")

@@ -19,8 +19,13 @@ class Problems:
 
     def __init__(self, source: str) -> None:
         self.source, self.count, self.rows = source, 0, 0
+        self._file = source
         self._kept: list[RowProblem] = []
         self._line = 0
+
+    def begin(self, source: str) -> None:
+        """What follows is about this file."""
+        self._file, self._line = source, 0
 
     def report(self, line: int, column: str | None, reason: str) -> None:
         """Note what is wrong with a row. A row's problems come one after another."""
@@ -28,7 +33,7 @@ class Problems:
         self.rows += line != self._line
         self._line = line
         if len(self._kept) < KEPT:
-            self._kept.append(RowProblem(self.source, line, column, reason))
+            self._kept.append(RowProblem(self._file, line, column, reason))
 
     def finish(self) -> None:
         """Raise what was found.

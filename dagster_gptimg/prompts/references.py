@@ -28,6 +28,7 @@ MAX_BYTES = 50 * 1024 * 1024
 """fal's own bound for an image that it downloads (its toolkit), and OpenAI's for one that it edits."""
 
 CACHED = 4096
+_SHOWN = 100
 BY_CONTENT = "sha256:"
 _MAGIC = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"))
 
@@ -82,6 +83,14 @@ class References:
             if len(self._known) < CACHED:
                 self._known[text] = found
         return found
+
+    def has(self, text: str) -> bool:
+        """Whether a text that is no URL names something below a root."""
+        try:
+            found = self._root_of(text)
+            return found is not None and bool(found[0].exists(found[1]))
+        except Exception:  # noqa: BLE001 - each file system has errors of its own: whoever reads it tells them
+            return False
 
     def read(self, source: str) -> tuple[bytes, str]:
         """The bytes of a reference and its content type.
@@ -156,7 +165,7 @@ def private_reason(url: str) -> str | None:
         return "it is no URL"
     if parts.username or parts.password:
         return "a URL with a user name or a password in it would be sent to fal"
-    return f"{host or 'a URL without a host'} is not a public address" if private else None
+    return f"{host[:_SHOWN] or 'a URL without a host'} is not a public address" if private else None
 
 
 def _opened(root: ReferenceRoot) -> tuple[Any, str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
 from zoneinfo import ZoneInfo
 
 from dagster_gptimg.fal.model import is_missing
+from dagster_gptimg.prompts.natives import native
 from dagster_gptimg.prompts.values import CellError, cell_text
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ BETWEEN = "|"
 _ODD = re.compile(r"[^\w &+.()@=-]+")
 _DOTS = re.compile(r"\.{2,}")
 _LONGEST_SLUG = 100
+_EIGHT_DIGITS = (10**7, 10**8)
 
 
 class Bounds(NamedTuple):
@@ -180,7 +182,7 @@ class ByDate:
         """The first day of the cell's day, week or month."""
         day = self.day(cells.get(self.column))
         if day is None:
-            words = "empty" if is_missing(cells.get(self.column)) else "no date as 2026-01-31 (ISO 8601)"
+            words = "empty" if is_missing(cells.get(self.column)) else "no date as 2026-01-31 (ISO 8601) or 20260131"
             raise CellError(self.column, f"the cell is {words}")
         return self.first(day).isoformat()
 
@@ -192,20 +194,20 @@ class ByDate:
 
     def day(self, value: object) -> date | None:
         """A cell as a day; None when it is none."""
-        if isinstance(value, str):
-            try:
-                value = datetime.fromisoformat(value.strip())
-            except ValueError:
-                return None
+        value = _dated(value)
         if isinstance(value, datetime):
-            return (value.astimezone(ZoneInfo(self.timezone)) if value.tzinfo else value).date()
+            try:
+                return (value.astimezone(ZoneInfo(self.timezone)) if value.tzinfo else value).date()
+            except OverflowError:  # at the end of what Python has dates for
+                return None
         return value if isinstance(value, date) else None
 
     def bounds(self, key: str) -> list[Bounds]:
         """From the first day to the last one, and a day around them, for time zones."""
-        first, around = date.fromisoformat(key), timedelta(days=1)
+        first = date.fromisoformat(key)
         days = {"daily": 1, "weekly": 7, "monthly": 31}[self.every]
-        return [Bounds(self.column, first - around, first + timedelta(days=days) + around)]
+        low, high = first.toordinal() - 1, first.toordinal() + days + 1
+        return [Bounds(self.column, date.fromordinal(max(low, 1)), date.fromordinal(min(high, date.max.toordinal())))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +229,22 @@ class ByBoth:
         """What both say."""
         parts = zip(self.dimensions, key.split(BETWEEN), strict=True)
         return [bound for (_, by), part in parts for bound in by.bounds(part)]
+
+
+def _dated(value: object) -> object:
+    """Text and numbers as dates, as far as they are: ISO 8601, `20260131`, and a time with ` UTC` behind it."""
+    value = native(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value) if _EIGHT_DIGITS[0] <= value < _EIGHT_DIGITS[1] else ""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if text.endswith((" UTC", " Z")):
+        text = f"{text.rpartition(' ')[0]}+00:00"
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def slug(text: str) -> str:
@@ -252,5 +270,8 @@ def may_hold(bound: Bounds, low: object, high: object) -> bool:
 
 def _utc_day(value: object) -> date | None:
     if isinstance(value, datetime):
-        return (value.astimezone(UTC) if value.tzinfo else value).date()
+        try:
+            return (value.astimezone(UTC) if value.tzinfo else value).date()
+        except OverflowError:
+            return None
     return value if isinstance(value, date) else None

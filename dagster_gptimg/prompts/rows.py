@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from typing import Any
 
 from dagster_gptimg.prompts import sources
@@ -13,19 +14,21 @@ from dagster_gptimg.prompts.spec import PromptSpec
 
 
 def read_rows(source: Source, spec: PromptSpec, storage_options: Mapping[str, Any] | None = None) -> Iterator[RowBatch]:
-    """The checked rows of a table, in batches.
+    """The checked rows of a table, in batches; none of a table without rows.
 
     Nothing may be done with them before this is exhausted: what is wrong is only known then.
 
     Args:
-        source: any fsspec URL (.csv .tsv .jsonl .parquet), anything with `__arrow_c_stream__`, or mappings.
+        source: any fsspec URL of a file, a folder or a glob, a `SqlTable`, anything with `__arrow_c_stream__`,
+            mappings, or texts.
         spec: how rows become prompts.
         storage_options: passed to fsspec.
 
     Raises:
         TableError: the table cannot be read, or any row is invalid; it has all problems.
     """
-    checker = Checker(sources.name_of(source), spec, one_header=sources.has_one_header(source))
+    checker = Checker(sources.name_of(source), spec)
     bounds = checker.filter.bounds() if checker.filter else []
-    yield from checker.batches(sources.read_chunks(source, storage_options, bounds))
+    with closing(sources.read_chunks(source, storage_options, bounds)) as chunks:
+        yield from checker.batches(chunks)
     checker.finish()

@@ -13,11 +13,12 @@ from dagster_gptimg.fal.model import is_missing
 from dagster_gptimg.prompts import sources
 from dagster_gptimg.prompts.rowkeys import has_cells
 from dagster_gptimg.prompts.rows import read_rows
-from dagster_gptimg.prompts.values import CellError, json_of
+from dagster_gptimg.prompts.values import CellError, UnusableError, json_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from dagster_gptimg.fal.types import Json
     from dagster_gptimg.prompts.rowkeys import Bounds, RowKey
     from dagster_gptimg.prompts.sources import Source
     from dagster_gptimg.prompts.spec import PromptSpec
@@ -58,7 +59,7 @@ class WholeTable:
         """Every row."""
         if not self._is_held(cells):
             self.outside_rows += 1
-            shown = ", ".join("" if is_missing(v) else str(json_of(v)) for v in map(cells.get, self.columns))
+            shown = ", ".join("" if is_missing(v) else str(_carried(v)) for v in map(cells.get, self.columns))
             if shown in self.outside or len(self.outside) < KEPT_VALUES:
                 self.outside[shown] += 1
         return True
@@ -187,7 +188,14 @@ def profile(source: Source, storage_options: Mapping[str, Any] | None = None) ->
     return TableProfile(rows, columns, f"{total:032x}")
 
 
-_TYPES = {"str": "string", "datetime": "timestamp", "Decimal": "decimal", "NoneType": "null"}
+_TYPES = {
+    "str": "string",
+    "datetime": "timestamp",
+    "Decimal": "decimal",
+    "NoneType": "null",
+    "NoText": "no text",
+    "Unusable": "unusable",
+}
 
 
 def sum_of(digest: int, other: int) -> int:
@@ -195,6 +203,14 @@ def sum_of(digest: int, other: int) -> int:
     return (digest + other) % _DIGITS
 
 
+def _carried(value: object) -> Json:
+    """A cell as JSON; the reason in its place, where it cannot be carried."""
+    try:
+        return json_of(value)
+    except UnusableError as error:
+        return str(error)
+
+
 def _digest(cells: Mapping[str, object]) -> int:
-    text = json.dumps({name: json_of(value) for name, value in cells.items()}, sort_keys=True)
+    text = json.dumps({name: _carried(value) for name, value in cells.items()}, sort_keys=True)
     return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16], "big")

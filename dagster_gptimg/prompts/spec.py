@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -14,8 +14,10 @@ from dagster_gptimg.fal.model import FalModel
 from dagster_gptimg.fal.types import Json
 from dagster_gptimg.prompts.moving import Move
 from dagster_gptimg.prompts.references import References
+from dagster_gptimg.prompts.roles import Seen, check_inputs, inputs_of
 from dagster_gptimg.prompts.rowkeys import ByValue, OnePartition, RowFilter
 from dagster_gptimg.prompts.template import Template
+from dagster_gptimg.prompts.words import quoted
 
 
 class PromptRow(NamedTuple):
@@ -50,12 +52,15 @@ class PromptSpec:
         template: a prompt with `{column}` fields.
         id_column: the column that holds the row's id; derived from the content otherwise.
         arguments: model inputs for all rows; a column of an input's name overrides them for its row.
+        inputs: the columns that are inputs of the model, or `none`; by default each that has the name of one, also with
+            blanks around it or in other letters.
         where: only these rows are read: a partition's, or those with (column, value as text).
         image_columns: the columns that hold an edit's reference images, in this order; a column named `image_urls`
             otherwise.
         references: reads them; what a row may name is decided there.
         limit: only the first so many rows (of the partition), 1 or more.
         without_guarantee: let `sync_mode` through (docs/fal.md).
+        seen: takes down what became of the columns.
         move: leaves out, and notes, what another model took and this one does not; for plans only.
 
     Raises:
@@ -67,11 +72,13 @@ class PromptSpec:
     template: str | None = None
     id_column: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Sequence[str] | str | None = None
     where: tuple[str, str] | RowFilter | None = None
     limit: int | None = None
     image_columns: tuple[str, ...] = ()
     references: References = field(default_factory=References, compare=False, repr=False)
     without_guarantee: bool = False
+    seen: Seen = field(default_factory=Seen, compare=False, repr=False)
     move: Move | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -84,9 +91,14 @@ class PromptSpec:
         if self.image_columns and not self.model.reference_inputs:
             msg = f"{self.model.name} takes no reference images, and image columns are given"
             raise UsageError(msg)
+        if isinstance(self.where, tuple) and not self.where[1].strip():
+            msg = f"the partition by {quoted(self.where[0])} has no value: name the value that its rows have"
+            raise UsageError(msg)
         if self.limit is not None and self.limit < 1:
             msg = f"limit is {self.limit}: it must be 1 or more, or not be given"
             raise UsageError(msg)
+        object.__setattr__(self, "inputs", inputs_of(self.inputs))
+        check_inputs(self.inputs or (), self.known_inputs, self.model.name)
         arguments = self.arguments if self.move is None else self.move.arguments(self.arguments)
         object.__setattr__(self, "arguments", self.model.check(arguments, without_guarantee=self.without_guarantee))
         self.parsed_template()
@@ -96,9 +108,20 @@ class PromptSpec:
         return None if self.template is None else Template(self.template)
 
     @property
+    def known_inputs(self) -> frozenset[str]:
+        """The names that a column may have as an input: the model's, and those of models that a table comes from."""
+        return self.model.input_names | (self.move.former_inputs if self.move else frozenset())
+
+    @property
     def about(self) -> str:
         """What all rows are made with: model, template (or prompt column) and arguments, as JSON."""
-        about = [self.model.endpoint, self.template or self.prompt_column, dict(self.arguments), self.model.key_digest]
+        about: list[object] = [
+            self.model.endpoint,
+            self.template or self.prompt_column,
+            dict(self.arguments),
+            self.model.key_digest,
+        ]
+        about += [] if self.inputs is None else [list(self.inputs)]
         return json.dumps(about, sort_keys=True)
 
     @property

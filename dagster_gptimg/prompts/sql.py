@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, quote, quote_plus
 
 from dagster_gptimg.errors import TableError
+from dagster_gptimg.prompts.arrow import check_names
+from dagster_gptimg.prompts.chunks import Header
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from dagster_gptimg.prompts.chunks import Items
     from dagster_gptimg.prompts.rowkeys import Bounds
 
 ROWS_AT_ONCE = 2048
+HIDDEN = "***"
+_LONGEST_MESSAGE = 2000
+_COLON = re.compile(r"(?<!\\):")
+"""SQLAlchemy takes `:word` for a parameter, and a query of a user has none; behind a backslash, a colon stays one."""
+
+_NO_SECRET = re.compile(
+    r"driver|host|port|dbname|database|charset|sslmode|mode|warehouse|role|schema|timeout|app\w*name"
+)
+_SECRET = re.compile(r"pass|pwd|token|secret|key")
+_SHORTEST = 4
+_UNREADABLE = "a database URL that cannot be read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +37,11 @@ class SqlTable:
     """The result of a query, read in batches when a run needs it.
 
     Attributes:
-        url: `postgresql+psycopg://user:password@host/db`, `sqlite:///file.db`, ...; its password is never shown. Or
-            `{"env": "DATABASE_URL"}`: then it is read from that variable when a run needs it.
-        query: what selects the rows; give it an ORDER BY, for the order of equal rows counts.
+        url: `postgresql+psycopg://user:password@host/db`, `sqlite:///file.db`, ...; its password is never shown, nor
+            anything behind its `?`. Or `{"env": "DATABASE_URL"}`: then it is read from that variable when a run needs
+            it.
+        query: what selects the rows, as the database takes it: a colon is a colon. Give it an ORDER BY, for the order
+            of equal rows counts.
         text_columns: columns that hold text. When a partition is one value of such a column, the database selects its
             rows, by a query around yours (SQL Server then wants no ORDER BY in it); otherwise all rows are read.
     """
@@ -42,9 +60,10 @@ class SqlTable:
         import sqlalchemy
 
         try:
-            return sqlalchemy.make_url(self.url).render_as_string(hide_password=True)
-        except sqlalchemy.exc.ArgumentError:
-            return "a database URL that cannot be read"
+            url = sqlalchemy.make_url(self.url)
+            return url.set(query={}).render_as_string(hide_password=True)
+        except (sqlalchemy.exc.SQLAlchemyError, ValueError):
+            return _UNREADABLE
 
     def _address(self) -> str:
         if isinstance(self.url, str):
@@ -58,37 +77,96 @@ class SqlTable:
 
     def _selected(self, bounds: Sequence[Bounds], quote: Callable[[str], str]) -> tuple[str, dict[str, str]]:
         """The query and its parameters. What a database calls equal may be more than is: rows are looked at again."""
+        query = _COLON.sub(r"\\:", self.query)
         exact = [bound for bound in bounds if bound.column in self.text_columns and bound.low == bound.high]
         if not exact:
-            return self.query, {}
+            return query, {}
         named = {f"gptimg_{n}": bound for n, bound in enumerate(exact)}
         where = " AND ".join(f"{quote(b.column).replace(':', chr(92) + ':')} = :{name}" for name, b in named.items())
-        query = f"SELECT * FROM ({self.query.strip().rstrip(';')}\n) AS gptimg_rows WHERE {where}"  # noqa: S608 - theirs
-        return query, {name: str(bound.low) for name, bound in named.items()}
+        around = f"SELECT * FROM ({query.strip().rstrip(';')}\n) AS gptimg_rows WHERE {where}"  # noqa: S608 - theirs
+        return around, {name: str(bound.low) for name, bound in named.items()}
 
     def rows(self, bounds: Sequence[Bounds] = ()) -> Iterator[tuple[int, dict[str, object]]]:
-        """The rows with their 1-based numbers; those outside `bounds` may be left out.
+        """The rows with their 1-based numbers; those outside `bounds` may be left out. Raises `TableError`."""
+        return (item for item in self.items(bounds) if isinstance(item, tuple))
+
+    def items(self, bounds: Sequence[Bounds] = ()) -> Items:
+        """The header, then the rows as `rows` has them.
 
         Raises:
-            TableError: the database cannot be reached, its driver is missing, or the query fails.
+            TableError: the database cannot be reached, its driver is missing, the query fails, or a value of a row is
+                one that the driver cannot hand over.
         """
         try:
             import sqlalchemy
         except ImportError as error:
             msg = f"tables from a database need more packages: pip install 'dagster-gptimg[sql]' ({error})"
             raise TableError(msg) from error
-        url = self._address()
+        address, number = self._address(), None
         try:
-            engine = sqlalchemy.create_engine(url)
-            with engine.connect().execution_options(yield_per=ROWS_AT_ONCE) as connection:
-                query, values = self._selected(bounds, engine.dialect.identifier_preparer.quote)
-                number = 0
-                for number, row in enumerate(connection.execute(sqlalchemy.text(query), values).mappings(), 1):
-                    yield number, dict(row)
-                if values and not number:  # a table without rows is told from a partition without: by any row
-                    for row in connection.execute(sqlalchemy.text(self.query)).mappings().fetchmany(1):
-                        yield 1, dict(row)
+            engine = sqlalchemy.create_engine(address)
+        except (sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError) as error:
+            raise self._failed(address, error, number) from error
+        try:
+            for item in self._read(engine, bounds):
+                number = item[0] if isinstance(item, tuple) else 0
+                yield item
+        except TableError:
+            raise
+        except (sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError, ArithmeticError) as error:
+            raise self._failed(address, error, number) from error
+        finally:
             engine.dispose()
-        except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
-            msg = f"the query on {self.name()} failed: {str(error).replace(url, self.name())}"
-            raise TableError(msg) from error
+
+    def _read(self, engine: Any, bounds: Sequence[Bounds]) -> Iterator[Header | tuple[int, dict[str, object]]]:  # noqa: ANN401 - imported late
+        import sqlalchemy
+
+        with engine.connect().execution_options(yield_per=ROWS_AT_ONCE) as connection:
+            query, values = self._selected(bounds, engine.dialect.identifier_preparer.quote)
+            result = connection.execute(sqlalchemy.text(query), values)
+            names = list(result.keys())
+            check_names(names, self.name())
+            yield Header(tuple(names))
+            for number, row in enumerate(result, 1):
+                yield number, dict(zip(names, row, strict=True))
+
+    def _failed(self, address: str, error: Exception, number: int | None) -> TableError:
+        """What a database says, without anything of its URL that may be a secret; `number`: the rows that it gave."""
+        said, name = str(error), self.name()
+        for secret in sorted(_secrets(address), key=len, reverse=True):
+            said = said.replace(secret, name if secret == address else HIDDEN)
+        after = "" if number is None else f" at a value after row {number} (cast its column to text in the query)"
+        return TableError(f"the query on {name} failed{after}: {said[:_LONGEST_MESSAGE]}")
+
+
+def _secrets(address: str) -> set[str]:
+    """Everything of a URL that may be a secret, as drivers may write it."""
+    import sqlalchemy
+
+    found = {address}
+    try:
+        url = sqlalchemy.make_url(address)
+    except (sqlalchemy.exc.SQLAlchemyError, ValueError):
+        # Whatever it is: the part between the scheme and the host, and what stands behind a question mark.
+        head, _, query = address.partition("?")
+        user = head.rpartition("@")[0].rpartition("/")[2]
+        return found | {text for text in (user, user.partition(":")[2], query) if text}
+    if url.password:
+        found.add(str(url.password))
+    for name, value in url.query.items():
+        for text in [value] if isinstance(value, str) else value:
+            found.update(_secret_values(name, text))
+    return {form for text in found if text for form in (text, quote(text, safe=""), quote_plus(text))}
+
+
+def _secret_values(name: str, text: str) -> Iterator[str]:
+    """The values of a setting: an ODBC connection string has some of its own, behind semicolons."""
+    if name.lower() == "odbc_connect":
+        yield text
+        for part in text.split(";"):
+            key, _, value = part.partition("=")
+            if value and not _NO_SECRET.search(key.lower()):
+                yield value.strip("{}")
+    elif (len(text) >= _SHORTEST or _SECRET.search(name.lower())) and not _NO_SECRET.fullmatch(name.lower()):
+        yield text
+        yield from (value for _, value in parse_qsl(text))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.prompts.values import cell_text
+from dagster_gptimg.prompts.words import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,17 +30,17 @@ class Template:
         try:
             parts = list(Formatter().parse(text))
         except ValueError as error:
-            msg = f"the template {text!r} cannot be read: {error}; write {{{{ and }}}} for braces"
+            msg = f"the template {quoted(text)} cannot be read: {error}; write {{{{ and }}}} for braces"
             raise UsageError(msg) from error
         for _, name, spec, conversion in parts:
             if name is not None and (not name or spec or conversion or set(name) & set(".[]")):
                 field = name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
-                msg = f"the template has {{{field}}}: only {{column}} is allowed, a column's plain name"
+                msg = f"the template has {quoted('{' + field + '}')}: only {{column}} is allowed, a column's plain name"
                 raise UsageError(msg)
         self._parts = [(literal, name) for literal, name, _, _ in parts]
         self.columns = list(dict.fromkeys(name for _, name in self._parts if name is not None))
         if not self.columns:
-            msg = f"the template {text!r} names no column: every row would have the same prompt"
+            msg = f"the template {quoted(text)} names no column: every row would have the same prompt"
             raise UsageError(msg)
 
     def fill(self, row: Mapping[str, object]) -> str:

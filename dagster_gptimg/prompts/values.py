@@ -5,18 +5,31 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, time, timedelta
+from collections.abc import Set as AbstractSet
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from json.encoder import encode_basestring
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
 from dagster_gptimg.fal.model import is_missing
+from dagster_gptimg.prompts.natives import NoText, Unusable, far_moment, native
 
 if TYPE_CHECKING:
     from dagster_gptimg.fal.types import Json
 
+DEEPEST = 200
+"""Lists and mappings within one another that a cell may have: each level costs a frame wherever it is read again."""
+
+LONGEST_NUMBER = 100_000
+"""Characters of a number's text: `Decimal("1E+999999999")` is short, and its text would fill the memory."""
+
+_DIGITS_PER_BIT = math.log10(2)
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - to count from
+_PYTHONS_DIGITS = 4_300  # an `int` with more has no text of its own in Python, by its guard against slow conversions
+_PLACE = re.compile(r" at 0x[0-9A-Fa-f]+")
 _encode = json.JSONEncoder(ensure_ascii=False).encode  # `json.dumps` would make an encoder for each row
 
 
@@ -31,6 +44,10 @@ class CellError(ValueError):
     def __init__(self, column: str, reason: str) -> None:
         self.column, self.reason = column, reason
         super().__init__(f"{column}: {reason}")
+
+
+class UnusableError(ValueError):
+    """A value that can neither stand in a prompt nor be carried along; the message says why."""
 
 
 def cell_text(cells: Mapping[str, object], column: str) -> str:
@@ -52,7 +69,8 @@ def text_of(value: object) -> str:
     """A value as text.
 
     1 is "1", also when pandas has read it as 1.0 because the column has gaps; other floats are as Python writes them,
-    decimals without an exponent; true and false in small letters; times in ISO 8601.
+    decimals without an exponent; true and false in small letters; dates and times in ISO 8601. A moment with a time
+    zone is told in UTC: the zone in which a session shows it is no part of what it is.
 
     Raises:
         TypeError: it is no text, nor a number or a time: `str()` would put Python's own words (`b'cup'`, `['cup']`)
@@ -62,40 +80,131 @@ def text_of(value: object) -> str:
         return str.__str__(value)  # also of a subclass (an enum) its text
     if isinstance(value, int | float | Decimal):
         return _number_text(value)
+    value = native(value)
     if isinstance(value, datetime):
-        return datetime.isoformat(value)  # to the microsecond; pandas' own would add nanoseconds
+        value = moment_of(value)
+    if isinstance(value, datetime):
+        return datetime.isoformat(value)  # to the microsecond
     if isinstance(value, date | time):
         return value.isoformat()
     if isinstance(value, timedelta | UUID):
         return timedelta.__str__(value) if isinstance(value, timedelta) else str(value)
+    if isinstance(value, str | int | float | Decimal):
+        return text_of(value)
+    if isinstance(value, NoText | Unusable):
+        raise TypeError(value.reason)
     raise TypeError(f"a value of type {type(value).__name__} is no text")
+
+
+def moment_of(value: datetime) -> datetime | NoText:
+    """A moment with a time zone in UTC; any other as it stands."""
+    try:
+        return in_utc(value)
+    except OverflowError:
+        since = value.replace(tzinfo=None) - _EPOCH - (value.utcoffset() or timedelta())
+        return far_moment(since // timedelta(microseconds=1), has_zone=True)
+    except Exception:  # noqa: BLE001 - a time zone is code of somebody else's
+        return NoText(value.replace(tzinfo=None).isoformat(), "a moment whose time zone cannot be told is no text")
+
+
+def in_utc(value: datetime) -> datetime:
+    """A moment with a time zone in UTC; any other as it stands.
+
+    Raises:
+        OverflowError: it lies outside the years 1 to 9999 there.
+    """
+    return value if value.utcoffset() is None else value.astimezone(UTC)
 
 
 def _number_text(value: float | Decimal) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
-        return int.__repr__(value)
-    if not math.isfinite(value):
+        return _whole_text(value)
+    if not _is_finite(value):
         raise TypeError(f"{value} is no number that can stand in a text")
     if isinstance(value, Decimal):
+        _, digits, exponent = value.as_tuple()
+        if len(digits) + abs(cast("int", exponent)) > LONGEST_NUMBER:
+            raise TypeError(f"a number of more than {LONGEST_NUMBER:,} digits is no text")
         return format(value, "f")
     return str(int(value)) if value.is_integer() else float.__repr__(value)
 
 
-def json_of(value: object) -> Json:
-    """A cell as JSON, to be carried along: numbers and text as they are, bytes as base64, the rest as readable text."""
-    if isinstance(value, str | bool | int):
+def _is_finite(value: object) -> bool:
+    """Not by `math.isfinite` alone: that takes a large decimal for infinite."""
+    if isinstance(value, Decimal):
+        return value.is_finite()
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _whole_text(value: int) -> str:
+    digits = value.bit_length() * _DIGITS_PER_BIT
+    if digits < _PYTHONS_DIGITS - 1:
+        return int.__repr__(value)
+    if digits > LONGEST_NUMBER:
+        raise TypeError(f"a number of more than {LONGEST_NUMBER:,} digits is no text")
+    return format(Decimal(value), "f")
+
+
+def json_of(value: object, depth: int = 0) -> Json:
+    """A cell as JSON, to be carried along: numbers and text as they are, bytes as base64, the rest as readable text.
+
+    Args:
+        value: the cell.
+        depth: how many lists and mappings it stands in.
+
+    Raises:
+        UnusableError: it is nested deeper than `DEEPEST`, or cannot be carried.
+    """
+    if isinstance(value, str | bool):
         return value
-    if isinstance(value, Mapping):
-        return {str(name): json_of(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [json_of(item) for item in value]
+    if isinstance(value, int):
+        return int(value) if value.bit_length() * _DIGITS_PER_BIT < _PYTHONS_DIGITS - 1 else _long(value)
+    value = native(value)
+    if isinstance(value, Mapping | Sequence | AbstractSet) and not isinstance(value, str | bytes):
+        return _nested(value, depth + 1)
+    if isinstance(value, str | int):  # some library's own
+        return json_of(value, depth)
+    return _plain(value)
+
+
+def _plain(value: object) -> Json:
+    """What is neither text, nor a whole number, nor nested."""
+    if isinstance(value, Unusable):
+        raise UnusableError(value.reason)
     if isinstance(value, bytes):
         return base64.b64encode(value).decode("ascii")
-    if is_missing(value):
-        return None
-    return _number(value) if isinstance(value, float) else _readable(value)
+    if isinstance(value, datetime):
+        value = moment_of(value)
+    if isinstance(value, NoText):
+        return json_of(value.carried)
+    if is_missing(value) or not _is_finite(value):
+        return None  # JSON has no infinity
+    if isinstance(value, float):  # a whole number is one, whatever the source made of it
+        return int(value) if value.is_integer() else float(value)
+    return _readable(value)
+
+
+def _long(value: int) -> Json:
+    try:
+        return _whole_text(value)
+    except TypeError as error:
+        raise UnusableError(str(error)) from error
+
+
+def _nested(value: Mapping[object, object] | Sequence[object] | AbstractSet[object], depth: int) -> Json:
+    if depth > DEEPEST:
+        raise UnusableError(f"it is nested more than {DEEPEST} deep")
+    if isinstance(value, Mapping):
+        return {_name(name): json_of(item, depth) for name, item in value.items()}
+    items = [json_of(item, depth) for item in value]
+    # A set has no order of its own: it would be another one in each process.
+    return sorted(items, key=_encode) if isinstance(value, AbstractSet) else items
+
+
+def _name(name: object) -> str:
+    return name if isinstance(name, str) else _readable(name)
 
 
 def json_object(cells: Mapping[str, Json]) -> str:
@@ -109,9 +218,9 @@ def json_object(cells: Mapping[str, Json]) -> str:
 
 
 def json_objects(columns: Mapping[str, Sequence[object]]) -> list[str] | None:
-    """That for each row of some columns (one at least, all of one length), and what is no JSON as `json_of` has it.
+    """A JSON object for each row of some columns (one at least, all of one length), with values as `json_of` has them.
 
-    None when a value cannot be written as UTF-8.
+    None when a value cannot be carried, or not be written as UTF-8.
     """
     parts = list[list[str]]()
     for name, cells in columns.items():
@@ -128,32 +237,23 @@ def _texts(cells: Sequence[object]) -> list[str] | None:
     if set(map(type, cells)) == {str}:
         texts = cast("Sequence[str]", cells)
         return list(map(encode_basestring, texts)) if unsendable("".join(texts)) is None else None
-    values = [json_of(cell) for cell in cells]
+    try:
+        values = [json_of(cell) for cell in cells]
+    except UnusableError:
+        return None
     return list(map(_encode, values)) if unsendable(values) is None else None
 
 
 def _readable(value: object) -> str:
+    """The text of a value, or else what its library prints, without its place in memory: that differs each time."""
     try:
         return text_of(value)
     except TypeError:
-        return str(value)
-
-
-def _number(value: float) -> Json:
-    """JSON has no infinity; a whole number is one, whatever the source made of it."""
-    if not math.isfinite(value):
-        return None
-    return int(value) if value.is_integer() else value
-
-
-def native(value: Any) -> object:  # noqa: ANN401 - whatever a user's mappings hold
-    """Values of numpy as Python's, which print and compare like those of every other source."""
-    if not type(value).__module__.startswith("numpy") or isinstance(value, str | bytes):
-        return value
-    if value.dtype.kind in "mM":  # nanoseconds would come as a bare number
-        return value.astype(f"{value.dtype.kind}8[us]").tolist()
-    # Half and single precision by their own shortest text: widened, 0.1 would print as 0.10000000149011612.
-    return float(str(value)) if value.ndim == 0 and value.dtype.kind == "f" else value.tolist()
+        pass
+    try:
+        return _PLACE.sub("", str(value))
+    except Exception:  # noqa: BLE001 - how some other library's value prints is its own code
+        return type(value).__name__
 
 
 def unsendable(value: Json) -> str | None:

@@ -318,8 +318,8 @@ class TestBadInput:
 
     def test_bad_table(self, fal: Fal, store: Path, tmp_path: Path) -> None:
         (tmp_path / "t.csv").write_text("prompt,quality\nok,low\n,low\nok,hihg\n", encoding="utf-8")
-        self.check(fal, store, str(tmp_path / "t.csv"), says="t.csv:3: prompt: the cell is empty")
-        self.check(fal, store, str(tmp_path / "t.csv"), says="t.csv:4: quality: 'hihg' is not one of auto, low")
+        self.check(fal, store, str(tmp_path / "t.csv"), says="t.csv:3: 'prompt': the cell is empty")
+        self.check(fal, store, str(tmp_path / "t.csv"), says="t.csv:4: 'quality': 'hihg' is not one of auto, low")
 
     def test_no_table(self, fal: Fal, store: Path, tmp_path: Path) -> None:
         self.check(fal, store, str(tmp_path / "none.csv"), says="there is no table at")

@@ -210,10 +210,10 @@ def test_a_partition_is_a_filter_by_text() -> None:
     ("content", "name", "says"),
     [
         ("", "t.csv", "is empty"),
-        ("prompt\n", "t.csv", "has no rows"),
         ("a,a\n1,2\n", "t.csv", "'a' stands twice"),
         ("prompt,\nx,y\n", "t.csv", "a column has no name"),
-        ("x\n", "t.xlsx", "cannot tell the format"),
+        ("x\n", "t.xlsx", "no workbook"),
+        ("x\n", "t.ods", "cannot tell the format.*save it as .xlsx"),
         ("x\n", "t.parquet", "no Parquet file"),
         ("text\nx\n", "t.csv", "no column named prompt"),
     ],

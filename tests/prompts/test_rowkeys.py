@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dagster_gptimg.errors import TableError
 from dagster_gptimg.fal.models import get_model
-from dagster_gptimg.prompts import PromptSpec, SqlTable, arrow, read_rows, sources
+from dagster_gptimg.prompts import PromptSpec, SqlTable, arrow, columnar, read_rows
+from dagster_gptimg.prompts.natives import NoText
 from dagster_gptimg.prompts.rowkeys import BETWEEN, ByBoth, ByBucket, ByDate, BySlug, ByValue, OnePartition, slug
 from dagster_gptimg.prompts.scan import look_over
 from dagster_gptimg.prompts.values import CellError
@@ -70,6 +73,36 @@ def test_dates_of_every_kind_have_one_key(every: Any, key: str) -> None:
     by = ByDate("day", every)
     for value in (date(2026, 2, 3), datetime(2026, 2, 3, 23, 59, tzinfo=UTC), "2026-02-03", "2026-02-03T10:00:00Z"):
         assert by.of({"day": value}) == key
+    warehouses = (
+        20260203,
+        "20260203",
+        "2026-02-03 10:00:00 UTC",
+        "2026-02-03 10:00:00.123 UTC",
+        "2026-02-03 10:00:00+00",
+    )
+    for cell in (*warehouses, np.datetime64("2026-02-03"), np.int64(20260203), " 2026-02-03 "):
+        assert by.of({"day": cell}) == key
+
+
+def test_moments_at_the_end_of_time_are_no_dates() -> None:
+    late = datetime.max.replace(tzinfo=timezone(timedelta(hours=-5)))
+    for value in (late, NoText("+294247-01-10", "far"), "infinity"):
+        with pytest.raises(CellError, match="no date as"):
+            ByDate("day", "daily").of({"day": value})
+    assert ByDate("day", "daily").bounds("9999-12-31")[0].high == date.max
+    assert ByDate("day", "monthly").bounds("0001-01-01")[0].low == date.min
+
+
+def test_row_groups_with_moments_that_python_has_no_datetime_for_are_read(tmp_path: Path) -> None:
+    at = pa.array([2**62, 0], pa.int64()).view(pa.timestamp("us", "Mars/Base"))
+    pq.write_table(pa.table({"id": ["1", "2"], "prompt": ["x", "y"], "at": at}), tmp_path / "t.parquet")
+    assert ids(str(tmp_path / "t.parquet"), ByValue("id"), "2") == ["2"]
+    table = pa.table({"id": ["1", "2"], "prompt": ["x", "y"], "at": at.slice(1).take([None, 0])})
+    pq.write_table(table, tmp_path / "u.parquet")
+    assert ids(str(tmp_path / "u.parquet"), ByDate("at", "daily"), "1970-01-01") == ["2"]
+    pq.write_table(pa.table({"id": ["1"], "prompt": ["x"], "at": at.slice(0, 1)}), tmp_path / "v.parquet")
+    with pytest.raises(TableError, match="no date as"):
+        ids(str(tmp_path / "v.parquet"), ByDate("at", "daily"), "1970-01-01")
 
 
 def test_a_moment_becomes_a_day_in_the_time_zone() -> None:
@@ -78,7 +111,7 @@ def test_a_moment_becomes_a_day_in_the_time_zone() -> None:
     assert ByDate("day", "daily").of({"day": late.isoformat()}) == "2026-02-03"
 
 
-@pytest.mark.parametrize("value", ["soon", "03/02/2026", 20260203, None, "", float("nan")])
+@pytest.mark.parametrize("value", ["soon", "03/02/2026", 203, 20261303, None, "", float("nan")])
 def test_what_is_no_date_is_told(value: object) -> None:
     with pytest.raises(CellError, match=r"no date as 2026-01-31|the cell is empty"):
         ByDate("day", "daily").of({"day": value})
@@ -115,7 +148,7 @@ def test_row_groups_that_cannot_hold_a_partition_are_not_read(tmp_path: Path, mo
         read.append(batch.num_rows)
         return plain(batch, number)
 
-    monkeypatch.setattr(sources, "columns_of", counted)
+    monkeypatch.setattr(columnar, "columns_of", counted)
     for by, key, wanted, most in (
         (ByValue("kind"), "b", range(30, 60), 30),
         (ByDate("day", "monthly"), "2026-02-01", range(31, 59), 50),

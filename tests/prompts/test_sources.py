@@ -96,7 +96,7 @@ def test_ragged_json_lines_and_mappings_are_problems_of_their_rows(tmp_path: Pat
         (4, "prompt", empty),
         (4, "id", "the id is empty"),
     ]
-    assert "has no column 'sku' (the id column); it has id, prompt" in says(
+    assert "has no column 'sku' (the id column); it has 'id', 'prompt'" in says(
         [{"prompt": "x", "id": 1}] * 3, id_column="sku"
     )
     assert "no column named prompt" in says([{"x": 1}, {"y": 2}])

@@ -24,6 +24,7 @@ from dagster_gptimg import (
     RequestSettings,
     SqlTable,
     Summary,
+    TableFile,
     TablePartitions,
     UsageError,
     __version__,
@@ -85,6 +86,7 @@ config: GenerateConfig = GenerateConfig(max_cost_usd=1.0, again=["refused"], on_
 
 table: dg.AssetsDefinition = build_prompt_table("catalog", "s3://bucket/catalog.csv", owners=["team:creative"])
 query: dg.AssetsDefinition = build_prompt_table(["raw", "catalog"], SqlTable({"env": "DATABASE_URL"}, "SELECT 1"))
+sheet: dg.AssetsDefinition = build_prompt_table("sheet", TableFile("https://example.com/export", "csv"))
 photos: dg.AssetsDefinition = build_gptimg_asset(
     "photos",
     prompts=table,

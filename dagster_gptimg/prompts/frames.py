@@ -1,0 +1,65 @@
+"""What looks like a table and is none here: told with the way to one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TypeVar, cast
+
+import pyarrow as pa
+
+from dagster_gptimg.errors import TableError
+
+T = TypeVar("T")
+
+_FRAME = "give it as a frame with one column: .to_frame('prompt')"
+_WAYS: dict[tuple[str, str], str] = {
+    ("polars", "LazyFrame"): "nothing of it is there yet: give frame.collect()",
+    ("polars", "Series"): _FRAME,
+    ("pandas", "Series"): _FRAME,
+    ("pandas", "Index"): _FRAME,
+    ("pyarrow", "ChunkedArray"): "give a table: pa.table({'prompt': array})",
+    ("pyarrow", "StringArray"): "give a table: pa.table({'prompt': array})",
+    ("pyarrow", "Dataset"): "give dataset.to_table(), or a scanner's to_reader() inside a function",
+    ("deltalake", "DeltaTable"): "give table.to_pyarrow_table()",
+    ("pyiceberg", "Table"): "give table.scan().to_arrow()",
+    ("pyiceberg", "DataScan"): "give scan.to_arrow()",
+    ("lance", "LanceDataset"): "give dataset.to_table()",
+    ("duckdb", "DuckDBPyConnection"): "a connection is no table: give connection.sql('SELECT ...')",
+    ("pyspark", "DataFrame"): "give frame.toPandas(), or frame.toArrow()",
+    ("dask", "DataFrame"): "give frame.compute()",
+    ("datasets", "Dataset"): "give dataset.with_format('arrow')[:], or dataset.to_pandas()",
+    ("sqlalchemy", "Engine"): "give SqlTable(url, 'SELECT ...')",
+    ("sqlalchemy", "Connection"): "give SqlTable(url, 'SELECT ...')",
+    ("numpy", "ndarray"): "give a data frame, or a list of dicts: [{'prompt': text} for text in array]",
+}
+_ELSE = "give a URL, a data frame, an Arrow table or a list of dicts"
+
+
+def refuse(source: object) -> None:
+    """Raise `TableError`, with the way out, for what is known to be no table that can be read here."""
+    way = _way(source)
+    if way is not None:
+        raise TableError(f"{type(source).__name__} is no table that can be read here: {way}")
+
+
+def no_table(source: object) -> TableError:
+    """The error for what is no table of any kind."""
+    if isinstance(source, Mapping):
+        way = "a mapping is one row, or columns: give a list of dicts, or a frame of the columns, pa.table(columns)"
+        return TableError(f"{type(source).__name__} is no table: {way}")
+    return TableError(f"{type(source).__name__} is no table: {_ELSE}")
+
+
+def repeatable(source: T) -> T:
+    """A table that can be read again: a generator or an Arrow reader is read into memory for it."""
+    if hasattr(source, "__arrow_c_stream__") and type(source).__name__.endswith("Reader"):
+        return cast("T", pa.RecordBatchReader.from_stream(source).read_all())
+    return cast("T", list(source)) if isinstance(source, Iterator) else source
+
+
+def _way(source: object) -> str | None:
+    for kind in type(source).__mro__:
+        library = kind.__module__.partition(".")[0].lstrip("_")
+        if (way := _WAYS.get((library, kind.__name__))) is not None:
+            return way
+    return None

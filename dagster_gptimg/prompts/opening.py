@@ -1,0 +1,172 @@
+"""Opening the file of a table: fsspec's errors told, compression undone, text decoded."""
+
+from __future__ import annotations
+
+import io
+import lzma
+import re
+import shutil
+import sys
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import IO, Any
+
+import fsspec
+import pyarrow as pa
+
+from dagster_gptimg.errors import TableError
+from dagster_gptimg.prompts.formats import TEXT_FORMATS, Place, by_name, without_secrets
+from dagster_gptimg.prompts.words import listed
+
+_FSSPECS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz"}
+_ARROWS = {".zst": "zstd", ".lz4": "lz4"}
+_BROKEN = (
+    OSError,
+    ValueError,
+    ArithmeticError,
+    EOFError,
+    ImportError,
+    RuntimeError,
+    NotImplementedError,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    pa.ArrowException,
+)
+_LONGEST_MESSAGE = 1000
+_COPY = "dagster-gptimg-table-"
+_HTML = re.compile(rb"\s*<(!doctype\s+html|html)\b", re.IGNORECASE)
+_MAGIC = {
+    b"PK\x03\x04": "a workbook of Excel, or a zip archive: give it the ending .xlsx or .zip",
+    b"PAR1": "a Parquet file: give it the ending .parquet",
+    b"ARROW1": "an Arrow file: give it the ending .arrow",
+    b"\x1f\x8b": "compressed with gzip: give it one more ending, .gz",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd: give it one more ending, .zst",
+    b"\xfd7zXZ": "compressed with xz: give it one more ending, .xz",
+    b"\xd0\xcf\x11\xe0": "an old workbook of Excel: save it as .xlsx, or as CSV (UTF-8)",
+    b"%PDF": "a PDF: save its text as .txt, a prompt a line",
+    b"{\\rtf": "rich text: save it as plain text",
+}
+
+
+@contextmanager
+def told_opening(name: str) -> Iterator[None]:
+    """What a file system says while something is opened, told as an error of the table."""
+    try:
+        yield
+    except TableError:
+        raise
+    except FileNotFoundError as error:
+        unless = ", or it cannot be reached" if "://" in name else ""
+        raise TableError(f"there is no table at {name}{unless}") from error
+    except Exception as error:  # each file system has errors of its own (no credentials, no such bucket)
+        raise TableError(f"the table {name} cannot be opened: {_said(error)}") from error
+
+
+@contextmanager
+def told(name: str) -> Iterator[None]:
+    """What breaks while a table is read, told as an error of the table."""
+    try:
+        yield
+    except TableError:
+        raise
+    except _BROKEN as error:
+        raise TableError(f"the table {name} cannot be read: {_said(error)}") from error
+
+
+def _said(error: Exception) -> str:
+    return without_secrets(str(error))[:_LONGEST_MESSAGE] or type(error).__name__
+
+
+@contextmanager
+def opened(place: Place, storage_options: Mapping[str, Any] | None) -> Iterator[tuple[IO[bytes], Place]]:
+    """The bytes of one file, no longer compressed; and its place, whose format a zip archive may tell.
+
+    Raises:
+        TableError: it cannot be opened.
+    """
+    with ExitStack() as closing:
+        with told_opening(place.name):
+            compression = _FSSPECS.get(place.compression)
+            options = dict(storage_options or {})
+            file: Any = closing.enter_context(fsspec.open(place.url, "rb", compression=compression, **options))
+            if place.compression in _ARROWS:
+                # Arrow has these without a package of its own.
+                plain = pa.CompressedInputStream(pa.PythonFile(file, "r"), _ARROWS[place.compression])
+                file = closing.enter_context(plain)
+            elif place.compression == ".zip":
+                file, place = _unzipped(_seekable(file, closing), place, closing)
+        if place.compression and place.form not in TEXT_FORMATS:
+            msg = f"{place.name}: only text can be compressed as a whole; {place.form} files compress by themselves"
+            raise TableError(msg)
+        yield file if place.form in TEXT_FORMATS else _seekable(file, closing), place
+
+
+def _seekable(file: IO[bytes], closing: ExitStack) -> IO[bytes]:
+    """A file that can be read from its end; a copy of one that a server only streams."""
+    try:
+        file.seek(0, io.SEEK_END)
+        file.seek(0)
+    except (OSError, ValueError):
+        copy = closing.enter_context(tempfile.TemporaryFile(prefix=_COPY))  # noqa: SIM115 - the stack closes it
+        shutil.copyfileobj(file, copy)
+        copy.seek(0)
+        return copy
+    return file
+
+
+def _unzipped(file: IO[bytes], place: Place, closing: ExitStack) -> tuple[Any, Place]:
+    """The one file of an archive. Of several, nobody can tell which is meant."""
+    archive = closing.enter_context(zipfile.ZipFile(file))
+    members = [info.filename for info in archive.infolist() if not info.is_dir() and not _is_hidden(info.filename)]
+    if len(members) != 1:
+        what = f"has several files, {listed(members)}" if members else "has no file"
+        raise TableError(
+            f"{place.name} {what}: name the one that you mean, as in zip://{(members or ['t.csv'])[0]}::URL"
+        )
+    form = by_name(members[0])[0] or place.form
+    if form is None:
+        raise TableError(f"cannot tell the format of {listed(members)} in {place.name}: say it (table_format=csv)")
+    return closing.enter_context(archive.open(members[0])), place._replace(form=form)
+
+
+def _is_hidden(member: str) -> bool:
+    """What macOS and Windows put beside a file."""
+    segments = member.split("/")
+    return segments[0] == "__MACOSX" or segments[-1].startswith(".") or segments[-1] == "Thumbs.db"
+
+
+@contextmanager
+def from_stdin(place: Place) -> Iterator[tuple[IO[bytes], Place]]:
+    """Standard input; as a temporary file, where a format wants to be read from its end."""
+    if place.form in TEXT_FORMATS:
+        yield sys.stdin.buffer, place
+        return
+    with ExitStack() as closing:
+        yield _seekable(sys.stdin.buffer, closing), place
+
+
+@contextmanager
+def decoded(file: IO[bytes], name: str) -> Iterator[IO[str]]:
+    """A file's text: UTF-8, with or without a byte order mark; UTF-16 when its mark says so (Excel's "Unicode text").
+
+    Raises:
+        TableError: it is no text: what a server or a program puts in its place is never taken for prompts.
+    """
+    buffered = io.BufferedReader(file)  # type: ignore[type-var]
+    head = buffered.peek(512)
+    what = next((what for magic, what in _MAGIC.items() if head.startswith(magic)), None)
+    if what is None and _HTML.match(head.removeprefix(b"\xef\xbb\xbf")):
+        what = "a web page: the server wants a sign-in, or this is not the address of the file itself"
+    if what is not None:
+        raise TableError(f"{name} is {what}")
+    encoding = "utf-16" if head[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig"
+    text = io.TextIOWrapper(buffered, encoding, errors="surrogateescape", newline="")
+    try:
+        yield text
+    finally:  # whoever opened the file closes it
+        text.detach()
+        buffered.detach()
