@@ -5,25 +5,51 @@ from __future__ import annotations
 from collections import deque
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
-from dagster_gptimg.batch.state import owners, searching, state_of
-from dagster_gptimg.store.facts import Accepted, Attempt, Intent, Outcome, Void
+from dagster_gptimg.batch.state import State, given_up, owners, searching, state_of
+from dagster_gptimg.store.facts import Accepted, Attempt, GivenUp, Intent, Outcome, OutcomeKind, Void
 from tests.specification import protocol
-from tests.specification.receipts import CONFIGS, canon, first_world, rest
+from tests.specification.outcomes import kind_of, says
+from tests.specification.receipts import CONFIGS, canon, rest
+from tests.specification.runs import given_up_by
 from tests.specification.steps import steps
 
 if TYPE_CHECKING:
-    from tests.specification.protocol import Config, Store
+    from collections.abc import Iterator
+
+    from dagster_gptimg.batch.state import Owns
+    from tests.specification.protocol import Owners, Store
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 STATES = {"in flight": "in_flight", "to buy": "to_buy"}
 REASONS = {"proof": "not_sent", "word": "word", "settled": "settled"}
 
+WORLDS = 12_000
+"""Worlds of a configuration whose stores are compared, breadth first."""
 
-def intent() -> Intent:
+COMPARED = {
+    "one key, 2 attempts, the user's word": 300,
+    "one key, 2 attempts, the word, something unreadable": 300,
+    "twins, 2 attempts each": 300,
+    "one key, 3 attempts, the word given to two runs": 300,
+    "one key, 2 attempts, the word, requests that end without images or are lost": 300,
+    "one key, 2 attempts, wrongly free": 20,
+    "one key, 2 attempts, wrongly refused, the word": 20,
+}
+"""Configurations, each with the number of different stores that it has at least."""
+
+WRONGLY: dict[str, dict[str, Any]] = {
+    "free?": {"version": 1, "kind": "free"},
+    "refused?": {"version": 1, "kind": "refused", "status_code": 429},
+}
+"""What an earlier version has recorded from one reading."""
+
+
+def intent(word: int) -> Intent:
     return Intent(
         endpoint="e",
         arguments={},
@@ -34,6 +60,7 @@ def intent() -> Intent:
         nonce="n",
         account="a",
         created_at=NOW,
+        word=str(word) if word else None,
     )
 
 
@@ -43,30 +70,45 @@ def accepted(request: int) -> Accepted:
     )
 
 
-def outcome(request: int, kind: Any) -> Outcome:
-    return Outcome(request_id=f"R{request}", kind=kind, cost_usd=None, completed_at=NOW, recorded_at=NOW)
+def outcome(request: int, kind: str) -> Outcome:
+    about = {"request_id": f"R{request}", "cost_usd": None, "completed_at": NOW, "recorded_at": NOW}
+    return Outcome.model_validate(about | WRONGLY.get(kind, {"kind": kind}))
 
 
 def attempt(spec: protocol.Attempt) -> Attempt:
     """The specification's attempt as ours: (bad, accepted, outcomes, void, word)."""
-    bad, acc, outs, void, _ = spec
-    found = Attempt(intent=None if bad == "intent" else intent(), unreadable=[f"bad {bad}"] if bad else [])
+    bad, acc, outs, void, word = spec
+    found = Attempt(intent=None if bad == "intent" else intent(word), unreadable=[f"bad {bad}"] if bad else [])
     how: Any
     for request, how in acc:
         found.accepted[f"R{request}"] = ("history", None) if bad == "accepted" else (how, accepted(request))
-    for request, kind in outs:
-        found.outcomes[f"R{request}"] = None if bad == "outcome" else outcome(request, kind)
+    for request, kinds in outs:
+        for kind in kinds:
+            add(found, request, kind, is_bad=bad == "outcome")
     if void and bad != "void":
-        reason: Any = REASONS[void]
-        found.void = Void(reason=reason, detail="", recorded_at=NOW)
+        name, _, run = void.partition(" ")
+        reason: Any = REASONS[name]
+        found.void = Void(reason=reason, detail="", recorded_at=NOW, word=run or None)
     return found
 
 
-def reachable(config: Config, limit: int) -> set[Store]:
-    """The different stores among the first `limit` worlds that the specification reaches, breadth first."""
-    first = first_world(config)
+def add(found: Attempt, request: int, kind: str, *, is_bad: bool) -> None:
+    """One more kind of a chain. What the user has given up is a fact of its own, and no outcome."""
+    name, _, run = kind.partition(" ")
+    if name == "given":
+        fact = GivenUp(request_id=f"R{request}", word=run, recorded_at=NOW)
+        found.given_up[f"R{request}"] = None if is_bad else fact
+    else:
+        found.add_outcome(f"R{request}", None if is_bad else outcome(request, name))
+
+
+@cache
+def reachable(name: str) -> frozenset[Store]:
+    """The different stores among the first worlds that the specification reaches."""
+    config = CONFIGS[name]
+    first = protocol.first_world(config)
     seen, stores, queue = {canon(first)}, {first[0]}, deque([first])
-    while queue and len(seen) < limit:
+    while queue and len(seen) < WORLDS:
         for _, following, _ in steps(config, queue.popleft()):
             world = rest(config, following)
             key = canon(world)
@@ -74,7 +116,7 @@ def reachable(config: Config, limit: int) -> set[Store]:
                 seen.add(key)
                 stores.add(world[0])
                 queue.append(world)
-    return stores
+    return frozenset(stores)
 
 
 def owner_of(store: Store) -> dict[str, tuple[str, int]]:
@@ -87,27 +129,61 @@ def owner_of(store: Store) -> dict[str, tuple[str, int]]:
     return owners(found)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "one key, 2 attempts, the user's word",
-        "one key, 2 attempts, the word, something unreadable",
-        "twins, 2 attempts each",
-    ],
-)
-def test_every_reachable_store_has_the_state_that_the_specification_gives_it(name: str) -> None:
-    config = CONFIGS[name]
-    stores = reachable(config, 12_000)
-    assert len(stores) > 300
-    for store in stores:
-        own, ours = protocol.owners(config, store), owner_of(store)
+def views(name: str) -> Iterator[tuple[Store, int, Owners, list[Attempt], Owns]]:
+    """Each key of each store: (store, key, whose ids are by the specification, its attempts as ours, whose by ours)."""
+    for store in reachable(name):
+        own, ours = protocol.owners(CONFIGS[name], store), owner_of(store)
         for k, specs in enumerate(store):
-            attempts = [attempt(spec) for spec in specs]
 
             def owns(n: int, request_id: str, k: int = k, ours: dict[str, tuple[str, int]] = ours) -> bool:
                 return ours[request_id] == (str(k), n)
 
-            state, n, _ = protocol.state_of(config, store, k, own)
-            view = state_of(attempts, owns)
-            assert (view.state, view.attempt) == (STATES.get(state, state), n), store
-            assert searching(attempts, owns) == protocol.searching(config, store, k, own), store
+            yield store, k, own, [attempt(spec) for spec in specs], owns
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_every_reachable_store_has_the_state_that_the_specification_gives_it(name: str) -> None:
+    assert len(reachable(name)) > COMPARED[name]
+    for store, k, own, attempts, owns in views(name):
+        state, n, more = protocol.state_of(CONFIGS[name], store, k, own)
+        view = state_of(attempts, owns)
+        assert (view.state, view.attempt) == (STATES.get(state, state), n), store
+        assert view.request_id == (f"R{more}" if state == "in flight" else ""), store
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_in_every_reachable_store_the_same_is_looked_for_as_in_the_specification(name: str) -> None:
+    for store, k, own, attempts, owns in views(name):
+        wanted = protocol.searching(CONFIGS[name], store, k, own)
+        assert searching(attempts, owns) == [n for n in wanted if not is_only_given_up(store[k][n], own, k, n)], store
+        given = [(n, r) for n, spec in enumerate(store[k]) for r, kinds in spec[2] if says(kinds) == "given"]
+        assert given_up(attempts, owns) == [(n, f"R{r}") for n, r in given if own[r] == (k, n)], store
+
+
+def is_only_given_up(spec: protocol.Attempt, own: Owners, k: int, n: int) -> bool:
+    """Whether an id of an attempt came from the history, and was given up by the user: nothing else is known of it.
+
+    The specification goes on searching the history for such an attempt, since ours may be another request; the engine
+    looks for this one only.
+    """
+    kinds = dict(spec[2])
+    ids = [r for r, how in spec[1] if how == "history" and own[r] == (k, n)]
+    return any(len(kinds.get(r, ())) == 1 and says(kinds[r]) == "given" for r in ids)
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_in_every_reachable_store_the_same_word_gave_an_attempt_up(name: str) -> None:
+    for store, k, _, attempts, _ in views(name):
+        for found, spec in zip(attempts, store[k], strict=True):
+            if not spec[0]:
+                assert (found.word or "0") == str(given_up_by(spec)), store
+
+
+def test_every_kind_of_outcome_and_every_state_is_met() -> None:
+    kinds, states = set[str](), set[str]()
+    for name in COMPARED:
+        for store, k, _, attempts, owns in views(name):
+            kinds.update(kind_of(kind) for spec in store[k] for _, chain in spec[2] for kind in chain)
+            states.add(state_of(attempts, owns).state)
+    assert kinds == {*get_args(OutcomeKind), *WRONGLY, "given"}
+    assert states == set(get_args(State))

@@ -3,31 +3,43 @@
 store   per key a tuple of attempts; an attempt is (bad, accepted, outcomes, void, word)
           bad       '' or the object of this attempt that is there and cannot be read: intent, accepted, outcome, void
           accepted  ((request, how), ...)   how: reply | webhook | history; the first to create the object decides
-          outcomes  ((request, kind), ...)  kind: stored | refused | free
-          void      '' | proof (not sent, rejected) | word (given up by the user) | settled (policy resubmit)
-          word      True when the attempt was opened at the user's word (only the checker looks at it)
+          outcomes  ((request, (kind, ...)), ...)  the kinds in the order in which they were recorded (outcomes.py)
+          void      '' | proof (not sent, rejected) | word N (given up by the user in run N) | settled (policy resubmit)
+          word      the run that opened the attempt at the user's word; 0 for none
 fal     ((key, attempt, status), ...)  a request's index is its id; key -1 is somebody else's request
-          A queued or running, C completed and billed, F failed free, U refused (billed), X removed by a cancel
+          A queued or running, C completed and billed, F failed free, U refused (billed), E ended without images,
+          X removed by a cancel
 net     POSTs under way ((key, attempt), ...): each may arrive at any later moment, or never
 procs   two processes; one step of work each, kept in memory only
+runs    the runs that were begun with the user's word, counted from 1: what a run is, what the word speaks of, and what
+        the same word given to several runs at once means, stands in runs.py
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-Facts: TypeAlias = "tuple[tuple[int, str], ...]"
-"""(request, how or kind), ..."""
-Attempt: TypeAlias = "tuple[str, Facts, Facts, str, bool]"
-Store: TypeAlias = "tuple[tuple[Attempt, ...], ...]"
+from tests.specification.outcomes import is_doubtful, may_follow, says
+
+if TYPE_CHECKING:
+    from tests.specification.outcomes import Kinds
+    from tests.specification.runs import Run
+
+Accepted: TypeAlias = "tuple[tuple[int, str], ...]"
+"""(request, how), ..."""
+Outcomes: TypeAlias = "tuple[tuple[int, Kinds], ...]"
+Attempt: TypeAlias = "tuple[str, Accepted, Outcomes, str, int]"
+Attempts: TypeAlias = "tuple[Attempt, ...]"
+Store: TypeAlias = "tuple[Attempts, ...]"
 Fal: TypeAlias = "tuple[tuple[int, int, str], ...]"
 Net: TypeAlias = "tuple[tuple[int, int], ...]"
 Process: TypeAlias = "tuple[Any, ...]"
 """What a process does next, and of what: ("idle",), ("create", key, attempt, word), ("send" | "wait" | "void", key,
 attempt), ("accept", key, attempt, request)."""
-World: TypeAlias = "tuple[Store, Fal, Net, tuple[Process, ...]]"
+Runs: TypeAlias = "tuple[Run, ...]"
+World: TypeAlias = "tuple[Store, Fal, Net, tuple[Process, ...], Runs]"
 Owners: TypeAlias = "dict[int, tuple[int, int]]"
 """(key, attempt) by request: for which attempt an id counts."""
 
@@ -38,6 +50,15 @@ RULES = {
     "intent_first": "the POST leaves before the intent is on record",
     "ambiguous_holds": "a POST without an answer counts as not sent",
     "own_error_only": "a gateway's 5xx on a read counts as fal's own error: free",
+    "completed_first": "a 404 on a status counts as an end, and the error that the result then answers as free",
+    "far_apart": "an error of fal's own shape, read once, counts as free (or as ended without images)",
+    "words_only": "a typed 4xx on a read (429, 403, 408, 404) counts as a refusal",
+    "look_again": "what an earlier version wrote from a single reading is believed",
+    "stored_wins": "an image that turns up after another outcome is not recorded",
+    "reopens": "a webhook with images that comes after another outcome changes nothing",
+    "given_is_followed": "a request that the user has given up is not looked for any more",
+    "word_once": "the user's word speaks of what stands on record when its turn comes, not when the run began",
+    "word_of_open_run": "the user's word speaks of an attempt that another run has just opened by the same word",
     "cancel_is_wish": "202 CANCELLATION_REQUESTED counts as cancelled: free",
     "name_by_request": "images are named by key alone, without the request id",
     "distinct_ids": "history may be adopted by a key although another key has that id",
@@ -64,8 +85,11 @@ ASSUMPTIONS = {
 }
 """Policy resubmit rests on these. Each is a bound by time that nobody can enforce, so each can fail."""
 
+BLIP = "two readings, minutes apart and both of fal's own shape, are not of one blip"
+"""The assumption on which it rests that a failure is free, or that a request has ended without images."""
+
 IDLE: Process = ("idle",)
-EMPTY: Attempt = ("", (), (), "", False)
+EMPTY: Attempt = ("", (), (), "", 0)
 
 
 @dataclass(frozen=True)
@@ -75,12 +99,15 @@ class Config:
     Attributes:
         keys: request keys whose arguments are equal.
         attempts: attempts of a key at most.
-        words: how often the user's word is given.
+        words: how many runs are begun with the user's word.
         foreign: whether somebody else sends an equal request.
         unreadable: whether one object may turn unreadable.
         ends: how fal may end a request.
         off: rules that are switched off.
         assume: what policy `resubmit` may trust time with; nothing else looks at it.
+        wrong: what an earlier version has recorded of the first request, which fal still has, from one reading.
+        lost: whether the user's word may give up a request that is followed (again=lost).
+        blip: whether two readings, minutes apart, may be of one blip.
     """
 
     keys: int = 1
@@ -94,6 +121,9 @@ class Config:
     ends: str = "CFU"
     off: tuple[str, ...] = ()
     assume: frozenset[str] = frozenset(ASSUMPTIONS)
+    wrong: Literal["", "free?", "refused?"] = ""
+    lost: bool = False
+    blip: bool = False
 
     @cached_property
     def rules(self) -> frozenset[str]:
@@ -106,12 +136,28 @@ class Config:
         return self.cancel or self.policy == "resubmit"
 
 
+def first_world(c: Config) -> World:
+    """Nothing has happened yet; or only what an earlier version took for an end."""
+    store: Store = ((),) * c.keys
+    fal: Fal = ()
+    if c.wrong:
+        store = ((("", ((0, "reply"),), ((0, (c.wrong,)),), "", 0),), *store[1:])
+        fal = ((0, 0, "A"),)
+    return store, fal, (), (IDLE, IDLE), ()
+
+
 # -- reading the receipts
 
 
 def known(store: Store) -> set[int]:
     """Every id that is on record, under whatever key."""
     return {r for attempts in store for attempt in attempts for r, _ in attempt[1]}
+
+
+def is_end(c: Config, kinds: Kinds) -> bool:
+    """Whether the outcomes of a request end its being followed."""
+    kind = says(kinds)
+    return kind != "reopened" and not (is_doubtful(kind) and "look_again" in c.rules)
 
 
 def owners(c: Config, store: Store) -> Owners:
@@ -141,7 +187,7 @@ def state_of(c: Config, store: Store, k: int, own: Owners) -> tuple[str, int, An
     if in_flight is not None:
         return "in flight", *in_flight
     for n, attempt in enumerate(attempts):
-        if attempt[0] != "outcome" and _has_ended(c, own, k, n, attempt, "stored"):
+        if attempt[0] != "outcome" and "stored" in _ends(c, own, k, n, attempt):
             return "done", n, None
     if not attempts:
         return "to buy", 0, None
@@ -154,12 +200,12 @@ def state_of(c: Config, store: Store, k: int, own: Owners) -> tuple[str, int, An
     return _last_attempt(c, own, k, last, attempts[last])
 
 
-def _in_flight(c: Config, own: Owners, k: int, attempts: tuple[Attempt, ...]) -> tuple[int, int] | None:
-    """The first attempt that has an accepted request without its outcome, and that request."""
+def _in_flight(c: Config, own: Owners, k: int, attempts: Attempts) -> tuple[int, int] | None:
+    """The first attempt that has an accepted request without its end, and that request."""
     for n, attempt in enumerate(attempts):
         if n < len(attempts) - 1 and "follow_superseded" not in c.rules:
             continue
-        ended = {r for r, _ in attempt[2]}
+        ended = {r for r, kinds in attempt[2] if is_end(c, kinds)}
         for r, _ in counted(c, own, k, n, attempt):
             if r not in ended:
                 return n, r
@@ -167,16 +213,19 @@ def _in_flight(c: Config, own: Owners, k: int, attempts: tuple[Attempt, ...]) ->
 
 
 def _last_attempt(c: Config, own: Owners, k: int, n: int, attempt: Attempt) -> tuple[str, int, Any]:
-    if _has_ended(c, own, k, n, attempt, "refused"):
-        return "refused", n, None
+    kinds = {kind.rstrip("?") for kind in _ends(c, own, k, n, attempt)}
+    for kind in ("refused", "ended"):
+        if kind in kinds:
+            return kind, n, None
     got = counted(c, own, k, n, attempt)
     free = got and ("free_needs_reply" not in c.rules or any(how != "history" for _, how in got))
-    return ("open", n + 1, None) if attempt[3] or free else ("held", n, "ambiguous")
+    return ("open", n + 1, None) if attempt[3] or free or "given" in kinds else ("held", n, "ambiguous")
 
 
-def _has_ended(c: Config, own: Owners, k: int, n: int, attempt: Attempt, kind: str) -> bool:
+def _ends(c: Config, own: Owners, k: int, n: int, attempt: Attempt) -> set[str]:
+    """What the outcomes of each request that counts for this attempt say."""
     counts = {r for r, _ in counted(c, own, k, n, attempt)}
-    return any(found == kind and r in counts for r, found in attempt[2])
+    return {says(kinds) for r, kinds in attempt[2] if r in counts}
 
 
 def searching(c: Config, store: Store, k: int, own: Owners) -> list[int]:
@@ -187,7 +236,7 @@ def searching(c: Config, store: Store, k: int, own: Owners) -> list[int]:
         return [n] if held and not counted(c, own, k, n, store[k][n]) else []
     found = []
     for n, attempt in enumerate(store[k]):
-        got, ends = counted(c, own, k, n, attempt), dict(attempt[2])
+        got, ends = counted(c, own, k, n, attempt), {r: says(kinds) for r, kinds in attempt[2]}
         settled = any(how != "history" or ends.get(r, "stored") == "stored" for r, how in got)
         if not attempt[0] and attempt[3] != "proof" and not settled:
             found.append(n)
@@ -206,17 +255,24 @@ def put(
     accepted: tuple[int, str] | None = None,
     outcome: tuple[int, str] | None = None,
     void: str = "",
-    word: bool | None = None,
+    word: int | None = None,
 ) -> Store:
-    """Create one fact exclusively: what is there already stays as it is."""
+    """Create one fact exclusively: what is there already stays as it is.
+
+    An outcome is put behind those of its request, where it may follow them.
+    """
     attempts = list(store[k])
     while len(attempts) <= n:
         attempts.append(EMPTY)
     was_bad, got, outs, was_void, was_word = attempts[n]
     if accepted is not None and accepted[0] not in {r for r, _ in got}:
         got = tuple(sorted((*got, accepted)))
-    if outcome is not None and outcome[0] not in {r for r, _ in outs}:
-        outs = tuple(sorted((*outs, outcome)))
+    if outcome is not None:
+        ends, (request, kind) = dict(outs), outcome
+        kinds = ends.get(request, ())
+        if may_follow(kinds, kind):
+            ends[request] = (*kinds, kind)
+            outs = tuple(sorted(ends.items()))
     new_bad, new_word = was_bad if bad is None else bad, was_word if word is None else word
     attempts[n] = (new_bad, got, outs, was_void or void, new_word)
     return (*store[:k], tuple(attempts), *store[k + 1 :])

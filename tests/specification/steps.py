@@ -8,15 +8,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
+from tests.specification.outcomes import says
 from tests.specification.protocol import IDLE, Config, World, known, owners, put, searching, state_of
+from tests.specification.runs import meant, run_steps
 
 if TYPE_CHECKING:
-    from tests.specification.protocol import Fal, Net, Process, Store
+    from tests.specification.protocol import Fal, Net, Process, Runs, Store
 
 Step: TypeAlias = "tuple[str, World, str]"
 """(words, the world after it, what it violates or '')."""
 
-ENDS = {"A": "waits in the queue", "C": "completes: BILLED", "F": "fails, free", "U": "is refused (422)"}
+ENDS = {
+    "A": "waits in the queue",
+    "C": "completes: BILLED",
+    "F": "fails, free",
+    "U": "is refused (422)",
+    "E": "ends without images",
+}
+
+WORDS = {"refused": "refused", "ended": "lost"}
+"""By state, the user's word that buys such a request once more."""
 
 
 def steps(c: Config, world: World) -> list[Step]:
@@ -25,6 +36,7 @@ def steps(c: Config, world: World) -> list[Step]:
     found.of_the_network()
     found.of_fal()
     found.of_others()
+    found.of_runs()
     for number in range(len(world[3])):
         found.of_process(number)
     return found.steps
@@ -35,7 +47,7 @@ class _Steps:
 
     def __init__(self, c: Config, world: World) -> None:
         self.c, self.world = c, world
-        self.store, self.fal, self.net, self.procs = world
+        self.store, self.fal, self.net, self.procs, self.runs = world
         self.own = owners(c, self.store)
         self.number = 0
         self.steps: list[Step] = []
@@ -48,6 +60,7 @@ class _Steps:
         fal: Fal | None = None,
         net: Net | None = None,
         procs: tuple[Process, ...] | None = None,
+        runs: Runs | None = None,
         bad: str = "",
     ) -> None:
         after = (
@@ -55,6 +68,7 @@ class _Steps:
             self.fal if fal is None else fal,
             tuple(sorted(self.net if net is None else net)),
             self.procs if procs is None else procs,
+            self.runs if runs is None else runs,
         )
         self.steps.append((words, after, bad))
 
@@ -101,10 +115,20 @@ class _Steps:
             elif self._calls_back(r, k, n, status):
                 words = f"a webhook brings R{r} for {self.name(k, n)}"
                 self.add(words, store=put(self.store, k, n, accepted=(r, "webhook")))
+            elif self._reopens(r, k, n, status):
+                words = f"a webhook brings the images of R{r} after its outcome"
+                self.add(words, store=put(self.store, k, n, outcome=(r, "reopened")))
 
     def _calls_back(self, r: int, k: int, n: int, status: str) -> bool:
-        is_ours = self.c.webhook and k >= 0 and status in "CFU" and n < len(self.store[k])
+        is_ours = self.c.webhook and k >= 0 and status in "CFUE" and n < len(self.store[k])
         return is_ours and r not in dict(self.store[k][n][1])
+
+    def _reopens(self, r: int, k: int, n: int, status: str) -> bool:
+        if not (self.c.webhook and "reopens" in self.c.rules and k >= 0 and status == "C" and n < len(self.store[k])):
+            return False
+        kinds = dict(self.store[k][n][2]).get(r)
+        # What the user has given up is followed all the same.
+        return kinds is not None and says(kinds) not in {"stored", "reopened", "given"}
 
     def of_others(self) -> None:
         if self.c.foreign and all(k >= 0 for k, _, _ in self.fal):
@@ -119,6 +143,10 @@ class _Steps:
                 for what in (name for name, is_there in there.items() if is_there):
                     words = f"the {what} of {self.name(k, n)} can no longer be read"
                     self.add(words, store=put(self.store, k, n, bad=what))
+
+    def of_runs(self) -> None:
+        for words, runs in run_steps(self.c, self.world, self.own):
+            self.add(words, runs=runs)
 
     # -- a process
 
@@ -149,7 +177,7 @@ class _Steps:
     def _hears_nothing(self, k: int, n: int) -> str:
         return f"hears nothing about {self.name(k, n)} (time-out, reset, or killed)"
 
-    def _creates(self, k: int, n: int, word: bool) -> None:  # noqa: FBT001 - as the process keeps it
+    def _creates(self, k: int, n: int, word: int) -> None:
         store, rules = self.store, self.c.rules
         if n >= len(store[k]):
             self.send(f"creates the intent of {self.name(k, n)}", k, n, store=put(store, k, n, word=word))
@@ -187,27 +215,40 @@ class _Steps:
         state, n, more = state_of(c, self.store, k, self.own)
         if state == "in flight":
             self._follows(k, n, more)
+            if c.lost and (run := meant(c, self.runs, k, n)):
+                words = f"has the user's word again=lost (run {run}), gives up R{more}"
+                self.go(words, store=put(self.store, k, n, outcome=(more, f"given {run}")))
+        self._follows_given_up(k)
         if state in {"to buy", "open"} and n < c.attempts:
             if "intent_first" in c.rules:
-                self.go(f"sees key {k} {state}, will create {self.name(k, n)}", ("create", k, n, False))
+                self.go(f"sees key {k} {state}, will create {self.name(k, n)}", ("create", k, n, 0))
             else:
                 self.send(f"sees key {k} {state}, writes no intent for {self.name(k, n)}", k, n)
-        spoken = sum((attempt[3] == "word") + attempt[4] for attempts in self.store for attempt in attempts)
-        if spoken < c.words and state == "refused" and n + 1 < c.attempts:
-            words = f"has the user's word again=refused, will create {self.name(k, n + 1)}"
-            self.go(words, ("create", k, n + 1, True))
+        if state in WORDS and n + 1 < c.attempts and (run := meant(c, self.runs, k, n)):
+            words = f"has the user's word again={WORDS[state]} (run {run}), will create {self.name(k, n + 1)}"
+            self.go(words, ("create", k, n + 1, run))
         if state == "held" and more == "ambiguous" and n + 1 < c.attempts:
-            self._gives_up(k, n, may_speak=spoken < c.words)
+            self._gives_up(k, n)
         self._searches(k)
 
-    def _gives_up(self, k: int, n: int, *, may_speak: bool) -> None:
+    def _gives_up(self, k: int, n: int) -> None:
         c, name = self.c, self.name(k, n)
-        if may_speak:
-            self.go(f"has the user's word again=held, gives up {name}", store=put(self.store, k, n, void="word"))
+        if run := meant(c, self.runs, k, n):
+            words = f"has the user's word again=held (run {run}), gives up {name}"
+            self.go(words, store=put(self.store, k, n, void=f"word {run}"))
         if c.policy == "resubmit" and may_resubmit(c, self.world, k, n):
             self.go(f"waited, history shows nothing: gives up {name}", ("void", k, n))
         if "nonce_in_memory" not in c.rules:
             self.send(f"is restarted, takes the intent of {name} as its own", k, n)
+
+    def _follows_given_up(self, k: int) -> None:
+        """Each request that the user no longer waits for is looked for all the same."""
+        if "given_is_followed" not in self.c.rules:
+            return
+        for n, attempt in enumerate(self.store[k]):
+            for r, kinds in attempt[2]:
+                if says(kinds) == "given":
+                    self._follows(k, n, r)
 
     def _searches(self, k: int) -> None:
         store = self.store
@@ -219,23 +260,43 @@ class _Steps:
 
     def _follows(self, k: int, n: int, r: int) -> None:
         c, status = self.c, self.fal[r][2]
-        if status == "C":
-            there = {x for attempt in self.store[k] for x, kind in attempt[2] if kind == "stored"}
+        known_kinds = dict(self.store[k][n][2]).get(r, ())
+        if status == "C" and (not known_kinds or "stored_wins" in c.rules):
+            there = {x for attempt in self.store[k] for x, kinds in attempt[2] if says(kinds) == "stored"}
             clash = there - {r} and "name_by_request" not in c.rules
             bad = f"e: the image of R{r} overwrites that of R{min(there)}" if clash else ""
             self._ends(k, n, r, f"collects R{r} for {self.name(k, n)} and records it stored", "stored", bad=bad)
         elif status == "F":
-            self._ends(k, n, r, f"reads fal's own error for R{r} twice, records it free", "free")
-        elif status in "UX":
-            self._ends(k, n, r, f"reads {'422' if status == 'U' else '499'} for R{r}, records it refused", "refused")
-        elif c.cancel:  # somebody stops the run
-            gone = (*self.fal[:r], (*self.fal[r][:2], "X"), *self.fal[r + 1 :])
-            self._ends(k, n, r, f"cancels R{r}: fal says it left the queue, records it free", "free", fal=gone)
-            self.go(f"cancels R{r}: it left the queue, the answer is lost", fal=gone)
-            if "cancel_is_wish" not in c.rules:
-                self._ends(k, n, r, f"cancels R{r}: 202, records it free", "free")
-        if status in "AC" and "own_error_only" not in c.rules:
+            self._ends(k, n, r, f"reads fal's own error for R{r} twice, minutes apart, records it free", "free")
+        elif status == "U":
+            self._ends(k, n, r, f"reads words about the content for R{r} twice, records it refused", "refused")
+        elif status in "EX":
+            words = f"reads for R{r} twice, minutes apart, that it has no images, records it ended"
+            self._ends(k, n, r, words, "ended")
+        elif c.cancel and status == "A":  # somebody stops the run
+            self._cancels(k, n, r)
+        if status in "AC" and not known_kinds:
+            self._reads_wrongly(k, n, r, status)
+
+    def _cancels(self, k: int, n: int, r: int) -> None:
+        gone = (*self.fal[:r], (*self.fal[r][:2], "X"), *self.fal[r + 1 :])
+        self._ends(k, n, r, f"cancels R{r}: fal says it left the queue, records it free", "free", fal=gone)
+        self.go(f"cancels R{r}: it left the queue, the answer is lost", fal=gone)
+        if "cancel_is_wish" not in self.c.rules:
+            self._ends(k, n, r, f"cancels R{r}: 202, records it free", "free")
+
+    def _reads_wrongly(self, k: int, n: int, r: int, status: str) -> None:
+        """What a rule that is switched off, or a blip that lasts, makes an outcome of."""
+        c = self.c
+        if "own_error_only" not in c.rules:
             self._ends(k, n, r, f"reads a gateway's 503 for R{r}, records it free", "free")
+        if "completed_first" not in c.rules and status == "A":
+            words = f"reads a 404 as R{r}'s status, takes it for an end, reads fal's own error, records it free"
+            self._ends(k, n, r, words, "free")
+        if status == "C" and ("far_apart" not in c.rules or c.blip):
+            self._ends(k, n, r, f"reads fal's own error for R{r} in one blip, records it free", "free")
+        if "words_only" not in c.rules:
+            self._ends(k, n, r, f"reads a typed 429 for R{r}, records it refused", "refused")
 
     def _ends(self, k: int, n: int, r: int, words: str, kind: str, *, fal: Fal | None = None, bad: str = "") -> None:
         self.go(words, store=put(self.store, k, n, outcome=(r, kind)), fal=fal, bad=bad)
@@ -246,7 +307,7 @@ def may_resubmit(c: Config, world: World, k: int, n: int) -> bool:
 
     What time may be trusted with is assumed.
     """
-    store, fal, net, procs = world
+    store, fal, net, procs, _ = world
     too_early = {
         "writer_quick": ("send", k, n) in procs,
         "post_quick": (k, n) in net,

@@ -7,14 +7,29 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.specification.protocol import ASSUMPTIONS, RULES
-from tests.specification.receipts import CONFIGS, RESUBMITTING, broken, explore, main, without
+from tests.specification.protocol import ASSUMPTIONS, BLIP, RULES
+from tests.specification.receipts import (
+    BLIPS,
+    CONFIGS,
+    RESUBMIT,
+    RESUBMITTING,
+    broken,
+    explore,
+    in_one_blip,
+    main,
+    without,
+)
 
 if TYPE_CHECKING:
     from tests.specification.protocol import Config
 
-SMALL = {"one key, 3 attempts", "resubmit, one key, every assumption holds"}
-"""The others take from one second to ten."""
+SMALL = {
+    "one key, 3 attempts",
+    "one key, 2 attempts, wrongly free",
+    "one key, 2 attempts, wrongly refused, the word",
+    "resubmit, one key, every assumption holds",
+}
+"""The others take from one second to twenty."""
 
 CONFIGURATIONS = [
     pytest.param(config, id=name, marks=() if name in SMALL else pytest.mark.simulation)
@@ -29,6 +44,12 @@ VIOLATED = {
     "search_superseded": "b: R0 is paid for and shown, and no later run collects it",
     "one_attempt": "b: R0 is paid for and shown, and no later run collects it",
     "unreadable_holds": "d: bought although an object is there that cannot be read",
+    "words_only": "b: R0 is paid for and shown, and no later run collects it",
+    "reopens": "b: R0 is paid for and shown, and no later run collects it",
+    "given_is_followed": "b: R0 is paid for and shown, and no later run collects it",
+    "stored_wins": "c: key 0 stays in flight for ever",
+    "word_once": "f: key 0 was bought again more often than the user has said",
+    "word_of_open_run": "f: key 0 was bought again more often than the user has said",
 }
 """What each lack of a rule ends in; of the others: a double purchase."""
 
@@ -37,14 +58,15 @@ VIOLATED = {
 def test_nothing_is_paid_twice_or_lost_in_any_reachable_world(config: Config) -> None:
     states, violation, trace = explore(config)
     assert not violation, trace
-    assert states > 200
+    assert states > (100 if config.wrong else 200)  # what an earlier version has left, leaves less to happen
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_each_rule_is_needed(rule: str) -> None:
     _, violation, trace = broken(rule)
     assert violation.startswith(VIOLATED.get(rule, "a: key 0 is paid for twice without the user's word"))
-    assert len(trace) > 2
+    # Without `stored_wins`, already what an earlier version has left in a store is never collected.
+    assert len(trace) > 2 or rule == "stored_wins"
 
 
 @pytest.mark.parametrize("assumption", ASSUMPTIONS)
@@ -52,6 +74,11 @@ def test_resubmit_buys_twice_when_an_assumption_fails(assumption: str) -> None:
     violation = without(assumption)
     # A reply that is recorded late is no second purchase: by then the history has shown the request.
     assert ("paid for twice" in violation) == (assumption != "reply_quick")
+
+
+def test_one_blip_that_is_both_readings_loses_a_paid_image_and_buys_it_again() -> None:
+    assert in_one_blip() == "b: R0 is paid for and shown, and no later run collects it"
+    assert explore(BLIPS, "a")[1] == "a: key 0 is paid for twice without the user's word (attempts 0 and 1)"
 
 
 def test_the_command_line_prints_the_shortest_trace(
@@ -62,7 +89,19 @@ def test_the_command_line_prints_the_shortest_trace(
     head, found, *trace = capsys.readouterr().out.splitlines()
     assert head == f"without search_superseded: {RULES['search_superseded']}"
     assert found.endswith(VIOLATED["search_superseded"])
-    assert trace[-1].strip() == "P has the user's word again=held, gives up attempt 0"
+    assert trace[-1].strip() == "P has the user's word again=held (run 1), gives up attempt 0"
+
+
+def test_the_command_line_says_what_comes_of_each_assumption_that_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["receipts"])
+    monkeypatch.setattr("tests.specification.receipts.CONFIGS", {})
+    monkeypatch.setattr("tests.specification.receipts.RESUBMITTING", {"one": RESUBMIT, "twins": RESUBMIT})
+    assert main() == 0
+    blips, *lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("   without")]
+    assert blips == f"   without the assumption about blips ({BLIP}): {in_one_blip()}"
+    assert lines == [f"   without {name} ({text}): {without(name) or 'holds'}" for name, text in ASSUMPTIONS.items()]
 
 
 def test_the_command_line_lists_the_rules(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,158 @@
+"""What must hold in every world that can be reached.
+
+a  no key has two billed successes without the user's word between them
+b  what was paid for and is shown by fal is collected, and serves one key
+c  a run without faults comes to rest, and leaves no key in flight
+d  nothing is bought while an object is there that cannot be read (`steps.py` says so)
+e  no image overwrites another one (`steps.py` says so)
+f  no word of the user's buys a key more than once
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from tests.specification.outcomes import says
+from tests.specification.protocol import Config, World, known, owners, put, searching, state_of
+from tests.specification.runs import given_up_by, opened_by
+
+if TYPE_CHECKING:
+    from tests.specification.protocol import Fal, Store
+
+MOST_STEPS = 40
+"""Steps after which a run without faults has certainly come to rest."""
+
+AT_REST = frozenset({"done", "refused", "ended", "held"})
+
+
+def double(c: Config, world: World) -> str:
+    """(a) and (f): what has been bought too often, or ''."""
+    store, fal, _, _, runs = world
+    words = sum(run.counts for run in runs)
+    for k in range(c.keys):
+        paid = sorted(n for key, n, status in fal if key == k and status == "C")
+        for n, m in pairwise(paid):
+            if n == m or not _is_spoken(store, k, n, m):
+                return f"a: key {k} is paid for twice without the user's word (attempts {n} and {m})"
+        if sum(map(bool, opened_by(store[k])[1:])) > words:
+            return f"f: key {k} was bought again more often than the user has said"
+    return ""
+
+
+def _is_spoken(store: Store, k: int, n: int, m: int) -> bool:
+    """Whether the user has given the word for attempt m after n: by opening an attempt, or by giving one up."""
+    spoken = enumerate(store[k][n : m + 1], n)
+    return any((attempt[4] and x > n) or (given_up_by(attempt) and x < m) for x, attempt in spoken)
+
+
+def later(c: Config, world: World) -> str:
+    """(b) and (c): every process is gone, the faults are over, one more run comes."""
+    unreadable = any(attempt[0] for attempts in world[0] for attempt in attempts)
+    for history in (True, False):
+        end, fal = _fault_free_run(c, world[0], world[1], history=history)
+        if end is None:
+            return "c: a fault-free run never comes to rest"
+        found = _stuck(c, end) or _uncollected(end, fal, history=history, unreadable=unreadable)
+        if not found and history and c.keys > 1:
+            found = _shared(c, end)
+        if found:
+            return found
+    return ""
+
+
+def _stuck(c: Config, end: Store) -> str:
+    own = owners(c, end)
+    for k in range(c.keys):
+        state, n, _ = state_of(c, end, k, own)
+        if not (state in AT_REST or (state == "open" and n >= c.attempts)):
+            return f"c: key {k} stays {state} for ever"
+    return ""
+
+
+def _uncollected(end: Store, fal: Fal, *, history: bool, unreadable: bool) -> str:
+    kept = _kept(end)
+    paid = {r for r, (k, _, status) in enumerate(fal) if k >= 0 and status == "C"}
+    if not history:
+        paid &= known(end)  # fal's queue can only be asked for an id that is on record
+    lost = paid - kept
+    strangers = sum(fal[r][0] < 0 for r in kept)  # an equal image of the same account stands in for ours
+    if len(lost) > strangers and not unreadable:
+        return f"b: R{min(lost)} is paid for and shown, and no later run collects it"
+    return ""
+
+
+def _kept(end: Store) -> set[int]:
+    return {r for attempts in end for attempt in attempts for r, kinds in attempt[2] if says(kinds) == "stored"}
+
+
+def _shared(c: Config, end: Store) -> str:
+    own = owners(c, end)
+    for r in _kept(end):
+        serves = [
+            k
+            for k in range(c.keys)
+            if any(
+                x == r and says(kinds) == "stored"
+                for attempt in end[k]
+                for x, kinds in attempt[2]
+                if "one_owner" not in c.rules or own[x][0] == k
+            )
+        ]
+        if len(serves) > 1:
+            return f"b: R{r} serves keys {serves}: one image where two were paid for"
+    return ""
+
+
+def _fault_free_run(c: Config, store: Store, fal: Fal, *, history: bool) -> tuple[Store | None, Fal]:
+    """One process, everything answers: fal ends what it has, history shows all of it (or cannot be reached)."""
+    fal = tuple((k, n, "C" if status == "A" else status) for k, n, status in fal)
+    for _ in range(MOST_STEPS):
+        after = _fault_free_step(c, store, fal, history=history)
+        if after is None:
+            return store, fal
+        store, fal = after
+    return None, fal
+
+
+def _fault_free_step(c: Config, store: Store, fal: Fal, *, history: bool) -> tuple[Store, Fal] | None:
+    """The next thing that such a run does; None when there is nothing left to do."""
+    own = owners(c, store)
+    for k in range(c.keys):
+        state, n, r = state_of(c, store, k, own)
+        after = store
+        if state == "in flight":
+            after = _read(c, store, fal, k, n, r)
+        elif state in {"to buy", "open"} and n < c.attempts:
+            if n < len(store[k]) and store[k][n][0] == "intent":
+                return None  # a broken rule would replace it: not a fault-free matter
+            fal = (*fal, (k, n, "C"))
+            after = put(store, k, n, accepted=(len(fal) - 1, "reply"))
+        after = _collect_given_up(c, after, fal, k)
+        if after == store and history:
+            after = _adopted(store, fal, k, searching(c, store, k, own))
+        if after != store:
+            return after, fal
+    return None
+
+
+def _read(c: Config, store: Store, fal: Fal, k: int, n: int, r: int) -> Store:
+    """A request's end, as fal has it, on record."""
+    kind = {"C": "stored", "F": "free", "U": "refused"}.get(fal[r][2], "ended")
+    if kind == "stored" and "stored_wins" not in c.rules and dict(store[k][n][2]).get(r):
+        return store
+    return put(store, k, n, outcome=(r, kind))
+
+
+def _collect_given_up(c: Config, store: Store, fal: Fal, k: int) -> Store:
+    """The images of what the user no longer waits for."""
+    for n, attempt in enumerate(store[k]) if "given_is_followed" in c.rules else ():
+        for r, kinds in attempt[2]:
+            if says(kinds) == "given" and fal[r][2] == "C":
+                store = put(store, k, n, outcome=(r, "stored"))
+    return store
+
+
+def _adopted(store: Store, fal: Fal, k: int, wanted: list[int]) -> Store:
+    unknown = [r for r in range(len(fal)) if r not in known(store)]
+    return put(store, k, wanted[0], accepted=(unknown[0], "history")) if wanted and unknown else store
