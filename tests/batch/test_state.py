@@ -19,8 +19,6 @@ from tests.specification.runs import given_up_by
 from tests.specification.steps import steps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from dagster_gptimg.batch.state import Owns
     from tests.specification.protocol import Owners, Store
 
@@ -129,8 +127,10 @@ def owner_of(store: Store) -> dict[str, tuple[str, int]]:
     return owners(found)
 
 
-def views(name: str) -> Iterator[tuple[Store, int, Owners, list[Attempt], Owns]]:
+@cache
+def views(name: str) -> list[tuple[Store, int, Owners, list[Attempt], Owns]]:
     """Each key of each store: (store, key, whose ids are by the specification, its attempts as ours, whose by ours)."""
+    found: list[tuple[Store, int, Owners, list[Attempt], Owns]] = []
     for store in reachable(name):
         own, ours = protocol.owners(CONFIGS[name], store), owner_of(store)
         for k, specs in enumerate(store):
@@ -138,7 +138,8 @@ def views(name: str) -> Iterator[tuple[Store, int, Owners, list[Attempt], Owns]]
             def owns(n: int, request_id: str, k: int = k, ours: dict[str, tuple[str, int]] = ours) -> bool:
                 return ours[request_id] == (str(k), n)
 
-            yield store, k, own, [attempt(spec) for spec in specs], owns
+            found.append((store, k, own, [attempt(spec) for spec in specs], owns))
+    return found
 
 
 @pytest.mark.parametrize("name", COMPARED)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from tests.specification.outcomes import says
 from tests.specification.protocol import Config, World, known, owners, put, searching, state_of
 from tests.specification.runs import given_up_by, opened_by
+from tests.specification.steps import reopens
 
 if TYPE_CHECKING:
     from tests.specification.protocol import Fal, Store
@@ -105,8 +106,14 @@ def _shared(c: Config, end: Store) -> str:
 
 
 def _fault_free_run(c: Config, store: Store, fal: Fal, *, history: bool) -> tuple[Store | None, Fal]:
-    """One process, everything answers: fal ends what it has, history shows all of it (or cannot be reached)."""
+    """One process, everything answers: fal ends what it has, history shows all of it (or cannot be reached).
+
+    Webhooks that are still under way arrive first.
+    """
     fal = tuple((k, n, "C" if status == "A" else status) for k, n, status in fal)
+    for r, (k, n, _) in enumerate(fal):
+        if reopens(c, store, fal, r):
+            store = put(store, k, n, outcome=(r, "reopened"))
     for _ in range(MOST_STEPS):
         after = _fault_free_step(c, store, fal, history=history)
         if after is None:

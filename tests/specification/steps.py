@@ -115,20 +115,13 @@ class _Steps:
             elif self._calls_back(r, k, n, status):
                 words = f"a webhook brings R{r} for {self.name(k, n)}"
                 self.add(words, store=put(self.store, k, n, accepted=(r, "webhook")))
-            elif self._reopens(r, k, n, status):
+            elif reopens(self.c, self.store, self.fal, r):
                 words = f"a webhook brings the images of R{r} after its outcome"
                 self.add(words, store=put(self.store, k, n, outcome=(r, "reopened")))
 
     def _calls_back(self, r: int, k: int, n: int, status: str) -> bool:
         is_ours = self.c.webhook and k >= 0 and status in "CFUE" and n < len(self.store[k])
         return is_ours and r not in dict(self.store[k][n][1])
-
-    def _reopens(self, r: int, k: int, n: int, status: str) -> bool:
-        if not (self.c.webhook and "reopens" in self.c.rules and k >= 0 and status == "C" and n < len(self.store[k])):
-            return False
-        kinds = dict(self.store[k][n][2]).get(r)
-        # What the user has given up is followed all the same.
-        return kinds is not None and says(kinds) not in {"stored", "reopened", "given"}
 
     def of_others(self) -> None:
         if self.c.foreign and all(k >= 0 for k, _, _ in self.fal):
@@ -300,6 +293,16 @@ class _Steps:
 
     def _ends(self, k: int, n: int, r: int, words: str, kind: str, *, fal: Fal | None = None, bad: str = "") -> None:
         self.go(words, store=put(self.store, k, n, outcome=(r, kind)), fal=fal, bad=bad)
+
+
+def reopens(c: Config, store: Store, fal: Fal, r: int) -> bool:
+    """Whether a webhook may say of a request that it has images, although another outcome stands on record."""
+    k, n, status = fal[r]
+    if not (c.webhook and "reopens" in c.rules and k >= 0 and status == "C" and n < len(store[k])):
+        return False
+    kinds = dict(store[k][n][2]).get(r)
+    # What the user has given up is followed all the same.
+    return kinds is not None and says(kinds) not in {"stored", "reopened", "given"}
 
 
 def may_resubmit(c: Config, world: World, k: int, n: int) -> bool:
