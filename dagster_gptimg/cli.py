@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from typing import Any, NoReturn
 
 import click
@@ -24,12 +25,31 @@ USAGE = 2
 INTERRUPTED = 130
 
 
+INTERRUPT_SECONDS = 9.7
+"""Seconds after a signal at which the process ends whatever still hangs (a store in a network that is gone)."""
+
+
+def _interrupt(_number: int, _frame: object) -> NoReturn:
+    """End the command orderly; and in any case within 10 s, since every receipt is durable when it is written."""
+    ending = threading.Timer(INTERRUPT_SECONDS, _end)
+    ending.daemon = True
+    ending.start()
+    raise KeyboardInterrupt
+
+
+def _end() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(INTERRUPTED)
+
+
 def main() -> None:
     """The command line; errors of this package become one line on stderr and exit status 2."""
     # Arrow's own allocator keeps what was freed, and a run may last days on a small worker. Read on its import.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     # A SIGTERM is an interrupt like Ctrl-C: what is queued is cancelled, the rest is on record.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupt)
     try:
         cli(standalone_mode=False)
     except click.exceptions.Exit as end:

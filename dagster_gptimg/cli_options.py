@@ -71,7 +71,12 @@ table_options = _together(
     click.option("--references-from", multiple=True, metavar="URI", help="Where rows may name images that are files."),
     click.option("--partition", metavar="COLUMN=VALUE", help="Only the rows with this value, as a partition."),
     click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N rows."),
-    click.option("--again", multiple=True, metavar="failed|held|refused|ROW", help="Your word to buy these again."),
+    click.option(
+        "--again",
+        multiple=True,
+        metavar="failed|held|refused|lost|ROW",
+        help="Buy these again, once, as they stood when the run began.",
+    ),
     click.option("--without-guarantee", is_flag=True, help="Let sync_mode and X-Fal-Store-IO through (docs/fal.md)."),
     click.option("--json", "as_json", is_flag=True, help="One JSON object as the last line of stdout."),
 )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
-from dagster_gptimg.errors import GptImgError
+from dagster_gptimg.errors import GptImgError, UsageError
 from dagster_gptimg.fal.client import FalClient
 from dagster_gptimg.fal.settings import FalSettings
 from dagster_gptimg.store.root import Store
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from dagster_gptimg.fal.model import FalModel
+
+
+CLOCK_OFF = 60.0
+"""Seconds by which this machine's clock may differ from fal's."""
 
 
 def examine(store: str | None, model: FalModel) -> bool:
@@ -52,24 +56,34 @@ def _key() -> str:
 
 async def _model(model: FalModel) -> str:
     words = f"{model.name} ({model.endpoint})" + (f", until {model.sunset}" if model.sunset else "")
-    notice = model.notice(datetime.now(UTC).date(), await _statuses(model))
+    statuses, is_gone = await _told(model)
+    if is_gone:
+        candidate = model.successor or "MODEL"
+        raise UsageError(
+            f"fal's list of models does not have {model.endpoint} (any more): its requests are turned away, which "
+            f"costs nothing. `dagster-gptimg plan TABLE --model {candidate}` says what a move to {candidate} costs"
+        )
+    notice = model.notice(datetime.now(UTC).date(), statuses)
     return f"{words}. ATTENTION: {notice}" if notice else words
 
 
-async def _statuses(model: FalModel) -> Collection[str]:
-    """What fal says of a model's endpoints; nothing where it does not say: that is no fault of anything here."""
+async def _told(model: FalModel) -> tuple[Collection[str], bool]:
+    """What fal says of a model's endpoints, and whether it does not have them; nothing where it does not tell."""
     try:
         async with FalClient(FalSettings.from_env(), read_attempts=1) as fal:
-            return (await fal.statuses(model.endpoints)).values()
+            return (await fal.statuses(model.endpoints)).values(), await fal.is_gone(model.endpoint)
     except GptImgError:
-        return ()
+        return (), False
 
 
 async def _fal(model: FalModel) -> str:
     async with FalClient(FalSettings.from_env()) as fal:
         await fal.check(model.endpoint)
-        origin = await fal.origin()
-        return f"{fal.urls.queue} answers and takes the key; origin {origin}"
+        origin, offset = await fal.origin(), fal.clock_offset or 0.0
+        if abs(offset) > CLOCK_OFF:
+            off = f"{abs(offset):.0f} s {'behind' if offset > 0 else 'ahead of'} fal's"
+            raise UsageError(f"{fal.urls.queue} answers, and this machine's clock is {off}: set it right")
+        return f"{fal.urls.queue} answers and takes the key; the clock is right; origin {origin}"
 
 
 def check_store(store: Store) -> str:

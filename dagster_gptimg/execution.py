@@ -50,7 +50,10 @@ class GenerateConfig(dg.Config):
         default=None, description="Log what a move to this model would cost, and what it leaves behind; buy nothing."
     )
     limit: int | None = Field(default=None, description="Only the first rows of the table or partition.")
-    again: list[str] = Field(default_factory=list, description="Buy again: `refused`, `held`, or row ids.")
+    again: list[str] = Field(
+        default_factory=list,
+        description="Buy again, once, what stood so when the run began: `refused`, `held`, `lost`, or row ids.",
+    )
     allow_rebuy: bool = Field(
         default=False, description="Buy again what a changed template, model or argument makes anew, however much."
     )
@@ -61,6 +64,12 @@ class GenerateConfig(dg.Config):
     webhook_url: str | None = Field(default=None, description="The receiver's public URL; as the asset says.")
     logs: bool = Field(
         default=False, description="Log queue positions, states and the model's own log, at debug level."
+    )
+    patience: float = Field(
+        default=7200.0,
+        ge=0,
+        description="Seconds after which a request that does not end, or whose images cannot be had, is left to a later"
+        " run.",
     )
     on_ambiguous: Literal["hold", "resubmit"] = Field(
         default="hold", description="What to do with a submit whose reply was lost, when fal's history shows nothing."
@@ -206,7 +215,9 @@ class ImageGeneration:
             max_in_flight=self.max_in_flight,
             max_cost=None if limit is None else max(Decimal(str(limit)) - spent, Decimal(0)),
             again=frozenset(config.again),
+            word=word_of(context),
             on_ambiguous=config.on_ambiguous,
+            patience=config.patience,
             recipe=spec.recipe,
             allow_rebuy=config.allow_rebuy,
             request=self._request(context),
@@ -221,6 +232,12 @@ class ImageGeneration:
         more = {name: text for name, text in request_tags(context).items() if name not in said.tags}
         room = max(MOST_TAGS - len(_ENGINES_TAGS) - len(said.tags), 0)
         return replace(said, tags={**said.tags, **dict(list(more.items())[:room])})
+
+
+def word_of(context: Context) -> str:
+    """What the user's word in a run's config is known by: one name for all partitions of the run, and its retries."""
+    run = getattr(context, "run", None)  # a context that was built for a test has none
+    return f"dagster-{(run.root_run_id or run.run_id) if run is not None else context.run_id}"
 
 
 def request_tags(context: Context) -> dict[str, str]:

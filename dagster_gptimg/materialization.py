@@ -43,6 +43,7 @@ class Made:
         version: the data version of its manifest; None when there is none.
         reason, message: why it failed; empty when it did not.
         summary: its counts; None when something had to be mended first.
+        planned: whether only a plan was made. is_made: whether there is a manifest.
     """
 
     partition: str | None
@@ -52,6 +53,7 @@ class Made:
     message: str = ""
     summary: Summary | None = None
     planned: bool = False
+    is_made: bool = False
 
 
 def materialized(
@@ -94,8 +96,9 @@ def _several(
         end = _make(made, context, config, source, str(key), log, spent, preview=len(keys) <= PREVIEWS)
         ends.append(end)
         spent += end.summary.cost_high if end.summary and not end.planned else Decimal(0)
-        if not end.reason and not end.planned and end.version is not None:
-            own = tags | {DATA_VERSION: end.version.value} | _dimensions(key)
+        if not end.reason and end.is_made:
+            version = {DATA_VERSION: end.version.value} if end.version is not None else {}
+            own = {name: text for name, text in tags.items() if name != DATA_VERSION} | version | _dimensions(key)
             yield dg.AssetMaterialization(context.asset_key, metadata=end.found, partition=key, tags=own)
         if end.reason in HOPELESS:
             break
@@ -145,13 +148,25 @@ def _make(
     reason, message = made.verdict(end)
     if end.manifest is None:
         return Made(partition, counts | warned, None, reason or "store", message, end.summary)
+    try:
+        found, version = _about(made, context, partition, end.manifest, preview=preview)
+    except Exception as error:  # noqa: BLE001 - what was paid for is in the store: only what people see of it is missing
+        context.log.warning("what is shown of the images could not be made: %s: %s", type(error).__name__, error)
+        found, version = {"dagster/uri": end.manifest}, None
+    return Made(partition, found | counts | warned, version, reason, message, end.summary, is_made=True)
+
+
+def _about(
+    made: ImageGeneration, context: dg.AssetExecutionContext, partition: str | None, manifest: str, *, preview: bool
+) -> tuple[dict[str, Any], dg.DataVersion]:
+    """What is shown of a partition's images, and their version: read from its manifest."""
     dataset = made.dataset_in(context)
     table = read_manifest(dataset, partition)
-    found = metadata.of_manifest(table, dataset, preview=preview) | counts | metadata.timings(table) | warned
-    found |= metadata.of_table(table, end.manifest, partitioned=partition is not None)
+    found = metadata.of_manifest(table, dataset, preview=preview) | metadata.timings(table)
+    found |= metadata.of_table(table, manifest, partitioned=partition is not None)
     if made.table_asset is not None:
         found |= metadata.lineage(table, made.spec, made.table_asset)
-    return Made(partition, found, metadata.data_version(table), reason, message, end.summary)
+    return found, metadata.data_version(table)
 
 
 # -- the tags that Dagster gives to the events it makes itself

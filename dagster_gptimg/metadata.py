@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -60,6 +61,7 @@ COLUMNS = {
 }
 """What the manifest's columns mean."""
 
+_log = logging.getLogger(__name__)
 _ESCAPED = str.maketrans(
     {letter: f"\\{letter}" for letter in "\\`*_{}[]()#+-.!|~$:"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 )
@@ -186,10 +188,12 @@ def thumbnails(records: Iterable[Mapping[str, Any]], dataset: Dataset) -> str:
     for record in records:
         if len(cells) == THUMBNAILS:
             break
-        caption = text(record["prompt"])
-        cells.append(
-            (f"![{text(record['row_id'])}]({thumbnail(read_image(dataset, record['uri']), THUMBNAIL_PIXELS)})", caption)
-        )
+        try:
+            image = thumbnail(read_image(dataset, record["uri"]), THUMBNAIL_PIXELS)
+        except Exception as error:  # noqa: BLE001 - an image that cannot be read or decoded is in the store all the same
+            _log.info("no thumbnail of %s: %s", record["uri"], error)
+            continue
+        cells.append((f"![{text(record['row_id'])}]({image})", text(record["prompt"])))
     while cells and len(_table(cells)) > PREVIEW_BYTES:
         cells.pop()
     return _table(cells)

@@ -66,6 +66,7 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
     allow_rebuy: bool = False,
     on_ambiguous: Literal["hold", "resubmit"] = "hold",
     settle: float = 120.0,
+    patience: float = 7200.0,
     request: RequestSettings | None = None,
     watch: Watch = "poll",
     webhook_url: str = "",
@@ -94,10 +95,12 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
         limit: only the first so many rows.
         max_cost: US dollars that this run may spend at most.
         max_in_flight: requests at fal at once; as many as the account's slots call for, by default.
-        again: `held`, `refused`, or row ids: your word to buy these again.
+        again: `held`, `refused`, `lost`, or row ids: buy these again, once, as they stood when the run began.
         allow_rebuy: buy again what a changed template, model or argument makes anew, however much.
         on_ambiguous: what to do with a submit whose reply was lost, when fal's history shows nothing of it.
         settle: seconds to wait for fal's history to show one.
+        patience: seconds after which a request that does not end, or whose images cannot be had, is left to a later
+            call.
         request: priority, start time-out, tags and other headers of every submit.
         watch: how the ends of requests are noticed: `poll` asks when one is likely done, `stream` has fal tell at once
             (64 requests in flight at most), `webhook` takes them from the inbox that `dagster-gptimg receive` fills.
@@ -132,6 +135,7 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
         again=frozenset(again),
         on_ambiguous=on_ambiguous,
         settle=settle,
+        patience=patience,
         recipe=spec.recipe,
         allow_rebuy=allow_rebuy,
         request=request,
@@ -237,7 +241,7 @@ def _figure(record: ImageRecord) -> str:
     prompt, row = escape(_short(record.prompt)), escape(record.row_id[:CAPTION])
     try:
         image = f'<img src="{thumbnail(record.read_image(), PIXELS)}" title="{row}" alt="{prompt}">'
-    except OSError as error:  # gone since, or no image that can be shown here
+    except Exception as error:  # noqa: BLE001 - gone since, or nothing that can be shown here: the others are
         image = escape(str(error))
     caption = f'<figcaption style="font-size:smaller">{prompt}</figcaption>'
     return f'<figure style="margin:0;width:{PIXELS}px">{image}{caption}</figure>'

@@ -163,6 +163,6 @@ def serve(store: Store, urls: FalUrls, host: str, port: int) -> None:
         server_header=False,
         proxy_headers=False,
         limit_concurrency=AT_ONCE,
-        timeout_graceful_shutdown=10,
+        timeout_graceful_shutdown=5,
     )
     _Server(config).run()

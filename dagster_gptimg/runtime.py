@@ -7,11 +7,12 @@ import queue
 import secrets
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from dagster_gptimg.batch.job import Runtime
+from dagster_gptimg.threads import DaemonThreads
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -20,7 +21,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 STORE_THREADS = 16
-WIND_DOWN = 9.5
+WIND_DOWN = 9.0
 """Seconds that an interrupt waits for the engine to end orderly; Kubernetes grants 30, Dagster's users expect 10."""
 
 
@@ -44,13 +45,12 @@ class Threads:
     """Runs blocking calls of the store in a few threads."""
 
     def __init__(self, threads: int = STORE_THREADS) -> None:
-        """Threads start as they are needed."""
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="dagster-gptimg-store")
+        """Prepare for so many threads; they start as they are needed."""
+        self._threads = DaemonThreads(threads, "dagster-gptimg-store")
 
     async def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """The function's result, or its error."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, lambda: function(*args, **kwargs))
+        return await asyncio.wrap_future(self._threads.submit(function, *args, **kwargs))
 
 
 def system_runtime(reached: Callable[[str], None] | None = None) -> Runtime:

@@ -152,9 +152,11 @@ def plan(
     """
     found: list[Summary] = []
 
-    async def once(_interrupt: asyncio.Event) -> AsyncIterator[Summary]:
+    async def once(interrupt: asyncio.Event) -> AsyncIterator[Summary]:
         fal = FalClient(FalSettings(key=""))  # a plan asks fal nothing
-        yield await engine.plan(Job(rows, model, dataset, fal, system_runtime(), partition, options or Options()))
+        job = Job(rows, model, dataset, fal, system_runtime(), partition, options or Options())
+        if (summary := await engine.unless(interrupt, engine.plan(job))) is not None:
+            yield summary
 
     iterate(once, found.append)
     return found[0]

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from dagster_gptimg.errors import StoreError
-from dagster_gptimg.fal.answers import images_of
-from dagster_gptimg.fal.types import Completed, Images
+from dagster_gptimg.errors import ReadError, StoreError
+from dagster_gptimg.fal.types import Completed
 
 if TYPE_CHECKING:
     from dagster_gptimg.batch.job import Job
     from dagster_gptimg.batch.watch import Hear
-    from dagster_gptimg.fal.types import Submitted
+    from dagster_gptimg.fal.types import Images, Submitted
     from dagster_gptimg.store.inbox import Arrival
 
 EVERY, EVERY_FAR = 0.3, 3.0
@@ -25,6 +24,7 @@ class Arrivals:
     def __init__(self, job: Job, run: str) -> None:
         """`run`: the run's id, which names its inbox."""
         self._io, self._clock, self._inbox = job.runtime.io, job.runtime.clock, job.dataset.inbox
+        self._fal = job.fal
         self._every = EVERY if job.dataset.store.is_local else EVERY_FAR
         self._run = run
         self._hear: Hear | None = None
@@ -61,8 +61,11 @@ class Arrivals:
         callback = None if arrival is None or arrival.key != key else await self._io(self._inbox.read, arrival)
         if callback is None or callback.request_id != request_id or callback.status != "OK":
             return None
-        found = images_of(callback.payload)
-        return Images(found) if found else None
+        try:
+            found = self._fal.images_of(callback.payload)
+        except ReadError:
+            return None
+        return None if found.unreadable else found
 
     async def taken(self, request_id: str) -> None:
         """Its outcome is on record: what a webhook said of it is not needed any more."""

@@ -78,34 +78,37 @@ class Candidates:
     async def of(self, intent: Intent) -> list[Candidate]:
         """The requests that could be an intent's: its endpoint, its arguments, near it. The first sent comes first.
 
-        The history may show fal's defaults filled in: they are left out. Raises `ReadError`.
+        The history may show fal's defaults filled in: they are left out. A line that cannot be read is passed over:
+        to adopt a request, it has to be found, and not every other one. Raises `ReadError`.
         """
         digest = self._shelve(intent)
         shelf = self._shelves[intent.endpoint]
         if digest in shelf.unread or self._clock.monotonic() >= shelf.stale_at:
             await self._read(intent.endpoint, shelf)
-        first, last = intent.created_at - BEFORE, intent.created_at + AFTER
+        first, last = window(intent)
         return sorted(candidate for candidate in shelf.found[digest] if first <= candidate.sent_at <= last)
 
     def _shelve(self, intent: Intent) -> bytes:
         shelf = self._shelves.setdefault(intent.endpoint, _Shelf())
-        digest, since = self._digest(intent.endpoint, intent.arguments), intent.created_at - BEFORE
+        digest, since = self._digest(intent.endpoint, intent.arguments), window(intent)[0]
         if digest not in shelf.found or since < shelf.unread.get(digest, since):
             shelf.found.setdefault(digest, set())
             shelf.unread[digest] = since
         return digest
 
     async def _read(self, endpoint: str, shelf: _Shelf) -> None:
-        began, now, unread = self._clock.monotonic(), self._clock.now(), dict(shelf.unread)
+        began, unread = self._clock.monotonic(), dict(shelf.unread)
+        now = self._clock.now() + timedelta(seconds=self._job.fal.clock_offset or 0.0)
         windows: list[Window] = [(since, since + BEFORE + AFTER + RUNS) for since in unread.values()]
         if shelf.read_to is not None:
             lag = max(LAG, timedelta(seconds=self._job.options.settle))
             windows.append((shelf.read_to - lag, None))
         for start, end in merged(windows, now):
-            async for item in self._job.fal.history(endpoint, start, end):
-                digest = None if item.json_input is None else self._digest(endpoint, item.json_input)
-                if digest in shelf.found:
-                    shelf.found[digest].add(Candidate(item.sent_at, item.request_id))
+            async for page in self._job.fal.history(endpoint, start, end):
+                for item in page.items:
+                    digest = None if item.json_input is None else self._digest(endpoint, item.json_input)
+                    if digest in shelf.found:
+                        shelf.found[digest].add(Candidate(item.sent_at, item.request_id))
         shelf.unread = {digest: since for digest, since in shelf.unread.items() if unread.get(digest) != since}
         shelf.read_to = now
         shelf.stale_at = self._clock.monotonic() + max(FRESH, 5 * (self._clock.monotonic() - began))
@@ -115,8 +118,18 @@ class Candidates:
         plain = model_at(endpoint, self._job.model).variant(arguments).key_arguments(arguments)
         try:
             return hashlib.sha256(rfc8785.dumps(plain)).digest()
-        except rfc8785.CanonicalizationError:
+        except (rfc8785.CanonicalizationError, RecursionError, UnicodeError):
             return b""  # nothing of ours: what we sent was canonical
+
+
+def window(intent: Intent) -> tuple[datetime, datetime]:
+    """Between which moments, by fal's clock, an intent's request may have been sent.
+
+    The machine that made the intent may have a clock that is wrong by hours: what fal's answers said of it then is
+    noted in the intent.
+    """
+    at = intent.created_at + timedelta(seconds=intent.clock_offset_s or 0.0)
+    return at - BEFORE, at + AFTER
 
 
 def merged(windows: list[Window], now: datetime) -> list[Window]:

@@ -7,32 +7,94 @@ cannot be had now is raised as `LostError` and looked for again by every run.
 from __future__ import annotations
 
 import asyncio
-from decimal import Decimal
+from dataclasses import dataclass, field
+from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING
 
+from dagster_gptimg.batch.ending import (
+    FAR_APART,
+    REFUSAL_APART,
+    Readings,
+    age_of,
+    failure_in_history,
+    is_young,
+    pauses,
+)
 from dagster_gptimg.batch.room import Room
+from dagster_gptimg.batch.watch import TooLateError
 from dagster_gptimg.errors import GoneError, ImageError, ReadError
-from dagster_gptimg.fal.answers import images_of
+from dagster_gptimg.fal.bodies import amount
 from dagster_gptimg.fal.models import model_at
 from dagster_gptimg.fal.types import Failure, Images, Pending
 from dagster_gptimg.store.facts import Outcome
 from dagster_gptimg.store.images import find_image, store_image
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
     from dagster_gptimg.batch.arrivals import Arrivals
     from dagster_gptimg.batch.job import Job
     from dagster_gptimg.batch.news import News
     from dagster_gptimg.batch.plan import Request
     from dagster_gptimg.batch.watch import Watcher
     from dagster_gptimg.fal.prices import Price
-    from dagster_gptimg.fal.types import Answer, ImageFile, Submitted
-    from dagster_gptimg.store.facts import StoredImage
+    from dagster_gptimg.fal.types import HistoryItem, ImageFile, Submitted
+    from dagster_gptimg.store.facts import OutcomeKind, StoredImage
 
-TRIES = 4
+PATIENT_AFTER = 8.0
+"""Seconds of a pause from which on a request that has ended gives its place in the window to another."""
+
+PRICE_AGAIN = 30.0
+"""Seconds until fal is asked again for a price that it did not tell."""
+
+DIGITS = 60
+"""Digits with which units and a unit's price are multiplied: exact for every amount that is let through."""
 
 
 class LostError(Exception):
     """fal does not give a paid image now. It stays on record as in flight, and the next run looks again."""
+
+
+def _nothing() -> None:
+    """Nobody has to be told."""
+
+
+@dataclass(slots=True)
+class Case:
+    """One request on its way home.
+
+    Attributes:
+        request: what a row needs.
+        submitted: what fal has of it.
+        price: what it may cost.
+        fresh: whether this run has submitted it just now.
+        until: the clock's second up to which this run waits for it.
+        once: whether its result is looked at once only.
+        accepted_at: when fal accepted it, where that is known.
+        on_wait: called when it gives its place to others.
+        readings: what was read of it so far.
+        inference: seconds that the model took, where fal says it.
+        images: those that are stored already, by their number.
+        gone: URLs that the CDN does not have.
+        trouble: what went wrong last.
+        pause: seconds until the next look, where that is not to be the usual one.
+    """
+
+    request: Request
+    submitted: Submitted
+    price: Price
+    fresh: bool
+    until: float
+    once: bool = False
+    accepted_at: datetime | None = None
+    on_wait: Callable[[], None] = _nothing
+    readings: Readings = field(default_factory=Readings)
+    inference: float | None = None
+    images: dict[int, StoredImage] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)
+    trouble: str = ""
+    pause: float | None = None
 
 
 class Collector:
@@ -43,125 +105,161 @@ class Collector:
         self._news, self._arrivals = news, arrivals
         self._job, self._clock, self._watcher = job, job.runtime.clock, watcher
         self._room = Room()
-        self._unit_prices: dict[str, Decimal | None] = {}
+        self._unit_prices: dict[str, Decimal] = {}
+        self._asked_price_at: dict[str, float] = {}
         self._asking_price = asyncio.Lock()
 
-    async def collect(self, request: Request, submitted: Submitted, price: Price, *, fresh: bool) -> Outcome:
+    async def collect(self, case: Case) -> Outcome:
         """Wait for a request's end and bring home what it made.
 
-        Args:
-            request: what a row needs.
-            submitted: what fal has of it.
-            price: what it may cost.
-            fresh: whether it was submitted just now.
-
         Raises:
-            LostError: fal does not have the result or an image (any more).
+            LostError: fal does not have the result or an image (any more), or nothing that it says is evidence.
             TooLateError: it does not end.
             StoreError: the store cannot be used.
         """
-        kind = model_at(request.endpoint, self._job.model).latency_kind(request.arguments)
-        for number in range(TRIES):
-            inference = await self._ended(request, submitted, kind, fresh=fresh and not number)
-            answer = await self._arrived(request, submitted, price) or await self._answer(submitted)
-            if isinstance(answer, Failure):
-                return await self._failed(submitted, answer)
-            if isinstance(answer, Images):
-                return await self._stored(request.key, submitted, answer, price, inference)
-        raise LostError("fal says that it has ended, and its result cannot be read")
+        age = age_of(case.accepted_at, self._clock.now())
+        case.readings.is_young = is_young(age)
+        for usual in pauses(age)[: 1 if case.once else None]:
+            await self._wait(case, usual)
+            if not case.readings.is_completed:
+                try:
+                    await self._watch(case)
+                except TooLateError:
+                    if case.trouble:
+                        break  # it was looked for already: what was found then says more
+                    raise
+            if (outcome := await self._look(case)) is not None:
+                return outcome
+            if self._clock.monotonic() >= case.until:
+                break
+        raise LostError(case.trouble or "nothing was read")
 
-    async def _ended(self, request: Request, submitted: Submitted, kind: str, *, fresh: bool) -> float | None:
-        news = self._news
+    async def _wait(self, case: Case, usual: float) -> None:
+        pause, case.pause = (usual if case.pause is None else case.pause), None
+        if pause >= PATIENT_AFTER:
+            case.on_wait()
+        await self._clock.sleep(min(pause, max(case.until - self._clock.monotonic(), 0.0)))
+
+    async def _watch(self, case: Case) -> None:
+        """Return when fal has said that the request has ended; or that it does not know it, which is no end."""
+        kind = model_at(case.request.endpoint, self._job.model).latency_kind(case.request.arguments)
+        news, fresh, until = self._news, case.fresh, case.until
         if news is None:
-            return await self._watcher.ended(submitted, kind, fresh=fresh)
-        with news.of(request.row_id, submitted.request_id) as tell:
-            return await self._watcher.ended(submitted, kind, tell, fresh=fresh)
+            seen = await self._watcher.ended(case.submitted, kind, fresh=fresh, until=until)
+        else:
+            with news.of(case.request.row_id, case.submitted.request_id) as tell:
+                seen = await self._watcher.ended(case.submitted, kind, tell, fresh=fresh, until=until)
+        case.fresh = False
+        case.readings.is_completed, case.readings.error_type = seen.is_completed, seen.error_type
+        case.inference = seen.inference_time
 
-    # -- reading the result
+    # -- one look
 
-    async def _arrived(self, request: Request, submitted: Submitted, price: Price) -> Images | None:
+    async def _look(self, case: Case) -> Outcome | None:
+        """Everything that one moment offers; None when that is neither images nor evidence of an end."""
+        found = await self._arrived(case) or await self._read(case)
+        item = await self._line(case) if isinstance(found, Failure) and found.error_type != "history" else None
+        if item is not None:
+            found = self._images_in(item) or found  # an image wins over everything that the result says
+        if isinstance(found, Images) and await self._has_stored(case, found):
+            return await self._stored(case, found)
+        if isinstance(found, Failure):
+            return await self._failed(case, found, item)
+        return None
+
+    async def _arrived(self, case: Case) -> Images | None:
         """The images as a webhook named them, which saves reading the result.
 
         A webhook does not tell what was billed, so it is enough only where the price is certain: what fal bills for
         fewer images than asked for is not.
         """
-        if self._arrivals is None or price.low != price.high:
+        if self._arrivals is None or case.price.low != case.price.high:
             return None
-        found = await self._arrivals.images(request.key, submitted.request_id)
-        return found if found is not None and len(found.images) == request.images else None
+        found = await self._arrivals.images(case.request.key, case.submitted.request_id)
+        if found is None or len(found.images) != case.request.images or {f.url for f in found.images} & case.gone:
+            return None
+        return found
 
-    async def _answer(self, request: Submitted) -> Answer:
-        """The result. A failure that would be free is read twice, so that nothing but fal's own word makes it so."""
-        first = await self._read(request)
-        if not isinstance(first, Failure) or not first.is_free:
-            return first
-        await self._clock.sleep(1.0)
-        second = await self._read(request)
-        return second if isinstance(second, Images) or (isinstance(second, Failure) and second.is_free) else Pending()
-
-    async def _read(self, request: Submitted) -> Answer:
-        for _ in range(TRIES):
-            try:
-                answer = await self._job.fal.result(request)
-            except GoneError:
-                return await self._from_history(request)
-            except ReadError:
-                await self._clock.sleep(2.0)
-                continue
-            if not isinstance(answer, Pending):
-                return answer
-            await self._clock.sleep(1.0)
-        return Pending()
-
-    async def _from_history(self, request: Submitted) -> Answer:
-        """Fal keeps a result for an hour (6 minutes when large); its history keeps the same JSON for 30 days.
-
-        The history may lag, so it is asked for up to `settle` seconds.
-        """
-        until, pause = self._clock.monotonic() + self._job.options.settle, 1.0
-        while not (images := await self._images_in_history(request)):
-            if self._clock.monotonic() >= until:
-                raise LostError("fal has neither the result nor its images in the history")
-            await self._clock.sleep(pause)
-            pause = min(2 * pause, 15.0)
-        return Images(images)
-
-    async def _images_in_history(self, request: Submitted) -> tuple[ImageFile, ...]:
+    async def _read(self, case: Case) -> Images | Failure | None:
+        """The result; or what the history keeps of it, where fal has it no more or it is no use."""
         try:
-            item = await self._job.fal.lookup(request.endpoint, request.request_id)
+            answer = await self._job.fal.result(case.submitted, inline=self._job.options.request.without_guarantee)
+        except GoneError as error:
+            case.trouble = str(error)
+            return await self._from_history(case)
+        except ReadError as error:
+            case.trouble = f"its result cannot be read: {error}"
+            return None
+        if isinstance(answer, Pending):
+            case.readings.is_completed = False  # whoever said COMPLETED was wrong
+            case.trouble = "fal says that it has ended, and that it is still in progress"
+            return None
+        if isinstance(answer, Images) and not self._is_sound(case, answer):
+            return None
+        if isinstance(answer, Images) and any(file.url in case.gone for file in answer.images):
+            return await self._from_history(case) or answer
+        return answer
+
+    def _is_sound(self, case: Case, answer: Images) -> bool:
+        """Whether a result with images is this request's, and whole; an odd one only when it stays so."""
+        odd = ""
+        if answer.answers_for not in {None, case.submitted.request_id}:
+            odd = f"the result's header names another request, {answer.answers_for}"
+        elif answer.unreadable:
+            odd = f"{answer.unreadable} entries of the result name no image"
+        if not odd or case.readings.repeats(odd, FAR_APART, self._clock.monotonic()):
+            return True
+        case.trouble = odd
+        return False
+
+    async def _from_history(self, case: Case) -> Images | Failure | None:
+        """Fal keeps a result for an hour (6 minutes when large); its history keeps the same JSON for 30 days."""
+        item = await self._line(case)
+        if item is None:
+            case.trouble = "fal has neither the result nor its images in the history"
+            return None
+        return self._images_in(item) or failure_in_history(item)
+
+    def _images_in(self, item: HistoryItem) -> Images | None:
+        try:
+            return self._job.fal.images_of(item.json_output)
         except ReadError:
-            return ()
-        return images_of(item.json_output) if item is not None else ()
+            return None
+
+    async def _line(self, case: Case) -> HistoryItem | None:
+        try:
+            return await self._job.fal.lookup(case.submitted.endpoint, case.submitted.request_id)
+        except ReadError:
+            return None
 
     # -- images
 
-    async def _images(self, key: str, request: Submitted, files: tuple[ImageFile, ...]) -> tuple[StoredImage, ...]:
+    async def _has_stored(self, case: Case, answer: Images) -> bool:
+        """Bring all images into the store; False when one of them cannot be had now."""
         self._job.runtime.reached("before image")
-        stored = [await self._image(key, request, index, file) for index, file in enumerate(files)]
+        wanted = answer.images[: case.request.images]
+        for index, file in enumerate(wanted):
+            if index not in case.images and not await self._has_image(case, index, file):
+                return False
         self._job.runtime.reached("after image")
-        return tuple(stored)
+        return True
 
-    async def _image(self, key: str, request: Submitted, index: int, file: ImageFile) -> StoredImage:
-        """One image, tried again while what comes is not whole."""
-        stem, trouble = f"{key}-{request.request_id}-{index}", ""
-        for attempt in range(TRIES):
-            await self._clock.sleep(attempt * 2.0)
-            try:
-                return await self._fetch(stem, file)
-            except (ReadError, ImageError) as error:
-                trouble = str(error)
-            except _Moved:
-                if (found := await self._here(stem)) is not None:
-                    return found
-                file = await self._again(request, index, file)
-        raise LostError(f"image {index} cannot be had: {trouble or 'its URL is gone'}")
+    async def _has_image(self, case: Case, index: int, file: ImageFile) -> bool:
+        stem = f"{case.request.key}-{case.submitted.request_id}-{index}"
+        try:
+            case.images[index] = await self._fetch(stem, file)
+        except (ReadError, ImageError) as error:
+            case.trouble = f"image {index} cannot be had: {error}"
+            found = await self._here(stem) if isinstance(error, GoneError) else None
+            if found is None:
+                case.gone.update({file.url} if isinstance(error, GoneError) else set())
+                return False
+            case.images[index] = found
+        return True
 
     async def _fetch(self, stem: str, file: ImageFile) -> StoredImage:
         async with self._room.share() as take:
-            try:
-                data = await self._job.fal.download(file.url, take)
-            except GoneError as error:
-                raise _Moved from error
+            data = await self._job.fal.download(file.url, take)
             if file.file_size is not None and file.file_size != len(data):
                 raise ImageError(f"{len(data)} bytes came, fal says {file.file_size}")
             dataset = self._job.dataset
@@ -172,67 +270,74 @@ class Collector:
         dataset = self._job.dataset
         return await self._job.runtime.io(find_image, dataset.store, dataset.folder, stem)
 
-    async def _again(self, request: Submitted, index: int, file: ImageFile) -> ImageFile:
-        """The same image's file from the result, read again, or from the history: its URL may be another now."""
-        answer = await self._read(request)
-        found = answer.images if isinstance(answer, Images) else ()
-        if file in found[index : index + 1]:
-            found = await self._images_in_history(request)
-        return found[index] if index < len(found) else file
-
     # -- the outcome
 
-    async def _stored(
-        self, key: str, request: Submitted, answer: Images, price: Price, inference: float | None
-    ) -> Outcome:
-        images = await self._images(key, request, answer.images)
-        cost = await self._billed(request.endpoint, answer.billable_units)
-        if cost is None and price.low == price.high:
-            cost = price.high  # every input that the price depends on was said
-        now = self._clock.now()
-        return Outcome(
-            request_id=request.request_id,
-            kind="stored",
-            images=images,
-            cost_usd=cost,
-            billable_units=answer.billable_units,
-            inference_s=inference,
-            completed_at=now,
-            recorded_at=now,
-        )
+    async def _stored(self, case: Case, answer: Images) -> Outcome:
+        cost = await self._billed(case.submitted.endpoint, answer.billable_units)
+        if cost is None and case.price.low == case.price.high:
+            cost = case.price.high  # every input that the price depends on was said
+        found = self._outcome(case, "stored", cost, answer.billable_units)
+        notes, beyond = list[str](), len(answer.images) - case.request.images
+        if beyond > 0:
+            notes.append(f"fal named {len(answer.images)} images for {case.request.images}: {beyond} were not fetched")
+        if answer.unreadable:
+            notes.append(f"{answer.unreadable} entries of fal's result named no image")
+        if answer.answers_for not in {None, case.submitted.request_id}:
+            notes.append(f"the result's header named request {answer.answers_for}")
+        images = tuple(case.images[index] for index in sorted(case.images))
+        return found.model_copy(update={"images": images, "notes": tuple(notes)})
 
-    async def _failed(self, request: Submitted, failure: Failure) -> Outcome:
-        """500 and above is free; a refusal may be billed, so without fal's units its cost is not known."""
+    async def _failed(self, case: Case, failure: Failure, item: HistoryItem | None) -> Outcome | None:
+        """The outcome of a request without images, when there is evidence enough for it."""
+        now, readings = self._clock.monotonic(), case.readings
+        words = f"{failure.error_type}: {failure.message}"
+        if failure.error_type == "history":
+            evidence = readings.evidence_of_history(failure, now)
+        else:
+            evidence = readings.evidence(failure, item, now)
+        if not evidence:
+            case.trouble = f"fal answers {words} (HTTP {failure.status_code}), which is not evidence yet"
+            case.pause = REFUSAL_APART if failure.kind == "refused" else None
+            return None
+        units = failure.billable_units
+        cost = Decimal(0) if failure.kind == "free" else await self._billed(case.submitted.endpoint, units)
+        found = self._outcome(case, failure.kind, cost, units)
+        error = {"error_type": failure.error_type, "error": failure.message, "status_code": failure.status_code}
+        return found.model_copy(update={**error, "evidence": evidence})
+
+    def _outcome(self, case: Case, kind: OutcomeKind, cost: Decimal | None, units: Decimal | None) -> Outcome:
         now = self._clock.now()
         return Outcome(
-            request_id=request.request_id,
-            kind="free" if failure.is_free else "refused",
-            cost_usd=Decimal(0) if failure.is_free else await self._billed(request.endpoint, failure.billable_units),
-            billable_units=failure.billable_units,
-            status_code=failure.status_code,
-            error_type=failure.error_type,
-            error=failure.message,
+            request_id=case.submitted.request_id,
+            kind=kind,
+            cost_usd=cost,
+            billable_units=units,
+            inference_s=case.inference,
             completed_at=now,
             recorded_at=now,
         )
 
     async def _billed(self, endpoint: str, units: Decimal | None) -> Decimal | None:
-        """What fal billed: its units at today's price a unit; None when either is not known."""
+        """What fal billed, in US dollars, exact: its units at today's price a unit; None when either is not known."""
         if units is None or not units:
             return units
         async with self._asking_price:
-            if endpoint not in self._unit_prices:
-                self._unit_prices[endpoint] = await self._ask_price(endpoint)
-            price = self._unit_prices[endpoint]
-        return None if price is None else units * price
+            price = self._unit_prices.get(endpoint) or await self._ask_price(endpoint)
+        if price is None:
+            return None
+        with localcontext(prec=2 * DIGITS):
+            return amount(f"{units * price:f}")
 
     async def _ask_price(self, endpoint: str) -> Decimal | None:
+        """Today's price a unit, asked for once; after a failure it is asked for again, but not for every image."""
+        now = self._clock.monotonic()
+        if now < self._asked_price_at.get(endpoint, float("-inf")) + PRICE_AGAIN:
+            return None
+        self._asked_price_at[endpoint] = now
         try:
             price = await self._job.fal.unit_price(endpoint)
-            return None if price is None else Decimal(price)
-        except (ReadError, ArithmeticError):
+        except ReadError:
             return None
-
-
-class _Moved(Exception):  # noqa: N818 - not an error: the image has another URL now
-    """The CDN does not have an image under this URL."""
+        if price is not None:
+            self._unit_prices[endpoint] = price
+        return price

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dagster_gptimg.batch.evidence import Evidence
+from dagster_gptimg.batch.evidence import Evidence, Search
 from dagster_gptimg.batch.ledger import Result, Unsettled
 from dagster_gptimg.batch.state import View, searching, state_of
 from dagster_gptimg.store.facts import Attempt, Intent, Void
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.batch.ledger import Ledger
     from dagster_gptimg.batch.stop import Stop
     from dagster_gptimg.batch.worker import Way
+    from dagster_gptimg.store.facts import Word
 
 FIRST_LOOK, LONGEST_WAIT = 0.5, 15.0
 
@@ -27,13 +28,13 @@ class Doubt:
     """Resolves the held attempts of one run."""
 
     def __init__(self, job: Job, ledger: Ledger, stop: Stop) -> None:
-        """Nothing is in doubt yet."""
+        """Share a run's ledger and its reasons to stop."""
         self._job, self._clock, self._io = job, job.runtime.clock, job.runtime.io
         self._receipts, self._stop = job.dataset.receipts, stop
         self._evidence = Evidence(job, ledger)
 
     def expect(self, intents: Iterable[Intent]) -> None:
-        """These are in doubt: one reading of the history serves all of them."""
+        """Take what is in doubt: one reading of the history serves all of them."""
         self._evidence.expect(intents)
 
     async def search(self, way: Way) -> None:
@@ -46,32 +47,38 @@ class Doubt:
         attempt = way.attempts[view.attempt]
         if attempt.unreadable or attempt.intent is None:
             return way.unsettled("held", f"{view.reason}. Nothing is bought for it until that is mended.")
-        if await self._wait(way, view, attempt.intent):
+        # By this process's own clock, since it saw the attempt: whoever made the intent may be just about to send it,
+        # and the wall clocks of two machines may differ by hours.
+        acts = way.is_meant(view, self._job.options.again) or self._job.options.on_ambiguous == "resubmit"
+        search = await self._wait(way, view, attempt.intent, whole=acts and way.buys)
+        if search is None:
             return None
-        # Not before `settle` is over: whoever made the intent may be just about to send it.
         if way.is_meant(view, self._job.options.again) and not self._stop.reason:
-            await self._give_up(way, view.attempt, "word", "given up by the user's word")
+            await self._give_up(way, view.attempt, "word", "given up by the user's word", way.word)
             return None
-        return await self._after_waiting(way, view, attempt.intent)
+        return await self._after_waiting(way, view, attempt.intent, search)
 
-    async def _wait(self, way: Way, view: View, intent: Intent) -> bool:
-        """Look in the history and in the receipts until `settle` seconds after the intent; True when a fact came up.
+    async def _wait(self, way: Way, view: View, intent: Intent, *, whole: bool) -> Search | None:
+        """Look in the history and in the receipts for `settle` seconds; None when a fact came up, else the last look.
 
-        Somebody else may be about to send what this intent stands for, or to record what it brought.
+        `whole`: whether something is bought after it. Otherwise, of an attempt that is older than `settle` by the wall
+        clock, one look is enough.
         """
-        age = (self._clock.now() - intent.created_at).total_seconds()
-        until, pause = self._clock.monotonic() + max(self._job.options.settle - max(age, 0.0), 0.0), FIRST_LOOK
+        settle, now = self._job.options.settle, self._clock.monotonic()
+        age = 0.0 if whole else max((self._clock.now() - intent.created_at).total_seconds(), 0.0)
+        until, pause = (way.seen_at if whole else now - age) + settle, FIRST_LOOK
         if self._job.options.watch == "webhook" and await self._has_news(way, view):
-            return True
+            return None
         while True:
-            if await self._evidence.adopt(way.request, view.attempt, way.attempts[view.attempt]):
-                return True
+            search = await self._evidence.adopt(way.request, view.attempt, way.attempts[view.attempt])
+            if search.is_adopted:
+                return None
             if self._stop.reason or self._clock.monotonic() >= until:
-                return False
+                return search
             await self._clock.sleep(min(pause, until - self._clock.monotonic()))
             pause = min(pause * 1.5, LONGEST_WAIT)
             if await self._has_news(way, view):
-                return True
+                return None
 
     async def _has_news(self, way: Way, view: View) -> bool:
         """Read the receipts again: another run, or a webhook's receiver, may have recorded what it came to."""
@@ -81,22 +88,29 @@ class Doubt:
         way.attempts[:] = fresh
         return True
 
-    async def _after_waiting(self, way: Way, view: View, intent: Intent) -> Result | None:
+    async def _after_waiting(self, way: Way, view: View, intent: Intent, search: Search) -> Result | None:
         why_not = "the policy is to hold"
-        if self._job.options.on_ambiguous == "resubmit" and way.buys:
-            why_not = await self._evidence.against_resubmit(intent)
+        if self._job.options.on_ambiguous == "resubmit" and way.buys and not self._stop.reason:
+            why_not = search.missed or await self._evidence.against_resubmit(intent)
             if not why_not:
                 await self._give_up(way, view.attempt, "settled", "the history shows nothing of it")
                 return None
         since = intent.created_at.isoformat(timespec="seconds")
-        words = (
-            f"{view.reason} (since {since}), and fal's history does not show it; {why_not}. Run again to look again, "
-            "or buy it again with `--again held`: if fal has it after all, it is then paid for twice."
-        )
+        words = f"{view.reason} (since {since})"
+        if search.missed and not search.searched:
+            words = f"{words}, and it could not be looked for: {search.missed}. Until it was, it may be paid for."
+        elif search.missed:
+            words = f"{words}. {search.searched} does not show it; but {search.missed}."
+        else:
+            words = (
+                f"{words}. {search.searched} does not show it; {why_not}. Run again to look again, or buy it again "
+                "with `--again held`: if fal has it after all, it is then paid for twice."
+            )
         return Unsettled(way.request.key, "held", "ambiguous_submit", words, None, intent.created_at, intent.run)
 
-    async def _give_up(self, way: Way, n: int, reason: str, detail: str) -> None:
+    async def _give_up(self, way: Way, n: int, reason: str, detail: str, word: Word | None = None) -> None:
         attempt: Attempt = way.attempts[n]
-        void = Void.model_validate({"reason": reason, "detail": detail, "recorded_at": self._clock.now()})
+        about = {"reason": reason, "detail": detail, "recorded_at": self._clock.now(), "word": word}
+        void = Void.model_validate(about)
         await self._io(self._receipts.create_void, way.request.key, n, void)
         attempt.void = void

@@ -45,13 +45,16 @@ class Progress:
     spent: Decimal
 
 
+Trouble: TypeAlias = Literal["refused", "failed", "held", "lost", "paid_twice"]
+
+
 @dataclass(frozen=True, slots=True)
 class Noticed:
     """Something about one request that somebody should read: it failed, is held, lost, or was paid for twice."""
 
     row_id: str
     request_id: str | None
-    status: Literal["refused", "failed", "held", "lost", "paid_twice"]
+    status: Trouble
     message: str
 
 

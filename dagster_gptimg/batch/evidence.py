@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from dagster_gptimg.batch.candidates import BEFORE, Candidates
+from dagster_gptimg.batch.candidates import BEFORE, Candidates, window
 from dagster_gptimg.batch.keys import request_key
 from dagster_gptimg.batch.submit import accepted_fact
 from dagster_gptimg.errors import ReadError
@@ -19,11 +19,29 @@ if TYPE_CHECKING:
     from dagster_gptimg.batch.job import Job
     from dagster_gptimg.batch.ledger import Ledger
     from dagster_gptimg.batch.plan import Request
+    from dagster_gptimg.fal.types import HistoryItem
     from dagster_gptimg.store.facts import Attempt, Intent
+
+CLOCK_OFF = 60.0
+"""Seconds by which this machine's clock may differ from fal's without anybody being told."""
 
 GAP = 8
 """Equal requests have keys that differ in the copy number only. So many numbers in a row without a receipt are the end
 of them: a crash can leave gaps as wide as there are submits at once."""
+
+
+class Search(NamedTuple):
+    """What came of looking for one attempt.
+
+    Attributes:
+        is_adopted: whether a request was found and recorded.
+        searched: what was looked through, in words; empty when nothing could be.
+        missed: what could not be looked through, and what would help; empty when nothing was left out.
+    """
+
+    is_adopted: bool
+    searched: str = ""
+    missed: str = ""
 
 
 class Evidence:
@@ -43,24 +61,37 @@ class Evidence:
         """These will be looked for."""
         self._candidates.expect(intent for intent in intents if self._is_mine(intent))
 
-    async def adopt(self, request: Request, n: int, attempt: Attempt) -> bool:
+    async def adopt(self, request: Request, n: int, attempt: Attempt) -> Search:
         """Adopt a request for attempt `n`, if the history shows one: recorded, and added to `attempt`.
 
-        False means only that nothing was found. Raises `StoreError`.
+        That nothing is found is never a proof. Raises `StoreError`.
         """
         intent = attempt.intent
-        if intent is None or not self._is_mine(intent):
-            return False  # another account's history shows nothing of it
+        if intent is None:
+            return Search(is_adopted=False, missed="its intent cannot be read")
+        if not self._is_mine(intent):
+            why = "it was sent with another key, and this one does not see that account's history: run with that key"
+            return Search(is_adopted=False, missed=why)
         async with self._lock:
             try:
                 found = await self._candidates.of(intent)
-            except ReadError:
-                return False
+            except ReadError as error:
+                return Search(is_adopted=False, missed=f"fal's history cannot be read now ({error}): run again later")
             known = await self._known(request, {candidate.request_id for candidate in found}) if found else set()
             free = next((candidate for candidate in found if candidate.request_id not in known), None)
             if free is not None:
                 await self._record(request.key, n, attempt, free, intent.endpoint)
-            return free is not None
+            return Search(free is not None, *self._told(intent))
+
+    def _told(self, intent: Intent) -> tuple[str, str]:
+        """What was looked through for an intent, and what may have been left out."""
+        first, last = window(intent)
+        searched = f"fal's history of {intent.endpoint} from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"
+        offset = self._job.fal.clock_offset or 0.0
+        if intent.clock_offset_s is None and abs(offset) > CLOCK_OFF:
+            words = f"this machine's clock is {abs(offset):.0f} s {'behind' if offset > 0 else 'ahead of'} fal's"
+            return searched, f"{words}, and how wrong it was then is not known: look into fal's dashboard first"
+        return searched, ""
 
     def _is_mine(self, intent: Intent) -> bool:
         return intent.account == self._job.fal.account(self._job.dataset.salt)
@@ -99,20 +130,26 @@ class Evidence:
         """
         if not self._is_mine(intent):
             return "it was sent with another key, whose history cannot be read with this one"
-        start, settle = intent.created_at - BEFORE, timedelta(seconds=self._job.options.settle)
-        control = self._ledger.completed(start, intent.created_at + settle)
+        start, settle = window(intent)[0], timedelta(seconds=self._job.options.settle)
+        control = self._ledger.completed(intent.created_at - BEFORE, intent.created_at + settle)
         unseen, suspects = set(control), set[str]()
         try:
             # All that this dataset may have sent: the control group is of every endpoint.
             for endpoint in {intent.endpoint, *self._job.model.endpoints}:
-                async for item in self._job.fal.history(endpoint, start):
-                    unseen.discard(item.request_id)
-                    if item.json_input is None or item.json_input.get("prompt") == intent.arguments.get("prompt"):
-                        suspects.add(item.request_id)
+                async for page in self._job.fal.history(endpoint, start):
+                    if not page.is_whole:
+                        return "a line of fal's history cannot be read, and may be it"
+                    unseen.difference_update(item.request_id for item in page.items)
+                    suspects.update(item.request_id for item in page.items if _may_be(item, intent))
         except ReadError as error:
-            return f"the history cannot be read: {error}"
+            return f"fal's history cannot be read: {error}"
         if not control or unseen:
             shown = len(control) - len(unseen)
             return f"the history shows {shown} of {len(control)} requests known to have ended around then"
         known = await self._job.runtime.io(self._job.dataset.receipts.known, suspects, ("reply", "webhook"))
         return next((f"request {suspect} in the history may be it" for suspect in sorted(suspects - known)), "")
+
+
+def _may_be(item: HistoryItem, intent: Intent) -> bool:
+    """Whether a line of the history could be an intent's request: wide, since it is to deny something."""
+    return item.json_input is None or item.json_input.get("prompt") == intent.arguments.get("prompt")

@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from dagster_gptimg.fal.model import FalModel
-    from dagster_gptimg.fal.types import Answer, Cancelled, HistoryItem, Json, Status, Submitted
+    from dagster_gptimg.fal.types import (
+        Answer,
+        Cancelled,
+        HistoryItem,
+        HistoryPage,
+        Images,
+        Json,
+        Status,
+        Submitted,
+    )
     from dagster_gptimg.prompts import RowBatch
     from dagster_gptimg.store.dataset import Dataset
 
@@ -46,6 +55,10 @@ class Io(Protocol):
 class Fal(Protocol):
     """What the engine asks of fal. `dagster_gptimg.fal.client.FalClient` is it."""
 
+    @property
+    def clock_offset(self) -> float | None:
+        """Seconds by which fal's clock is ahead of this machine's; None while that is not known."""
+
     def account(self, salt: str) -> str:
         """A salted hash of the key."""
 
@@ -70,19 +83,25 @@ class Fal(Protocol):
     def stream_status(self, request: Submitted, *, logs: bool = False) -> AsyncIterator[Status]:
         """Every change of that, as fal tells it."""
 
-    async def result(self, request: Submitted) -> Answer:
-        """How it ended."""
+    async def result(self, request: Submitted, *, inline: bool = False) -> Answer:
+        """How it ended; `inline`: whether the answer may hold the images themselves."""
 
     async def cancel(self, request: Submitted) -> Cancelled:
         """Wish that it did not run."""
 
-    def history(self, endpoint: str, start: datetime, end: datetime | None = None) -> AsyncIterator[HistoryItem]:
+    def history(self, endpoint: str, start: datetime, end: datetime | None = None) -> AsyncIterator[HistoryPage]:
         """The account's requests since a moment, as far as fal shows them."""
 
     async def lookup(self, endpoint: str, request_id: str) -> HistoryItem | None:
         """One request's line in the history."""
 
-    async def unit_price(self, endpoint: str) -> str | None:
+    def images_of(self, output: Mapping[str, Json] | None) -> Images:
+        """The images that a model's output names. Raises `ReadError` when it names none."""
+
+    async def is_gone(self, endpoint: str) -> bool:
+        """Whether fal's own list of models does not have an endpoint. Raises `ReadError` when it does not tell."""
+
+    async def unit_price(self, endpoint: str) -> Decimal | None:
         """US dollars a billable unit."""
 
     async def download(self, url: str, take: Callable[[int], Awaitable[None]]) -> bytes:
@@ -124,13 +143,17 @@ class Options:
     Attributes:
         max_in_flight: requests in flight at most; None: as many as the account's slots call for (`batch/window.py`).
         max_cost: US dollars that this run may spend at most; reserved at worst case before each POST. None: no bound.
-        again: `held`, `refused`, or row ids: the user's word to buy these again. (`failed` is always tried again.)
+        again: `held`, `refused`, `lost`, or row ids: the user's word to buy these again, once. It speaks of what stood
+            on record when the run began. (`failed` is always tried again.)
+        word: what the user's word in `again` is known by: the same for all partitions of a run, and for its retries.
+            Empty: the run's own id.
         on_ambiguous: `hold` shows a submit in doubt until evidence settles it; `resubmit` bets (docs/guarantee.md).
         settle: seconds to wait for fal's history to show an ambiguous submit.
-        attempts: attempts a request may be given in one run after free failures, refused or unsent submits.
+        attempts: attempts a request may be given in one run after failures that were free.
         recipe: what all rows are made with (template, model, arguments), as a digest: a manifest keeps it.
         allow_rebuy: buy again what is there under another recipe, however much that is.
-        patience: seconds after which a request that does not end is left to a later run.
+        patience: seconds after which a request that does not end, or whose images cannot be had, is left to a later
+            run.
         request: priority, start time-out, tags and other headers of every submit.
         watch: how the end of a request is noticed: `poll` asks when it is likely done; `stream` has fal tell changes
             at once, over a connection for each request in flight, of which there are at most 64 then.
@@ -142,6 +165,7 @@ class Options:
     max_in_flight: int | None = None
     max_cost: Decimal | None = None
     again: frozenset[str] = frozenset()
+    word: str = ""
     on_ambiguous: Literal["hold", "resubmit"] = "hold"
     settle: float = 120.0
     attempts: int = 3

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from dagster_gptimg.digests import KEY
+from dagster_gptimg.store.money import total
 from dagster_gptimg.store.settled import Brief, Settled, SettledIndex
 
 if TYPE_CHECKING:
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from dagster_gptimg.batch.job import Io
     from dagster_gptimg.batch.state import Owns
     from dagster_gptimg.store.dataset import Dataset
-    from dagster_gptimg.store.facts import Attempt, Outcome
+    from dagster_gptimg.store.facts import Attempt, OutcomeKind
+    from dagster_gptimg.store.settled import Kind
 
 CHECKPOINT = 1000
 """Outcomes after which a piece of the index is written: what a crash leaves to be read from receipts."""
@@ -54,7 +55,7 @@ class Ledger:
         self.index = SettledIndex(dataset.store, dataset.folder)
         self._recent: dict[str, Settled] = {}
         self._unsettled: dict[str, Unsettled] = {}
-        self._pieces, self._writing = 0, asyncio.Lock()
+        self._pieces, self._writing, self._due = 0, asyncio.Lock(), CHECKPOINT
 
     def get(self, key: str) -> Result | None:
         """What is known of a request; None when it was never looked at."""
@@ -107,15 +108,20 @@ class Ledger:
         """Take what receipts say has ended, and the index did not know; the next checkpoint writes it."""
         self._recent[result.key] = result
 
-    async def settle(self, result: Settled) -> None:
-        """Take a final outcome; every `CHECKPOINT` of them a piece of the index is written. Raises `StoreError`.
-
-        While one is being written, what comes is left to the next.
-        """
+    def settle(self, result: Settled) -> None:
+        """Take a final outcome."""
         self._unsettled.pop(result.key, None)
         self._recent[result.key] = result
-        if len(self._recent) >= CHECKPOINT and not self._writing.locked():
+
+    async def checkpoint_if_due(self) -> None:
+        """Write a piece of the index for every `CHECKPOINT` outcomes. Raises `StoreError`.
+
+        While one is being written, what comes is left to the next. After a failure so many more have to come.
+        """
+        if len(self._recent) >= self._due and not self._writing.locked():
+            self._due = len(self._recent) + CHECKPOINT
             await self.checkpoint()
+            self._due = CHECKPOINT
 
     async def checkpoint(self) -> None:
         """Write what is settled since the last time. Raises `StoreError`."""
@@ -138,12 +144,14 @@ class Ledger:
 
 
 def settled_of(key: str, attempts: Sequence[Attempt], owns: Owns, run: str) -> Settled | None:
-    """The line of the settled index for a key's facts: its images, or else its refusal; None when it has neither.
+    """The line of the settled index for a key's facts: its images, or else how it ended; None when it has neither.
 
     The cost is that of all its requests: a second purchase is part of the bill, however it came about.
     """
-    ends = [(n, r, o) for n, a in enumerate(attempts) for r, o in sorted(a.outcomes.items()) if o and owns(n, r)]
-    final = [end for end in ends if end[2].kind == "stored"] or [end for end in ends if end[2].kind == "refused"][-1:]
+    every = [(n, r, o) for n, a in enumerate(attempts) for r, o in sorted(a.outcomes.items()) if o and owns(n, r)]
+    ends = [end for end in every if end[2].is_end]
+    last = [end for end in ends if end[2].meaning in {"refused", "ended"}]
+    final = [end for end in ends if end[2].kind == "stored"] or last[-1:]
     if not final:
         return None
     n, request_id, outcome = final[0]
@@ -153,9 +161,9 @@ def settled_of(key: str, attempts: Sequence[Attempt], owns: Owns, run: str) -> S
         key=key,
         attempt=n,
         request_id=request_id,
-        kind="erased" if outcome.erased_at else "stored" if outcome.kind == "stored" else "refused",
+        kind="erased" if outcome.erased_at else _kind(outcome.meaning),
         images=[] if outcome.erased_at else [image.model_dump() for image in outcome.images],
-        cost_usd=_sum([end[2] for end in ends]),
+        cost_usd=total(end[2].cost_usd for end in ends),
         billable_units=outcome.billable_units,
         error_type=outcome.error_type,
         error=outcome.error,
@@ -169,6 +177,5 @@ def settled_of(key: str, attempts: Sequence[Attempt], owns: Owns, run: str) -> S
     )
 
 
-def _sum(outcomes: list[Outcome]) -> Decimal | None:
-    costs = [outcome.cost_usd for outcome in outcomes]
-    return None if None in costs else sum((cost for cost in costs if cost is not None), Decimal(0))
+def _kind(meaning: OutcomeKind) -> Kind:
+    return "stored" if meaning == "stored" else "ended" if meaning == "ended" else "refused"

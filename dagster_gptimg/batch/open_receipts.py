@@ -7,15 +7,17 @@ index and the exclusive create answer everything, and no receipt is listed.
 from __future__ import annotations
 
 import hashlib
+from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from dagster_gptimg.batch.ledger import EARLIER, Ledger, Result, Unsettled, settled_of
 from dagster_gptimg.batch.plan import Request
 from dagster_gptimg.batch.records import all_ended, row_status
-from dagster_gptimg.batch.state import Owns, owners, searching, state_of
+from dagster_gptimg.batch.state import Owns, given_up, owners, searching, state_of
 from dagster_gptimg.batch.summary import Tally
 from dagster_gptimg.digests import KEY, SIZE, DigestCounts
+from dagster_gptimg.store.dataset import REREAD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,9 +25,13 @@ if TYPE_CHECKING:
     from dagster_gptimg.batch.job import Job
     from dagster_gptimg.batch.plan import Plan, PlanBatch, PlannedRow
     from dagster_gptimg.batch.records import Content
-    from dagster_gptimg.store.facts import Attempt, Intent
+    from dagster_gptimg.store.facts import Attempt, Intent, Word
     from dagster_gptimg.store.receipts import Names
     from dagster_gptimg.store.settled import Brief, Settled
+
+
+LOOKED_FOR = timedelta(days=90)
+"""How long every run looks for a request that the user has given up: fal looks back that far by a request's id."""
 
 
 class OpenReceipts:
@@ -34,6 +40,7 @@ class OpenReceipts:
     Attributes:
         facts: by key; keys of the whole dataset, other partitions' among them.
         runs: runs without an end mark, when the receipts were listed.
+        read_at: the clock's second at which they were.
         paid_twice: rows of which two requests were billed, by what no run had seen yet: (row id, request ids).
     """
 
@@ -41,6 +48,8 @@ class OpenReceipts:
         """Nothing is read yet; use `read`."""
         self._job, self._ledger = job, ledger
         self._owner: dict[str, tuple[str, int]] = {}
+        self._stood: dict[str, int] = {}
+        self.read_at = job.runtime.clock.monotonic()
         self.facts: dict[str, list[Attempt]] = {}
         self.runs: list[str] = []
         self.paid_twice: list[tuple[str, list[str]]] = []
@@ -50,8 +59,8 @@ class OpenReceipts:
         """Load the settled index and, if a run has left something open, the receipts. Raises `StoreError`."""
         found, io, dataset = cls(job, ledger), job.runtime.io, job.dataset
         await io(ledger.index.load)
-        found.runs = await io(dataset.open_runs)
-        if found.runs:
+        found.runs, has_begun = await io(dataset.runs)
+        if found.runs or (has_begun and not len(ledger.index)):  # somebody may have removed the index: it is derived
             await io(found._load)
         return found
 
@@ -62,7 +71,8 @@ class OpenReceipts:
         seen, twice = DigestCounts(), set[str]()
         for key, names in receipts.by_key():
             twice.update(name.request_id for _, name in names if name.how and seen.count(_digest(name.request_id)))
-            if self._ledger.index.brief(key) is None or not _all_ended(names) or _is_odd(names):
+            brief = self._ledger.index.brief(key)
+            if brief is None or not _all_ended(names) or _is_odd(names) or self._is_reread(brief, names):
                 unanswered[key] = names
         shared = [names for _, names in receipts.by_key() if _has(names, twice)] if twice else []
         every = (name for names in shared for _, name in names)
@@ -70,13 +80,18 @@ class OpenReceipts:
         for key, names in (unanswered | {names[0][1].key: names for names in shared}).items():
             self._take(key, receipts.read(names))
 
+    def _is_reread(self, brief: Brief, names: Names) -> bool:
+        """Whether version 1 may have taken a blip for the end of a request of this key: its facts then say so."""
+        return REREAD in self.runs and (brief.kind == "refused" or any(name.attempt for _, name in names))
+
     def _take(self, key: str, attempts: list[Attempt]) -> None:
         """Keep what is open; what has ended goes where everything settled is."""
         owns = self.owns(key)
-        ended = state_of(attempts, owns).state in {"done", "refused"} and not searching(attempts, owns)
-        settled = settled_of(key, attempts, owns, EARLIER) if ended else None
+        is_final = state_of(attempts, owns).state in {"done", "refused", "ended"}
+        is_looked_for = bool(searching(attempts, owns)) or self._is_looked_for(attempts, owns)
+        settled = settled_of(key, attempts, owns, EARLIER) if is_final and not is_looked_for else None
         if settled is None:
-            self.facts[key] = attempts
+            self.facts[key], self._stood[key] = attempts, len(attempts)
         elif _says(settled) != _says(self._ledger.index.get(key)):
             self._ledger.absorb(settled)
             self._notice_double(attempts)
@@ -101,8 +116,33 @@ class OpenReceipts:
         attempts = self.facts.get(key)
         if attempts is None:
             return False
-        owns = self.owns(key)
-        return state_of(attempts, owns).state in {"in_flight", "held"} or bool(searching(attempts, owns))
+        return self.is_left_open(attempts, self.owns(key))
+
+    def is_left_open(self, attempts: list[Attempt], owns: Owns) -> bool:
+        """Whether the facts of a key leave something to follow, to resolve or to look for."""
+        if state_of(attempts, owns).state in {"in_flight", "held"}:
+            return True
+        return bool(searching(attempts, owns)) or self._is_looked_for(attempts, owns)
+
+    def _is_looked_for(self, attempts: list[Attempt], owns: Owns) -> bool:
+        """Whether every run looks for a request of a key that the user has given up."""
+        since = self._job.runtime.clock.now() - LOOKED_FOR
+        facts = (attempts[n].given_up[request_id] for n, request_id in given_up(attempts, owns))
+        return any(fact is None or fact.recorded_at > since for fact in facts)
+
+    def spoken_of(self, key: str, attempts: list[Attempt], word: Word) -> int:
+        """How many attempts of a key the user's word speaks of: those that stood on record when the run began.
+
+        Not of those, nor of any later one, that were opened by the same word, or by that of another run which had no
+        end mark then: the same word given to several runs at once buys once.
+        """
+        settled = self._ledger.index.get(key)
+        stood = self._stood.get(key, 0 if settled is None else settled.attempt + 1)
+        for n, attempt in enumerate(attempts[:stood]):
+            opened_by = attempt.intent.word if attempt.intent is not None else None
+            if opened_by is not None and (opened_by.id == word.id or opened_by.run in self.runs):
+                return n
+        return stood
 
     def in_doubt(self) -> Iterator[Intent]:
         """The intents of all attempts that are looked for."""
@@ -132,11 +172,12 @@ class OpenReceipts:
         if self.is_open(key):
             return False
         settled = self._ledger.brief(key) or self._ledger.settled(key)
-        return settled is None or self._refused_again(row_id, settled.kind)
+        return settled is None or self._is_again(row_id, settled.kind)
 
-    def _refused_again(self, row_id: str, kind: str) -> bool:
-        again = self._job.options.again
-        return kind == "refused" and ("refused" in again or row_id in again)
+    def _is_again(self, row_id: str, kind: str) -> bool:
+        """Whether the user says to buy a request again that ended without images."""
+        word = {"refused": "refused", "ended": "lost"}.get(kind)
+        return word is not None and not self._job.options.again.isdisjoint({word, row_id})
 
     async def attempts(self, request: Request) -> list[Attempt]:
         """The facts of a request, as far as they must be known before it is dealt with. Raises `StoreError`."""
@@ -168,7 +209,7 @@ class OpenReceipts:
         """Each row's requests, when all of them have ended and nothing is to be done for any; None otherwise."""
         found = [all_ended(row) for row in briefs]
         for number, row in enumerate(batch if self.facts or self._job.options.again else ()):
-            again = any(self._refused_again(row.row_id, brief.kind) for brief in found[number] or ())
+            again = any(self._is_again(row.row_id, brief.kind) for brief in found[number] or ())
             if again or any(key in self.facts for key in row.keys):
                 found[number] = None
         return found
@@ -182,11 +223,16 @@ class OpenReceipts:
         tally.row(row_status(results))
         for request, result, price in zip(row.requests, results, row.prices, strict=True):
             buys = self.is_to_buy(request.key, request.row_id)
-            tally.expect(result, price, request.images, buys=buys)
+            tally.expect(result, price, request.images, buys=buys, may_buy=self._may_be_free(request.key))
+
+    def _may_be_free(self, key: str) -> bool:
+        """Whether a request that is looked at again may turn out to be free after all: then it is bought."""
+        attempts = self.facts.get(key, [])
+        return bool(attempts) and any(o is not None and o.is_doubtful for o in attempts[-1].outcomes.values())
 
     def _expected(self, request: Request) -> Result:
         settled = self._ledger.settled(request.key)
-        if settled is not None and not self._refused_again(request.row_id, settled.kind):
+        if settled is not None and not self._is_again(request.row_id, settled.kind):
             return self._ledger.get(request.key) or settled
         if not self.is_open(request.key):
             return Unsettled(request.key, "not_submitted")
@@ -194,8 +240,8 @@ class OpenReceipts:
         return Unsettled(request.key, "held" if held else "in_flight")
 
     def ended_runs(self, before: str) -> list[str]:
-        """Runs older than `before` (a run id's beginning) whose marks may be ended: all they left is settled now."""
-        if any(self._ledger.settled(key) is None for key in self.facts if self.is_open(key)):
+        """Runs older than `before` (a run id's beginning) whose marks may be ended: nothing that they left is open."""
+        if any(self.is_open(key) for key in self.facts):
             return []
         return [run for run in self.runs if run < before]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from dagster_gptimg.batch.ledger import Unsettled
 from dagster_gptimg.batch.summary import Tally, worst
 from dagster_gptimg.store.manifest import SCHEMA
-from dagster_gptimg.store.settled import Settled
+from dagster_gptimg.store.money import rounded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -131,7 +131,7 @@ class Records:
         if result.kind == "erased":  # the table may still have the row: nothing of it is written down again
             common |= {"prompt": "", "arguments": "{}", "columns": "{}", "error": None}
         if result.kind != "stored":
-            yield common | {"status": result.kind, "cost_usd": result.cost_usd if is_buyer else Decimal(0)}
+            yield common | {"status": result.status, "cost_usd": result.cost_usd if is_buyer else Decimal(0)}
             return
         costs = _shares(result.cost_usd if is_buyer else Decimal(0), len(result.images))
         for place, (image, cost) in enumerate(zip(result.images, costs, strict=True)):
@@ -164,11 +164,12 @@ def all_ended(row: list[Brief | None]) -> list[Brief] | None:
 
 def row_status(results: list[Result]) -> RowStatus:
     """One word for a row by the results of its requests."""
-    return worst({result.kind if isinstance(result, Settled) else result.status for result in results})
+    return worst({result.status for result in results})
 
 
 def _shares(cost: Decimal | None, images: int) -> Sequence[Decimal | None]:
     """A request's cost over its images, exact to the last digit: what cannot be divided is the first one's."""
+    cost = rounded(cost)
     if cost is None:
         return [None] * images
     share = (cost / images).quantize(_CENTS_OF_A_CENT)

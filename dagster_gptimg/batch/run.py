@@ -6,34 +6,51 @@ One async iterator of events; the last one is `Finished`.
 from __future__ import annotations
 
 import asyncio
+import logging
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
 from dagster_gptimg.batch.budget import Budget
-from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Progress, Warned
+from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Progress, Trouble, Warned
 from dagster_gptimg.batch.ledger import Ledger, Result, Unsettled
 from dagster_gptimg.batch.open_receipts import OpenReceipts, paid_requests
 from dagster_gptimg.batch.plan import Plan, Request
 from dagster_gptimg.batch.rebuy import guard, rebuy
 from dagster_gptimg.batch.records import Content, Records
-from dagster_gptimg.batch.state import Owns, searching, state_of
+from dagster_gptimg.batch.state import Owns, state_of
 from dagster_gptimg.batch.stop import Stop
 from dagster_gptimg.batch.streams import AT_ONCE as STREAMS
 from dagster_gptimg.batch.winding import cancel_queued
 from dagster_gptimg.batch.window import Place, Window
-from dagster_gptimg.batch.worker import Worker
-from dagster_gptimg.errors import GptImgError, StoreError, UsageError
+from dagster_gptimg.batch.worker import Way, Worker
+from dagster_gptimg.errors import GptImgError, StoreError, UnreadableError, UsageError
+from dagster_gptimg.fal.models import model_at
+from dagster_gptimg.fal.texts import words_of
+from dagster_gptimg.store.facts import Word
 from dagster_gptimg.store.manifest import digests_of, manifest_name, write_manifest
 
+_log = logging.getLogger(__name__)
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Coroutine
 
     from dagster_gptimg.batch.job import Job, Options
     from dagster_gptimg.batch.summary import Summary, Tally
     from dagster_gptimg.store.facts import Attempt
 
+T = TypeVar("T")
+
+TROUBLE = frozenset(get_args(Trouble))
+"""Statuses of which a run tells row by row."""
+
 WIND_DOWN = 8.0
 """Seconds that an interrupted run takes at most to end its submits and cancel what is still queued."""
+
+CLOCK_OFF = 60.0
+"""Seconds by which this machine's clock may differ from fal's before a run says so."""
+
+AGAIN = frozenset({"failed", "held", "refused", "lost"})
+"""The words of `Options.again`; everything else in it is a row's id."""
 
 A_TURN = 500
 """Rows that are looked at in one go while other tasks wait."""
@@ -52,21 +69,40 @@ async def generate(job: Job, interrupt: asyncio.Event) -> AsyncIterator[Event]:
         interrupt: set it to have the run end orderly within 10 s: queued requests are cancelled, the rest is on record.
 
     Yields:
-        `Planned`, then `Progress` and `Noticed`, then `Finished`.
+        `Planned`, then `Progress` and `Noticed`, then `Finished`; nothing when it was interrupted before it began.
 
     Raises:
         UsageError: something has to be mended first; nothing was sent.
         StoreError: the store cannot be used; nothing was sent. (Later, it ends the run with `stop="unusable"`.)
     """
-    run = await _Run.begin(job)
+    run = await unless(interrupt, _Run.begin(job))
+    if run is None:
+        return
     try:
         working = asyncio.create_task(run.work(interrupt))
         async for event in run.events(working):
             yield event
         await working
-        yield await run.finish()
+        end = await run.finish()
+        while not run.queue.empty():
+            yield run.queue.get_nowait()
+        yield end
     finally:
         run.close()
+
+
+async def unless(interrupt: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """What some work comes to that sends nothing; None when it was interrupted before its end.
+
+    It is not waited for then: it may hang in a store.
+    """
+    working, interrupted = asyncio.create_task(work), asyncio.create_task(interrupt.wait())
+    try:
+        await asyncio.wait({working, interrupted}, return_when=asyncio.FIRST_COMPLETED)
+        return await working if working.done() else None
+    finally:
+        working.cancel()
+        interrupted.cancel()
 
 
 async def plan(job: Job) -> Summary:
@@ -108,6 +144,7 @@ class _Run:
         self.done = self.total = self.failed = 0
         self.searching, self.exclusive, self.store_failed = False, True, False
         self.tasks: set[asyncio.Task[None]] = set()
+        self.warned: set[str] = set()
         self.crash: BaseException | None = None
         self.crashed = asyncio.Event()
         self.began = self.clock.monotonic()
@@ -140,11 +177,12 @@ class _Run:
 
     def check_again(self) -> None:
         """A row id in `again` must be a row of the table: a misspelt word must not pass for "nothing to do"."""
-        wanted = self.job.options.again - {"failed", "held", "refused"}
+        wanted = self.job.options.again - AGAIN
         if wanted:
             wanted -= {row.row_id for row in self.planned if row.row_id in wanted}
         if wanted:
-            msg = f"again: no row has the id {', '.join(sorted(wanted))}; use failed, held, refused or a row's id"
+            names = ", ".join(repr(name[:80]) for name in sorted(wanted)[:10])
+            msg = f"again: no row has the id {names}; use {', '.join(sorted(AGAIN))} or a row's id"
             raise UsageError(msg)
 
     def close(self) -> None:
@@ -160,6 +198,12 @@ class _Run:
         """What happens, until the work is done."""
         if not self.exclusive:
             yield Warned(NOT_EXCLUSIVE)
+        offset = self.job.fal.clock_offset or 0.0
+        if abs(offset) > CLOCK_OFF:
+            off = f"{abs(offset):.0f} s {'behind' if offset > 0 else 'ahead of'} fal's"
+            yield Warned(
+                f"this machine's clock is {off}: set it right. What is searched at fal is searched by fal's time"
+            )
         yield Planned(self.forecast.summary(self.clock.monotonic() - self.began))
         for row_id, paid in self.receipts.paid_twice:
             self.warn_of_double(row_id, paid)
@@ -185,6 +229,10 @@ class _Run:
         for signal in signals:
             signal.cancel()
         await asyncio.gather(feeding, *signals, return_exceptions=True)
+        if self.crash is None and not feeding.cancelled() and (error := feeding.exception()) is not None:
+            self.stop.because("interrupted", f"the rows could not be read to their end: {self.words_of(error)}")
+            await self.wind_down(feeding)
+            raise error
         if self.crash is not None:
             raise self.crash
 
@@ -219,22 +267,49 @@ class _Run:
 
     async def one(self, request: Request, place: Place, *, buys: bool) -> None:
         """One request, from its facts to its result."""
-        owns, attempts = self.receipts.owns(request.key), []
+        owns: Owns = self.receipts.owns(request.key)
+        attempts: list[Attempt] = []
         try:
             attempts = await self.receipts.attempts(request)
-            result = await self.worker.settle(request, attempts, owns, place, buys=buys)
-            self.searching |= bool(searching(attempts, owns))
-            await self.take(request, result)
+            way = self.way(request, attempts, owns, place, buys=buys)
+            result = await self.worker.settle(way)
+            self.searching |= self.receipts.is_left_open(attempts, owns)
+            self.take(request, result)
             self.warn_of_double(request.row_id, paid_requests(attempts))
-        except GptImgError as error:  # the store, or the key: nothing more can be recorded or read
-            self.store_failed |= isinstance(error, StoreError)
-            self.stop.because("unusable", str(error))
-            self.ledger.leave(self.open_end(request, attempts, owns, str(error)))
+            await self.checkpoint()
         except asyncio.CancelledError:
             self.ledger.leave(self.open_end(request, attempts, owns, "interrupted"))
             raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this row's, and no other's
+            if isinstance(error, GptImgError) and not isinstance(error, UnreadableError):
+                # The store, or the key: nothing more can be recorded or read.
+                self.store_failed |= isinstance(error, StoreError)
+                self.stop.because("unusable", str(error))
+            self.take(request, self.open_end(request, attempts, owns, self.words_of(error)))
         finally:
             place.leave()
+
+    def words_of(self, error: BaseException) -> str:
+        """What a row shows of an error; one that nobody expected is logged with its trace."""
+        if not isinstance(error, GptImgError):
+            _log.error("a request ended in an error that nobody expected", exc_info=error)
+        return f"{type(error).__name__}: {words_of(error)}" if not isinstance(error, GptImgError) else str(error)
+
+    def way(self, request: Request, attempts: list[Attempt], owns: Owns, place: Place, *, buys: bool) -> Way:
+        """One request on its way through this run."""
+        word = Word(id=self.job.options.word or self.ledger.run, run=self.ledger.run)
+        return Way(
+            request=request,
+            attempts=attempts,
+            owns=owns,
+            price=model_at(request.endpoint, self.job.model).cost(request.arguments),
+            buys=buys,
+            left=self.job.options.attempts,
+            place=place,
+            word=word,
+            spoken=self.receipts.spoken_of(request.key, attempts, word) if self.job.options.again else 0,
+            seen_at=self.receipts.read_at,
+        )
 
     def open_end(self, request: Request, attempts: list[Attempt], owns: Owns, why: str) -> Unsettled:
         """What stands on record of a request whose worker had to stop in the middle."""
@@ -245,19 +320,32 @@ class _Run:
             return Unsettled(request.key, "held", None, view.reason or why, bought_by=self.ledger.run)
         return Unsettled(request.key, "not_submitted", None, why)
 
-    async def take(self, request: Request, result: Result) -> None:
+    def take(self, request: Request, result: Result) -> None:
         """Keep one result, and report it."""
         self.done += 1
         if isinstance(result, Unsettled):
             self.ledger.leave(result)
         else:
-            await self.ledger.settle(result)
-        status = result.status if isinstance(result, Unsettled) else result.kind
-        if status in {"refused", "failed", "held", "lost"}:
+            self.ledger.settle(result)
+        if result.status in TROUBLE:
             self.failed += 1
+            status = cast("Trouble", result.status)
             self.queue.put_nowait(Noticed(request.row_id, result.request_id, status, result.error or ""))
         flying = len(self.worker.in_flight)
         self.queue.put_nowait(Progress(self.done, self.total, flying, self.failed, self.budget.spent))
+
+    async def checkpoint(self) -> None:
+        """Write a piece of the index when enough has come together. It is derived: a failure of it is only told."""
+        try:
+            await self.ledger.checkpoint_if_due()
+        except Exception as error:  # noqa: BLE001 - the next one, and the run's end, try again
+            self.warn_once(f"the settled index cannot be written now: {self.words_of(error)}. Receipts have everything")
+
+    def warn_once(self, message: str) -> None:
+        """Tell something about the whole run, once."""
+        if message not in self.warned:
+            self.warned.add(message)
+            self.queue.put_nowait(Warned(message))
 
     def warn_of_double(self, row_id: str, paid: list[str]) -> None:
         """A second purchase that happened all the same is collected, counted, and never passed over in silence."""
@@ -287,9 +375,13 @@ class _Run:
             await self.ledger.checkpoint()
             uri = await self.write_manifest(records)
             await self.end_marks()
-        except GptImgError as error:
-            self.store_failed |= isinstance(error, StoreError)
-            self.stop.because("unusable", str(error))
+        except Exception as error:  # noqa: BLE001 - index and image table are derived: what was paid for is on record
+            self.warn_once(
+                f"index or image table could not be written: {self.words_of(error)}. Run again to write them"
+            )
+            if isinstance(error, GptImgError):
+                self.store_failed |= isinstance(error, StoreError)
+                self.stop.because("unusable", str(error))
             if uri is None:  # count all the same
                 records = self.records()
                 for _ in records:

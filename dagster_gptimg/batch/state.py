@@ -1,7 +1,7 @@
 """The state table (docs/receipts.md#the-state-table): from the facts on record to what a run does next.
 
 Pure, and written to be compared line by line with `state_of`, `searching` and `owners` of the specification
-(tests/specification/receipts.py), against which the tests run it, state by state.
+(tests/specification/protocol.py), against which the tests run it, state by state.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from dagster_gptimg.store.facts import Attempt, How
 
-State: TypeAlias = Literal["in_flight", "done", "to_buy", "held", "refused", "open"]
+State: TypeAlias = Literal["in_flight", "done", "to_buy", "held", "refused", "ended", "open"]
 Owns: TypeAlias = "Callable[[int, str], bool]"
 """Whether a request id counts for this attempt (of the key in question)."""
 
@@ -40,10 +40,8 @@ def owns_all(_attempt: int, _request_id: str) -> bool:
 
 def state_of(attempts: Sequence[Attempt], owns: Owns = owns_all) -> View:
     """The first line of the table that fits. Later lines must not be reached before earlier ones are excluded."""
-    for n, attempt in enumerate(attempts):
-        for request_id in sorted(attempt.accepted):
-            if owns(n, request_id) and request_id not in attempt.outcomes:
-                return View("in_flight", n, request_id)
+    for view in in_flight(attempts, owns):
+        return view
     for n, attempt in enumerate(attempts):
         if any(o is not None and o.kind == "stored" and owns(n, r) for r, o in attempt.outcomes.items()):
             return View("done", n)
@@ -55,12 +53,29 @@ def state_of(attempts: Sequence[Attempt], owns: Owns = owns_all) -> View:
     return _last_attempt(attempts[-1], len(attempts) - 1, owns)
 
 
+def in_flight(attempts: Sequence[Attempt], owns: Owns = owns_all) -> Iterator[View]:
+    """Every request that is to be followed before anything else is done for its key."""
+    for n, attempt in enumerate(attempts):
+        for request_id in sorted(attempt.accepted):
+            if owns(n, request_id) and _is_followed(attempt, request_id):
+                yield View("in_flight", n, request_id)
+
+
+def _is_followed(attempt: Attempt, request_id: str) -> bool:
+    """Whether everything else of a key waits for a request's end."""
+    return not attempt.is_ended(request_id) and request_id not in attempt.given_up
+
+
 def _last_attempt(attempt: Attempt, n: int, owns: Owns) -> View:
-    if any(o is not None and o.kind == "refused" and owns(n, r) for r, o in attempt.outcomes.items()):
+    ends = {o.meaning for r, o in attempt.outcomes.items() if o is not None and o.is_end and owns(n, r)}
+    if "refused" in ends:
         return View("refused", n)
+    if "ended" in ends:
+        return View("ended", n)
     counted = [how for r, (how, _) in attempt.accepted.items() if owns(n, r)]
+    is_given_up = any(owns(n, r) and not attempt.is_ended(r) for r in attempt.given_up)
     # An id that was only adopted from the history and ended free proves nothing: ours may be another one.
-    if attempt.void is not None or any(how != "history" for how in counted):
+    if attempt.void is not None or is_given_up or any(how != "history" for how in counted):
         return View("open", n + 1)
     return View("held", n, reason="nobody knows whether its submit reached fal")
 
@@ -75,11 +90,28 @@ def _is_searched(attempt: Attempt, n: int, owns: Owns) -> bool:
         return False
     if attempt.void is not None and attempt.void.reason in {"not_sent", "rejected"}:
         return False
-    for request_id, (how, _) in attempt.accepted.items():
-        outcome = attempt.outcomes.get(request_id)
-        if owns(n, request_id) and (how != "history" or outcome is None or outcome.kind == "stored"):
-            return False
-    return True
+    return not any(
+        owns(n, request_id) and (how != "history" or _may_be_its_own(attempt, request_id))
+        for request_id, (how, _) in attempt.accepted.items()
+    )
+
+
+def _may_be_its_own(attempt: Attempt, request_id: str) -> bool:
+    """Whether a request that was adopted from the history passes for the attempt's own, so far or for good."""
+    outcome = attempt.outcomes.get(request_id)
+    if request_id in attempt.given_up and not attempt.is_ended(request_id):
+        return False
+    return outcome is None or outcome.kind == "stored"
+
+
+def given_up(attempts: Sequence[Attempt], owns: Owns = owns_all) -> list[tuple[int, str]]:
+    """The requests (attempt, id) that the user has given up and that have no outcome: every run looks for them once."""
+    return [
+        (n, request_id)
+        for n, attempt in enumerate(attempts)
+        for request_id in sorted(attempt.given_up)
+        if owns(n, request_id) and not attempt.is_ended(request_id)
+    ]
 
 
 def owners(found: Iterable[tuple[str, int, str, How]]) -> dict[str, tuple[str, int]]:

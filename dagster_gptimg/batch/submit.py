@@ -5,11 +5,13 @@ Written by hand, because nothing does it right: fal's own clients repeat a POST 
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from dagster_gptimg.batch.callbacks import webhook_url
 from dagster_gptimg.batch.uploads import Uploads
-from dagster_gptimg.errors import NotSentError, RejectedError, StoreError, SubmitError
+from dagster_gptimg.digests import SIZE, DigestCounts
+from dagster_gptimg.errors import AmbiguousSubmitError, NotSentError, RejectedError, StoreError, SubmitError
 from dagster_gptimg.store.facts import Accepted, Attempt, Intent, Void
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.batch.job import Job
     from dagster_gptimg.batch.plan import Request
     from dagster_gptimg.fal.types import Json, Submitted
+    from dagster_gptimg.store.facts import Word
 
 RECORD_TRIES = 5
 
@@ -47,12 +50,21 @@ class Submitter:
         self._job, self._run = job, run
         self._io, self._receipts = job.runtime.io, job.dataset.receipts
         self._uploads = Uploads(job)
+        self._ids = DigestCounts()
 
-    async def send(self, request: Request, n: int, worst_case: Decimal) -> tuple[Attempt | None, SubmitError | None]:
+    async def send(
+        self, request: Request, n: int, worst_case: Decimal, word: Word | None = None
+    ) -> tuple[Attempt | None, SubmitError | None]:
         """Create the intent of attempt `n`, POST it once, and put on record what is known of it.
 
         The intent is created when the connection stands and only the body is missing. So a host that cannot be reached
         leaves no trace, and a crash finds hardly a moment in which the intent is there and the POST is not.
+
+        Args:
+            request: what a row needs.
+            n: the attempt.
+            worst_case: US dollars that it may cost; not finite where that is not known.
+            word: the user's word that opens this attempt, if one does.
 
         Returns:
             The facts of the attempt (accepted; void; the intent alone, which is ambiguous; None: no intent was made)
@@ -68,7 +80,7 @@ class Submitter:
         arguments = await self._uploads.arguments(request)
 
         async def ready() -> None:
-            attempt.intent = await self._claim(request, arguments, n, worst_case)
+            attempt.intent = await self._claim(request, arguments, n, worst_case, word)
             self._job.runtime.reached("before POST")
 
         try:
@@ -78,6 +90,9 @@ class Submitter:
         except SubmitError as error:
             return await self._not_accepted(request.key, n, attempt, error), error
         self._job.runtime.reached("after POST")
+        if self._ids.count(hashlib.blake2b(submitted.request_id.encode(), digest_size=SIZE).digest()):
+            words = f"fal answered with request {submitted.request_id}, which it has given this run before"
+            return attempt, AmbiguousSubmitError(words)
         await self._accept(request.key, n, attempt, submitted)
         return attempt, None
 
@@ -93,7 +108,9 @@ class Submitter:
         base = self._job.options.webhook_url
         return webhook_url(base, self._job.dataset, request.key, n, self._run) if base else None
 
-    async def _claim(self, request: Request, arguments: dict[str, Json], n: int, worst_case: Decimal) -> Intent:
+    async def _claim(
+        self, request: Request, arguments: dict[str, Json], n: int, worst_case: Decimal, word: Word | None
+    ) -> Intent:
         """Create the intent; only its owner may send."""
         intent = Intent(
             endpoint=request.endpoint,
@@ -105,6 +122,8 @@ class Submitter:
             nonce=self._job.runtime.token(),
             account=self._job.fal.account(self._job.dataset.salt),
             created_at=self._job.runtime.clock.now(),
+            word=word,
+            clock_offset_s=self._job.fal.clock_offset,
         )
         self._job.runtime.reached("before intent")
         if not await self._create(request.key, n, intent):

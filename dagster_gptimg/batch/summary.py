@@ -159,8 +159,11 @@ class Tally:
         elif result.bought_by == self._run:  # it is at fal, or may be
             self._high += price.high
 
-    def expect(self, result: Result, price: Price, images: int, *, buys: bool) -> None:
-        """One request as a plan sees it: what is not settled is expected to end well."""
+    def expect(self, result: Result, price: Price, images: int, *, buys: bool, may_buy: bool = False) -> None:
+        """One request as a plan sees it: what is not settled is expected to end well.
+
+        `may_buy`: it is looked at first, and bought if it has failed.
+        """
         if isinstance(result, Settled):
             self.request(result, price)
             return
@@ -170,6 +173,7 @@ class Tally:
         self._images["bought" if buys else "reattached"] += images * (buys or result.status == "in_flight")
         if buys:
             self._low += price.low
+        if buys or may_buy:
             self._high += price.high
 
     def _settled(self, result: Settled, price: Price) -> None:

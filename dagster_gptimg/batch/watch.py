@@ -13,12 +13,12 @@ import asyncio
 import heapq
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from dagster_gptimg.batch.latency import Latency
 from dagster_gptimg.batch.picture import Flight, Picture
 from dagster_gptimg.errors import GoneError, ReadError
-from dagster_gptimg.fal.types import Completed, InProgress, Queued
+from dagster_gptimg.fal.types import Completed, InProgress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,11 +46,23 @@ STILL, UNKNOWN = 3.0, 30.0
 """Mean latencies (seconds, while none is known) without an end, after which the next one is looked at: what seems to
 run may never end, and hold no slot."""
 
+IDLE = 120.0
+"""Seconds, doubled from look to look, after which those are looked at, too, that wait for the first end of their kind.
+"""
+
 PROBES = 8
 """Looks to correct the picture, where fal tells of ends: so many, and one more with every `SUSPECT` ends."""
 
 FAILED_READ = 1.0
-"""Seconds until a status that could not be read is asked for again."""
+"""Seconds until a status that could not be read is asked for again; twice as many after each one that fails."""
+
+FAILED_READ_MOST = 30.0
+
+LATE_EVERY = 0.5
+"""Seconds between two searches for requests whose time is over."""
+
+GONE_APART = 5.0
+"""Seconds between two looks that both say fal does not know a request, before its result and the history are tried."""
 
 
 Hear: TypeAlias = "Callable[[str, Status | None], None]"
@@ -75,6 +87,21 @@ class Teller(Protocol):
 
 class TooLateError(Exception):
     """A request has not ended within the run's patience. The next run goes on watching."""
+
+
+class Seen(NamedTuple):
+    """Why nobody watches a request any more.
+
+    Attributes:
+        is_completed: whether fal itself has said that it has ended. False: fal says that it does not know it, which is
+            no end: it may have images all the same.
+        inference_time: seconds that the model took, where fal says it.
+        error_type: the error that it ended with, where fal's status says it.
+    """
+
+    is_completed: bool
+    inference_time: float | None = None
+    error_type: str | None = None
 
 
 @dataclass(slots=True)
@@ -113,28 +140,38 @@ class Watcher:
         self._flights = 0
         self._still_at, self._ends, self._suspect_at = float("inf"), 0, SUSPECT
         self._looks: set[asyncio.Task[None]] = set()
+        self._counted_late_at = float("-inf")
         self._timer: asyncio.Task[None] | None = None
 
     async def ended(
-        self, request: Submitted, kind: str, tell: Callable[[Status], None] = lambda _: None, *, fresh: bool
-    ) -> float | None:
-        """Return when fal says that a request has ended (or does not know it any more: its result will tell).
-
-        Returns: seconds that the model took, where fal says it.
+        self,
+        request: Submitted,
+        kind: str,
+        tell: Callable[[Status], None] = lambda _: None,
+        *,
+        fresh: bool,
+        until: float | None = None,
+    ) -> Seen:
+        """Return when fal says that a request has ended, or has said repeatedly that it does not know it.
 
         Args:
             request: what fal has.
             kind: requests of one kind take about as long.
             tell: is told each status that comes up.
             fresh: whether it was submitted just now; one that was found is looked at at once.
+            until: the clock's second up to which it is waited for; by default the run's patience from now on.
 
         Raises:
-            TooLateError: it has not ended within the run's patience.
-            KeyRejectedError: fal does not know the key any more.
+            TooLateError: it has not ended by then.
+            KeyRejectedError: fal has not known the key for minutes.
         """
-        ended: asyncio.Future[float | None] = asyncio.get_running_loop().create_future()
+        ended: asyncio.Future[Seen] = asyncio.get_running_loop().create_future()
         now = self._clock.monotonic()
-        flight = Flight(request, self._flights, self._kinds.setdefault(kind, Kind()), ended, now, fresh, tell=tell)
+        until = now + self._patience if until is None else until
+        self._still_at = min(self._still_at, now + UNKNOWN)
+        flight = Flight(
+            request, self._flights, self._kinds.setdefault(kind, Kind()), ended, now, fresh, until, tell=tell
+        )
         self._flights += 1
         if self._teller is not None:
             self._by_id[request.request_id] = flight
@@ -171,6 +208,7 @@ class Watcher:
         """Turn the timer while anything is in flight."""
         while self._picture.flights:
             now, looks = self._clock.monotonic(), 0
+            self._give_up_late(now)
             while looks < int(LOOKS_PER_SECOND * TICK) and len(self._looks) < LOOKS_AT_ONCE:
                 if (flight := self._next_due(now)) is None:
                     break
@@ -181,6 +219,15 @@ class Watcher:
             if self._teller is not None:
                 self._teller.turn()
             await self._clock.sleep(TICK if looks else self._until_due(now))
+
+    def _give_up_late(self, now: float) -> None:
+        """End the waiting for those whose time is over, whether or not anybody could look at them."""
+        if now < self._counted_late_at + LATE_EVERY:
+            return
+        self._counted_late_at = now
+        for flight in self._picture.flights.values():
+            if flight.until <= now:
+                _fail(flight, TooLateError(f"not ended after {now - flight.began:.0f} s"))
 
     def _until_due(self, now: float) -> float:
         """Seconds until the next look, or the next turn."""
@@ -223,21 +270,30 @@ class Watcher:
     async def _look(self, flight: Flight) -> None:
         """Ask for a status, and draw the conclusions."""
         try:
-            status = await self._status(flight.request)
+            status = await self._status(flight)
             flight.is_looked_at = False
             if flight.number in self._picture.flights:
                 self._conclude(flight, status)
         except Exception as error:  # noqa: BLE001 - whoever waits for it is told, whatever it is
             _fail(flight, error)
 
-    async def _status(self, request: Submitted) -> Status | None:
-        """A request's status; None when it cannot be read now."""
+    async def _status(self, flight: Flight) -> Status | None:
+        """A request's status; None when it cannot be read now.
+
+        That fal does not know a request is never its end: a gateway, or a replica that lags behind, says it as well.
+        """
         try:
-            return await self._fal.status(request, logs=self._logs)
+            status = await self._fal.status(flight.request, logs=self._logs)
         except GoneError:
-            return Completed()  # the result, or the history, will tell
+            now = self._clock.monotonic()
+            flight.gone_since = now if flight.gone_since is None else flight.gone_since
+            if now - flight.gone_since >= GONE_APART:
+                _finish(flight, Seen(is_completed=False))
+            return None
         except ReadError:
             return None
+        flight.gone_since = None
+        return status
 
     # -- conclusions
 
@@ -248,26 +304,25 @@ class Watcher:
             return
         if status is not None:
             self._conclude(flight, status)
-        else:
+        elif flight.told:
             flight.told = False
             if flight.started is not None:
-                self._plan(flight, self._clock.monotonic())
+                self._starts(flight)
 
     def _conclude(self, flight: Flight, status: Status | None) -> None:
         now = self._clock.monotonic()
-        if status is not None:
-            flight.tell(status)
+        if status is None:
+            self._plan(flight, now + min(FAILED_READ * 2**flight.unread, FAILED_READ_MOST))
+            flight.unread = min(flight.unread + 1, 10)
+            return
+        flight.tell(status)
         if isinstance(status, Completed):
             self._has_ended(flight, status, now)
-        elif now - flight.began > self._patience:
-            _fail(flight, TooLateError(f"not ended after {now - flight.began:.0f} s"))
         elif isinstance(status, InProgress):
             self._is_running(flight, now)
-        elif isinstance(status, Queued):
-            self._is_queued(flight, now)
         else:
-            self._plan(flight, now + FAILED_READ)
-        flight.looked = now
+            self._is_queued(flight, now)
+        flight.looked, flight.unread = now, 0
 
     def _has_ended(self, flight: Flight, status: Completed, now: float) -> None:
         end = now
@@ -276,12 +331,12 @@ class Watcher:
             told = None if status.inference_time is None else flight.started + status.inference_time
             unseen = now if flight.told else (earliest + now) / 2
             end = unseen if told is None else min(max(told, earliest), now)
-            self._learn(flight.kind, end - flight.started)
+            if told is not None or not flight.unread:  # while nothing could be read, nobody knows when it ended
+                self._learn(flight.kind, end - flight.started)
         self._still_at, self._ends = now + (STILL * flight.kind.latency.mean or UNKNOWN), self._ends + 1
         if self._picture.has_ended(flight):
             self._still_at = 0.0  # it should have waited: perhaps the next one has ended too
-        if not flight.ended.done():
-            flight.ended.set_result(status.inference_time)
+        _finish(flight, Seen(is_completed=True, inference_time=status.inference_time, error_type=status.error_type))
         # At once, not when its waiter has a turn: another one has started.
         self._drop(flight, end, status.inference_time)
         self._tell()
@@ -296,6 +351,8 @@ class Watcher:
             self._window.grow(self._picture.seen_running)
         if not self._is_idle(flight):  # one that was looked at to find the slots does not become a scout by that
             self._plan_by_age(flight)
+        elif flight.started is not None:
+            self._plan(flight, now + max(now - flight.started, IDLE))
         self._tell()
 
     def _is_queued(self, flight: Flight, now: float) -> None:
@@ -341,6 +398,7 @@ class Watcher:
             self._plan_by_age(flight)
         else:
             kind.idle.append(flight)
+            self._plan(flight, self._clock.monotonic() + IDLE)  # all of the scouts may be stuck
 
     def _is_idle(self, flight: Flight) -> bool:
         """Whether others are looked at until something is known of its kind."""
@@ -370,6 +428,11 @@ class Watcher:
             for flight in (*idle, *told):
                 if flight.number in self._picture.flights:
                     self._plan_by_age(flight)
+
+
+def _finish(flight: Flight, seen: Seen) -> None:
+    if not flight.ended.done():
+        flight.ended.set_result(seen)
 
 
 def _fail(flight: Flight, error: BaseException) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dagster_gptimg.batch.ledger import Unsettled
 from dagster_gptimg.errors import GptImgError
 from dagster_gptimg.fal.types import Queued
-from dagster_gptimg.store.facts import Outcome
+from dagster_gptimg.store.facts import CANCELLED, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,8 +55,9 @@ async def _cancelled(job: Job, key: str, n: int, request: Submitted) -> bool:
             request_id=request.request_id,
             kind="free",
             cost_usd=Decimal(0),
-            error_type="cancelled",
+            error_type=CANCELLED,
             error="cancelled in fal's queue",
+            evidence="fal said that it left the queue",
             completed_at=now,
             recorded_at=now,
         )

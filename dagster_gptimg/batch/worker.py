@@ -1,36 +1,28 @@
 """One request's way: read the state from its facts, do what the table says, and look again.
 
-Every step adds a fact, and the state table decides what comes next; nothing else does. A worker holds no lock and
-may die
-anywhere: what it knew is on record, or is in doubt and shown.
+Every step adds a fact, and the state table decides what comes next; nothing else does. A worker holds no lock and may
+die anywhere: what it knew is on record, or is in doubt and shown.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
 from dagster_gptimg.batch.arrivals import Arrivals
-from dagster_gptimg.batch.collect import Collector, LostError
+from dagster_gptimg.batch.collect import Case, Collector, LostError
 from dagster_gptimg.batch.doubt import Doubt
 from dagster_gptimg.batch.ledger import EARLIER, Ledger, Result, Unsettled, settled_of
 from dagster_gptimg.batch.news import News
-from dagster_gptimg.batch.state import Owns, View, state_of
+from dagster_gptimg.batch.rejections import Rejections
+from dagster_gptimg.batch.state import Owns, View, given_up, in_flight, state_of
 from dagster_gptimg.batch.streams import Streams
 from dagster_gptimg.batch.submit import Submitter, TakenError
 from dagster_gptimg.batch.watch import TooLateError, Watcher
-from dagster_gptimg.errors import (
-    AccountLockedError,
-    ImageReferenceError,
-    NotSentError,
-    ReadError,
-    RejectedError,
-    SubmitError,
-)
-from dagster_gptimg.fal.models import model_at
-from dagster_gptimg.store.facts import Attempt, Intent
+from dagster_gptimg.errors import AmbiguousSubmitError, ImageReferenceError, ReadError, SubmitError
+from dagster_gptimg.store.facts import Attempt, GivenUp, Intent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -43,13 +35,17 @@ if TYPE_CHECKING:
     from dagster_gptimg.batch.window import Place, Window
     from dagster_gptimg.fal.prices import Price
     from dagster_gptimg.fal.types import Submitted
+    from dagster_gptimg.store.facts import Outcome, Word
 
-SUBMITS = 8
-"""Submits at once: what a crash leaves in doubt is at most these."""
+ASIDE = 500
+"""Requests at most that have ended at fal, cannot be collected now, and are waited for outside of the window. What is
+beyond keeps its place: while images cannot be had, no more and more of them are bought."""
 
-TOO_MANY = 429
-TELLS_ABOUT_ALL = frozenset({401, 404})
-"""Rejections that speak of the key or the endpoint, not of one row: they stop the run."""
+GIVEN_UP_SECONDS = 30.0
+"""Seconds that a run waits for a request that the user has given up."""
+
+WORDS = {"refused": "refused", "ended": "lost", "held": "held"}
+"""By state, what the user says to buy such a request again."""
 
 
 @dataclass(slots=True)
@@ -61,13 +57,17 @@ class Way:
         owns: whose an id is.
         price: US dollars, at least and at most.
         buys: False for a request that no row asks for any more: it is collected, and never bought.
-        left: attempts that this run may still make.
+        left: attempts that this run may still make after failures that were free.
+        place: its place in the window.
+        word: the user's word in this run.
+        spoken: attempts that stood on record when the run began: of no others does the user's word speak.
+        seen_at: the clock's second at which this run saw its facts first.
         sent: whether this run has claimed an attempt of it.
         reserved: whether its price is reserved now.
-        place: its place in the window.
-        began: what its facts said when it began: of nothing else does the user's word speak.
-        collected: whether this run has recorded an outcome of it.
+        collected: whether this run has recorded an outcome of it that settles it.
         trouble: what went wrong last.
+        lost: requests of it that this run has looked for, and not brought to an end.
+        still_at_fal: the last one of these.
     """
 
     request: Request
@@ -77,27 +77,36 @@ class Way:
     buys: bool
     left: int
     place: Place
-    began: View
+    word: Word
+    spoken: int
+    seen_at: float
     sent: bool = False
     reserved: bool = False
     collected: bool = False
     trouble: str = ""
+    lost: set[str] = field(default_factory=set)
+    still_at_fal: Unsettled | None = None
 
     def view(self) -> View:
         """What the facts say now."""
         return state_of(self.attempts, self.owns)
 
     def is_meant(self, view: View, again: Collection[str]) -> bool:
-        """Whether the user's word speaks of what its facts say.
+        """Whether the user's word speaks of what the facts say.
 
-        It speaks of what was refused or held when the run began, never of what this run or another has opened since.
+        It speaks of attempts that stood on record when the run began, never of what this run, or another one by the
+        same word, has opened since.
         """
-        is_old = (view.state, view.attempt) == (self.began.state, self.began.attempt)
-        return self.buys and is_old and (view.state in again or self.request.row_id in again)
+        is_named = self.request.row_id in again or WORDS.get(view.state, "lost") in again
+        return self.buys and view.attempt < self.spoken and is_named
 
     def unsettled(self, status: Literal["failed", "held", "not_submitted"], error: str = "") -> Unsettled:
-        """This request, without a final outcome."""
+        """The request, without a final outcome."""
         return Unsettled(self.request.key, status, None, error or None)
+
+    def word_for(self, n: int) -> Word | None:
+        """The user's word by which attempt `n` is opened, because the one before it was given up by it."""
+        return self.attempts[n - 1].word if 0 < n <= len(self.attempts) else None
 
 
 class Worker:
@@ -116,11 +125,11 @@ class Worker:
         self._ledger, self._budget, self._stop = ledger, budget, stop
         self._submitter = Submitter(job, ledger.run)
         self._doubt = Doubt(job, ledger, stop)
-        self._window = window
+        self._rejections = Rejections(job, stop, window, lambda: len(self.in_flight))
         self._arrivals = Arrivals(job, ledger.run) if job.options.watch == "webhook" else None
         self._watcher = Watcher(job, window, Streams(job) if job.options.watch == "stream" else self._arrivals)
         self._collector = Collector(job, self._watcher, News(tell) if job.options.logs else None, self._arrivals)
-        self._slots = asyncio.Semaphore(SUBMITS)
+        self._aside = 0
         self.sending: dict[str, asyncio.Task[Result | None]] = {}
         self.in_flight: dict[str, tuple[int, Submitted]] = {}
 
@@ -133,32 +142,22 @@ class Worker:
             await asyncio.wait(self.sending.values(), timeout=seconds)
 
     def expect(self, intents: Iterable[Intent]) -> None:
-        """These were found in doubt when the run began."""
+        """Take what was found in doubt when the run began."""
         self._doubt.expect(intents)
 
     def close(self) -> None:
         """Leave nothing behind."""
         self._watcher.close()
 
-    async def settle(
-        self, request: Request, attempts: list[Attempt], owns: Owns, place: Place, *, buys: bool = True
-    ) -> Result:
+    async def settle(self, way: Way) -> Result:
         """Follow, collect, buy or resolve one request until nothing more can be done now.
-
-        Args:
-            request: what a row needs.
-            attempts: its facts on record.
-            owns: whose an id is that was found more than once.
-            place: in the window; it is left while nothing is in flight.
-            buys: False collects what was paid for, and buys nothing.
 
         Raises:
             StoreError: the store cannot be used.
         """
-        price = model_at(request.endpoint, self._job.model).cost(request.arguments)
-        way = Way(request, attempts, owns, price, buys, self._job.options.attempts, place, state_of(attempts, owns))
         try:
             await self._doubt.search(way)
+            await self._look_for_given_up(way)
             result = None
             while result is None:
                 result = await self._step(way)
@@ -167,43 +166,44 @@ class Worker:
             await self._refund(way, None)
 
     async def _step(self, way: Way) -> Result | None:
-        """What the table says to do now; a result when nothing more can be done."""
+        """Do what the table says now; a result when nothing more can be done."""
         view = way.view()
         if view.state == "in_flight":
-            return await self._follow(way, view)
+            return await self._follow(way)
         if view.state == "held":
             way.place.leave()  # it may be looked for for minutes, and others can be bought meanwhile
             return await self._doubt.resolve(way, view)
-        if view.state == "done" or (view.state == "refused" and not way.is_meant(view, self._job.options.again)):
+        is_final = view.state in {"refused", "ended"}
+        if view.state == "done" or (is_final and not way.is_meant(view, self._job.options.again)):
             by = self._ledger.run if way.collected else EARLIER
             return settled_of(way.request.key, way.attempts, way.owns, by)
         if not way.buys or self._stop.reason:
             return way.unsettled("not_submitted", self._stop.message)
-        if not way.left:
-            return way.unsettled("failed", way.trouble)
-        return await self._buy(way, view.attempt + (view.state == "refused"))
+        if is_final:
+            return await self._buy(way, view.attempt + 1, way.word)
+        return await self._buy(way, view.attempt, way.word_for(view.attempt))
 
     # -- buying
 
-    async def _buy(self, way: Way, n: int) -> Result | None:
-        """Create attempt `n` and send it."""
+    async def _buy(self, way: Way, n: int, word: Word | None) -> Result | None:
+        """Create attempt `n` and send it; `word`: the user's word that opens it, if one does."""
+        if not way.left:
+            return way.unsettled("failed", way.trouble)
         if not await self._reserve(way):
             self._stop.because("budget", f"the next request could pass the limit of ${self._budget.limit}")
             return way.unsettled("not_submitted", self._stop.message)
         await way.place.enter()
-        async with self._slots:
-            await self._stop.pause()
-            if self._stop.reason:
+        async with self._stop.turn() as may_send:
+            if not may_send:
                 return None
-            sending = asyncio.create_task(self._send(way, n))
+            sending = asyncio.create_task(self._send(way, n, word))
             self.sending[way.request.key] = sending
             sending.add_done_callback(lambda _: self.sending.pop(way.request.key, None))
             return await asyncio.shield(sending)
 
-    async def _send(self, way: Way, n: int) -> Result | None:
-        way.left -= 1
+    async def _send(self, way: Way, n: int, word: Word | None) -> Result | None:
         try:
-            attempt, error = await self._submitter.send(way.request, n, way.price.high)
+            attempt, error = await self._submitter.send(way.request, n, way.price.high, word)
         except TakenError:
             way.attempts[:] = await self._io(self._receipts.load, way.request.key)
             await self._refund(way, Decimal(0))
@@ -217,54 +217,108 @@ class Worker:
             way.attempts[n] = attempt
         if attempt is None or attempt.void is not None:
             await self._refund(way, Decimal(0))
-        return self._react(way, error)
+        return await self._react(way, error)
 
-    def _react(self, way: Way, error: SubmitError | None) -> Result | None:
-        """What a submit's end means for the run: nothing, wait a little, stop, or give this row up for now."""
+    async def _react(self, way: Way, error: SubmitError | None) -> Result | None:
+        """Draw from a submit's end what it means: nothing, a pause, the end of buying, or of this row alone."""
         if error is None:
-            self._stop.speed_up()
+            self._stop.accepted()
             return None
         way.trouble = str(error)
-        if isinstance(error, AccountLockedError):
-            self._stop.because("locked", way.trouble)
-        elif isinstance(error, NotSentError):
-            self._stop.slow_down(error)
-        elif isinstance(error, RejectedError):
-            return self._rejected(way, error)
-        return None
-
-    def _rejected(self, way: Way, error: RejectedError) -> Result | None:
-        if error.status_code == TOO_MANY:
-            self._window.turned_away()
-            self._stop.slow_down(error, error.retry_after)
-        elif error.status_code in TELLS_ABOUT_ALL:
-            self._stop.because("unusable", way.trouble)
-        else:
+        if isinstance(error, AmbiguousSubmitError):
+            self._stop.left_in_doubt(error)
+        elif await self._rejections.is_of_this_request(way.request.endpoint, error):
             return way.unsettled("failed", way.trouble)
         return None
 
     # -- following
 
-    async def _follow(self, way: Way, view: View) -> Result | None:
+    async def _follow(self, way: Way) -> Result | None:
+        """Bring a request to its end; one that fal does not give now stays on record, and is looked for by every run.
+
+        A key may have several: what one of them came to keeps nobody from the others.
+        """
+        found = next((view for view in in_flight(way.attempts, way.owns) if view.request_id not in way.lost), None)
+        if found is None:
+            is_stored = any(o and o.kind == "stored" for attempt in way.attempts for o in attempt.outcomes.values())
+            by = self._ledger.run if way.collected else EARLIER
+            return settled_of(way.request.key, way.attempts, way.owns, by) if is_stored else way.still_at_fal
+        return await self._follow_one(way, found)
+
+    async def _follow_one(self, way: Way, view: View) -> Result | None:
         key, attempt = way.request.key, way.attempts[view.attempt]
         submitted = self._submitted(way.request, view.request_id, attempt)
         self.in_flight[key] = (view.attempt, submitted)
         try:
-            outcome = await self._collector.collect(way.request, submitted, way.price, fresh=way.sent)
+            outcome = await self._collect(way, view, submitted)
         except (LostError, TooLateError) as error:
-            self.in_flight.pop(key)
-            return _still_at_fal(key, view.request_id, attempt, error)
-        self.in_flight.pop(key)
-        await self._io(self._receipts.create_outcome, key, view.attempt, outcome)
+            if isinstance(error, LostError) and way.is_meant(view, self._job.options.again):
+                await self._give_up(way, view)
+                return None
+            way.lost.add(view.request_id)
+            way.still_at_fal = _still_at_fal(key, view.request_id, attempt, error)
+            return None
+        finally:
+            self.in_flight.pop(key, None)
+        found = await self._record(way, view, outcome)
+        if not found.is_end:
+            way.lost.add(view.request_id)
+            why = LostError(f"a webhook of fal's has named its images, and now fal says: {outcome.error}")
+            way.still_at_fal = _still_at_fal(key, view.request_id, attempt, why)
+        if found.kind == "free":
+            way.trouble = f"{found.error_type}: {found.error}"
+            way.left -= view.attempt + 1 == len(way.attempts)
+        await self._refund(way, found.cost_usd)
+        return None
+
+    async def _collect(self, way: Way, view: View, submitted: Submitted) -> Outcome:
+        """Wait for a request's end; what has ended and cannot be had gives its place to others meanwhile."""
+        accepted, is_aside = way.attempts[view.attempt].accepted[view.request_id][1], False
+
+        def step_aside() -> None:
+            nonlocal is_aside
+            if not is_aside and self._aside < ASIDE:
+                is_aside, self._aside = True, self._aside + 1
+                way.place.leave()
+
+        until = self._job.runtime.clock.monotonic() + self._job.options.patience
+        since = accepted.accepted_at if accepted and not way.sent else None
+        case = Case(way.request, submitted, way.price, way.sent, until, accepted_at=since, on_wait=step_aside)
+        try:
+            return await self._collector.collect(case)
+        finally:
+            self._aside -= is_aside
+
+    async def _record(self, way: Way, view: View, outcome: Outcome) -> Outcome:
+        """Put an outcome on record; another run's may be there already, and then that one counts."""
+        found = await self._io(self._receipts.create_outcome, way.request.key, view.attempt, outcome)
         self._job.runtime.reached("after outcome")
-        attempt.outcomes[view.request_id] = outcome
+        if found == outcome:
+            way.attempts[view.attempt].add_outcome(view.request_id, found)
+        else:
+            way.attempts[:] = await self._io(self._receipts.load, way.request.key)
         if self._arrivals is not None:
             await self._arrivals.taken(view.request_id)
-        way.collected = True
-        if outcome.kind == "free":
-            way.trouble = f"{outcome.error_type}: {outcome.error}"
-        await self._refund(way, outcome.cost_usd)
-        return None
+        way.collected |= found.kind != "free"
+        return found
+
+    async def _give_up(self, way: Way, view: View) -> None:
+        """Record that the user no longer waits for a request; every run looks for it all the same."""
+        fact = GivenUp(request_id=view.request_id, word=way.word, recorded_at=self._job.runtime.clock.now())
+        await self._io(self._receipts.create_given_up, way.request.key, view.attempt, fact)
+        way.attempts[view.attempt].given_up[view.request_id] = fact
+
+    async def _look_for_given_up(self, way: Way) -> None:
+        """Look once for each request that the user no longer waits for: an image of it counts all the same."""
+        for n, request_id in given_up(way.attempts, way.owns):
+            view = View("in_flight", n, request_id)
+            submitted = self._submitted(way.request, request_id, way.attempts[n])
+            until = self._job.runtime.clock.monotonic() + GIVEN_UP_SECONDS
+            case = Case(way.request, submitted, way.price, fresh=False, until=until, once=True)
+            try:
+                await self._record(way, view, await self._collector.collect(case))
+            except (LostError, TooLateError):
+                way.lost.add(request_id)
 
     def _submitted(self, request: Request, request_id: str, attempt: Attempt) -> Submitted:
         """The request with the URLs that fal gave; an unreadable record still tells the id by its name."""
@@ -290,8 +344,10 @@ class Worker:
 def _still_at_fal(key: str, request_id: str, attempt: Attempt, error: Exception) -> Unsettled:
     accepted, intent = attempt.accepted[request_id][1], attempt.intent
     is_lost, words = isinstance(error, LostError), str(error)
-    if is_lost and intent is not None and intent.cost_high_usd is not None:
-        words = f"{words}; fal may have billed up to ${intent.cost_high_usd:f} for it"
+    if is_lost:
+        words = f"fal does not give its images now: {words}. Every run looks for it; `--again lost` buys it again"
+        if intent is not None and intent.cost_high_usd is not None:
+            words = f"{words}. fal may have billed up to ${intent.cost_high_usd:f} for it"
     return Unsettled(
         key=key,
         status="lost" if is_lost else "in_flight",

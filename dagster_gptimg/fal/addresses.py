@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+from typing import TYPE_CHECKING
 
 import httpx
+
+from dagster_gptimg.errors import ReadError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 
 def origin_of(url: str) -> tuple[str, str, int | None]:
@@ -26,3 +32,22 @@ def is_private(host: str) -> bool:
     last = host.rpartition(".")[2]
     named = "." in host and not last.isdigit() and not last.startswith("0x")
     return not named or host.endswith((".localhost", ".local", ".internal"))
+
+
+def check_public(url: str, own: Collection[str], what: str) -> None:
+    """Refuse a URL of an answer that can never be right, so that a forged answer cannot reach the worker's network.
+
+    Args:
+        url: from outside.
+        own: services that were configured: their origins are trusted.
+        what: the URL's part in the answer, for the message.
+
+    Raises:
+        ReadError: it is neither at one of the own origins nor a public https address. It is not called.
+    """
+    if origin_of(url) in {origin_of(service) for service in own}:
+        return
+    parsed = httpx.URL(url) if url.startswith("https://") and origin_of(url)[1] else None
+    if parsed is None or parsed.userinfo or is_private(parsed.host):
+        msg = f"{what} is not a public https address; it is not called"
+        raise ReadError(msg)

@@ -1,15 +1,17 @@
 """Reading fal's answers: the one place that decides what a submit's outcome was, and what a body means.
 
 We write this by hand because no client does it right: the official ones repeat a POST on time-outs, dropped
-connections,
-408, 409, 429 and nginx pages (fal_client 1.0.3: up to ten times), and each repetition may be a paid request.
+connections, 408, 409, 429 and nginx pages (fal_client 1.0.3: up to ten times), and each repetition may be a paid
+request.
+
+Of a read, only what has fal's own shape says anything about the request. Everything else says that this reading was in
+vain: `ReadError`. No function here makes an outcome; `batch/ending.py` does, from several readings.
 """
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -24,11 +26,15 @@ from dagster_gptimg.errors import (
     RejectedError,
     SubmitError,
 )
+from dagster_gptimg.fal.bodies import amount, parse_object, seconds, whole_number
+from dagster_gptimg.fal.texts import Texts
 from dagster_gptimg.fal.types import (
     Answer,
     Completed,
+    Ending,
     Failure,
     HistoryItem,
+    HistoryPage,
     ImageFile,
     Images,
     InProgress,
@@ -43,19 +49,45 @@ from dagster_gptimg.fal.types import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dagster_gptimg.fal.bodies import Reply
+
 REJECTIONS = frozenset({400, 401, 403, 404, 413, 422, 429})
 """The statuses by which fal itself turns a submit away, when they carry fal's JSON. Everything else is ambiguous:
 408, 409, 425, 499 and every 5xx can come from something that has passed the request on already."""
 
-_NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+_NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
 # httpx-aiohttp reports *every* lost connection as httpx.ConnectTimeout, also one that is cut after the request was sent
 # (its map ends with ClientConnectionError -> ConnectTimeout). Only aiohttp's own connector errors prove that no byte
-# left, so the cause is looked at, never httpx's class.
+# left, so the cause is looked at, never httpx's class. A proxy that refuses CONNECT has passed nothing on either.
 
-_GONE = frozenset({404, 410})
+GONE = frozenset({404, 410})
 """What fal says of a request or result that it does not have (any more). It documents no code for an expired one."""
 
+OF_THE_READING = frozenset({401, 403, 404, 405, 408, 409, 410, 425, 429})
+"""Statuses that speak of the reading and not of the request, whatever body they carry: it is looked at again."""
+
+NOT_LOADED = frozenset({"file_download_error", "image_load_error"})
+"""Model errors of a reference image that fal could not load: no model has run, so nothing was computed (fal bills a 422
+only for compute that was spent)."""
+
+DOWNSTREAM = frozenset({"downstream_service_error", "downstream_service_unavailable", "generation_timeout"})
+"""Model errors that are the model's own failures, whatever status they come with (fal's page prints 400 in one copy and
+500 in another): never about the content."""
+
+LOCKED = "locked"
+"""Stands in fal's words when it has locked the account; any other 403 may speak of the moment."""
+
+SHAPED_422 = "unknown"
+"""The error type that is noted for a refusal in words, of a model that has no typed details yet."""
+
+NO_IMAGES = "ended_without_images"
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+_ID_IN_TEXT = re.compile(rb'"request_id"\s*:\s*"([A-Za-z0-9][A-Za-z0-9_-]{0,127})"')
+
+LOG_LINES = 1000
+LOG_LETTERS = 2000
+IMAGES_MOST = 1000
 
 
 def is_request_id(text: object) -> bool:
@@ -63,170 +95,219 @@ def is_request_id(text: object) -> bool:
     return isinstance(text, str) and _REQUEST_ID.fullmatch(text) is not None
 
 
-def never_sent(error: httpx.HTTPError | httpx.InvalidURL) -> bool:
+def never_sent(error: Exception) -> bool:
     """Whether a call that brought no HTTP answer provably never left this machine."""
     return isinstance(error.__cause__, _NOT_SENT) or isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL)
 
 
-def submit_failure(error: httpx.HTTPError | httpx.InvalidURL) -> SubmitError:
-    """What a submit that brought no HTTP answer means: not sent, or ambiguous."""
-    if never_sent(error):
-        return NotSentError(f"fal cannot be reached: {_words(error)}")
-    return AmbiguousSubmitError(f"no answer to a submit: {_words(error)}")
+def header_id(reply: Reply) -> str | None:
+    """The request that an answer's own header names; None where it names none."""
+    named = reply.headers.get("x-fal-request-id")
+    return named if is_request_id(named) else None
 
 
-def read_submit(response: httpx.Response, endpoint: str) -> Submitted:
-    """The request that fal accepted.
+class Answers:
+    """Reads the answers to one key's calls; no text that it lets through has the key in it."""
 
-    Raises:
-        RejectedError: fal itself turned it away (`AccountLockedError` for 403).
-        AmbiguousSubmitError: anything else.
-    """
-    body = _json_object(response)
-    if response.is_success and body is not None and is_request_id(body.get("request_id")):
-        urls = [body.get(name) for name in ("status_url", "response_url", "cancel_url")]
-        return Submitted(str(body["request_id"]), endpoint, *(u if isinstance(u, str) else "" for u in urls))
-    code = response.status_code
-    if code not in REJECTIONS or body is None or not _is_fals(body):
-        msg = f"an answer to a submit that does not tell whether fal has the request (HTTP {code})"
-        raise AmbiguousSubmitError(msg, status_code=code)
-    words = _error_words(body)
-    if code == httpx.codes.FORBIDDEN:
-        raise AccountLockedError(f"fal has locked the account: {words}", status_code=code)
-    raise RejectedError(f"fal rejected a submit (HTTP {code}): {words}", status_code=code, retry_after=_wait(response))
+    def __init__(self, texts: Texts | None = None) -> None:
+        """Use `texts` to clean what is kept of fal's words."""
+        self._texts = texts or Texts()
 
+    # -- submit
 
-def read_status(response: httpx.Response) -> Status:
-    """A request's status.
+    def submit_failure(self, error: Exception) -> SubmitError:
+        """What a submit that brought no HTTP answer means: not sent, or ambiguous."""
+        words = self._texts.clean(str(error)) or type(error).__name__
+        if never_sent(error):
+            return NotSentError(f"fal cannot be reached: {words}")
+        return AmbiguousSubmitError(f"no answer to a submit: {words}")
 
-    Raises:
-        GoneError: fal does not know the request (any more).
-        ReadError: this is no status.
-    """
-    body = _json_object(response)
-    if response.status_code in _GONE and body is not None:
-        raise GoneError("fal does not know this request (any more)", status_code=response.status_code)
-    status = status_of(body) if body is not None and response.is_success else None
-    if status is None:
-        raise ReadError(f"not a status (HTTP {response.status_code})", status_code=response.status_code)
-    return status
+    def submitted(self, reply: Reply, endpoint: str) -> Submitted:
+        """The request that fal accepted. Its id is read first, and counts whatever else the answer holds.
 
+        Raises:
+            RejectedError: fal itself turned it away (`AccountLockedError` when it has locked the account).
+            AmbiguousSubmitError: anything else.
+        """
+        body = _object(reply)
+        if reply.is_success and (request_id := _accepted_id(reply, body)) is not None:
+            urls = [self._texts.url((body or {}).get(name)) for name in ("status_url", "response_url", "cancel_url")]
+            return Submitted(request_id, endpoint, *urls)
+        code = reply.status_code
+        if code not in REJECTIONS or body is None or not reply.is_whole or not _is_fals(body):
+            msg = f"an answer to a submit that does not tell whether fal has the request (HTTP {code})"
+            raise AmbiguousSubmitError(msg, status_code=code)
+        words = self._error_words(body)
+        if code == httpx.codes.FORBIDDEN and LOCKED in words.lower():
+            raise AccountLockedError(f"fal has locked the account: {words}", status_code=code)
+        wait = seconds(_digits(reply.headers.get("retry-after", "")))
+        raise RejectedError(f"fal rejected a submit (HTTP {code}): {words}", status_code=code, retry_after=wait)
 
-def status_of(body: Mapping[str, Json]) -> Status | None:
-    """The status that a body says, of an answer or of an event in a stream; None when it says none."""
-    name = body.get("status")
-    if name == "IN_QUEUE":
-        position = body.get("queue_position")
-        return Queued(position if isinstance(position, int) else None)
-    if name == "IN_PROGRESS":
-        return InProgress(_logs(body.get("logs")))
-    if name != "COMPLETED":
-        return None
-    metrics = body.get("metrics")
-    seconds = metrics.get("inference_time") if isinstance(metrics, dict) else None
-    return Completed(
-        _text(body.get("error")),
-        _text(body.get("error_type")),
-        _logs(body.get("logs")),
-        float(seconds) if isinstance(seconds, int | float) else None,
-    )
+    # -- status
 
+    def status(self, reply: Reply, request_id: str) -> Status:
+        """A request's status.
 
-def _logs(lines: Json) -> tuple[LogLine, ...]:
-    """Fal's log lines; what is not one is left out."""
-    return tuple(
-        LogLine(str(line.get("message", "")), str(line.get("timestamp") or ""), str(line.get("level") or ""))
-        for line in (lines if isinstance(lines, list) else [])
-        if isinstance(line, dict)
-    )
+        Raises:
+            GoneError: fal says, in its own shape, that it does not know the request (any more).
+            ReadError: this is not a status of this request.
+        """
+        body = _object(reply)
+        if reply.status_code in GONE and body is not None and _is_fals(body):
+            raise GoneError("fal does not know this request (any more)", status_code=reply.status_code)
+        status = self.status_of(body, request_id) if body is not None and reply.is_success and reply.is_whole else None
+        if status is None:
+            raise ReadError(f"not a status (HTTP {reply.status_code})", status_code=reply.status_code)
+        return status
 
+    def status_of(self, body: Mapping[str, Json], request_id: str) -> Status | None:
+        """The status that a body (or an event of a stream) says; None when it says none, or another request's."""
+        if body.get("request_id", request_id) != request_id:
+            return None
+        name = body.get("status")
+        if name == "IN_QUEUE":
+            return Queued(whole_number(body.get("queue_position")))
+        if name == "IN_PROGRESS":
+            return InProgress(self._logs(body.get("logs")))
+        if name != "COMPLETED":
+            return None
+        metrics = body.get("metrics")
+        took = seconds(metrics.get("inference_time")) if isinstance(metrics, dict) else None
+        error, error_type = (self._texts.clean(body.get(field)) or None for field in ("error", "error_type"))
+        return Completed(error, error_type, self._logs(body.get("logs")), took)
 
-def read_result(response: httpx.Response) -> Answer:
-    """A request's result: images, fal's own error, or not yet.
+    def _logs(self, lines: Json) -> tuple[LogLine, ...]:
+        """Fal's log lines, the latest ones; what is not one is left out."""
+        clean = self._texts.clean
+        dicts = [line for line in lines[-LOG_LINES:] if isinstance(line, dict)] if isinstance(lines, list) else []
+        return tuple(
+            LogLine(
+                clean(line.get("message"), LOG_LETTERS), clean(line.get("timestamp"), 64), clean(line.get("level"), 16)
+            )
+            for line in dicts
+        )
 
-    An error counts as fal's own only in one of fal's shapes: a list of details with types (the model's), an
-    `error_type` (the platform's), or a 422 with a text, of a model that has no typed details yet. A gateway's page, or
-    JSON of another shape, is a failed read; so is a text with 500 and above: only fal's own word makes a failure free.
+    # -- result
 
-    Raises:
-        GoneError: fal does not have the result (any more).
-        ReadError: the answer says nothing about the request.
-    """
-    body, code = _json_object(response), response.status_code
-    if body is not None and response.is_success and code != httpx.codes.ACCEPTED:
-        return Images(_images(body), _units(response))
-    if code == httpx.codes.ACCEPTED or (code == httpx.codes.BAD_REQUEST and "still in progress" in _error_words(body)):
-        return Pending()
-    kind = _own_type(body, response)
-    if body is None or kind is None or code < httpx.codes.BAD_REQUEST:
-        if code in _GONE and body is not None:
+    def result(self, reply: Reply) -> Answer:
+        """A request's result: images, fal's own error, or not yet.
+
+        An error counts as fal's own only in one of fal's shapes: a list of details with types (the model's), an
+        `error_type` (the platform's), or a 422 with a text, of a model that has no typed details yet. A gateway's page,
+        JSON of another shape, and every status that speaks of the reading (`OF_THE_READING`) is a failed read.
+
+        Raises:
+            GoneError: fal says, in its own shape, that it does not have the result (any more).
+            ReadError: the answer says nothing about the request.
+        """
+        body, code = _object(reply), reply.status_code
+        if body is not None and reply.is_success and reply.is_whole and code != httpx.codes.ACCEPTED:
+            return self._images_or_none(body, reply)
+        if code == httpx.codes.ACCEPTED or (code == httpx.codes.BAD_REQUEST and _is_early(body)):
+            return Pending()
+        if code in GONE and body is not None and _is_fals(body):
             raise GoneError("fal does not have this result (any more)", status_code=code)
-        raise ReadError(f"not a result (HTTP {code})", status_code=code)
-    return Failure(code, kind, _error_words(body), _units(response))
+        kind = _own_type(body, reply) if reply.is_whole else None
+        if body is None or kind is None or code < httpx.codes.BAD_REQUEST or code in OF_THE_READING:
+            raise ReadError(f"not a result (HTTP {code})", status_code=code)
+        units = amount(reply.headers.get("x-fal-billable-units"))
+        ending = ending_of(code, kind, is_models=isinstance(body["detail"], list), is_unbilled=units == 0)
+        return Failure(ending, code, self._texts.clean(kind, 100), self._error_words(body), units)
+
+    def _images_or_none(self, body: Mapping[str, Json], reply: Reply) -> Images | Failure:
+        units = amount(reply.headers.get("x-fal-billable-units"))
+        if body.get("images") == []:
+            return Failure("ended", reply.status_code, NO_IMAGES, "fal's result has no images", units)
+        found = self.images(body)
+        return Images(found.images, units, header_id(reply), found.unreadable)
+
+    def images(self, output: Mapping[str, Json] | None) -> Images:
+        """The images that a model's output names. Raises `ReadError` when it names none."""
+        files = (output or {}).get("images")
+        read = [self._image(file) for file in files[:IMAGES_MOST]] if isinstance(files, list) else []
+        found = tuple(file for file in read if file is not None)
+        if not found:
+            raise ReadError("a result without images")
+        return Images(found, unreadable=len(read) - len(found))
+
+    def _image(self, file: Json) -> ImageFile | None:
+        about = file if isinstance(file, dict) else {}
+        url = about.get("url")
+        holds = isinstance(url, str) and url.startswith("data:") and url.isascii()
+        where = str(url) if holds else self._texts.url(url)
+        if not where:
+            return None
+        return ImageFile(
+            where,
+            self._texts.clean(about.get("content_type"), 100) or None,
+            self._texts.clean(about.get("file_name"), 200) or None,
+            whole_number(about.get("file_size")),
+            whole_number(about.get("width"), 10**6),
+            whole_number(about.get("height"), 10**6),
+        )
+
+    # -- history
+
+    def history(self, body: Mapping[str, Json]) -> HistoryPage:
+        """One page of the request history.
+
+        Raises:
+            ReadError: it is not a page. A single line that cannot be read only makes it incomplete.
+        """
+        lines = body.get("items")
+        if not isinstance(lines, list):
+            raise ReadError("not a page of the request history")
+        items = [_history_item(line) for line in lines]
+        cursor = self._texts.url(body.get("next_cursor")) if body.get("has_more") else None
+        if cursor == "":
+            raise ReadError("the request history says that it has more, and not where")
+        return HistoryPage(tuple(item for item in items if item is not None), None not in items, cursor)
+
+    # -- words
+
+    def _error_words(self, body: Mapping[str, Json]) -> str:
+        """Fal's message, without the `input` that echoes the prompt."""
+        detail = body.get("detail", body.get("error", body.get("status")))
+        if isinstance(detail, list):
+            told = [d.get("msg", d.get("type")) for d in detail[:20] if isinstance(d, dict)]
+            return self._texts.clean("; ".join(self._texts.clean(text) for text in told))
+        if isinstance(detail, dict):
+            detail = detail.get("message")
+        return self._texts.clean(detail)
 
 
-def images_of(json_output: Mapping[str, Json] | None) -> tuple[ImageFile, ...]:
-    """The images of a result as the history keeps it; empty when it has none."""
-    try:
-        return _images(dict(json_output or {}))
-    except ReadError:
-        return ()
+def ending_of(code: int, error_type: str, *, is_models: bool, is_unbilled: bool) -> Ending:
+    """What an error of fal's own means, once it is evidenced (docs/fal-wire.md#model-error-types).
 
-
-def read_history(body: Mapping[str, Json]) -> list[HistoryItem]:
-    """The lines of one page of the request history.
-
-    Raises:
-        ReadError: a line lacks what every line must have. A history with a hole must not be believed.
+    Args:
+        code: its HTTP status.
+        error_type: its machine-readable type.
+        is_models: whether it is the model's (a list of details), not the platform's.
+        is_unbilled: whether the answer says that 0 units were billed.
     """
-    items = body.get("items")
-    if not isinstance(items, list):
-        raise ReadError("not a page of the request history")
-    return [_history_item(item) for item in items]
+    if code >= httpx.codes.INTERNAL_SERVER_ERROR:
+        return "free"  # fal never bills these (its FAQ)
+    if error_type in NOT_LOADED | DOWNSTREAM:
+        return "free" if is_unbilled or error_type in NOT_LOADED else "ended"
+    is_about_inputs = code == httpx.codes.UNPROCESSABLE_ENTITY or (code == httpx.codes.BAD_REQUEST and is_models)
+    if is_about_inputs and (is_models or error_type == SHAPED_422):
+        return "refused"
+    return "free" if is_unbilled else "ended"
 
 
-def _history_item(item: Json) -> HistoryItem:
-    if not isinstance(item, dict) or not is_request_id(item.get("request_id")):
-        raise ReadError("a line of the request history has no request id")
-    given, output, code = item.get("json_input"), item.get("json_output"), item.get("status_code")
-    return HistoryItem(
-        request_id=str(item["request_id"]),
-        endpoint_id=str(item.get("endpoint_id")),
-        sent_at=_time(item.get("sent_at")),
-        ended_at=None if item.get("ended_at") is None else _time(item["ended_at"]),
-        status_code=code if isinstance(code, int) else None,
-        json_input=given if isinstance(given, dict) else None,
-        json_output=output if isinstance(output, dict) else None,
-    )
+def _accepted_id(reply: Reply, body: Mapping[str, Json] | None) -> str | None:
+    """The id in an answer to a submit: of the body; of a body that cannot be read as a whole; of the header."""
+    if body is not None and "request_id" in body:
+        return str(body["request_id"]) if is_request_id(body["request_id"]) else None
+    found = set(_ID_IN_TEXT.findall(reply.body)) if body is None else set()
+    return next(iter(found)).decode() if len(found) == 1 else header_id(reply)
 
 
-def _images(body: Mapping[str, Json]) -> tuple[ImageFile, ...]:
-    files = body.get("images")
-    if not isinstance(files, list):
-        raise ReadError("a result without images")
-    found = tuple(_image(f) for f in files if isinstance(f, dict) and isinstance(f.get("url"), str))
-    if not found:
-        raise ReadError("a result without images")
-    return found
-
-
-def _image(file: Mapping[str, Json]) -> ImageFile:
-    return ImageFile(
-        str(file["url"]),
-        _text(file.get("content_type")),
-        _text(file.get("file_name")),
-        _integer(file.get("file_size")),
-        _integer(file.get("width")),
-        _integer(file.get("height")),
-    )
-
-
-def _json_object(response: httpx.Response) -> dict[str, Json] | None:
+def _object(reply: Reply) -> dict[str, Json] | None:
     try:
-        body = response.json()
-    except ValueError:
+        return parse_object(reply.body)
+    except ReadError:
         return None
-    return body if isinstance(body, dict) else None
 
 
 def _is_fals(body: Mapping[str, Json]) -> bool:
@@ -235,65 +316,61 @@ def _is_fals(body: Mapping[str, Json]) -> bool:
     return "detail" in body or (isinstance(error, dict) and "type" in error) or body.get("status") == "NOT_FOUND"
 
 
-def _own_type(body: Mapping[str, Json] | None, response: httpx.Response) -> str | None:
-    """The machine-readable type of fal's own error, or None when this is not one."""
+def _is_early(body: Mapping[str, Json] | None) -> bool:
+    """Whether a 400 says that the request has not ended."""
+    detail = (body or {}).get("detail")
+    return isinstance(detail, str) and "still in progress" in detail
+
+
+def _own_type(body: Mapping[str, Json] | None, reply: Reply) -> str | None:
+    """The machine-readable type of fal's own error; None when this is not one."""
     if body is None or "detail" not in body:
         return None
     detail = body["detail"]
-    if isinstance(detail, list) and detail and isinstance(detail[0], dict):
-        return _text(detail[0].get("type"))
-    return _text(body.get("error_type")) or response.headers.get("X-Fal-Error-Type") or _untyped(response, detail)
-
-
-def _untyped(response: httpx.Response, detail: Json) -> str | None:
-    """A word for an error that fal gives without a type: a refusal in words, or a start that was too late (504)."""
-    headers = response.headers
-    if response.status_code == httpx.codes.UNPROCESSABLE_ENTITY and isinstance(detail, str):
-        return "unknown" if "X-Fal-Request-Id" in headers else None
-    return "request_timeout" if headers.get("X-Fal-Request-Timeout-Type") == "user" else None
-
-
-def _error_words(body: Mapping[str, Json] | None) -> str:
-    """Fal's message, without the `input` that echoes the prompt, at most 500 characters."""
-    if body is None:
-        return ""
-    detail = body.get("detail", body.get("error", body.get("status")))
     if isinstance(detail, list):
-        return "; ".join(str(d.get("msg", d.get("type", ""))) for d in detail if isinstance(d, dict))[:500]
-    if isinstance(detail, dict):
-        detail = detail.get("message")
-    return str(detail)[:500]
+        first = detail[0] if detail else None
+        return _text(first.get("type")) if isinstance(first, dict) else None
+    return _text(body.get("error_type")) or reply.headers.get("x-fal-error-type") or _untyped(reply, detail)
 
 
-def _units(response: httpx.Response) -> Decimal | None:
-    try:
-        units = Decimal(response.headers["X-Fal-Billable-Units"])
-    except (KeyError, InvalidOperation):
+def _untyped(reply: Reply, detail: Json) -> str | None:
+    """A word for an error that fal gives without a type: a refusal in words, or a start that was too late (504)."""
+    if reply.status_code == httpx.codes.UNPROCESSABLE_ENTITY and isinstance(detail, str):
+        return SHAPED_422 if "x-fal-request-id" in reply.headers else None
+    return "request_timeout" if reply.headers.get("x-fal-request-timeout-type") == "user" else None
+
+
+def _history_item(item: Json) -> HistoryItem | None:
+    """A line of the request history; None when it lacks what every line must have."""
+    if not isinstance(item, dict) or not is_request_id(item.get("request_id")):
         return None
-    return units if units.is_finite() and units >= 0 else None
+    sent_at, ended_at = _time(item.get("sent_at")), _time(item.get("ended_at"))
+    if sent_at is None or (ended_at is None and item.get("ended_at") is not None):
+        return None
+    given, output = item.get("json_input"), item.get("json_output")
+    return HistoryItem(
+        request_id=str(item["request_id"]),
+        endpoint_id=str(item.get("endpoint_id"))[:200],
+        sent_at=sent_at,
+        ended_at=ended_at,
+        status_code=whole_number(item.get("status_code"), 999),
+        json_input=given if isinstance(given, dict) else None,
+        json_output=output if isinstance(output, dict) else None,
+    )
 
 
-def _wait(response: httpx.Response) -> float | None:
-    seconds = response.headers.get("Retry-After", "")
-    return float(seconds) if seconds.isascii() and seconds.isdigit() else None
+def _digits(text: str) -> float | None:
+    return float(text) if len(text) <= 9 and text.isascii() and text.isdigit() else None  # noqa: PLR2004 - 30 years
 
 
 def _text(value: Json) -> str | None:
-    return value if isinstance(value, str) else None
+    return value if isinstance(value, str) and value else None
 
 
-def _integer(value: Json) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _time(value: Json) -> datetime:
+def _time(value: Json) -> datetime | None:
+    """A moment with a time zone; None for anything else, and for what is out of the calendar."""
     try:
-        moment = datetime.fromisoformat(str(value))
-    except ValueError as error:
-        msg = f"{value!r} is not a time"
-        raise ReadError(msg) from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _words(error: Exception) -> str:
-    return str(error) or type(error).__name__
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+        return None if moment is None else (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None

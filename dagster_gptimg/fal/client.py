@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Self
 import httpx
 
 from dagster_gptimg.errors import KeyRejectedError, ReadError, RequestFailedError, UnreachableError
-from dagster_gptimg.fal import answers
 from dagster_gptimg.fal.addresses import origin_of
+from dagster_gptimg.fal.answers import Answers, is_request_id
+from dagster_gptimg.fal.bodies import DOCUMENT_BYTES, HISTORY_BYTES, INLINE_BYTES, JSON_BYTES, amount, parse_object
 from dagster_gptimg.fal.stream import follow
+from dagster_gptimg.fal.texts import Texts, shown, words_of
 from dagster_gptimg.fal.types import Answer, Cancelled, Failure, Images, Json, Pending, Status, Submitted
 from dagster_gptimg.fal.upload import Uploader
 from dagster_gptimg.fal.wire import Wire, is_repeatable
@@ -23,12 +25,22 @@ from dagster_gptimg.fal.wire import Wire, is_repeatable
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
+    from decimal import Decimal
     from types import TracebackType
 
     from dagster_gptimg.fal.settings import FalSettings
-    from dagster_gptimg.fal.types import HistoryItem
+    from dagster_gptimg.fal.types import HistoryItem, HistoryPage
 
+_HISTORY = "/v1/models/requests/by-endpoint"
 _NO_SUCH_REQUEST = "00000000-0000-0000-0000-000000000000"
+
+HISTORY_PAGES = 10_000
+"""Pages of one reading of the history at most: a million requests."""
+
+HISTORY_SECONDS = 600.0
+"""Seconds that one reading of the history may take."""
+
+META_SECONDS = 15.0
 
 
 async def _at_once() -> None:
@@ -42,19 +54,20 @@ async def _take_any(_size: int) -> None:
 class FalClient:
     """fal's queue, history, storage and CDN, with one key."""
 
-    def __init__(self, settings: FalSettings, *, read_attempts: int = 3) -> None:
+    def __init__(self, settings: FalSettings, *, read_attempts: int = 3, wire: Wire | None = None) -> None:
         """Make a client; it opens no connection yet.
 
         Args:
             settings: key, hosts and time-outs.
             read_attempts: how often one read is tried before `ReadError` is raised; whoever follows a request then
                 asks again later.
+            wire: other connections than this machine's, for tests.
         """
         self.settings = settings
         self.urls = settings.urls
-        self._wire = Wire(settings, read_attempts)
-        self._http = self._wire.http
-        self._uploads = Uploader(self._http, settings)
+        self._wire = wire or Wire(settings, read_attempts)
+        self._answers = Answers(Texts(settings.key))
+        self._uploads = Uploader(self._wire, settings)
 
     async def __aenter__(self) -> Self:
         return self
@@ -71,6 +84,11 @@ class FalClient:
     def account(self, salt: str) -> str:
         """A salted hash of the key: tells two accounts' receipts apart, and nothing else."""
         return self.settings.account(salt)
+
+    @property
+    def clock_offset(self) -> float | None:
+        """Seconds by which fal's clock is ahead of this machine's; None before fal has answered once."""
+        return self._wire.clock_offset
 
     # -- the one call that costs money
 
@@ -99,8 +117,7 @@ class FalClient:
             AmbiguousSubmitError: nobody can tell; it must not be sent again.
         """
         body = json.dumps(arguments, ensure_ascii=False).encode()
-        own = {**self._wire.auth, "Content-Type": "application/json", "Content-Length": str(len(body))}
-        timeout = httpx.Timeout(self.settings.submit_timeout, connect=self.settings.connect_timeout, pool=None)
+        own = {"Content-Type": "application/json", "Content-Length": str(len(body))}
         refused: list[BaseException] = []
 
         async def content() -> AsyncIterator[bytes]:
@@ -112,25 +129,27 @@ class FalClient:
             yield body
 
         try:
-            response = await self._http.post(
+            reply = await self._wire.call(
+                "POST",
                 f"{self.urls.queue}/{endpoint}",
                 params=None if webhook_url is None else {"fal_webhook": webhook_url},
                 content=content(),
                 headers={**(headers or {}), **own},
-                timeout=timeout,
+                seconds=self.settings.submit_timeout,
             )
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             # A connection that breaks while `ready` still runs cancels it: that is no refusal, and nothing was sent.
             if refused and not isinstance(refused[0], asyncio.CancelledError):
                 raise refused[0] from None
-            raise answers.submit_failure(error) from error
-        return self._trusted(answers.read_submit(response, endpoint))
+            raise self._answers.submit_failure(error) from error
+        return self._trusted(self._answers.submitted(reply, endpoint))
 
     # -- reads
 
     async def status(self, request: Submitted, *, logs: bool = False) -> Status:
         """Where a request is. Raises `GoneError` and `ReadError`."""
-        return answers.read_status(await self._wire.get(request.status_url, params={"logs": str(int(logs))}))
+        reply = await self._wire.get(request.status_url, params={"logs": str(int(logs))})
+        return self._answers.status(reply, request.request_id)
 
     async def stream_status(self, request: Submitted, *, logs: bool = False) -> AsyncIterator[Status]:
         """Every change of a request's status as fal tells it (SSE), until COMPLETED; no polling, no lag.
@@ -141,9 +160,7 @@ class FalClient:
             GoneError: fal does not know the request (any more).
             ReadError: fal does not stream.
         """
-        async for status in follow(
-            self._wire.streams, request, self._wire.auth, self.settings.connect_timeout, logs=logs
-        ):
+        async for status in follow(self._wire, self._answers, request, self.settings.connect_timeout, logs=logs):
             yield status
 
     async def subscribe(
@@ -180,12 +197,16 @@ class FalClient:
             raise RequestFailedError(answer.message, answer.status_code, answer.error_type, request.request_id)
         return answer
 
-    async def result(self, request: Submitted) -> Answer:
-        """A request's result, or fal's own error. Raises `GoneError` and `ReadError`."""
-        return answers.read_result(await self._wire.get(request.response_url))
+    async def result(self, request: Submitted, *, inline: bool = False) -> Answer:
+        """A request's result, or fal's own error. Raises `GoneError` and `ReadError`.
+
+        `inline`: whether it may hold its images itself (`sync_mode`): then it may be far larger.
+        """
+        limit = INLINE_BYTES if inline else JSON_BYTES
+        return self._answers.result(await self._wire.get(request.response_url, limit=limit))
 
     async def _whole_result(self, request: Submitted) -> Images | Failure:
-        answer = await self.result(request)
+        answer = await self.result(request, inline=True)
         if isinstance(answer, Pending):
             raise ReadError("fal says that it has ended, and that its result is not there yet")
         return answer
@@ -193,35 +214,51 @@ class FalClient:
     async def cancel(self, request: Submitted) -> Cancelled:
         """Ask fal to cancel. Only an answer "OK" says that it left the queue, unbilled. Raises `ReadError`."""
         try:
-            response = await self._http.put(request.cancel_url, headers=self._wire.auth)
-            status = response.json().get("status") if response.status_code == httpx.codes.OK else None
-        except (httpx.HTTPError, ValueError, AttributeError) as error:
-            raise ReadError(f"no answer to a cancel: {error}") from error
-        return Cancelled(removed=status == "OK")
+            reply = await self._wire.call("PUT", request.cancel_url, seconds=self.settings.read_timeout)
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            raise ReadError(f"no answer to a cancel: {words_of(error)}") from error
+        if reply.status_code != httpx.codes.OK or not reply.is_whole:
+            return Cancelled(removed=False)
+        body = parse_object(reply.body)
+        is_ours = body.get("request_id", request.request_id) == request.request_id
+        return Cancelled(removed=is_ours and body.get("status") == "OK")
 
-    async def history(self, endpoint: str, start: datetime, end: datetime | None = None) -> AsyncIterator[HistoryItem]:
+    async def history(self, endpoint: str, start: datetime, end: datetime | None = None) -> AsyncIterator[HistoryPage]:
         """What fal's request history shows for an endpoint since a moment (and before another), inputs and outputs too.
 
         Ended requests are shown, perhaps not at once; whether running ones are, fal does not say. Nothing found is
-        never a proof. Raises `ReadError` when it cannot be read whole.
+        never a proof.
+
+        Raises:
+            ReadError: it cannot be read to its end, or has none.
         """
         params = {"endpoint_id": endpoint, "start": start.isoformat(), "expand": "payloads", "limit": "100"}
         if end is not None:
             params["end"] = end.isoformat()
+        seen, until = set[str](), asyncio.get_running_loop().time() + HISTORY_SECONDS
         while True:
-            page = await self._wire.api("/v1/models/requests/by-endpoint", params)
-            for item in answers.read_history(page):
-                yield item
-            cursor = page.get("next_cursor")
-            if not page.get("has_more") or not isinstance(cursor, str):
+            page = self._answers.history(await self._wire.api(_HISTORY, params, HISTORY_BYTES))
+            yield page
+            if page.cursor is None:
                 return
-            params["cursor"] = cursor
+            if page.cursor in seen or len(seen) >= HISTORY_PAGES or asyncio.get_running_loop().time() > until:
+                raise ReadError(f"fal's request history has no end: given up after {len(seen) + 1} pages")
+            seen.add(page.cursor)
+            params["cursor"] = page.cursor
 
     async def lookup(self, endpoint: str, request_id: str) -> HistoryItem | None:
         """One request's line in the history (fal looks 90 days back by id), or None. Raises `ReadError`."""
         params = {"endpoint_id": endpoint, "request_id": request_id, "expand": "payloads"}
-        items = answers.read_history(await self._wire.api("/v1/models/requests/by-endpoint", params))
-        return next((item for item in items if item.request_id == request_id), None)
+        page = self._answers.history(await self._wire.api(_HISTORY, params, HISTORY_BYTES))
+        return next((item for item in page.items if item.request_id == request_id), None)
+
+    def images_of(self, output: Mapping[str, Json] | None) -> Images:
+        """The images that a model's output names: of a line of the history, or of a webhook.
+
+        Raises:
+            ReadError: it names none.
+        """
+        return self._answers.images(output)
 
     async def delete_payloads(self, request_id: str) -> None:
         """Have fal delete a request's inputs, outputs and output files. Needs an ADMIN key; cannot be undone.
@@ -231,21 +268,23 @@ class FalClient:
         """
         url = f"{self.urls.api}/v1/models/requests/{request_id}/payloads"
         try:
-            response = await self._http.delete(url, headers={**self._wire.auth, "Idempotency-Key": request_id})
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ReadError(f"fal did not answer: {error}") from error
+            response = await self._wire.call(
+                "DELETE", url, headers={"Idempotency-Key": request_id}, seconds=self.settings.read_timeout
+            )
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            raise ReadError(f"fal did not answer: {words_of(error)}") from error
         if response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
             raise ReadError("fal wants an ADMIN key to delete payloads", status_code=response.status_code)
         if not response.is_success and response.status_code != httpx.codes.NOT_FOUND:
             raise ReadError(f"fal answers HTTP {response.status_code}", status_code=response.status_code)
 
-    async def unit_price(self, endpoint: str) -> str | None:
-        """US dollars a billable unit, as fal's price list has it today; None when it has no such line."""
-        page = await self._wire.api("/v1/models/pricing", {"endpoint_id": endpoint})
+    async def unit_price(self, endpoint: str) -> Decimal | None:
+        """US dollars a billable unit, as fal's price list has it today; None when it has no such line that is sound."""
+        page = await self._wire.api("/v1/models/pricing", {"endpoint_id": endpoint}, DOCUMENT_BYTES)
         prices = page.get("prices")
         for price in prices if isinstance(prices, list) else []:
             if isinstance(price, dict) and price.get("endpoint_id") == endpoint and price.get("currency") == "USD":
-                return str(price.get("unit_price"))
+                return amount(price.get("unit_price"))
         return None
 
     async def statuses(self, endpoints: Sequence[str]) -> dict[str, str]:
@@ -256,7 +295,16 @@ class FalClient:
         """
         entries = await self._models(endpoints)
         said = {str(entry.get("endpoint_id")): entry.get("metadata") for entry in entries}
-        return {name: str(about["status"]) for name, about in said.items() if isinstance(about, dict)}
+        statuses = {name: about.get("status") for name, about in said.items() if isinstance(about, dict)}
+        return {name: shown(status, 40) for name, status in statuses.items() if isinstance(status, str)}
+
+    async def is_gone(self, endpoint: str) -> bool:
+        """Whether fal's own list of models does not have an endpoint (any more).
+
+        Raises:
+            ReadError: fal does not tell.
+        """
+        return not any(entry.get("endpoint_id") == endpoint for entry in await self._models([endpoint]))
 
     async def openapi(self, endpoint: str) -> dict[str, Json]:
         """Fal's OpenAPI document of an endpoint, for `FalModel.from_openapi`.
@@ -271,8 +319,11 @@ class FalClient:
         raise ReadError(f"fal has no OpenAPI document of {endpoint}: is the endpoint's id right?")
 
     async def _models(self, endpoints: Sequence[str], **more: str) -> list[dict[str, Json]]:
-        found = (await self._wire.api("/v1/models", {"endpoint_id": list(endpoints), **more})).get("models")
-        return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+        page = await self._wire.api("/v1/models", {"endpoint_id": list(endpoints), **more}, DOCUMENT_BYTES)
+        found = page.get("models")
+        if not isinstance(found, list):
+            raise ReadError("fal's list of models cannot be read")
+        return [entry for entry in found if isinstance(entry, dict)]
 
     async def upload(
         self,
@@ -322,13 +373,18 @@ class FalClient:
         """`fal`, or `emulator:<id>`: to whom the datasets made with this client belong.
 
         Raises:
-            UnreachableError: nobody answers.
+            UnreachableError: nobody answers, or nobody says who they are.
         """
         if self.urls.is_fal:
             return "fal"
         meta = await self._meta()
-        emulator = meta.get("emulator")
-        return f"emulator:{emulator.get('id')}" if isinstance(emulator, dict) else "fal"
+        if "emulator" not in meta:
+            return "fal"
+        about = meta["emulator"]
+        name = about.get("id") if isinstance(about, dict) else None
+        if not is_request_id(name):
+            raise UnreachableError(f"{self.urls.api} is an emulator that does not say which. Nothing was sent.")
+        return f"emulator:{name}"
 
     async def check(self, endpoint: str) -> None:
         """Make sure that fal answers and knows the key, by asking for a request that does not exist. Costs nothing.
@@ -339,11 +395,12 @@ class FalClient:
         """
         url = self._url(endpoint, _NO_SUCH_REQUEST, "/status")
         try:
-            response = await self._wire.fetch(url)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            msg = f"cannot reach {self.urls.queue} ({error}): check the network and FAL_BASE_URL. Nothing was sent."
+            reply = await self._wire.fetch(url)
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            words = words_of(error)
+            msg = f"cannot reach {self.urls.queue} ({words}): check the network and FAL_BASE_URL. Nothing was sent."
             raise UnreachableError(msg) from error
-        if response.status_code == httpx.codes.UNAUTHORIZED:
+        if reply.status_code == httpx.codes.UNAUTHORIZED:
             msg = "fal does not know this key (HTTP 401): set FAL_KEY to a valid one. Nothing was sent."
             raise KeyRejectedError(msg)
 
@@ -373,12 +430,15 @@ class FalClient:
         return Submitted(request.request_id, request.endpoint, *urls)
 
     async def _meta(self) -> dict[str, Json]:
+        """What the service says of itself; only fal's own answer, or an emulator's, decides whose a dataset is."""
         try:
-            response = await self._http.get(f"{self.urls.api}/v1/meta")
-            body = response.json()
-        except httpx.HTTPError as error:
-            msg = f"cannot reach {self.urls.api} ({error}): check the network and FAL_BASE_URL. Nothing was sent."
+            url = f"{self.urls.api}/v1/meta"
+            reply = await self._wire.call("GET", url, has_key=False, seconds=META_SECONDS)
+            # A proxy's page must not pass for fal: its images could then be taken for the emulator's, or the other way.
+            return parse_object(reply.body if reply.is_success and reply.is_whole else b"")
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ReadError) as error:
+            msg = (
+                f"{self.urls.api}/v1/meta does not say whose fal this is ({words_of(error)}): check the "
+                "network and FAL_BASE_URL. Nothing was sent."
+            )
             raise UnreachableError(msg) from error
-        except ValueError:
-            body = {}
-        return body if isinstance(body, dict) else {}

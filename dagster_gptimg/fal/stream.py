@@ -1,4 +1,7 @@
-"""The status of a request as a stream (server-sent events): every change at once, and no polling."""
+"""The status of a request as a stream (server-sent events): every change at once, and no polling.
+
+The events are read by hand, because no reader of the kind bounds the length of a line.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +9,27 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import httpx
-from httpx_sse import SSEError, aconnect_sse
 
 from dagster_gptimg.errors import GoneError, ReadError
-from dagster_gptimg.fal import answers
+from dagster_gptimg.fal.bodies import JSON_BYTES, parse_object, read_reply
 from dagster_gptimg.fal.types import Completed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator
 
-    from dagster_gptimg.fal.types import Status, Submitted
+    from dagster_gptimg.fal.answers import Answers
+    from dagster_gptimg.fal.types import Json, Status, Submitted
+    from dagster_gptimg.fal.wire import Wire
 
 SILENCE = 45.0
-"""Seconds without a line after which a stream is dead: fal sends a comment every 15 s."""
+"""Seconds without a byte after which a stream is dead: fal sends a comment every 15 s."""
 
 TRIES = 5
 """Streams in a row that bring nothing, before whoever follows is told."""
 
 
 async def follow(
-    http: httpx.AsyncClient, request: Submitted, headers: Mapping[str, str], connect_timeout: float, *, logs: bool
+    wire: Wire, answers: Answers, request: Submitted, connect_timeout: float, *, logs: bool
 ) -> AsyncIterator[Status]:
     """Every status until COMPLETED; a stream that breaks off is opened again.
 
@@ -33,36 +37,61 @@ async def follow(
         GoneError: fal does not know the request (any more).
         ReadError: fal does not stream.
     """
-    failed, timeout = 0, httpx.Timeout(SILENCE, connect=connect_timeout)
+    failed, why, timeout = 0, "it ended", httpx.Timeout(SILENCE, connect=connect_timeout)
     while True:
         try:
-            async for status in _one_stream(http, request, headers, timeout, logs=logs):
+            async for status in _one_stream(wire, answers, request, timeout, logs=logs):
                 failed = 0
                 yield status
                 if isinstance(status, Completed):
                     return
+            failed += 1  # it ended without COMPLETED
         except GoneError:
             raise
-        except ReadError:
-            failed += 1
-            if failed >= TRIES:
-                raise
+        except ReadError as error:
+            failed, why = failed + 1, str(error)
+        if failed >= TRIES:
+            raise ReadError(f"{failed} streams of a status in a row broke off; the last one: {why}")
         await asyncio.sleep(min(0.2 * 2**failed, 5.0))
 
 
 async def _one_stream(
-    http: httpx.AsyncClient, request: Submitted, headers: Mapping[str, str], limits: httpx.Timeout, *, logs: bool
+    wire: Wire, answers: Answers, request: Submitted, limits: httpx.Timeout, *, logs: bool
 ) -> AsyncIterator[Status]:
     """One stream, from its opening to its end. Raises `GoneError` and `ReadError`."""
     url, params = f"{request.status_url}/stream", {"logs": str(int(logs))}
+    headers = {**wire.auth, "Accept": "text/event-stream", "Accept-Encoding": "identity", "Cache-Control": "no-store"}
     try:
-        async with aconnect_sse(http, "GET", url, params=params, headers=dict(headers), timeout=limits) as source:
-            if not source.response.is_success:
-                await source.response.aread()
-                answers.read_status(source.response)
-            async for event in source.aiter_sse():
-                status = answers.status_of(event.json())
+        async with wire.streams.stream("GET", url, params=params, headers=headers, timeout=limits) as response:
+            if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                until = asyncio.get_running_loop().time() + SILENCE
+                answers.status(await read_reply(response, JSON_BYTES, until), request.request_id)
+                raise ReadError("fal does not stream this status")
+            async for event in _events(response):
+                status = answers.status_of(event, request.request_id)
                 if status is not None:
                     yield status
-    except (httpx.HTTPError, httpx.InvalidURL, SSEError, ValueError, AttributeError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
         raise ReadError(f"a stream of a status broke off: {error}") from error
+
+
+async def _events(response: httpx.Response) -> AsyncIterator[dict[str, Json]]:
+    """The JSON objects of a stream's events. Raises `ReadError` for one that is too large, or not an object.
+
+    fal puts each object on one `data:` line; several such lines of one event are joined, as the format has it.
+    """
+    buffer, data = bytearray(), list[bytes]()
+    async for chunk in response.aiter_raw():
+        buffer += chunk
+        *lines, rest = bytes(buffer).replace(b"\r\n", b"\n").split(b"\n")
+        buffer = bytearray(rest)
+        for line in lines:
+            if line.startswith(b"data:"):
+                data.append(line[5:].removeprefix(b" "))
+            elif not line and data:
+                yield parse_object(b"\n".join(data))
+                data.clear()
+            if sum(map(len, data)) > JSON_BYTES:
+                raise ReadError(f"an event of more than {JSON_BYTES} bytes")
+        if len(buffer) > JSON_BYTES:
+            raise ReadError(f"an event of more than {JSON_BYTES} bytes")

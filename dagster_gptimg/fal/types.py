@@ -6,7 +6,7 @@ Field names are fal's (docs/fal-wire.md#endpoints-and-fields). Everything that f
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -85,32 +85,43 @@ class ImageFile:
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """A result with images: 1 to `num_images` of them; fal may return fewer than asked for."""
+    """A result with images: 1 to `num_images` of them; fal may return fewer than asked for.
+
+    Attributes:
+        answers_for: the request that the answer's own header names; None where it names none.
+        unreadable: entries of the list that name no file: a reading of which one hopes for better.
+    """
 
     images: tuple[ImageFile, ...]
     billable_units: Decimal | None = None
+    answers_for: str | None = None
+    unreadable: int = 0
+
+
+Ending: TypeAlias = Literal["free", "refused", "ended"]
+"""What a result without images can mean, once there is evidence enough (docs/receipts.md):
+
+free: a failure that fal never bills. refused: words about the content, or about the inputs; final, perhaps billed.
+ended: no images, and neither of the two; perhaps billed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A result that is an error, in fal's own words.
+    """A result without images, in fal's own words. One reading of it is no outcome yet.
 
     Attributes:
-        status_code: the model's HTTP status: 422 a refusal; 500 and above are never billed by fal.
+        kind: what it means when it is evidenced.
+        status_code: the model's HTTP status.
         error_type: fal's machine-readable type, such as `content_policy_violation`.
         message: for people; what the prompt said is not in it.
         billable_units: what fal says it billed for it, when it says so.
     """
 
+    kind: Ending
     status_code: int
     error_type: str
     message: str
     billable_units: Decimal | None = None
-
-    @property
-    def is_free(self) -> bool:
-        """True for 500 and above, which fal never bills (its FAQ)."""
-        return self.status_code >= 500  # noqa: PLR2004 - the HTTP class itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,3 +150,18 @@ class HistoryItem:
     status_code: int | None
     json_input: dict[str, Json] | None
     json_output: dict[str, Json] | None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPage:
+    """One page of the request history.
+
+    Attributes:
+        items: the lines that can be read.
+        is_whole: False when another line could not be: enough to adopt a request by, and not to deny one by.
+        cursor: of the next page; None when this is the last.
+    """
+
+    items: tuple[HistoryItem, ...]
+    is_whole: bool
+    cursor: str | None

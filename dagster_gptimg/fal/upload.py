@@ -2,7 +2,7 @@
 
 The ways are those of fal's own clients (docs/fal-wire.md#storage): directly to the CDN with a short-lived token; when
 that fails, by a URL that `storage/upload/initiate` gives; in parts above 90 MiB. Unlike them, the key is sent to fal's
-REST service only, and never to the host that the bytes go to.
+REST service only, and never to the host that the bytes go to; and a URL that an answer brings is checked first.
 """
 
 from __future__ import annotations
@@ -16,17 +16,28 @@ import httpx
 import stamina
 
 from dagster_gptimg.errors import ReadError
+from dagster_gptimg.fal.addresses import check_public
+from dagster_gptimg.fal.bodies import parse_object
+from dagster_gptimg.fal.texts import URL_LETTERS, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dagster_gptimg.fal.bodies import Reply
     from dagster_gptimg.fal.settings import FalSettings
+    from dagster_gptimg.fal.types import Json
+    from dagster_gptimg.fal.wire import Wire
 
 PARTS_ABOVE = 90 * 1024 * 1024
 PART = 10 * 1024 * 1024
 PARTS_AT_ONCE = 4
 EARLY = timedelta(seconds=60)
 """A token is renewed so long before its end."""
+
+SLOWEST = 128 * 1024
+"""Bytes a second below which an upload is given up."""
+
+TOKEN_LETTERS = 16_384
 
 
 class Token(NamedTuple):
@@ -40,9 +51,9 @@ class Token(NamedTuple):
 class Uploader:
     """Uploads with one key; the token is shared."""
 
-    def __init__(self, http: httpx.AsyncClient, settings: FalSettings, *, attempts: int = 3) -> None:
+    def __init__(self, wire: Wire, settings: FalSettings, *, attempts: int = 3) -> None:
         """Use a client's connections. Each step of an upload is tried `attempts` times."""
-        self._http, self._settings = http, settings
+        self._wire, self._settings = wire, settings
         self._again = stamina.AsyncRetryingCaller(attempts=attempts, timeout=60.0, wait_initial=0.2, wait_max=5.0)
         self._token: Token | None = None
         self._renewing = asyncio.Lock()
@@ -73,7 +84,7 @@ class Uploader:
         token = await self._current_token()
         url = f"{self._settings.urls.cdn}/files/upload"
         response = await self._send("POST", url, {**headers, "Authorization": token.authorization}, data)
-        return _url_in(response, "access_url")
+        return self._url_in(response, "access_url")
 
     async def _by_initiate(
         self, data: bytes, content_type: str, file_name: str, lifecycle: Mapping[str, Any] | None
@@ -81,21 +92,21 @@ class Uploader:
         url = f"{self._settings.urls.rest}/storage/upload/initiate?storage_type=fal-cdn-v3"
         asked = json.dumps({"content_type": content_type, "file_name": file_name}).encode()
         response = await self._send("POST", url, {**self._key(), **_lifecycle(lifecycle)}, asked)
-        await self._send("PUT", _url_in(response, "upload_url"), {"Content-Type": content_type}, data)
-        return _url_in(response, "file_url")
+        await self._send("PUT", self._url_in(response, "upload_url"), {"Content-Type": content_type}, data)
+        return self._url_in(response, "file_url")
 
     async def _in_parts(self, data: bytes, headers: Mapping[str, str]) -> str:
         token = await self._current_token()
         auth = {"Authorization": token.authorization}
         begun = await self._send("POST", f"{token.base_url}/files/upload/multipart", {**headers, **auth}, b"")
-        url, upload_id = _url_in(begun, "access_url"), str(_json(begun).get("uploadId"))
+        url, upload_id = self._url_in(begun, "access_url"), _word(parse_object(begun.body), "uploadId")
         slots = asyncio.Semaphore(PARTS_AT_ONCE)
 
         async def put(number: int) -> dict[str, Any]:
             part = data[(number - 1) * PART : number * PART]
             async with slots:
                 done = await self._send("PUT", f"{url}/multipart/{upload_id}/{number}", auth, part)
-            return {"partNumber": number, "etag": done.headers.get("ETag", "")}
+            return {"partNumber": number, "etag": done.headers.get("etag", "")}
 
         count = -(-len(data) // PART)
         parts = await asyncio.gather(*(put(number) for number in range(1, count + 1)))
@@ -108,31 +119,45 @@ class Uploader:
         async with self._renewing:
             if self._token is None or self._token.expires_at - EARLY < datetime.now(UTC):
                 url = f"{self._settings.urls.rest}/storage/auth/token?storage_type=fal-cdn-v3"
-                about = _json(await self._send("POST", url, self._key(), b"{}"))
+                about = parse_object((await self._send("POST", url, self._key(), b"{}")).body)
+                authorization = f"{_word(about, 'token_type')} {_word(about, 'token')}"
+                base = self._url(about.get("base_url") or self._settings.urls.cdn, "base_url").rstrip("/")
                 try:
-                    authorization = f"{about['token_type']} {about['token']}"
-                    expires = datetime.fromisoformat(str(about["expires_at"]))
-                except (KeyError, ValueError) as error:
-                    raise ReadError("fal's storage gives no token that can be read") from error
-                base = str(about.get("base_url") or self._settings.urls.cdn).rstrip("/")
-                self._token = Token(authorization, base, expires)
+                    expires = datetime.fromisoformat(_word(about, "expires_at"))
+                    ends = (expires if expires.tzinfo else expires.replace(tzinfo=UTC)).astimezone(UTC)
+                except (ValueError, OverflowError) as error:
+                    raise ReadError("fal's storage gives a token without an end that can be read") from error
+                self._token = Token(authorization, base, ends)
             return self._token
 
     def _key(self) -> dict[str, str]:
         return {"Authorization": f"Key {self._settings.key}", "Content-Type": "application/json"}
 
-    async def _send(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> httpx.Response:
+    async def _send(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
         return await self._again(ReadError, self._once, method, url, headers, body)
 
-    async def _once(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> httpx.Response:
+    async def _once(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        seconds = self._settings.read_timeout + len(body) / SLOWEST
         try:
-            response = await self._http.request(method, url, headers=dict(headers), content=body)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ReadError(f"fal's storage did not answer: {error}") from error
-        if not response.is_success:
-            msg = f"fal's storage answers HTTP {response.status_code}"
-            raise ReadError(msg, status_code=response.status_code)
-        return response
+            reply = await self._wire.call(method, url, headers=headers, content=body, has_key=False, seconds=seconds)
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            raise ReadError(f"fal's storage did not answer: {words_of(error)}") from error
+        if not reply.is_success or not reply.is_whole:
+            msg = f"fal's storage answers HTTP {reply.status_code}"
+            raise ReadError(msg, status_code=reply.status_code)
+        return reply
+
+    def _url_in(self, reply: Reply, name: str) -> str:
+        return self._url(parse_object(reply.body).get(name), name)
+
+    def _url(self, url: Json, name: str) -> str:
+        """A URL of an answer, when it can be called, and be sent to fal. Raises `ReadError`."""
+        if not isinstance(url, str) or not url.isascii() or not url.isprintable() or len(url) > URL_LETTERS:
+            msg = f"fal's storage gives no {name}"
+            raise ReadError(msg)
+        urls = self._settings.urls
+        check_public(url, (urls.rest, urls.cdn), f"the {name} of fal's storage")
+        return url
 
 
 def _lifecycle(lifecycle: Mapping[str, Any] | None) -> dict[str, str]:
@@ -142,19 +167,11 @@ def _lifecycle(lifecycle: Mapping[str, Any] | None) -> dict[str, str]:
     return {"X-Fal-Object-Lifecycle": text, "X-Fal-Object-Lifecycle-Preference": text}
 
 
-def _json(response: httpx.Response) -> dict[str, Any]:
-    try:
-        body = response.json()
-    except ValueError:
-        body = None
-    if not isinstance(body, dict):
-        raise ReadError("fal's storage gives an answer that cannot be read")
-    return body
-
-
-def _url_in(response: httpx.Response, name: str) -> str:
-    url = _json(response).get(name)
-    if not isinstance(url, str) or not url.startswith(("http://", "https://")):
-        msg = f"fal's storage gives no {name}"
+def _word(about: Mapping[str, Json], name: str) -> str:
+    """A text of an answer that can stand in a header or a path. Raises `ReadError`."""
+    word = about.get(name)
+    fits = isinstance(word, str) and word.isascii() and word.isprintable() and 0 < len(word) <= TOKEN_LETTERS
+    if not isinstance(word, str) or not fits:
+        msg = f"fal's storage gives no {name} that can be used"
         raise ReadError(msg)
-    return url
+    return word

@@ -10,7 +10,6 @@ import asyncio
 import base64
 import binascii
 import hashlib
-import json
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,6 +20,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from dagster_gptimg.errors import ReadError, WebhookError
 from dagster_gptimg.fal.answers import is_request_id
+from dagster_gptimg.fal.bodies import parse_object, read_reply
+from dagster_gptimg.fal.texts import shown, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +41,9 @@ not have us ask fal at every try. After a failure, `KEYS_RETRIED`."""
 KEYS_RETRIED = 5.0
 
 MOST_KEYS = 64
+KEYS_BYTES = 256 * 1024
+KEYS_SECONDS = 10.0
+"""Seconds for the whole list of keys to come: every callback waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,39 +142,52 @@ def _hex(text: str) -> bytes:
 def _webhook(request_id: str, body: bytes) -> Webhook:
     """What a signed body says."""
     try:
-        told = json.loads(body)
-    except ValueError as error:
-        raise WebhookError("the body is no JSON") from error
-    if not isinstance(told, dict) or not is_request_id(told.get("request_id")):
+        told = parse_object(body)
+    except ReadError as error:
+        raise WebhookError("the body is no JSON object that can be read") from error
+    named = told.get("request_id")
+    if not isinstance(named, str) or not is_request_id(named):
         raise WebhookError("the body names no request")
     # After a retry of fal's own the header may name that attempt: the body then has both ids, and is signed.
-    if request_id not in {told["request_id"], told.get("gateway_request_id")}:
+    if request_id not in (named, told.get("gateway_request_id")):
         raise WebhookError("header and body speak of two requests")
     payload, error_text = told.get("payload"), told.get("error")
     return Webhook(
-        told["request_id"],
-        str(told.get("status"))[:20],
-        error_text[:500] if isinstance(error_text, str) else None,
+        named,
+        shown(str(told.get("status")), 20),
+        shown(error_text) if isinstance(error_text, str) else None,
         payload if isinstance(payload, dict) else None,
     )
 
 
 async def _published(url: str) -> list[Ed25519PublicKey]:
-    """The keys that fal publishes; what is no ED25519 key is passed over. Raises `ReadError`."""
+    """The keys that fal publishes; what is not an ED25519 key is passed over. Raises `ReadError`."""
+    until = asyncio.get_running_loop().time() + KEYS_SECONDS
     try:
-        async with httpx.AsyncClient(timeout=10.0) as http:
-            response = await http.get(url)
-        listed = response.json()["keys"]
-        found = [_public(key["x"]) for key in listed[:MOST_KEYS] if key.get("crv", "Ed25519") == "Ed25519"]
-    except (httpx.HTTPError, httpx.InvalidURL, LookupError, AttributeError, TypeError, ValueError) as error:
-        raise ReadError(f"the keys of fal's webhooks cannot be had from {url}: {error}") from error
-    if not found:
+        async with (
+            asyncio.timeout_at(until),
+            httpx.AsyncClient(timeout=KEYS_SECONDS) as http,
+            http.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response,
+        ):
+            reply = await read_reply(response, KEYS_BYTES, until)
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+        raise ReadError(f"the keys of fal's webhooks cannot be had from {url}: {words_of(error)}") from error
+    if not reply.is_success or not reply.is_whole:
+        raise ReadError(f"the keys of fal's webhooks cannot be had from {url}: HTTP {reply.status_code}")
+    listed = parse_object(reply.body).get("keys")
+    found = [_public(key) for key in listed[:MOST_KEYS]] if isinstance(listed, list) else []
+    keys = [key for key in found if key is not None]
+    if not keys:
         raise ReadError(f"{url} lists no keys")
-    return found
+    return keys
 
 
-def _public(x: str) -> Ed25519PublicKey:
+def _public(key: Json) -> Ed25519PublicKey | None:
+    """One entry of the list as a key; None when it is of another kind, or broken: others beside it may be sound."""
+    x = key.get("x") if isinstance(key, dict) and key.get("crv", "Ed25519") == "Ed25519" else None
+    if not isinstance(x, str):
+        return None
     try:
         return Ed25519PublicKey.from_public_bytes(base64.urlsafe_b64decode(x + "=" * (-len(x) % 4)))
-    except binascii.Error as error:
-        raise ValueError(str(error)) from error
+    except (binascii.Error, ValueError):
+        return None

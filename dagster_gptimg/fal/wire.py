@@ -1,9 +1,12 @@
-"""The connections to fal, and reads over them: each is free, and is repeated with backoff and jitter."""
+"""The connections to fal, and calls over them: each has a deadline and a bound, and a read is repeated with backoff."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -11,12 +14,14 @@ import httpx
 import stamina
 
 from dagster_gptimg.errors import GoneError, KeyRejectedError, ReadError
-from dagster_gptimg.fal.addresses import is_private, origin_of
+from dagster_gptimg.fal.addresses import check_public, origin_of
 from dagster_gptimg.fal.answers import never_sent
+from dagster_gptimg.fal.bodies import JSON_BYTES, Reply, parse_object, read_reply
 from dagster_gptimg.fal.proxies import ProxiedTransport
+from dagster_gptimg.fal.texts import words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 
     from dagster_gptimg.fal.settings import FalSettings
     from dagster_gptimg.fal.types import Json
@@ -27,9 +32,23 @@ if TYPE_CHECKING:
 MAX_IMAGE_BYTES = 64 * 1024 * 1024
 """Larger than any image the registry's models make; a bound, so that a wrong answer cannot fill the memory."""
 
+SLOWEST_IMAGE = 128 * 1024
+"""Bytes a second below which a download is given up."""
+
+IMAGE_SECONDS = 120.0
+"""Seconds that a download may take besides what its size asks for at `SLOWEST_IMAGE`."""
+
 KEEP_ALIVE = 15.0
 """Seconds an idle connection is kept: well below what servers grant, because a submit on a connection that the
 server is just closing is ambiguous."""
+
+KEY_REJECTED_SECONDS = 300.0
+"""Seconds for which every read must have been answered 401 before the key counts as rejected. A 401 by itself speaks of
+the reading: a gateway says it, too, while its own service is down."""
+
+
+def _wall_clock() -> datetime:
+    return datetime.now(UTC)
 
 
 class Wire:
@@ -40,12 +59,22 @@ class Wire:
         streams: the same for streams: each holds its connection as long as a request takes, and must not keep others
             from theirs.
         again: repeats a read.
+        clock_offset: seconds by which fal's clock is ahead of this machine's, as its latest answer said; None before.
     """
 
-    def __init__(self, settings: FalSettings, read_attempts: int) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        settings: FalSettings,
+        read_attempts: int,
+        transport: Callable[[], httpx.AsyncBaseTransport] | None = None,
+        wall_clock: Callable[[], datetime] = _wall_clock,
+    ) -> None:
+        """Take the settings of one key; `transport` and `wall_clock` are this machine's own, but for tests."""
+        self._settings, self._transport, self._wall_clock = settings, transport, wall_clock
         self.again = stamina.AsyncRetryingCaller(attempts=read_attempts, timeout=30.0, wait_initial=0.2, wait_max=5.0)
         self.http, self.streams = self._client(settings.connections), self._client(0)
+        self.clock_offset: float | None = None
+        self._rejected_since: float | None = None
 
     def _client(self, connections: int) -> httpx.AsyncClient:
         """A client with so many connections at most; 0: any number."""
@@ -55,7 +84,7 @@ class Wire:
             return aiohttp.ClientSession(connector=connector)
 
         return httpx.AsyncClient(
-            transport=ProxiedTransport(session),
+            transport=self._transport() if self._transport else ProxiedTransport(session),
             timeout=httpx.Timeout(self._settings.read_timeout, connect=self._settings.connect_timeout, pool=None),
             follow_redirects=False,
         )
@@ -70,49 +99,112 @@ class Wire:
         """The header that only fal's own services are sent."""
         return {"Authorization": f"Key {self._settings.key}"}
 
-    async def get(self, url: str, params: Params | None = None) -> httpx.Response:
-        """What a service of fal answers.
+    async def call(
+        self,
+        method: str,
+        url: str,
+        *,
+        seconds: float,
+        params: Params | None = None,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | AsyncIterable[bytes] | None = None,
+        has_key: bool = True,
+        limit: int = JSON_BYTES,
+    ) -> Reply:
+        """One call of a service of fal's, and its answer as far as it comes.
+
+        Args:
+            method: of HTTP.
+            url: where to.
+            seconds: for the whole call, its body included.
+            params: of the query.
+            headers: more of them.
+            has_key: whether the key goes along: to fal's own services only.
+            content: the body.
+            limit: bytes of the answer at most.
+
+        Raises:
+            httpx.HTTPError, httpx.InvalidURL, TimeoutError: there is no answer.
+        """
+        until = asyncio.get_running_loop().time() + seconds
+        own = {"Accept-Encoding": "identity", **(headers or {}), **(self.auth if has_key else {})}
+        request = self.http.build_request(
+            method, url, params=params, headers=own, content=content, timeout=self._timeout(seconds)
+        )
+        async with asyncio.timeout_at(until):
+            response = await self.http.send(request, stream=True)
+        try:
+            reply = await read_reply(response, limit, until)
+        finally:
+            await response.aclose()
+        self._note_clock(reply)
+        return reply
+
+    def _timeout(self, seconds: float) -> httpx.Timeout:
+        return httpx.Timeout(seconds, connect=self._settings.connect_timeout, pool=None)
+
+    def _note_clock(self, reply: Reply) -> None:
+        """Take fal's time from an answer's `Date` (whole seconds, so it is half a second behind on average)."""
+        try:
+            told = parsedate_to_datetime(reply.headers["date"]).astimezone(UTC)
+            self.clock_offset = (told - self._wall_clock()).total_seconds() + 0.5
+        except (KeyError, ValueError, TypeError, OverflowError):
+            return
+
+    async def get(self, url: str, params: Params | None = None, limit: int = JSON_BYTES) -> Reply:
+        """What a service of fal answers, whole; it is asked again a few times.
 
         Raises:
             ReadError: it does not.
-            KeyRejectedError: it does not know the key.
+            KeyRejectedError: it has not known the key for minutes.
         """
-        return await self.again(is_repeatable, self._get, url, params)
+        return await self.again(is_repeatable, self._get, url, params, limit)
 
-    async def fetch(self, url: str, params: Params | None = None) -> httpx.Response:
+    async def fetch(self, url: str, params: Params | None = None, limit: int = JSON_BYTES) -> Reply:
         """One try of that. When the queue cannot be reached, its backup is asked: the requests there are the same.
 
         Raises:
-            httpx.HTTPError, httpx.InvalidURL: nobody answers.
+            httpx.HTTPError, httpx.InvalidURL, TimeoutError: nobody answers.
         """
-        queue, backup = self._settings.urls.queue, self._settings.urls.backup
+        queue, backup, seconds = self._settings.urls.queue, self._settings.urls.backup, self._settings.read_timeout
         try:
-            return await self.http.get(url, params=params, headers=self.auth)
+            return await self.call("GET", url, params=params, limit=limit, seconds=seconds)
         except httpx.HTTPError as error:
             if not backup or not never_sent(error) or origin_of(url) != origin_of(queue):
                 raise
-        return await self.http.get(backup + url.removeprefix(queue), params=params, headers=self.auth)
+        return await self.call("GET", backup + url.removeprefix(queue), params=params, limit=limit, seconds=seconds)
 
-    async def _get(self, url: str, params: Params | None) -> httpx.Response:
+    async def _get(self, url: str, params: Params | None, limit: int) -> Reply:
         try:
-            response = await self.fetch(url, params)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ReadError(f"fal did not answer: {error}") from error
-        if response.status_code == httpx.codes.UNAUTHORIZED:
-            msg = "fal no longer knows this key (HTTP 401): set FAL_KEY to a valid one and run again"
-            raise KeyRejectedError(msg)
-        return response
+            reply = await self.fetch(url, params, limit)
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            raise ReadError(f"fal did not answer: {words_of(error)}") from error
+        if not reply.is_whole:
+            raise ReadError(f"an answer of fal's broke off, or is larger than {limit} bytes")
+        if reply.status_code == httpx.codes.UNAUTHORIZED:
+            raise self._rejected()
+        self._rejected_since = None
+        return reply
 
-    async def api(self, path: str, params: Params) -> dict[str, Json]:
+    def _rejected(self) -> ReadError | KeyRejectedError:
+        """What a 401 means: a reading in vain, until nothing else has come for minutes."""
+        now = asyncio.get_running_loop().time()
+        if self._rejected_since is None:
+            self._rejected_since = now
+        if now - self._rejected_since < KEY_REJECTED_SECONDS:
+            return ReadError("fal did not take the key this time (HTTP 401)", status_code=401)
+        msg = (
+            f"fal has not known this key for {now - self._rejected_since:.0f} s (HTTP 401): set FAL_KEY to a valid one "
+            "and run again. What fal has is on record, and is collected then."
+        )
+        return KeyRejectedError(msg)
+
+    async def api(self, path: str, params: Params, limit: int = JSON_BYTES) -> dict[str, Json]:
         """A JSON object of fal's platform API. Raises `ReadError`, and `KeyRejectedError`."""
-        response = await self.get(f"{self._settings.urls.api}{path}", params)
-        try:
-            body = response.json()
-        except ValueError:
-            body = None
-        if not response.is_success or not isinstance(body, dict):
-            raise ReadError(f"no answer from {path} (HTTP {response.status_code})", status_code=response.status_code)
-        return body
+        reply = await self.get(f"{self._settings.urls.api}{path}", params, limit)
+        if not reply.is_success:
+            raise ReadError(f"no answer from {path} (HTTP {reply.status_code})", status_code=reply.status_code)
+        return parse_object(reply.body)
 
     async def download(self, url: str, take: Take) -> bytes:
         """The bytes of one image, without the key, at most `MAX_IMAGE_BYTES`. With `sync_mode` the URL holds them.
@@ -125,43 +217,53 @@ class Wire:
         """
         if url.startswith("data:"):
             return _decoded(url)
-        self._check_image_url(url)
+        urls = self._settings.urls
+        check_public(url, (urls.cdn, urls.queue), "the URL of an image of a result")
         return await self.again(is_repeatable, self._download, url, take)
 
-    def _check_image_url(self, url: str) -> None:
-        """Refuse what an image URL can never be, so that a forged result cannot read the worker's own network."""
-        urls = self._settings.urls
-        if origin_of(url) in {origin_of(urls.cdn), origin_of(urls.queue)}:
-            return
-        parsed = httpx.URL(url) if url.startswith("https://") else None
-        if parsed is None or not parsed.host or is_private(parsed.host):
-            msg = "the result names an image URL that is not a public https address; it is not fetched"
-            raise ReadError(msg)
-
     async def _download(self, url: str, take: Take) -> bytes:
-        chunks, size = list[bytes](), 0
+        # As it comes: no decoder in between, which would cost more than the rest of the download.
         try:
-            # As it comes: no decoder in between, which would cost more than the rest of the download.
-            async with self.http.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response:
-                if response.status_code in {404, 410}:
-                    raise GoneError("the CDN does not have this image (any more)", status_code=404)
-                if response.status_code != httpx.codes.OK:
-                    msg = f"the CDN answers HTTP {response.status_code}"
-                    raise ReadError(msg, status_code=response.status_code)
-                await take(_length(response))
-                async for chunk in response.aiter_raw():
-                    chunks.append(chunk)
-                    size += len(chunk)
-                    if size > MAX_IMAGE_BYTES:
-                        raise ReadError(f"an image of more than {MAX_IMAGE_BYTES} bytes; it is not one")
+            async with asyncio.timeout(self._settings.read_timeout) as opening:
+                async with self.http.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response:
+                    _check_found(response)
+                    opening.reschedule(None)  # whoever waits for room has no deadline: others go before
+                    length = _length(response)
+                    await take(length)
+                    opening.reschedule(_now() + IMAGE_SECONDS + length / SLOWEST_IMAGE)
+                    return await _image_bytes(response)
+        except TimeoutError as error:
+            raise ReadError("a download took too long") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ReadError(f"a download broke off: {error}") from error
-        return b"".join(chunks)
+            raise ReadError(f"a download broke off: {words_of(error)}") from error
+
+
+def _check_found(response: httpx.Response) -> None:
+    if response.status_code in {404, 410}:
+        raise GoneError("the CDN does not have this image (any more)", status_code=404)
+    if response.status_code != httpx.codes.OK:
+        msg = f"the CDN answers HTTP {response.status_code}"
+        raise ReadError(msg, status_code=response.status_code)
+
+
+async def _image_bytes(response: httpx.Response) -> bytes:
+    found = bytearray()
+    async for chunk in response.aiter_raw():
+        found += chunk
+        if len(found) > MAX_IMAGE_BYTES:
+            found.clear()  # an error's traceback would keep them
+            raise ReadError(f"an image of more than {MAX_IMAGE_BYTES} bytes; it is not one")
+    return bytes(found)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _length(response: httpx.Response) -> int:
     told = response.headers.get("Content-Length", "")
-    return min(int(told), MAX_IMAGE_BYTES) if told.isascii() and told.isdigit() else MAX_IMAGE_BYTES
+    is_number = told.isascii() and told.isdigit() and len(told) <= len(str(MAX_IMAGE_BYTES))
+    return min(int(told), MAX_IMAGE_BYTES) if is_number else MAX_IMAGE_BYTES
 
 
 def _decoded(uri: str) -> bytes:

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 
 VERSION = 1
 
+RECEIPTS = 2
+"""The version of the receipts of a new dataset. A dataset that says none began with version 1."""
+
+REREAD = "00000000T000000-receipts-1"
+"""A run that every dataset of version 1 has, and that ends when all that this version took for an end from a single
+reading has been looked at again."""
+
 
 class Dataset:
     """One dataset in a store. Every call blocks.
@@ -28,6 +35,7 @@ class Dataset:
         receipts: its receipts.
         inbox: what webhooks brought.
         salt: random, made with the dataset; hides keys in account hashes. Empty until `open`.
+        receipts_version: of its first receipts; 0 until `origin` or `open`.
     """
 
     def __init__(self, store: Store, name: str) -> None:
@@ -36,6 +44,7 @@ class Dataset:
         self.receipts = Receipts(store, self.folder)
         self.inbox = Inbox(self.receipts)
         self.salt = ""
+        self.receipts_version = 0
 
     def uri(self, name: str) -> str:
         """A URI, openable with `fsspec.open`, of an object of this dataset."""
@@ -51,6 +60,7 @@ class Dataset:
         try:
             about = json.loads(self.store.read(name))
             version, origin, salt = about["version"], str(about["origin"]), str(about["salt"])
+            receipts = int(about.get("receipts", 1))
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError) as error:
@@ -59,7 +69,7 @@ class Dataset:
         if version != VERSION:
             msg = f"{self.store.uri(name)} has version {version}; this release reads version {VERSION}: update it"
             raise UnreadableError(msg)
-        self.salt = salt
+        self.salt, self.receipts_version = salt, receipts
         return origin
 
     def open(self, origin: str) -> None:
@@ -70,7 +80,7 @@ class Dataset:
             StoreError: the store cannot be used.
         """
         if self.origin() is None:
-            about = {"version": VERSION, "origin": origin, "salt": secrets.token_hex(16)}
+            about = {"version": VERSION, "origin": origin, "salt": secrets.token_hex(16), "receipts": RECEIPTS}
             with suppress(FileExistsError):  # another run was quicker; whose it is stands there now
                 self.store.create(f"{self.folder}/dataset.json", json.dumps(about).encode())
         found = self.origin()
@@ -112,10 +122,17 @@ class Dataset:
             self.inbox.clear(run)
 
     def open_runs(self) -> list[str]:
-        """The runs that have begun and left something open, or still go on. Raises `StoreError`."""
+        """The runs that have left something open, or still go on; perhaps `REREAD`. Raises `StoreError`."""
+        return self.runs()[0]
+
+    def runs(self) -> tuple[list[str], bool]:
+        """The runs that are open, and whether there was ever one. Raises `StoreError`."""
+        if not self.receipts_version:
+            self.origin()
         names = set(self.store.names(f"{self.folder}/runs"))
-        runs = (name.removesuffix(".start.json") for name in sorted(names) if name.endswith(".start.json"))
-        return [run for run in runs if f"{run}.end.json" not in names]
+        begun = [name.removesuffix(".start.json") for name in sorted(names) if name.endswith(".start.json")]
+        first = [REREAD] if begun and self.receipts_version == 1 else []
+        return [run for run in (*first, *begun) if f"{run}.end.json" not in names], bool(begun)
 
 
 def _who(origin: str | None) -> str:

@@ -50,6 +50,8 @@ def _about(path: str, data: bytes) -> StoredImage:
 def find_image(store: Store, folder: str, stem: str) -> StoredImage | None:
     """An image that was stored under this stem before, if it is there and whole. Raises `StoreError`."""
     for name in store.names(f"{folder}/images/{stem[:2]}", stem):
+        if not name.startswith(f"{stem}."):
+            continue
         path = f"images/{stem[:2]}/{name}"
         try:
             return _about(path, store.read(f"{folder}/{path}"))

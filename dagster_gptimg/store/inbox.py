@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dagster_gptimg.errors import StoreError, UnreadableError
-from dagster_gptimg.store.facts import Accepted
+from dagster_gptimg.store.facts import Accepted, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -81,6 +81,7 @@ class Inbox:
         if not any(parsed.kind == "intent" for parsed in mine):
             raise UnknownAttemptError
         if _is_collected(names, attempt, callback.request_id):
+            self._reopen_outcome(run, key, attempt, names, callback)
             return
         if not any(parsed.kind == "accepted" and parsed.request_id == callback.request_id for parsed in mine):
             intent = self._receipts.read(names)[attempt].intent
@@ -103,6 +104,31 @@ class Inbox:
             self._store.create(self._path(arrival), _json(callback))
         if _is_collected(self._receipts.names(key), attempt, callback.request_id):
             self.remove([arrival])  # it was collected meanwhile, and its run may have cleared the inbox before this
+
+    def _reopen_outcome(self, run: str, key: str, attempt: int, names: Names, callback: Callback) -> None:
+        """Record that a request has images after all, although another outcome stands on record: the next run collects.
+
+        An image that turns up later wins over every other outcome (docs/receipts.md#evidence).
+        """
+        if callback.status != "OK" or not (callback.payload or {}).get("images"):
+            return
+        facts = self._receipts.read(names)[attempt]
+        known = facts.outcomes.get(callback.request_id)
+        if callback.request_id in facts.given_up:
+            return  # every run looks for it anyway
+        if known is None or known.kind in {"stored", "reopened"} or known.erased_at is not None:
+            return
+        now = callback.received_at
+        reopened = Outcome(
+            request_id=callback.request_id,
+            kind="reopened",
+            cost_usd=None,
+            completed_at=now,
+            recorded_at=now,
+            evidence="a signed webhook",
+        )
+        self._receipts.create_outcome(key, attempt, reopened)
+        self._reopen(f"{run}{LATE}{callback.request_id}")
 
     def _reopen(self, mark: str) -> None:
         """Have the next run list the receipts: the attempt had ended without this id, and so may its run have.

@@ -10,15 +10,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dagster_gptimg.errors import UnreadableError
+from dagster_gptimg.store.money import MONEY, rounded
 from dagster_gptimg.store.paths import partition_folder
-from dagster_gptimg.store.settled import read_parquet
+from dagster_gptimg.store.settled import batch_of, read_parquet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from dagster_gptimg.store.dataset import Dataset
 
-_MONEY = pa.decimal128(18, 6)
 _TIME = pa.timestamp("us", tz="UTC")
 SCHEMA = pa.schema(
     [
@@ -37,9 +37,9 @@ SCHEMA = pa.schema(
         ("request_id", pa.string()),
         ("endpoint", pa.string()),
         ("arguments", pa.string()),
-        ("cost_usd", _MONEY),
+        ("cost_usd", MONEY),
         ("shared_with", pa.string()),
-        ("billable_units", _MONEY),
+        ("billable_units", MONEY),
         ("error_type", pa.string()),
         ("error", pa.string()),
         ("submitted_at", _TIME),
@@ -183,7 +183,9 @@ def _write_parquet(file: IO[bytes], records: Iterable[dict[str, Any]], recipe: s
     schema = SCHEMA.with_metadata({**SCHEMA.metadata, _RECIPE: recipe.encode()})
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for batch in _batches(records):
-            writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=SCHEMA))
+            for record in batch:
+                record |= {name: rounded(record.get(name)) for name in ("cost_usd", "billable_units")}
+            writer.write_batch(batch_of(batch, SCHEMA))
         writer.add_key_value_metadata({_CONTENT.decode(): content()})
 
 

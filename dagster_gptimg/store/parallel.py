@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
+
+from dagster_gptimg.threads import DaemonThreads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
 
     from dagster_gptimg.store.root import Store
 
@@ -24,11 +26,16 @@ def side_by_side(store: Store, function: Callable[[A], T], arguments: Iterable[A
             yield argument, function(argument)
         return
     pending: deque[tuple[A, Future[T]]] = deque()
-    with ThreadPoolExecutor(AHEAD, thread_name_prefix="dagster-gptimg-listing") as pool:
+    threads = DaemonThreads(AHEAD, "dagster-gptimg-listing")
+    try:
         for argument in arguments:
-            pending.append((argument, pool.submit(function, argument)))
+            pending.append((argument, threads.submit(function, argument)))
             if len(pending) >= AHEAD:
                 first, future = pending.popleft()
                 yield first, future.result()
         for argument, future in pending:
             yield argument, future.result()
+    finally:
+        for _, future in pending:
+            future.cancel()
+        threads.close()

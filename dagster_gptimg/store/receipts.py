@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import groupby
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -10,6 +11,7 @@ from dagster_gptimg.store.facts import (
     Accepted,
     Attempt,
     FactName,
+    GivenUp,
     How,
     Intent,
     Outcome,
@@ -30,6 +32,9 @@ Names: TypeAlias = list[tuple[str, FactName]]
 
 PREFIXES = frozenset(f"{n:02x}" for n in range(256))
 """The first two digits of a key name its folder, so that a listing can go in parallel."""
+
+OUTCOMES_MOST = 100
+"""Outcomes of one request at most: each is another one than the last, so there are hardly ever more than two."""
 
 
 class Receipts:
@@ -60,21 +65,45 @@ class Receipts:
         """Record that fal has a request for this attempt. Who comes second changes nothing."""
         self._record(key, attempt, f"accepted.{accepted.request_id}.{how}", accepted)
 
-    def create_outcome(self, key: str, attempt: int, outcome: Outcome) -> None:
-        """Record how a request ended. Who comes second changes nothing."""
-        self._record(key, attempt, f"outcome.{outcome.request_id}", outcome)
+    def create_outcome(self, key: str, attempt: int, outcome: Outcome) -> Outcome:
+        """Record how a request ended, and return the outcome that is on record for it now.
+
+        Who comes second with the same changes nothing. An image is recorded behind whatever is there, and so is
+        another outcome behind one that ended nothing (see `Outcome.may_follow`).
+
+        Raises:
+            StoreError: it is not on record.
+        """
+        there: list[Outcome] = []
+        for number in range(OUTCOMES_MOST):
+            kind = f"outcome.{outcome.request_id}.{number}" if number else f"outcome.{outcome.request_id}"
+            name = f"{self.folder}/{fact_path(key, attempt, kind)}"
+            if outcome.may_follow(there):
+                with suppress(FileExistsError):
+                    self._create(key, attempt, kind, outcome)
+                    return outcome
+            try:
+                there.append(parse_fact(Outcome, self.store.read(name), name))
+            except FileNotFoundError:
+                return next((known for known in there if known.kind == "stored"), there[-1])
+        msg = f"request {outcome.request_id} has {OUTCOMES_MOST} outcomes on record: look at them"
+        raise StoreError(msg)
+
+    def create_given_up(self, key: str, attempt: int, given_up: GivenUp) -> None:
+        """Record that the user no longer waits for a request. Who comes second changes nothing."""
+        self._record(key, attempt, f"given_up.{given_up.request_id}", given_up)
 
     def create_void(self, key: str, attempt: int, void: Void) -> None:
         """Record that an attempt has no request. Who comes second changes nothing."""
         self._record(key, attempt, "void", void)
 
-    def _record(self, key: str, attempt: int, kind: str, fact: Accepted | Outcome | Void) -> None:
+    def _record(self, key: str, attempt: int, kind: str, fact: Accepted | GivenUp | Void) -> None:
         try:
             self._create(key, attempt, kind, fact)
         except FileExistsError:
             return
 
-    def _create(self, key: str, attempt: int, kind: str, fact: Intent | Accepted | Outcome | Void) -> None:
+    def _create(self, key: str, attempt: int, kind: str, fact: Intent | Accepted | Outcome | GivenUp | Void) -> None:
         self.store.create(f"{self.folder}/{fact_path(key, attempt, kind)}", fact.model_dump_json().encode())
 
     def _has_nonce(self, key: str, attempt: int, nonce: str, error: Exception) -> bool:
@@ -120,7 +149,7 @@ class Receipts:
         lost.
         """
         attempts: dict[int, Attempt] = {}
-        for name, parsed in names:
+        for name, parsed in sorted(names, key=lambda pair: (pair[1].request_id, pair[1].number)):
             self._read_into(attempts.setdefault(parsed.attempt, Attempt()), name, parsed)
         for attempt in attempts.values():
             for request_id in attempt.outcomes:  # a power cut may keep the later of two names: it tells the id as well
@@ -141,7 +170,9 @@ class Receipts:
             if parsed.kind == "accepted":
                 attempt.accepted.setdefault(parsed.request_id, ("history", None))
             elif parsed.kind == "outcome":
-                attempt.outcomes[parsed.request_id] = None
+                attempt.add_outcome(parsed.request_id, None)
+            elif parsed.kind == "given_up":
+                attempt.given_up[parsed.request_id] = None
 
     def _read_fact(self, attempt: Attempt, path: str, parsed: FactName) -> None:
         if parsed.kind is None:
@@ -153,7 +184,9 @@ class Receipts:
         elif parsed.kind == "void":
             attempt.void = parse_fact(Void, data, path)
         elif parsed.kind == "outcome":
-            attempt.outcomes[parsed.request_id] = parse_fact(Outcome, data, path)
+            attempt.add_outcome(parsed.request_id, parse_fact(Outcome, data, path))
+        elif parsed.kind == "given_up":
+            attempt.given_up[parsed.request_id] = parse_fact(GivenUp, data, path)
         elif parsed.how is not None:
             known = attempt.accepted.get(parsed.request_id)
             if known is None or known[0] == "history":

@@ -30,11 +30,11 @@ from dagster_gptimg.digests import KEY, SIZE, DigestMap, Digests, digests_of
 from dagster_gptimg.errors import UnreadableError
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.lines import Lines
+from dagster_gptimg.store.money import MONEY, rounded
 from dagster_gptimg.store.present import WantedImages
 from dagster_gptimg.store.root import Store
 
 _log = logging.getLogger(__name__)
-_MONEY = pa.decimal128(18, 6)
 _TIME = pa.timestamp("us", tz="UTC")
 _IMAGE = pa.struct(
     [
@@ -53,8 +53,8 @@ SCHEMA = pa.schema(
         ("request_id", pa.string()),
         ("kind", pa.string()),
         ("images", pa.list_(_IMAGE)),
-        ("cost_usd", _MONEY),
-        ("billable_units", _MONEY),
+        ("cost_usd", MONEY),
+        ("billable_units", MONEY),
         ("error_type", pa.string()),
         ("error", pa.string()),
         ("partition", pa.string()),
@@ -75,15 +75,17 @@ MERGE_ABOVE = 32
 BATCH = 2048
 """Lines that are in memory at once."""
 
-Kind = Literal["stored", "refused", "erased"]
-_KINDS: tuple[Kind, ...] = ("refused", "stored", "erased")
+Kind = Literal["stored", "refused", "ended", "erased"]
+_KINDS: tuple[Kind, ...] = ("ended", "refused", "stored", "erased")
+_STATUS = {"ended": "lost"}
+"""By kind, the status of its row, where it is another word."""
 _MISSING = 128
 """Beside the kind: a file of its images is gone."""
 _BRIEF = {n | gone: (kind, bool(gone)) for n, kind in enumerate(_KINDS) for gone in (0, _MISSING)}
 
 
 class Settled(NamedTuple):
-    """A request that is done: its images are stored, it was refused for good, or it was erased at the user's word.
+    """A request that is done: stored, refused for good, ended without images, or erased at the user's word.
 
     Attributes:
         bought_by: the run that sent it. settled_by: the run that recorded the outcome.
@@ -107,6 +109,11 @@ class Settled(NamedTuple):
     completed_at: datetime
     stored_at: datetime
 
+    @property
+    def status(self) -> str:
+        """The status of its row, as far as it goes by this request."""
+        return _STATUS.get(self.kind, self.kind)
+
 
 class Brief(NamedTuple):
     """As much of a settled request as counting takes.
@@ -125,7 +132,7 @@ class Brief(NamedTuple):
     @property
     def status(self) -> str:
         """Its row's, as far as it goes by this request."""
-        return "missing" if self.is_missing else self.kind
+        return "missing" if self.is_missing else _STATUS.get(self.kind, self.kind)
 
 
 class Piece(NamedTuple):
@@ -240,7 +247,7 @@ class SettledIndex:
         In always the same thread, if it is done again and again: of what Arrow and zstd take for it, glibc keeps some
         10 MB for every thread in which that was ever done.
         """
-        batch = pa.RecordBatch.from_pylist([row._asdict() for row in rows], schema=SCHEMA)
+        batch = _batch_of(rows)
         piece = Piece(f"{name}.parquet", batch)
         self._lay_out(piece.name, [batch])
         return piece
@@ -365,6 +372,14 @@ class SettledIndex:
         self._versions.extend(map(zlib.crc32, told.cast(pa.binary()).to_pylist()))
 
 
+def _batch_of(rows: Sequence[Settled]) -> pa.RecordBatch:
+    """Lines in columns. What a column cannot hold is null in it: receipts have it, and nothing derived stops a run."""
+    told = [row._asdict() for row in rows]
+    for line in told:
+        line |= {name: rounded(line[name]) for name in ("cost_usd", "billable_units")}
+    return batch_of(told, SCHEMA)
+
+
 def _paths(batch: pa.RecordBatch) -> list[str]:
     """The paths of all images of some lines, in their order."""
     found: list[str] = batch["images"].flatten().field("path").to_pylist()
@@ -389,6 +404,30 @@ def _read_batches(path: Path, columns: list[str] | None = None) -> Iterator[pa.R
     with pq.ParquetFile(path, pre_buffer=False) as file:  # the whole file would be in memory otherwise
         for batch in file.iter_batches(BATCH, columns=columns, use_threads=False):
             yield batch.cast(schema)
+
+
+def batch_of(records: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
+    """Records in columns; a value that its column cannot hold is null in it, with a warning in the log."""
+    try:
+        return pa.RecordBatch.from_pylist(records, schema=schema)
+    except (pa.ArrowException, ValueError, TypeError, OverflowError):
+        columns = [_column([record.get(field.name) for record in records], field) for field in schema]
+        return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _column(values: list[Any], field: pa.Field) -> pa.Array:
+    try:
+        return pa.array(values, field.type)
+    except (pa.ArrowException, ValueError, TypeError, OverflowError):
+        return pa.concat_arrays([_cell(value, field) for value in values])
+
+
+def _cell(value: object, field: pa.Field) -> pa.Array:
+    try:
+        return pa.array([value], field.type)
+    except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+        _log.warning("a value of %s cannot be written, and is null in the table: %s", field.name, error)
+        return pa.nulls(1, field.type)
 
 
 def read_parquet(data: bytes) -> pa.Table:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from typing import Any
 
 import pytest
 
 from dagster_gptimg.batch.picture import Flight, Picture
-from dagster_gptimg.batch.watch import Kind
+from dagster_gptimg.batch.watch import Kind, Seen
 from dagster_gptimg.fal.types import Submitted
 
 
@@ -22,9 +23,9 @@ class Queue:
 
     def add(self, count: int, *, fresh: bool = True, now: float = 0.0) -> None:
         for _ in range(count):
-            ended: asyncio.Future[float | None] = asyncio.Future()
+            ended: asyncio.Future[Seen] = asyncio.Future()
             request = Submitted(str(self.numbers), "e", "", "", "")
-            self.picture.add(Flight(request, self.numbers, Kind(), ended, now, fresh))
+            self.picture.add(Flight(request, self.numbers, Kind(), ended, now, fresh, inf))
             self.numbers += 1
 
     def look(self, flight: Flight) -> None:

@@ -85,7 +85,7 @@ def test_rows_in_doubt_show_in_a_check_even_when_the_step_fails(fal: Fal, resour
 
     assert check(run(images(), resources, partition_key="shoes")).passed
     fal.fail("bags number 1", "image_404_always")
-    result = run(images(), resources, partition_key="bags")
+    result = run(images(), resources, config={"patience": 2.0}, partition_key="bags")
     assert not result.success
     found = check(result)
     assert (found.passed, found.severity, found.metadata["lost"].value) == (False, dg.AssetCheckSeverity.WARN, 1)

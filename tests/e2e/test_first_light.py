@@ -340,7 +340,7 @@ class TestBadInput:
         self.check(fal, store, rows, says="was made with an emulator")
 
     def test_an_unknown_row_in_again(self, fal: Fal, store: Path, tmp_path: Path) -> None:
-        self.check(fal, store, table(tmp_path / "t.jsonl", 1), "--again", "hold", says="no row has the id hold")
+        self.check(fal, store, table(tmp_path / "t.jsonl", 1), "--again", "hold", says="no row has the id 'hold'")
 
 
 def test_prompts_of_every_kind_have_their_images_under_themselves(fal: Fal, store: Path, prompt_table: Path) -> None:

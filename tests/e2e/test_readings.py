@@ -116,9 +116,9 @@ def test_lost_refused_and_failed(reading: dict[str, Any], fal: Fal, store: Path,
 @pytest.mark.parametrize("reading", CANCELS, ids=named)
 def test_cancelled_in_the_queue(reading: dict[str, Any], fal: Fal, store: Path, tmp_path: Path) -> None:
     """What left the queue by fal's own word is bought by the next run; anything else is never bought blindly."""
-    fal.set(**reading, latency=4.0, slots=2)
+    fal.set(**reading, latency=4.0, slots=2, history_queued=not reading["cancelled_is_gone"])
     prompts = [f"row {number}" for number in range(6)]
-    generate = call(tmp_path, store, *prompts)
+    generate = (*call(tmp_path, store, *prompts), "--patience", "8")
     running = begin(fal, *generate)
     until("6 requests at fal", lambda: len(fal.bill()["rows"]) == len(prompts))
     running.terminate()
@@ -130,7 +130,7 @@ def test_cancelled_in_the_queue(reading: dict[str, Any], fal: Fal, store: Path, 
     cli(fal, *generate)
     found = judged(fal, store)
     known = reading["cancel_answer"] == "OK"
-    end = "stored" if known else "lost" if reading["cancelled_is_gone"] else "refused"
+    end = "stored" if known or not reading["cancelled_is_gone"] else "lost"  # its result says that it was not billed
     assert {found[prompt]["status"] for prompt in cancelled} == {end}
     if end == "lost":
         assert all("billed up to $0.0" in found[prompt]["error"] for prompt in cancelled)
@@ -153,17 +153,18 @@ def test_a_result_that_expired_before_it_was_fetched(expired: str, fal: Fal, sto
     assert {row["status"] for row in judged(fal, store).values()} == {"stored"}
 
 
-@pytest.mark.parametrize("code", [500, 400])
-def test_an_error_of_the_partner(code: int, fal: Fal, store: Path, tmp_path: Path) -> None:
-    """With 500 it is free and bought again; a 400 is not proven free, and stays the user's to decide."""
-    fal.set(downstream_error_code=code)
+@pytest.mark.parametrize(
+    ("code", "told", "status"), [(500, "all", "stored"), (400, "all", "stored"), (400, "none", "lost")]
+)
+def test_an_error_of_the_partner(code: int, told: str, status: str, fal: Fal, store: Path, tmp_path: Path) -> None:
+    """With 500, or when fal says that it billed nothing, it is bought again; another 400 is the user's to decide."""
+    fal.set(downstream_error_code=code, units_told=told)
     fal.fail("lamp", "failed_downstream", times=1)
     generate = call(tmp_path, store, "a lamp")
     cli(fal, *generate)
-    status = judged(fal, store)["a lamp"]["status"]
-    assert status == ("stored" if code == 500 else "refused")
-    assert cli(fal, *generate, "--again", "refused").status == 0
-    assert judged(fal, store)["a lamp"]["status"] == "stored"
+    assert judged(fal, store, told=told == "all")["a lamp"]["status"] == status
+    assert cli(fal, *generate, "--again", "lost").status == 0
+    assert judged(fal, store, told=told == "all")["a lamp"]["status"] == "stored"
 
 
 @pytest.mark.parametrize("rounding", ["printed", "always", "never"])

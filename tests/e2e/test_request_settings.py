@@ -46,8 +46,8 @@ def history(fal: Fal) -> list[dict[str, Any]]:
 
 
 def busy(fal: Fal) -> None:
-    """Somebody else has fal's only slot, for an hour."""
-    fal.set(slots=1, latency=3600.0)
+    """Somebody else has fal's only slot, for an hour; fal's history shows what never began."""
+    fal.set(slots=1, latency=3600.0, history_queued=True)
     asked = {"prompt": "somebody else's", **ARGUMENTS}
     headers = {"Authorization": "Key test-key"}
     httpx.post(f"{fal.url}/fal-ai/gpt-image-1-mini", json=asked, headers=headers).raise_for_status()

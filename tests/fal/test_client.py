@@ -291,7 +291,9 @@ async def test_images_are_fetched_whole_without_the_key_and_up_to_a_size(monkeyp
 RESULTS: list[tuple[int, Any, tuple[str, ...], Any]] = [
     (200, {"images": [{"url": "u", "width": 5}]}, ("X-Fal-Billable-Units: 2",), Images),
     (200, {"images": [{"url": "u"}]}, ("X-Fal-Billable-Units: lots",), Images),
-    (200, {"images": []}, (), ReadError),
+    (200, {"images": []}, (), "ended"),
+    (200, {"images": [{"url": 5}]}, (), ReadError),
+    (200, {"images": {"url": "u"}}, (), ReadError),
     (200, {"other": 1}, (), ReadError),
     (202, {"status": "IN_QUEUE"}, (), Pending),
     (400, {"detail": "Request is still in progress"}, (), Pending),
@@ -299,16 +301,35 @@ RESULTS: list[tuple[int, Any, tuple[str, ...], Any]] = [
         422,
         {"detail": [{"loc": ["body"], "msg": "no", "type": "content_policy_violation", "input": "SECRET"}]},
         (),
-        Failure,
+        "refused",
     ),
-    (500, {"detail": [{"loc": [], "msg": "broke", "type": "internal_server_error"}]}, (), Failure),
-    (503, {"detail": "gone", "error_type": "runner_disconnected"}, (), Failure),
-    (504, {"detail": "late"}, ("X-Fal-Error-Type: request_timeout",), Failure),
-    (504, {"detail": "late"}, ("X-Fal-Request-Timeout-Type: user",), Failure),
+    (422, {"detail": [{"loc": [], "msg": "no", "type": "file_download_error"}]}, (), "free"),
+    (422, {"detail": [{"loc": [], "msg": "no", "type": "image_load_error"}]}, (), "free"),
+    (422, {"detail": "no", "error_type": "something_new"}, (), "ended"),
+    (422, {"detail": "no", "error_type": "something_new"}, ("X-Fal-Billable-Units: 0",), "free"),
+    (400, {"detail": [{"loc": [], "msg": "no", "type": "downstream_service_error"}]}, (), "ended"),
+    (
+        400,
+        {"detail": [{"loc": [], "msg": "", "type": "downstream_service_error"}]},
+        ("X-Fal-Billable-Units: 0",),
+        "free",
+    ),
+    (400, {"detail": "bad", "error_type": "bad_request"}, (), "ended"),
+    (499, {"detail": "cancelled", "error_type": "client_cancelled"}, (), "ended"),
+    (429, {"detail": "Too many requests", "error_type": "concurrent_requests_limit"}, (), ReadError),
+    (403, {"detail": "no", "error_type": "forbidden"}, (), ReadError),
+    (408, {"detail": "late", "error_type": "request_timeout"}, (), ReadError),
+    (401, {"detail": "no", "error_type": "unauthorized"}, (), ReadError),
+    (404, {"message": "no Route matched"}, (), ReadError),
+    (404, {"detail": "no", "error_type": "not_found"}, (), GoneError),
+    (500, {"detail": [{"loc": [], "msg": "broke", "type": "internal_server_error"}]}, (), "free"),
+    (503, {"detail": "gone", "error_type": "runner_disconnected"}, (), "free"),
+    (504, {"detail": "late"}, ("X-Fal-Error-Type: request_timeout",), "free"),
+    (504, {"detail": "late"}, ("X-Fal-Request-Timeout-Type: user",), "free"),
     (504, {"detail": "late"}, (), ReadError),
     (503, {"detail": "upstream connect error"}, (), ReadError),
     (503, {"message": "service unavailable"}, (), ReadError),
-    (422, {"detail": "flagged"}, ("X-Fal-Request-Id: r-1",), Failure),
+    (422, {"detail": "flagged"}, ("X-Fal-Request-Id: r-1",), "refused"),
     (422, {"detail": "blocked by the firewall"}, (), ReadError),
     (500, {"detail": "broke"}, ("X-Fal-Request-Id: r-1",), ReadError),
     (404, {"status": "NOT_FOUND"}, (), GoneError),
@@ -321,20 +342,21 @@ RESULTS: list[tuple[int, Any, tuple[str, ...], Any]] = [
 
 
 @pytest.mark.parametrize(("status", "body", "headers", "kind"), RESULTS)
-async def test_what_a_result_says(status: int, body: Any, headers: tuple[str, ...], kind: type) -> None:
+async def test_what_a_result_says(status: int, body: Any, headers: tuple[str, ...], kind: Any) -> None:
     sent = NGINX if body is None else json.dumps(body).encode()
     async with scripted(answering(status, sent, *headers)) as server, client(server.url) as fal:
         request = fal.request(MODEL, "r-1")
-        if issubclass(kind, Exception):
+        if isinstance(kind, type) and issubclass(kind, Exception):
             with pytest.raises(kind) as caught:
                 await fal.result(request)
             assert type(caught.value) is kind
             return
         answer = await fal.result(request)
-    assert isinstance(answer, kind)
     if isinstance(answer, Failure):
-        assert answer.is_free == (status >= 500)
+        assert answer.kind == kind
         assert "SECRET" not in repr(answer)
+        return
+    assert isinstance(answer, kind)
     if isinstance(answer, Images):
         assert str(answer.billable_units) == ("2" if "2" in headers[0] else "None")
 
@@ -389,13 +411,13 @@ async def test_check_and_origin_tell_what_is_wrong() -> None:
                 await call
 
 
-async def test_a_history_page_with_a_hole_is_not_believed() -> None:
+async def test_a_history_page_with_a_line_that_cannot_be_read_says_so_and_has_the_others() -> None:
     page = {"items": [{"request_id": "r", "sent_at": "2026-01-01T00:00:00Z"}, {"sent_at": "x"}], "has_more": False}
     async with scripted(answering(200, json.dumps(page).encode())) as server, client(server.url) as fal:
         from datetime import UTC, datetime
 
-        with pytest.raises(ReadError):
-            _ = [item async for item in fal.history(MODEL, datetime.now(UTC))]
+        [found] = [page async for page in fal.history(MODEL, datetime.now(UTC))]
+    assert ([item.request_id for item in found.items], found.is_whole) == (["r"], False)
 
 
 def test_settings_hide_the_key_and_say_what_to_set() -> None:

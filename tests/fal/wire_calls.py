@@ -132,6 +132,11 @@ async def _statuses(fal: FalClient, _: Submitted, world: World) -> None:
     assert await fal.statuses([ENDPOINT])
 
 
+async def _is_gone(fal: FalClient, _: Submitted, world: World) -> None:
+    assert not await fal.is_gone(ENDPOINT)
+    assert await fal.is_gone("fal-ai/nothing-of-the-kind")
+
+
 async def _openapi(fal: FalClient, _: Submitted, world: World) -> None:
     assert await fal.openapi(ENDPOINT)
 
@@ -160,10 +165,11 @@ DRIVES: dict[str, Callable[[FalClient, Submitted, World], Awaitable[None]]] = {
     "delete_payloads": _delete_payloads,
     "unit_price": _unit_price,
     "statuses": _statuses,
+    "is_gone": _is_gone,
     "openapi": _openapi,
     "upload": _upload,
 }
-CALL_NOTHING = {"aclose", "account", "request"}
+CALL_NOTHING = {"aclose", "account", "request", "images_of", "clock_offset"}
 """Public methods that send nothing."""
 
 

@@ -72,22 +72,22 @@ MUTATIONS = [
     Mutation(
         "read a gateway's 503 as the result",
         "fal/answers.py",
-        'or response.headers.get("X-Fal-Error-Type") or _untyped(response, detail)\n',
-        'or response.headers.get("X-Fal-Error-Type") or "server_error"\n',
+        'or reply.headers.get("x-fal-error-type") or _untyped(reply, detail)\n',
+        'or reply.headers.get("x-fal-error-type") or "server_error"\n',
         "tests/fal/test_client.py",
     ),
     Mutation(
         "read a cancel's 202 as cancelled",
         "fal/client.py",
-        "if response.status_code == httpx.codes.OK else None",
-        "",
+        "if reply.status_code != httpx.codes.OK or not reply.is_whole:",
+        "if not reply.is_whole:",
         "tests/fal/test_client.py",
     ),
     Mutation(
         "name images by key alone",
         "batch/collect.py",
-        'f"{key}-{request.request_id}-{index}"',
-        'f"{key}-{index}"',
+        'f"{case.request.key}-{case.submitted.request_id}-{index}"',
+        'f"{case.request.key}-{index}"',
         "tests/simulation/test_doubts.py",
     ),
     Mutation(
@@ -107,7 +107,7 @@ MUTATIONS = [
     Mutation(
         "send an attempt again that has only its intent",
         "batch/state.py",
-        "    if attempt.void is not None or any(",
+        "    if attempt.void is not None or is_given_up or any(",
         "    if attempt.void is not None or attempt.intent is not None or any(",
         "tests/simulation tests/batch/test_state.py",
     ),

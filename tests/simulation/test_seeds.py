@@ -72,7 +72,10 @@ def check(world: World) -> None:
         assert world.store.fs.cat_file(row["uri"]) == image, "not what lies in the store"
     never = {r.id for r in world.requests.values() if r.ends_at == inf}
     assert {row["request_id"] for row in table if row["status"] == "in_flight"} <= never
-    assert {row["status"] for row in table} <= {"stored", "refused", "failed", "held", "in_flight"}
+    # Of a refusal whose words are gone, only the history knows: that it ended without images.
+    ended = {r.id for r in world.requests.values() if r.end in {"cancelled", "refused"}}
+    assert {row["request_id"] for row in table if row["status"] == "lost"} <= ended, "lost, and fal has it"
+    assert {row["status"] for row in table} <= {"stored", "refused", "failed", "held", "in_flight", "lost"}
     assert sum(row["cost_usd"] or Decimal(0) for row in table) == PRICE * sum(r.billed for r in billed)
     assert {row["row_id"] for row in table} == {f"r{n}" for n in range(len(world.rows))}
 

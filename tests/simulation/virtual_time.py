@@ -40,10 +40,12 @@ class Clock:
     def __init__(self, loop: VirtualLoop, skew: float, jump: float | None = None) -> None:
         self.loop, self.skew, self.jump, self.jumps_at = loop, skew, jump, loop.time() + 3.0
 
+    def is_off(self, now: float) -> float:
+        """Seconds by which it is ahead of the right time."""
+        return self.jump if self.jump is not None and now >= self.jumps_at else self.skew
+
     def now(self) -> datetime:
-        if self.jump is not None and self.loop.time() >= self.jumps_at:
-            self.skew = self.jump
-        return EPOCH + timedelta(seconds=self.loop.time() + self.skew)
+        return EPOCH + timedelta(seconds=self.loop.time() + self.is_off(self.loop.time()))
 
     def monotonic(self) -> float:
         return self.loop.time()

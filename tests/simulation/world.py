@@ -36,6 +36,7 @@ from dagster_gptimg.fal.types import (
     Completed,
     Failure,
     HistoryItem,
+    HistoryPage,
     ImageFile,
     Images,
     InProgress,
@@ -69,7 +70,7 @@ class Request:
     arguments: dict[str, Any]
     sent_at: float
     ends_at: float
-    end: str  # ok | refused | failed | cancelled
+    end: str  # ok | refused | failed | cancelled | empty (without images) | vanished (fal has nothing of it)
     images: int = 1
     billed: int = 1
 
@@ -140,6 +141,11 @@ class Life:
     reached: Callable[[str], None] = lambda _: None
     on_event: Callable[[Any], None] = lambda _: None
     effects: int = 0
+    clock: Clock | None = None
+
+    def clock_is_off(self, now: float) -> float:
+        """Seconds by which this machine's clock is ahead now."""
+        return self.clock.is_off(now) if self.clock is not None else self.skew
 
     def effect(self) -> None:
         """Called around every effect; the process dies at the chosen one."""
@@ -203,7 +209,7 @@ class Life:
         return RowBatch(ids, prompts, [arguments] * count, ["{}"] * count, range(count), [{}] * count)
 
     async def _consume(self, loop: Any) -> Finished:
-        clock = Clock(loop, self.skew, self.jump)
+        clock = self.clock = Clock(loop, self.skew, self.jump)
         wanted = LOW | ({"num_images": self.world.each} if self.world.each > 1 else {})
         job = Job(
             rows=[self.rows(wanted)],
@@ -245,6 +251,11 @@ class SimFal:
     def __init__(self, life: Life, loop: VirtualLoop) -> None:
         self.life, self.world, self.loop = life, life.world, loop
 
+    @property
+    def clock_offset(self) -> float:
+        """fal's clock is right; the process's may be wrong."""
+        return -self.life.clock_is_off(self.loop.time())
+
     def account(self, salt: str) -> str:
         return "account"
 
@@ -257,8 +268,18 @@ class SimFal:
     async def check(self, endpoint: str) -> None:
         return
 
-    async def unit_price(self, endpoint: str) -> str | None:
-        return "0.01"
+    async def unit_price(self, endpoint: str) -> Decimal | None:
+        return PRICE
+
+    async def is_gone(self, endpoint: str) -> bool:
+        await self._wire()
+        return False
+
+    def images_of(self, output: Any) -> Images:
+        files = (output or {}).get("images") or []
+        if not files:
+            raise ReadError("no images")
+        return Images(tuple(ImageFile(file["url"]) for file in files))
 
     async def submit(
         self,
@@ -303,6 +324,8 @@ class SimFal:
 
     async def status(self, request: Submitted, *, logs: bool = False) -> Any:
         found = await self._read("status", request)
+        if found.end == "vanished":
+            raise GoneError("not found")
         if self.loop.time() >= found.ends_at:
             return Completed()
         return Queued(0) if self._waits(found) or self.world.strikes("requeue") else InProgress()
@@ -314,18 +337,20 @@ class SimFal:
         raise ReadError("no streams here")
         yield
 
-    async def result(self, request: Submitted) -> Any:
+    async def result(self, request: Submitted, *, inline: bool = False) -> Any:
         found = await self._read("result", request)
         if self.loop.time() < found.ends_at:
             return Pending()
-        if self.world.strikes("expired"):
+        if found.end == "vanished" or self.world.strikes("expired"):
             raise GoneError("expired")
+        if found.end == "empty":
+            return Failure("ended", 200, "ended_without_images", "fal's result has no images", Decimal(found.billed))
         if found.end == "cancelled":
-            return Failure(499, "client_cancelled", "the request was cancelled")
+            return Failure("ended", 499, "client_cancelled", "the request was cancelled")
         if found.end == "failed":
-            return Failure(500, "internal_server_error", "it broke")
+            return Failure("free", 500, "internal_server_error", "it broke")
         if found.end == "refused":
-            return Failure(422, "content_policy_violation", "no", Decimal(0))
+            return Failure("refused", 422, "content_policy_violation", "no", Decimal(0))
         return Images(tuple(map(ImageFile, found.urls)), Decimal(found.billed))
 
     async def cancel(self, request: Submitted) -> Cancelled:
@@ -337,13 +362,14 @@ class SimFal:
             raise ReadError("it left the queue, and nobody was told")
         return Cancelled(removed=True)
 
-    async def history(self, endpoint: str, start: datetime, end: datetime | None = None) -> AsyncIterator[HistoryItem]:
+    async def history(self, endpoint: str, start: datetime, end: datetime | None = None) -> AsyncIterator[HistoryPage]:
         await self._wire()
         if self.world.strikes("history"):
             raise ReadError("the history is down")
-        for item in self._shown():
-            if start <= (item.ended_at or start) and (end is None or (item.ended_at or start) < end):
-                yield item
+        shown = [(item, item.ended_at or start) for item in self._shown()]
+        yield HistoryPage(
+            tuple(item for item, at in shown if start <= at and (end is None or at < end)), is_whole=True, cursor=None
+        )
 
     async def lookup(self, endpoint: str, request_id: str) -> HistoryItem | None:
         await self._wire()
@@ -359,12 +385,12 @@ class SimFal:
                 endpoint_id="e",
                 sent_at=EPOCH + timedelta(seconds=r.sent_at),
                 ended_at=EPOCH + timedelta(seconds=r.ends_at),
-                status_code={"ok": 200, "refused": 422, "cancelled": 499}.get(r.end, 500),
+                status_code={"ok": 200, "empty": 200, "refused": 422, "cancelled": 499}.get(r.end, 500),
                 json_input={**r.arguments, "background": "auto"},
                 json_output={"images": [{"url": url} for url in r.urls]} if r.end == "ok" else None,
             )
             for r in self.world.requests.values()
-            if now >= r.ends_at + 3.0
+            if now >= r.ends_at + 3.0 and r.end != "vanished"
         ]
 
     async def upload(self, data: bytes, content_type: str, file_name: str, seconds: int) -> str:

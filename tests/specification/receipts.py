@@ -61,6 +61,10 @@ CONFIGS = {
     ),
     "one key, 2 attempts, wrongly free": Config(wrong="free?"),
     "one key, 2 attempts, wrongly refused, the word": Config(wrong="refused?", words=1, cancel=False),
+    "one key, 2 attempts, wrongly free and lost, the word": Config(wrong="free?", words=1, lost=True, cancel=False),
+    "one key, 2 attempts, wrongly refused and lost, the word": Config(
+        wrong="refused?", words=1, lost=True, cancel=False
+    ),
 }
 BLIPS = replace(_PLAIN, blip=True)
 RESUBMIT = replace(_PLAIN, policy="resubmit", ends="CF")

@@ -78,7 +78,7 @@ def test_an_outcome_whose_accepted_is_gone_still_tells_whose_the_request_is(rece
         b"[]",
         b"null",
         b'{"version": 1}',
-        json.dumps({**json.loads(VOID.model_dump_json()), "version": 2}).encode(),
+        json.dumps({**json.loads(VOID.model_dump_json()), "version": 3}).encode(),
         json.dumps({**json.loads(VOID.model_dump_json()), "new": 1}).encode(),
         b"\xff\xfe",
     ],

@@ -1,0 +1,40 @@
+"""Amounts in what is derived: receipts have them exact, index and image table to a millionth, rounded up."""
+
+from __future__ import annotations
+
+from decimal import ROUND_UP, Decimal, InvalidOperation, localcontext
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MONEY = pa.decimal128(18, 6)
+"""The type of US dollars and of billable units in index and image table."""
+
+_STEP = Decimal("0.000001")
+_LARGEST = Decimal(10) ** 12
+_PRECISION = 200
+
+
+def rounded(amount: Decimal | None) -> Decimal | None:
+    """An amount as a column of `MONEY` holds it; None where it is not known, or not plausible."""
+    if amount is None or not amount.is_finite() or abs(amount) >= _LARGEST:
+        return None
+    try:
+        with localcontext(prec=_PRECISION):
+            return amount.quantize(_STEP, rounding=ROUND_UP)
+    except InvalidOperation:  # more digits than anybody bills
+        return None
+
+
+def total(amounts: Iterable[Decimal | None]) -> Decimal | None:
+    """The exact sum of some amounts; None when one of them is not known, or not plausible."""
+    found = Decimal(0)
+    with localcontext(prec=_PRECISION):
+        for amount in amounts:
+            if amount is None or not amount.is_finite() or abs(amount) >= _LARGEST:
+                return None
+            found += amount
+    return found
