@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
 
 from dagster_gptimg.errors import GptImgError, UsageError
 from dagster_gptimg.fal.client import FalClient
 from dagster_gptimg.fal.settings import FalSettings
+from dagster_gptimg.output import printable
 from dagster_gptimg.store.root import Store
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ def _said(console: Console, name: str, check: Callable[[], str]) -> bool:
     try:
         words = check()
     except GptImgError as error:
-        console.print(f"[red]✗[/] {name}: {escape(str(error))}")
+        console.print("[red]✗[/]", printable(f"{name}: {error}"))
         return False
-    console.print(f"[green]✓[/] {name}: {escape(words)}")
+    console.print("[green]✓[/]", printable(f"{name}: {words}"))
     return True
 
 

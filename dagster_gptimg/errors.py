@@ -28,9 +28,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dagster_gptimg.plain import plain, plain_lines
+
 
 class GptImgError(Exception):
-    """The base of all errors of this package; the message says what happened and what to do."""
+    """The base of all errors of this package; the message says what happened and what to do.
+
+    Whatever the message repeats of a table, of fal or of a file system, it prints as it is: no control characters, no
+    secrets.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(plain_lines(message))
 
 
 class UsageError(GptImgError):
@@ -79,7 +88,7 @@ class RowProblem:
 
     def __str__(self) -> str:
         where = f"{self.source}:{self.line}"
-        return f"{where}: {self.column[:80]!r}: {self.reason}" if self.column else f"{where}: {self.reason}"
+        return plain(f"{where}: {self.column[:80]!r}: {self.reason}" if self.column else f"{where}: {self.reason}")
 
 
 class TableError(UsageError):

@@ -15,6 +15,7 @@ import dagster as dg
 from dagster_gptimg import metadata
 from dagster_gptimg.batch.summary import Summary
 from dagster_gptimg.execution import GenerateConfig, ImageGeneration, RunLog
+from dagster_gptimg.plain import words_of
 from dagster_gptimg.prompts import Source
 from dagster_gptimg.prompts.frames import repeatable
 from dagster_gptimg.store.manifest import read_manifest
@@ -151,7 +152,8 @@ def _make(
     try:
         found, version = _about(made, context, partition, end.manifest, preview=preview)
     except Exception as error:  # noqa: BLE001 - what was paid for is in the store: only what people see of it is missing
-        context.log.warning("what is shown of the images could not be made: %s: %s", type(error).__name__, error)
+        words = f"{type(error).__name__}: {words_of(error)}"
+        context.log.warning("what is shown of the images could not be made: %s", words)
         found, version = {"dagster/uri": end.manifest}, None
     return Made(partition, found | counts | warned, version, reason, message, end.summary, is_made=True)
 

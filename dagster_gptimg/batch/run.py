@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
@@ -25,7 +26,7 @@ from dagster_gptimg.batch.window import Place, Window
 from dagster_gptimg.batch.worker import Way, Worker
 from dagster_gptimg.errors import GptImgError, StoreError, UnreadableError, UsageError
 from dagster_gptimg.fal.models import model_at
-from dagster_gptimg.fal.texts import words_of
+from dagster_gptimg.plain import plain_lines, words_of
 from dagster_gptimg.store.facts import Word
 from dagster_gptimg.store.manifest import digests_of, manifest_name, write_manifest
 
@@ -292,7 +293,8 @@ class _Run:
     def words_of(self, error: BaseException) -> str:
         """What a row shows of an error; one that nobody expected is logged with its trace."""
         if not isinstance(error, GptImgError):
-            _log.error("a request ended in an error that nobody expected", exc_info=error)
+            trace = plain_lines("".join(traceback.format_exception(error)))
+            _log.error("a request ended in an error that nobody expected\n%s", trace)
         return f"{type(error).__name__}: {words_of(error)}" if not isinstance(error, GptImgError) else str(error)
 
     def way(self, request: Request, attempts: list[Attempt], owns: Owns, place: Place, *, buys: bool) -> Way:

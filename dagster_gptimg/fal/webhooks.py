@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from dagster_gptimg.errors import ReadError, WebhookError
 from dagster_gptimg.fal.answers import is_request_id
 from dagster_gptimg.fal.bodies import parse_object, read_reply
-from dagster_gptimg.fal.texts import shown, words_of
+from dagster_gptimg.plain import shown, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

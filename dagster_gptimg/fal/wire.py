@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import logging
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 import aiohttp
 import httpx
-import stamina
 
 from dagster_gptimg.errors import GoneError, KeyRejectedError, ReadError
 from dagster_gptimg.fal.addresses import check_public, origin_of
 from dagster_gptimg.fal.answers import never_sent
 from dagster_gptimg.fal.bodies import JSON_BYTES, Reply, parse_object, read_reply
 from dagster_gptimg.fal.proxies import ProxiedTransport
-from dagster_gptimg.fal.texts import words_of
+from dagster_gptimg.fal.repeating import Repeated
+from dagster_gptimg.masking import harmless, without_known
+from dagster_gptimg.plain import words_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
@@ -51,6 +53,20 @@ def _wall_clock() -> datetime:
     return datetime.now(UTC)
 
 
+class _Masked(logging.Filter):
+    """httpx logs every URL that it calls: those of webhooks are signed, and an answer's may hold anything."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Take secrets out of a line; every line passes."""
+        line = record.getMessage()
+        if (found := without_known(line)) != line:
+            record.msg, record.args = found, ()
+        return True
+
+
+_MASKED = _Masked()
+
+
 class Wire:
     """httpx over aiohttp (docs/architecture.md says why), and what is read with it.
 
@@ -71,7 +87,8 @@ class Wire:
     ) -> None:
         """Take the settings of one key; `transport` and `wall_clock` are this machine's own, but for tests."""
         self._settings, self._transport, self._wall_clock = settings, transport, wall_clock
-        self.again = stamina.AsyncRetryingCaller(attempts=read_attempts, timeout=30.0, wait_initial=0.2, wait_max=5.0)
+        self.again = Repeated(read_attempts, timeout=30.0)
+        logging.getLogger("httpx").addFilter(_MASKED)
         self.http, self.streams = self._client(settings.connections), self._client(0)
         self.clock_offset: float | None = None
         self._rejected_since: float | None = None
@@ -178,7 +195,7 @@ class Wire:
         try:
             reply = await self.fetch(url, params, limit)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            raise ReadError(f"fal did not answer: {words_of(error)}") from error
+            raise ReadError(f"fal did not answer: {words_of(error)}") from harmless(error)
         if not reply.is_whole:
             raise ReadError(f"an answer of fal's broke off, or is larger than {limit} bytes")
         if reply.status_code == httpx.codes.UNAUTHORIZED:
@@ -235,7 +252,7 @@ class Wire:
         except TimeoutError as error:
             raise ReadError("a download took too long") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ReadError(f"a download broke off: {words_of(error)}") from error
+            raise ReadError(f"a download broke off: {words_of(error)}") from harmless(error)
 
 
 def _check_found(response: httpx.Response) -> None:

@@ -18,7 +18,8 @@ import fsspec
 import pyarrow as pa
 
 from dagster_gptimg.errors import TableError
-from dagster_gptimg.prompts.formats import TEXT_FORMATS, Place, by_name, without_secrets
+from dagster_gptimg.masking import harmless, masked
+from dagster_gptimg.prompts.formats import TEXT_FORMATS, Place, by_name
 from dagster_gptimg.prompts.words import listed
 
 _FSSPECS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz"}
@@ -61,9 +62,9 @@ def told_opening(name: str) -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         unless = ", or it cannot be reached" if "://" in name else ""
-        raise TableError(f"there is no table at {name}{unless}") from error
-    except Exception as error:  # each file system has errors of its own (no credentials, no such bucket)
-        raise TableError(f"the table {name} cannot be opened: {_said(error)}") from error
+        raise TableError(f"there is no table at {name}{unless}") from harmless(error)
+    except Exception as error:  # noqa: BLE001 - each file system has errors of its own (no credentials, no such bucket)
+        raise TableError(f"the table {name} cannot be opened: {_said(error)}") from harmless(error)
 
 
 @contextmanager
@@ -74,11 +75,11 @@ def told(name: str) -> Iterator[None]:
     except TableError:
         raise
     except _BROKEN as error:
-        raise TableError(f"the table {name} cannot be read: {_said(error)}") from error
+        raise TableError(f"the table {name} cannot be read: {_said(error)}") from harmless(error)
 
 
 def _said(error: Exception) -> str:
-    return without_secrets(str(error))[:_LONGEST_MESSAGE] or type(error).__name__
+    return masked(str(error))[:_LONGEST_MESSAGE] or type(error).__name__
 
 
 @contextmanager

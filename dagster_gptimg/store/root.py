@@ -18,12 +18,15 @@ import shutil
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from dagster_gptimg.errors import StoreError, UnreadableError, UsageError
+from dagster_gptimg.masking import harmless, hide_in, hide_values, without_credentials
+from dagster_gptimg.plain import words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,24 +41,27 @@ class Store:
     """
 
     def __init__(self, uri: str, storage_options: Mapping[str, Any] | None = None) -> None:
-        """Open a root; nothing is read or written yet.
+        """Open a root; nothing is read or written yet, but a file system may connect.
 
         Args:
             uri: `file:///...` or a plain path, `memory://...`, `s3://...`, `gs://...`, `abfs://...`.
             storage_options: passed to fsspec as they are.
 
         Raises:
-            UsageError: fsspec does not know the protocol, or its package is not installed.
+            UsageError: fsspec does not know the protocol, its package is not installed, or the service refuses.
         """
+        hide_in(uri)
+        hide_values(storage_options or {})
         try:
             # No listings cache: another process's receipts must be seen at once.
             self.fs, self.root = fsspec.url_to_fs(uri, use_listings_cache=False, **dict(storage_options or {}))
-        except (ImportError, ValueError) as error:
-            msg = f"the store {uri!r} cannot be opened: {error}"
-            raise UsageError(msg) from error
+        except Exception as error:  # noqa: BLE001 - each file system has errors of its own (no credentials, nobody answers)
+            msg = f"the store {without_credentials(uri)!r} cannot be opened: {words_of(error)}"
+            raise UsageError(msg) from harmless(error)
         self.is_local = isinstance(self.fs, LocalFileSystem)
         self.is_near = self.is_local or isinstance(self.fs, MemoryFileSystem)
         self.root = self.root.rstrip("/")
+        self._shown = _shown_root(self.fs, self.root, uri)
         self._folders = _Folders(Path(self.root))
 
     def path(self, name: str) -> str:
@@ -63,8 +69,8 @@ class Store:
         return f"{self.root}/{name}"
 
     def uri(self, name: str) -> str:
-        """A URI of an object that `fsspec.open` opens."""
-        return str(self.fs.unstrip_protocol(self.path(name)))
+        """A URI of an object that `fsspec.open` opens, given the credentials: none of them stand in it."""
+        return f"{self._shown}/{name}" if self._shown else str(self.fs.unstrip_protocol(self.path(name)))
 
     def create(self, name: str, data: bytes) -> None:
         """Make an object that must not be there yet, durably.
@@ -130,9 +136,9 @@ class Store:
             found = self._list(self.path(folder), prefix)
         except FileNotFoundError:
             return []
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - each file system has errors of its own
             msg = f"cannot list {self.uri(folder)}: {error}"
-            raise StoreError(msg) from error
+            raise StoreError(msg) from harmless(error)
         names = found if self.is_local else (path.rstrip("/").rpartition("/")[2] for path in found)
         return sorted(name for name in names if name.startswith(prefix) and not name.startswith(_PART))
 
@@ -157,6 +163,21 @@ class Store:
             self.fs.rm_file(self.path(name))
 
 
+def _shown_root(fs: Any, root: str, uri: str) -> str:  # noqa: ANN401 - fsspec has no types
+    """The root's URI where it has to be shown as it was given, without credentials; empty where fsspec tells it.
+
+    What has a host (sftp, ftp, WebDAV) loses it in a path of fsspec's, and would not open without it.
+    """
+    try:
+        host = urlsplit(uri).hostname if "://" in uri and "::" not in uri else None
+    except ValueError:
+        host = None
+    told = str(fs.unstrip_protocol(root))
+    if host and host not in told.lower():
+        return without_credentials(uri).rstrip("/")
+    return "" if without_credentials(told) == told else without_credentials(told)
+
+
 @contextmanager
 def _reading(uri: str, name: str) -> Iterator[None]:
     """Tells "not there" from "cannot be read"."""
@@ -164,9 +185,9 @@ def _reading(uri: str, name: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise FileNotFoundError(name) from error
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - each file system has errors of its own
         msg = f"cannot read {uri}: {error}"
-        raise UnreadableError(msg) from error
+        raise UnreadableError(msg) from harmless(error)
 
 
 class _Explained:
@@ -183,7 +204,7 @@ class _Explained:
             return
         hint = " (the disk is full)" if getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT} else ""
         msg = f"cannot {self.verb} {self.name} in the store{hint}: {error}"
-        raise StoreError(msg) from error
+        raise StoreError(msg) from harmless(error)
 
 
 _PART = ".part-"

@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 
 from dagster_gptimg.digests import KEY, SIZE, DigestMap, Digests, digests_of
 from dagster_gptimg.errors import UnreadableError
+from dagster_gptimg.plain import words_of
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.lines import Lines
 from dagster_gptimg.store.money import MONEY, rounded
@@ -336,7 +337,8 @@ class SettledIndex:
             try:
                 self._read(name)
             except (FileNotFoundError, UnreadableError, pa.ArrowException, ValueError) as error:
-                _log.warning("a piece of the settled index is left out (its receipts are read instead): %s", error)
+                words = words_of(error)
+                _log.warning("a piece of the settled index is left out (its receipts are read instead): %s", words)
                 broken.add(name)
                 return False
         return True
@@ -426,7 +428,7 @@ def _cell(value: object, field: pa.Field) -> pa.Array:
     try:
         return pa.array([value], field.type)
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
-        _log.warning("a value of %s cannot be written, and is null in the table: %s", field.name, error)
+        _log.warning("a value of %s cannot be written, and is null in the table: %s", field.name, words_of(error))
         return pa.nulls(1, field.type)
 
 
