@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 import logging
+from dataclasses import astuple
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from dagster_gptimg.fal.answers import never_sent
 from dagster_gptimg.fal.bodies import JSON_BYTES, Reply, parse_object, read_reply
 from dagster_gptimg.fal.proxies import ProxiedTransport
 from dagster_gptimg.fal.repeating import Repeated
+from dagster_gptimg.fal.resolver import PublicResolver
 from dagster_gptimg.masking import harmless, without_known
 from dagster_gptimg.plain import words_of
 
@@ -74,6 +76,7 @@ class Wire:
         http: the client; it opens no connection before it is used, follows no redirects, and knows no key.
         streams: the same for streams: each holds its connection as long as a request takes, and must not keep others
             from theirs.
+        others: the same for hosts that an answer names: it connects to public addresses only.
         again: repeats a read.
         clock_offset: seconds by which fal's clock is ahead of this machine's, as its latest answer said; None before.
     """
@@ -90,15 +93,18 @@ class Wire:
         self.again = Repeated(read_attempts, timeout=30.0)
         logging.getLogger("httpx").addFilter(_MASKED)
         self.http, self.streams = self._client(settings.connections), self._client(0)
+        self.others = self._client(settings.connections, is_public=True)
+        self._own = {origin_of(url) for url in (*astuple(settings.urls), settings.urls.backup) if url}
         self.clock_offset: float | None = None
         self._rejected_since: float | None = None
 
-    def _client(self, connections: int) -> httpx.AsyncClient:
-        """A client with so many connections at most; 0: any number."""
+    def _client(self, connections: int, *, is_public: bool = False) -> httpx.AsyncClient:
+        """A client with so many connections at most, 0: any number; `is_public`: to public addresses only."""
 
         def session() -> aiohttp.ClientSession:
-            connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEP_ALIVE)
-            return aiohttp.ClientSession(connector=connector)
+            resolver = PublicResolver() if is_public else None
+            connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEP_ALIVE, resolver=resolver)
+            return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
         return httpx.AsyncClient(
             transport=self._transport() if self._transport else ProxiedTransport(session),
@@ -108,8 +114,12 @@ class Wire:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self.http.aclose()
-        await self.streams.aclose()
+        for client in (self.http, self.streams, self.others):
+            await client.aclose()
+
+    def _to(self, url: str) -> httpx.AsyncClient:
+        """The client for a URL: one of fal's own services, or a host that an answer has named."""
+        return self.http if origin_of(url) in self._own else self.others
 
     @property
     def auth(self) -> dict[str, str]:
@@ -145,11 +155,12 @@ class Wire:
         """
         until = asyncio.get_running_loop().time() + seconds
         own = {"Accept-Encoding": "identity", **(headers or {}), **(self.auth if has_key else {})}
-        request = self.http.build_request(
+        http = self._to(url)
+        request = http.build_request(
             method, url, params=params, headers=own, content=content, timeout=self._timeout(seconds)
         )
         async with asyncio.timeout_at(until):
-            response = await self.http.send(request, stream=True)
+            response = await http.send(request, stream=True)
         try:
             reply = await read_reply(response, limit, until)
         finally:
@@ -242,7 +253,7 @@ class Wire:
         # As it comes: no decoder in between, which would cost more than the rest of the download.
         try:
             async with asyncio.timeout(self._settings.read_timeout) as opening:
-                async with self.http.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response:
+                async with self._to(url).stream("GET", url, headers={"Accept-Encoding": "identity"}) as response:
                     _check_found(response)
                     opening.reschedule(None)  # whoever waits for room has no deadline: others go before
                     length = _length(response)

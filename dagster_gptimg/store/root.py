@@ -27,6 +27,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from dagster_gptimg.errors import StoreError, UnreadableError, UsageError
 from dagster_gptimg.masking import harmless, hide_in, hide_values, without_credentials
 from dagster_gptimg.plain import words_of
+from dagster_gptimg.regular import check_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -106,12 +107,14 @@ class Store:
     def open(self, name: str) -> IO[bytes]:
         """An object, to be read here and there; raises what `read` does."""
         with _reading(self.uri(name), name):
+            self._check_file(name)
             file: IO[bytes] = self.fs.open(self.path(name), "rb")
             return file
 
     def fetch(self, name: str, target: Path) -> None:
         """Copy an object to a file of this machine; raises what `read` does."""
         with _reading(self.uri(name), name):
+            self._check_file(name)
             if self.is_local:
                 shutil.copyfile(self.path(name), target)
             else:
@@ -125,7 +128,13 @@ class Store:
             UnreadableError: it may be there, and cannot be read.
         """
         with _reading(self.uri(name), name):
+            self._check_file(name)
             return bytes(self.fs.cat_file(self.path(name)))
+
+    def _check_file(self, name: str) -> None:
+        """Raise `OSError` for what can be put into a folder and is no file: whoever opens a pipe waits for ever."""
+        if self.is_local:
+            check_regular(self.path(name))
 
     def names(self, folder: str, prefix: str = "") -> list[str]:
         """The names of the objects right in a folder (that begin with `prefix`), sorted; none when it is not there.

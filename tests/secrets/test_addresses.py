@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 PASSWORD = "hunter2-top-secret"
 
 
-class Remote(MemoryFileSystem):
+class Remote(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
     """A store with a host and a password, as sftp's: its paths know of neither; one named `broken` fails."""
 
     protocol = "remote"
@@ -173,7 +173,7 @@ def test_a_url_of_fal_with_anything_in_it_but_an_origin_is_one_sentence(name: st
     with pytest.raises(UsageError, match=f"^{name} is ") as told:
         FalUrls.from_env({name: url})
     assert PASSWORD not in str(told.value)
-    assert FalUrls.from_env({name: "http://[::1]:80/base/"})
+    FalUrls.from_env({name: "http://[::1]:80/base/"})
     if name == "FAL_BASE_URL":
         (tmp_path / "t.csv").write_text("prompt\nx\n", encoding="utf-8")
         place = (str(tmp_path / "t.csv"), "--store", str(tmp_path / "s"), "--dataset", "d")
@@ -204,10 +204,12 @@ def test_values_of_secret_options_stand_in_no_repr_and_in_no_snapshot_of_dagster
 
 @pytest.mark.parametrize("masked_in_run_config", [False, True])
 def test_a_run_uses_the_secrets_that_dagster_does_not_see(
-    fal: Fal, tmp_path: Path, masked_in_run_config: bool
+    fal: Fal, tmp_path: Path, *, masked_in_run_config: bool
 ) -> None:
     """The Launchpad writes what it sees into the run config by itself: the masks."""
-    store = ImageStoreResource(root=f"remote://me:{PASSWORD}@host/{tmp_path.name}", storage_options={"password": PASSWORD})
+    store = ImageStoreResource(
+        root=f"remote://me:{PASSWORD}@host/{tmp_path.name}", storage_options={"password": PASSWORD}
+    )
     assert store.dataset("d").store.fs.password == PASSWORD
     seen = list[str]()
 
@@ -226,7 +228,9 @@ def test_a_run_uses_the_secrets_that_dagster_does_not_see(
         )
         assert ran.success
     assert seen == [PASSWORD]
-    assert [path for path in (tmp_path / "dagster").rglob("*") if path.is_file() and PASSWORD.encode() in path.read_bytes()] == []
+    assert [
+        path for path in (tmp_path / "dagster").rglob("*") if path.is_file() and PASSWORD.encode() in path.read_bytes()
+    ] == []
     [event] = ran.asset_materializations_for_node("images")
     assert PASSWORD not in repr(event)
 
