@@ -18,10 +18,11 @@ import click
 
 from dagster_gptimg import cli_options as given_as
 from dagster_gptimg._version import __version__
-from dagster_gptimg.errors import GptImgError
+from dagster_gptimg.errors import GptImgError, TemporaryError
 from dagster_gptimg.output import say, tell, tell_json
 
 USAGE = 2
+UNUSABLE = 5
 INTERRUPTED = 130
 
 
@@ -59,6 +60,9 @@ def main() -> None:
         usage = f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n\n" if context else ""
         say(f"{usage}Error: {error.format_message()}")
         sys.exit(USAGE)
+    except TemporaryError as error:
+        say(f"error: {error}")
+        sys.exit(UNUSABLE)
     except GptImgError as error:
         _fail(str(error))
     except (KeyboardInterrupt, click.Abort):

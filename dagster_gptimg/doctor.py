@@ -15,6 +15,7 @@ from dagster_gptimg.fal.client import FalClient
 from dagster_gptimg.fal.settings import FalSettings
 from dagster_gptimg.output import printable
 from dagster_gptimg.store.root import Store
+from dagster_gptimg.temporary import check_room
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -32,6 +33,7 @@ def examine(store: str | None, model: FalModel) -> bool:
         ("key", _key),
         ("model", lambda: asyncio.run(_model(model))),
         ("fal", lambda: asyncio.run(_fal(model))),
+        ("temporary files", check_room),
     ]
     if store is not None:
         checks.append(("store", lambda: check_store(Store(store))))

@@ -11,7 +11,8 @@ GptImgError
 │   ├── OriginError            the dataset belongs to another origin (fal, or another emulator)
 │   └── RebuyError             much of what is there would be bought again, and nobody said so
 ├── StoreError                 the store cannot be used (exit 5; exit 2 while nothing was sent)
-│   └── UnreadableError        an object is there and cannot be read; never "nothing there"
+│   ├── UnreadableError        an object is there and cannot be read; never "nothing there"
+│   └── TemporaryError         this machine has no room for temporary files (exit 5)
 ├── FalError
 │   ├── SubmitError            a POST that brought no request id: this is the line that matters for money
 │   │   ├── NotSentError       it provably never reached fal: may be sent again
@@ -121,6 +122,16 @@ class StoreError(GptImgError):
 
 class UnreadableError(StoreError):
     """An object is there and cannot be read. It is never taken for "nothing there", and never bought over."""
+
+
+class TemporaryError(StoreError):
+    """This machine has no folder for temporary files, or it is full. It says nothing of the store or of a table."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"there is no room for temporary files on this machine: {why}. What fal was sent is on record, and nothing "
+            "is bought without room: make some, or name another folder in TMPDIR, and run again"
+        )
 
 
 class FalError(GptImgError):

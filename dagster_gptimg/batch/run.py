@@ -29,6 +29,7 @@ from dagster_gptimg.fal.models import model_at
 from dagster_gptimg.plain import plain_lines, words_of
 from dagster_gptimg.store.facts import Word
 from dagster_gptimg.store.manifest import digests_of, manifest_name, write_manifest
+from dagster_gptimg.temporary import check_room
 
 _log = logging.getLogger(__name__)
 
@@ -170,6 +171,8 @@ class _Run:
             await io(guard, job, planned, run.receipts)
             run.forecast = await io(run.receipts.forecast, planned, run.content)
             run.total = run.forecast.open_requests
+            if run.total:
+                await io(check_room, 2 * planned.size)
             run.exclusive = await io(job.dataset.start_run, run_id)
         except BaseException:
             planned.__exit__()
@@ -386,8 +389,10 @@ class _Run:
                 self.stop.because("unusable", str(error))
             if uri is None:  # count all the same
                 records = self.records()
-                for _ in records:
-                    pass
+                try:
+                    await self.io(records.count)
+                except GptImgError:
+                    self.warn_once("not everything could be counted: run again to see what is there")
         seconds = self.clock.monotonic() - self.began
         summary = records.tally.summary(seconds, self.stop.reason, self.stop.message)
         return Finished(summary, uri, self.store_failed)

@@ -7,7 +7,6 @@ import lzma
 import re
 import shutil
 import sys
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -17,10 +16,11 @@ from typing import IO, Any
 import fsspec
 import pyarrow as pa
 
-from dagster_gptimg.errors import TableError
+from dagster_gptimg.errors import GptImgError, TableError
 from dagster_gptimg.masking import harmless, masked
 from dagster_gptimg.prompts.formats import TEXT_FORMATS, Place, by_name
 from dagster_gptimg.prompts.words import listed
+from dagster_gptimg.temporary import temporary_file
 
 _FSSPECS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz"}
 _ARROWS = {".zst": "zstd", ".lz4": "lz4"}
@@ -38,7 +38,6 @@ _BROKEN = (
     pa.ArrowException,
 )
 _LONGEST_MESSAGE = 1000
-_COPY = "dagster-gptimg-table-"
 _HTML = re.compile(rb"\s*<(!doctype\s+html|html)\b", re.IGNORECASE)
 _MAGIC = {
     b"PK\x03\x04": "a workbook of Excel, or a zip archive: give it the ending .xlsx or .zip",
@@ -58,7 +57,7 @@ def told_opening(name: str) -> Iterator[None]:
     """What a file system says while something is opened, told as an error of the table."""
     try:
         yield
-    except TableError:
+    except GptImgError:
         raise
     except FileNotFoundError as error:
         unless = ", or it cannot be reached" if "://" in name else ""
@@ -112,7 +111,7 @@ def _seekable(file: IO[bytes], closing: ExitStack) -> IO[bytes]:
         file.seek(0, io.SEEK_END)
         file.seek(0)
     except (OSError, ValueError):
-        copy = closing.enter_context(tempfile.TemporaryFile(prefix=_COPY))  # noqa: SIM115 - the stack closes it
+        copy = closing.enter_context(temporary_file())
         shutil.copyfileobj(file, copy)
         copy.seek(0)
         return copy

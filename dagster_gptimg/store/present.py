@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 import weakref
 from array import array
 from collections import defaultdict
 from typing import IO, TYPE_CHECKING
 
 from dagster_gptimg.store.parallel import side_by_side
+from dagster_gptimg.temporary import temporary_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -67,7 +67,7 @@ class WantedImages:
 
     def _spill(self) -> None:
         if self._file is None:
-            self._file = tempfile.TemporaryFile(prefix="dagster-gptimg-images-")  # noqa: SIM115 - closed with this object
+            self._file = temporary_file()
             weakref.finalize(self, self._file.close)
         for prefix, hashes in self._held.items():
             self._spilled[prefix].append((self._file.tell(), len(hashes)))

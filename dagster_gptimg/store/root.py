@@ -24,13 +24,16 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
-from dagster_gptimg.errors import StoreError, UnreadableError, UsageError
+from dagster_gptimg.errors import StoreError, TemporaryError, UnreadableError, UsageError
 from dagster_gptimg.masking import harmless, hide_in, hide_values, without_credentials
 from dagster_gptimg.plain import words_of
 from dagster_gptimg.regular import check_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class Store:
@@ -112,13 +115,14 @@ class Store:
             return file
 
     def fetch(self, name: str, target: Path) -> None:
-        """Copy an object to a file of this machine; raises what `read` does."""
+        """Copy an object to a file of this machine; raises what `read` does, or `TemporaryError`."""
         with _reading(self.uri(name), name):
             self._check_file(name)
-            if self.is_local:
-                shutil.copyfile(self.path(name), target)
-            else:
-                self.fs.get_file(self.path(name), str(target))
+            with _told_of(target):
+                if self.is_local:
+                    shutil.copyfile(self.path(name), target)
+                else:
+                    self.fs.get_file(self.path(name), str(target))
 
     def read(self, name: str) -> bytes:
         """The bytes of an object.
@@ -192,11 +196,24 @@ def _reading(uri: str, name: str) -> Iterator[None]:
     """Tells "not there" from "cannot be read"."""
     try:
         yield
+    except TemporaryError:
+        raise
     except FileNotFoundError as error:
         raise FileNotFoundError(name) from error
     except Exception as error:  # noqa: BLE001 - each file system has errors of its own
         msg = f"cannot read {uri}: {error}"
         raise UnreadableError(msg) from harmless(error)
+
+
+@contextmanager
+def _told_of(target: Path) -> Iterator[None]:
+    """Tells "the copy cannot be written" from "cannot be read"."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL or not target.parent.is_dir():
+            raise TemporaryError(error.strerror or str(error)) from error
+        raise
 
 
 class _Explained:
@@ -211,7 +228,7 @@ class _Explained:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if not isinstance(error, Exception) or isinstance(error, FileExistsError):
             return
-        hint = " (the disk is full)" if getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT} else ""
+        hint = " (the disk is full)" if getattr(error, "errno", None) in _FULL else ""
         msg = f"cannot {self.verb} {self.name} in the store{hint}: {error}"
         raise StoreError(msg) from harmless(error)
 
