@@ -231,12 +231,15 @@ def prune(store: str, dataset: str, *, delete: bool) -> None:
 
 @cli.command()
 @click.option("--store", metavar="URI", help="Also check that a store can be used.")
+@click.option("--dataset", metavar="NAME", help="Also check that its folders in the store can be written into.")
 @given_as.model_options
-def doctor(store: str | None, **given: Any) -> None:  # noqa: ANN401
-    """Check key, network, model and store; costs nothing."""
+def doctor(store: str | None, dataset: str | None, **given: Any) -> None:  # noqa: ANN401
+    """Check key, network, model, temporary files and store; costs nothing."""
     from dagster_gptimg.doctor import examine
 
-    sys.exit(0 if examine(store, given_as.model_of(given)) else USAGE)
+    if dataset is not None and store is None:
+        _fail("--dataset names one in a store: give --store, too")
+    sys.exit(0 if examine(store, dataset, given_as.model_of(given)) else USAGE)
 
 
 @cli.command()

@@ -173,6 +173,8 @@ class _Run:
             run.total = run.forecast.open_requests
             if run.total:
                 await io(check_room, 2 * planned.size)
+                await io(job.dataset.try_folders)
+            await io(job.dataset.store.remove_parts)
             run.exclusive = await io(job.dataset.start_run, run_id)
         except BaseException:
             planned.__exit__()

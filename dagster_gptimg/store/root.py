@@ -5,15 +5,13 @@
 * `write` replaces an object as a whole: no reader ever sees half of it.
 * `read` tells "not there" (`FileNotFoundError`) from "could not be read" (`UnreadableError`): the second never buys.
 
-Local folders get their own writer, because fsspec's would leave a torn file behind a crash: a file is written whole
-beside its place, synced, and linked or renamed in; then the folder is synced.
+Local folders get their own writer (`store.local`), because fsspec's would leave a torn file behind a crash.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import secrets
 import shutil
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,10 +26,14 @@ from dagster_gptimg.errors import StoreError, TemporaryError, UnreadableError, U
 from dagster_gptimg.masking import harmless, hide_in, hide_values, without_credentials
 from dagster_gptimg.plain import words_of
 from dagster_gptimg.regular import check_regular
+from dagster_gptimg.store.local import PART, Folders, create_file, remove_part, replace_file, try_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+
+MOST_PARTS = 10_000
+"""Files left behind that are remembered until they are removed; more are left to a later run."""
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -66,7 +68,8 @@ class Store:
         self.is_near = self.is_local or isinstance(self.fs, MemoryFileSystem)
         self.root = self.root.rstrip("/")
         self._shown = _shown_root(self.fs, self.root, uri)
-        self._folders = _Folders(Path(self.root))
+        self._folders = Folders(Path(self.root))
+        self._parts: set[str] = set()
 
     def path(self, name: str) -> str:
         """The path of an object in fsspec's words."""
@@ -86,7 +89,7 @@ class Store:
         """
         with _Explained("create", name):
             if self.is_local:
-                _create_file(self._folders, Path(self.path(name)), data)
+                create_file(self._folders, Path(self.path(name)), data)
             else:
                 self.fs.pipe_file(self.path(name), data, mode="create")
 
@@ -94,7 +97,7 @@ class Store:
         """Make or replace an object as a whole, durably. Raises `StoreError`."""
         with _Explained("write", name):
             if self.is_local:
-                _replace_file(self._folders, Path(self.path(name)), data)
+                replace_file(self._folders, Path(self.path(name)), data)
             else:
                 self.fs.pipe_file(self.path(name), data)
 
@@ -103,7 +106,7 @@ class Store:
         with _Explained("write", name):
             if self.is_local:
                 with source.open("rb") as file:
-                    _replace_file(self._folders, Path(self.path(name)), file)
+                    replace_file(self._folders, Path(self.path(name)), file)
             else:
                 self.fs.put_file(str(source), self.path(name))
 
@@ -153,7 +156,19 @@ class Store:
             msg = f"cannot list {self.uri(folder)}: {error}"
             raise StoreError(msg) from harmless(error)
         names = found if self.is_local else (path.rstrip("/").rpartition("/")[2] for path in found)
-        return sorted(name for name in names if name.startswith(prefix) and not name.startswith(_PART))
+        every = list(names)
+        self._note_parts(folder, every)
+        return sorted(name for name in every if name.startswith(prefix) and not name.startswith(PART))
+
+    def _note_parts(self, folder: str, names: list[str]) -> None:
+        """Remember what killed processes may have left beside the objects of a folder."""
+        if self.is_local and len(self._parts) < MOST_PARTS:
+            self._parts.update(self.path(f"{folder}/{name}") for name in names if name.startswith(PART))
+
+    def remove_parts(self) -> None:
+        """Remove, of what was seen in listings, the halves of files that killed processes have left behind."""
+        while self._parts:
+            remove_part(Path(self._parts.pop()))
 
     def _list(self, path: str, prefix: str) -> list[str]:
         if self.is_local:
@@ -169,6 +184,20 @@ class Store:
         """Whether the service itself finds names by their beginnings: one call, where a folder may take a dozen."""
         names = [self.fs.protocol] if isinstance(self.fs.protocol, str) else self.fs.protocol
         return not {"s3", "gs", "abfs"}.isdisjoint(names)
+
+    def try_folder(self, folder: str) -> None:
+        """Write something into a folder and into those below it, and remove it again. Raises `StoreError`.
+
+        Of object stores only the name before all others is tried: there are no folders, and rights go by prefix.
+        """
+        with _Explained("write into", folder):
+            if self.is_local:
+                try_folder(Path(self.path(folder)))
+                return
+            probe = self.path(f"{folder}/{PART}probe")
+            self.fs.pipe_file(probe, b"probe")
+            with suppress(Exception):  # whoever may not delete leaves a small object that no reader looks at
+                self.fs.rm_file(probe)
 
     def delete(self, name: str) -> None:
         """Remove an object, if it is there. Raises `StoreError`."""
@@ -231,93 +260,3 @@ class _Explained:
         hint = " (the disk is full)" if getattr(error, "errno", None) in _FULL else ""
         msg = f"cannot {self.verb} {self.name} in the store{hint}: {error}"
         raise StoreError(msg) from harmless(error)
-
-
-_PART = ".part-"
-
-
-def _create_file(folders: _Folders, path: Path, data: bytes) -> None:
-    part = _written(folders, path, data)
-    try:
-        # A link is atomic and exclusive; an open with "x" could be torn by a crash.
-        os.link(part, path)
-    finally:
-        part.unlink()
-    _sync(path.parent)
-
-
-def _replace_file(folders: _Folders, path: Path, data: bytes | IO[bytes]) -> None:
-    part = _written(folders, path, data)
-    try:
-        part.replace(path)
-    except OSError:
-        part.unlink()
-        raise
-    _sync(path.parent)
-
-
-def _written(folders: _Folders, path: Path, data: bytes | IO[bytes]) -> Path:
-    """A synced file beside `path`, under a name that no reader looks at."""
-    folders.make(path.parent)
-    part = path.with_name(f"{_PART}{secrets.token_hex(8)}")
-    try:
-        with part.open("xb") as file:
-            if isinstance(data, bytes):
-                file.write(data)
-            else:
-                shutil.copyfileobj(data, file)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
-    return part
-
-
-class _Folders:
-    """The folders of a store whose own names are durable, as far as this process knows."""
-
-    def __init__(self, root: Path) -> None:
-        """None is known. What is above `root` is the user's, unless it has to be made."""
-        self._root = root
-        self._durable: set[Path] = set()
-
-    def make(self, folder: Path) -> None:
-        """See to it that a folder is there, and that a power cut does not forget it with all that is synced in it.
-
-        One that is there already may have been made by a process that was killed before it synced the name, or that is
-        only about to.
-        """
-        if folder.is_dir():
-            if folder not in self._durable:
-                self._sync_name(folder)
-            return
-        self.make(folder.parent)
-        try:
-            folder.mkdir(exist_ok=True)
-        except FileExistsError as error:  # it must not pass for an object that somebody else has created
-            msg = f"{folder} is a file, not a folder"
-            raise NotADirectoryError(msg) from error
-        _sync(folder.parent)
-        self._durable.add(folder)
-
-    def _sync_name(self, folder: Path) -> None:
-        """One sync makes all names beside it durable, too: a store has a few hundred folders, in a few folders."""
-        beside = [folder]
-        if folder == self._root:
-            with suppress(OSError):  # the folder above may not be ours to open
-                _sync(folder.parent)
-        elif folder.is_relative_to(self._root):
-            self.make(folder.parent)
-            beside = list(folder.parent.iterdir())
-            _sync(folder.parent)
-        self._durable.update(beside)
-
-
-def _sync(folder: Path) -> None:
-    """Make the folder's entries durable: without it, a power cut may forget a file that was synced itself."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
