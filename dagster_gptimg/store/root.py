@@ -56,6 +56,8 @@ class Store:
         Raises:
             UsageError: fsspec does not know the protocol, its package is not installed, or the service refuses.
         """
+        if not uri.strip():
+            raise UsageError("the store has no root: name a folder or an fsspec URL")
         hide_in(uri)
         hide_values(storage_options or {})
         try:
