@@ -46,7 +46,10 @@ class GenerateConfig(dg.Config):
     """Run config of an image asset (or op): what one run may do differently."""
 
     max_cost_usd: float | None = Field(default=None, description="US dollars that this run may spend at most.")
-    plan_only: bool = Field(default=False, description="Log what would be bought and its cost; buy nothing.")
+    plan_only: bool = Field(
+        default=False,
+        description="Log what would be bought and its cost; buy nothing. Dagster calls a backfill of it failed.",
+    )
     plan_model: str | None = Field(
         default=None, description="Log what a move to this model would cost, and what it leaves behind; buy nothing."
     )

@@ -15,6 +15,7 @@ import dagster as dg
 from dagster_gptimg import metadata
 from dagster_gptimg.batch.summary import Summary
 from dagster_gptimg.execution import GenerateConfig, ImageGeneration, RunLog
+from dagster_gptimg.fal.prices import Price
 from dagster_gptimg.plain import words_of
 from dagster_gptimg.prompts import Source
 from dagster_gptimg.prompts.frames import repeatable
@@ -33,6 +34,16 @@ HOPELESS = frozenset({"budget", "locked", "store", "fal", "key", "interrupted"})
 """Reasons that will stop the next partition too: a run over several ends with them."""
 
 NAMED = 50
+
+
+BACKFILL = "dagster/backfill"
+"""The tag of a backfill's runs."""
+
+PLANNED_IN_A_BACKFILL = (
+    "plan only, in a backfill: nothing is bought and nothing materializes, so Dagster will call the backfill and each of "
+    "its partitions failed, although nothing went wrong. The plan stands in the logs of its runs. To plan without that, "
+    "launch single runs with plan_only, or use `dagster-gptimg plan`"
+)
 
 
 @dataclass(frozen=True)
@@ -66,6 +77,8 @@ def materialized(
         dg.Failure: with a stable `reason` in its metadata. What was made before it stays.
     """
     log = RunLog(context)
+    if (config.plan_only or config.plan_model) and BACKFILL in context.run.tags:
+        context.log.warning(PLANNED_IN_A_BACKFILL)
     if made.partitions is None:
         yield from _one(_make(made, context, config, source, None, log))
         return
@@ -104,8 +117,18 @@ def _several(
         if end.reason in HOPELESS:
             break
     log.flush()
+    _say_total(context, ends)
     yield metadata.no_row_in_doubt([end.summary for end in ends if end.summary])
     _raise_for(ends, [str(key) for key in keys[len(ends) :]])
+
+
+def _say_total(context: dg.AssetExecutionContext, ends: Sequence[Made]) -> None:
+    """What the plans of several partitions come to."""
+    plans = [end.summary for end in ends if end.planned and end.summary]
+    if plans:
+        cost = Price(sum((plan.cost_low for plan in plans), Decimal(0)), sum((plan.cost_high for plan in plans), Decimal(0)))
+        images = sum(plan.bought for plan in plans)
+        context.log.info("plan only, nothing was bought: %s partitions, %s images to buy, %s", len(plans), images, cost)
 
 
 def _raise_for(ends: Sequence[Made], untouched: Sequence[str]) -> None:
