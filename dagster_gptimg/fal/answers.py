@@ -322,8 +322,13 @@ def _accepted_id(reply: Reply, body: Mapping[str, Json] | None) -> str | None:
     """The id in an answer to a submit: of the body; of a body that cannot be read as a whole; of the header."""
     if body is not None and "request_id" in body:
         return str(body["request_id"]) if is_request_id(body["request_id"]) else None
-    found = set(_ID_IN_TEXT.findall(reply.body)) if body is None else set()
-    return next(iter(found)).decode() if len(found) == 1 else header_id(reply)
+    found = ids_in_text(reply.body) if body is None else set()
+    return next(iter(found)) if len(found) == 1 else header_id(reply)
+
+
+def ids_in_text(body: bytes) -> set[str]:
+    """The request ids in a body that cannot be read as a whole."""
+    return {name.decode() for name in _ID_IN_TEXT.findall(body)}
 
 
 def _object(reply: Reply) -> dict[str, Json] | None:
