@@ -44,6 +44,16 @@ HISTORY_SECONDS = 600.0
 
 META_SECONDS = 15.0
 
+_META = frozenset({"webhook_ip_ranges", "emulator"})
+"""What `/v1/meta` tells: of fal, and of an emulator."""
+
+
+def _checked_meta(found: dict[str, Json]) -> dict[str, Json]:
+    """What `/v1/meta` says, if it may be fal's or an emulator's. Raises `ReadError`."""
+    if found and not _META.intersection(found):
+        raise ReadError("an answer in a shape that is not fal's")
+    return found
+
 
 async def _at_once() -> None:
     """Nothing has to be done before a submit."""
@@ -438,7 +448,8 @@ class FalClient:
             url = f"{self.urls.api}/v1/meta"
             reply = await self._wire.call("GET", url, has_key=False, seconds=META_SECONDS)
             # A proxy's page must not pass for fal: its images could then be taken for the emulator's, or the other way.
-            return parse_object(reply.body if reply.is_success and reply.is_whole else b"")
+            found = parse_object(reply.body if reply.is_success and reply.is_whole else b"")
+            return _checked_meta(found)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ReadError) as error:
             msg = (
                 f"{self.urls.api}/v1/meta does not say whose fal this is ({words_of(error)}): check the "
