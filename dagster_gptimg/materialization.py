@@ -40,9 +40,9 @@ BACKFILL = "dagster/backfill"
 """The tag of a backfill's runs."""
 
 PLANNED_IN_A_BACKFILL = (
-    "plan only, in a backfill: nothing is bought and nothing materializes, so Dagster will call the backfill and each of "
-    "its partitions failed, although nothing went wrong. The plan stands in the logs of its runs. To plan without that, "
-    "launch single runs with plan_only, or use `dagster-gptimg plan`"
+    "plan only, in a backfill: nothing is bought and nothing materializes, so Dagster will call the backfill and each "
+    "of its partitions failed, although nothing went wrong. The plan stands in the logs of its runs. To plan without "
+    "that, launch single runs with plan_only, or use `dagster-gptimg plan`"
 )
 
 
@@ -126,7 +126,9 @@ def _say_total(context: dg.AssetExecutionContext, ends: Sequence[Made]) -> None:
     """What the plans of several partitions come to."""
     plans = [end.summary for end in ends if end.planned and end.summary]
     if plans:
-        cost = Price(sum((plan.cost_low for plan in plans), Decimal(0)), sum((plan.cost_high for plan in plans), Decimal(0)))
+        cost = Price(
+            sum((plan.cost_low for plan in plans), Decimal(0)), sum((plan.cost_high for plan in plans), Decimal(0))
+        )
         images = sum(plan.bought for plan in plans)
         context.log.info("plan only, nothing was bought: %s partitions, %s images to buy, %s", len(plans), images, cost)
 
@@ -201,12 +203,18 @@ DATA_VERSION = "dagster/data_version"
 
 def _tags(context: dg.AssetExecutionContext) -> dict[str, str]:
     """Code version and input versions, as Dagster notes them of a `MaterializeResult`: staleness rests on them."""
-    from dagster._core.execution.plan.execute_step import _build_data_version_tags, _get_input_provenance_data
+    key = context.asset_key
+    version = context.assets_def.specs_by_key[key].code_version or context.run_id
+    try:
+        from dagster._core.execution.plan.execute_step import _build_data_version_tags, _get_input_provenance_data
 
-    step, key = context.get_step_execution_context(), context.asset_key
-    spec = context.assets_def.specs_by_key[key]
-    inputs = _get_input_provenance_data(key, step)
-    return _build_data_version_tags(dg.DataVersion(""), spec.code_version or context.run_id, inputs, True)  # noqa: FBT003
+        inputs = _get_input_provenance_data(key, context.get_step_execution_context())
+        return _build_data_version_tags(dg.DataVersion(""), version, inputs, True)  # noqa: FBT003
+    except (ImportError, AttributeError, TypeError):  # Dagster's own, and no part of what it promises
+        context.log.warning(
+            "this release of Dagster does not tell the versions of inputs: partitions may show as stale"
+        )
+        return {"dagster/code_version": version, "dagster/data_version_is_user_provided": "true"}
 
 
 def _dimensions(key: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pytest
 
 from dagster_gptimg import by_column, by_hash
 from tests.dagster.support import ROWS, dagster_instance, failure, images, metadata, over, run
@@ -87,6 +88,20 @@ def test_a_plan_in_a_backfill_says_at_once_that_dagster_will_call_it_failed(
     assert len(alone) == 1
     assert "backfill" not in alone[0]
     assert fal.bill()["rows"] == []
+
+
+def test_a_release_of_dagster_with_other_internals_makes_partitions_all_the_same(
+    fal: Fal, resources: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dagster._core.execution.plan import execute_step
+
+    monkeypatch.delattr(execute_step, "_build_data_version_tags")
+    # (Dagster's own step needs it as well, but only for results, which a run over several does not yield.)
+    result = run(images(backfill_policy=SINGLE), resources, tags=over("bags", "shoes"))
+    found = events(result)
+    assert sorted(found) == ["bags", "shoes"]
+    assert {event.tags["dagster/code_version"] for event in found.values()} != {None}
+    assert len(fal.charged()) == 6
 
 
 def test_bad_rows_of_one_partition_do_not_hold_up_the_others(fal: Fal, resources: dict[str, Any]) -> None:
