@@ -75,6 +75,7 @@ class Case:
         on_wait: called when it gives its place to others.
         readings: what was read of it so far.
         inference: seconds that the model took, where fal says it.
+        units: billable units by a result that was read, where one said them: the history's lines do not.
         images: those that are stored already, by their number.
         gone: URLs that the CDN does not have.
         trouble: what went wrong last.
@@ -91,6 +92,7 @@ class Case:
     on_wait: Callable[[], None] = _nothing
     readings: Readings = field(default_factory=Readings)
     inference: float | None = None
+    units: Decimal | None = None
     images: dict[int, StoredImage] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
     trouble: str = ""
@@ -196,6 +198,7 @@ class Collector:
             return None
         if isinstance(answer, Images) and not self._is_sound(case, answer):
             return None
+        case.units = answer.billable_units if answer.billable_units is not None else case.units
         if isinstance(answer, Images) and any(file.url in case.gone for file in answer.images):
             return await self._from_history(case) or answer
         return answer
@@ -273,10 +276,11 @@ class Collector:
     # -- the outcome
 
     async def _stored(self, case: Case, answer: Images) -> Outcome:
-        cost = await self._billed(case.submitted.endpoint, answer.billable_units)
+        units = answer.billable_units if answer.billable_units is not None else case.units
+        cost = await self._billed(case.submitted.endpoint, units)
         if cost is None and case.price.low == case.price.high:
             cost = case.price.high  # every input that the price depends on was said
-        found = self._outcome(case, "stored", cost, answer.billable_units)
+        found = self._outcome(case, "stored", cost, units)
         notes, beyond = list[str](), len(answer.images) - case.request.images
         if beyond > 0:
             notes.append(f"fal named {len(answer.images)} images for {case.request.images}: {beyond} were not fetched")

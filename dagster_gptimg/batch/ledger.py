@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
+from dagster_gptimg.batch.summary import Spent
 from dagster_gptimg.digests import KEY
 from dagster_gptimg.store.money import total
 from dagster_gptimg.store.settled import Brief, Settled, SettledIndex
@@ -52,6 +53,7 @@ class Ledger:
     def __init__(self, dataset: Dataset, io: Io, run: str) -> None:
         """`run`: the run's id, which names its pieces of the index."""
         self._dataset, self._io, self.run = dataset, io, run
+        self.spent = Spent()
         self.index = SettledIndex(dataset.store, dataset.folder)
         self._recent: dict[str, Settled] = {}
         self._unsettled: dict[str, Unsettled] = {}

@@ -97,7 +97,7 @@ class Records:
         """Nothing is counted yet. `content` takes what the records say."""
         self._dataset, self._partition = dataset, partition
         self._plan, self._ledger, self._content = plan, ledger, content
-        self.tally = Tally(ledger.run)
+        self.tally = Tally(ledger.run, ledger.spent)
 
     def content(self) -> str:
         """The digest of what the records say, once they have been read; empty when they will say something else."""

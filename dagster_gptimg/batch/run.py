@@ -268,7 +268,7 @@ class _Run:
     async def one(self, request: Request, place: Place, *, buys: bool) -> None:
         """One request, from its facts to its result."""
         owns: Owns = self.receipts.owns(request.key)
-        attempts: list[Attempt] = []
+        attempts: list[Attempt] | None = None
         try:
             attempts = await self.receipts.attempts(request)
             way = self.way(request, attempts, owns, place, buys=buys)
@@ -311,8 +311,13 @@ class _Run:
             seen_at=self.receipts.read_at,
         )
 
-    def open_end(self, request: Request, attempts: list[Attempt], owns: Owns, why: str) -> Unsettled:
-        """What stands on record of a request whose worker had to stop in the middle."""
+    def open_end(self, request: Request, attempts: list[Attempt] | None, owns: Owns, why: str) -> Unsettled:
+        """What stands on record of a request whose worker had to stop in the middle.
+
+        `attempts`: None where its receipts could not be read: what they say may be anything.
+        """
+        if attempts is None:
+            return Unsettled(request.key, "held", None, why)
         view = state_of(attempts, owns)
         if view.state == "in_flight":
             return Unsettled(request.key, "in_flight", None, why, view.request_id, bought_by=self.ledger.run)
