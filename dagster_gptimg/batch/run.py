@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 from dagster_gptimg.batch.budget import Budget
 from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Progress, Trouble, Warned
 from dagster_gptimg.batch.ledger import Ledger, Result, Unsettled
+from dagster_gptimg.batch.odd import Odd
 from dagster_gptimg.batch.open_receipts import OpenReceipts, paid_requests
 from dagster_gptimg.batch.plan import Plan, Request
 from dagster_gptimg.batch.rebuy import guard, rebuy
@@ -145,6 +146,7 @@ class _Run:
         self.searching, self.exclusive, self.store_failed = False, True, False
         self.tasks: set[asyncio.Task[None]] = set()
         self.warned: set[str] = set()
+        self.odd = Odd()
         self.crash: BaseException | None = None
         self.crashed = asyncio.Event()
         self.began = self.clock.monotonic()
@@ -332,6 +334,7 @@ class _Run:
             self.ledger.leave(result)
         else:
             self.ledger.settle(result)
+            self.odd.look_at(request.row_id, result, self.ledger.run)
         if result.status in TROUBLE:
             self.failed += 1
             status = cast("Trouble", result.status)
@@ -372,6 +375,8 @@ class _Run:
 
     async def finish(self) -> Finished:
         """Write index and manifest, and mark the run's end when nothing is open."""
+        if words := str(self.odd):
+            self.warn_once(words)
         if (uri := await self.unchanged()) is not None:
             await self.end_marks()
             return Finished(self.forecast.summary(self.clock.monotonic() - self.began), uri)

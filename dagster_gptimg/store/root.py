@@ -17,7 +17,7 @@ import secrets
 import shutil
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -136,6 +136,36 @@ class Store:
         names = found if self.is_local else (path.rstrip("/").rpartition("/")[2] for path in found)
         return sorted(name for name in names if name.startswith(prefix) and not name.startswith(_PART))
 
+    def sizes(self, folder: str, prefix: str = "") -> dict[str, int | None]:
+        """The objects right in a folder (that begin with `prefix`), each with its size in bytes; folders are left out.
+
+        A size is None where the store does not tell it. Raises `StoreError`.
+        """
+        return {name: size for name, size, is_folder in self._entries(folder, prefix) if not is_folder}
+
+    def _entries(self, folder: str, prefix: str) -> list[_Entry]:
+        path = self.path(folder).rstrip("/")
+        try:
+            found = _local_entries(path) if self.is_local else self._far_entries(path, prefix)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except Exception as error:
+            msg = f"cannot list {self.uri(folder)}: {error}"
+            raise StoreError(msg) from error
+        return [entry for entry in found if entry.name.startswith(prefix) and not entry.name.startswith(_PART)]
+
+    def _far_entries(self, path: str, prefix: str) -> list[_Entry]:
+        if prefix and self._finds_by_prefix:
+            found = list(self.fs.find(path, maxdepth=None, prefix=prefix, detail=True).values())
+        else:
+            found = self.fs.ls(path, detail=True, refresh=True)
+        entries = list[_Entry]()
+        for entry in found:
+            above, _, name = str(entry["name"]).rstrip("/").rpartition("/")
+            if name and above.strip("/") == path.strip("/"):  # `find` goes into the folders below, too
+                entries.append(_Entry(name, entry.get("size"), entry.get("type") == "directory"))
+        return entries
+
     def _list(self, path: str, prefix: str) -> list[str]:
         if self.is_local:
             return os.listdir(path)  # noqa: PTH208 - a Path for each of a million names takes seconds
@@ -187,6 +217,27 @@ class _Explained:
 
 
 _PART = ".part-"
+
+
+class _Entry(NamedTuple):
+    """What is right in a folder.
+
+    Attributes:
+        size: in bytes; None where it is not known.
+    """
+
+    name: str
+    size: int | None
+    is_folder: bool
+
+
+def _local_entries(path: str) -> list[_Entry]:
+    found = list[_Entry]()
+    with os.scandir(path) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):  # gone since, or a link to nothing
+                found.append(_Entry(entry.name, entry.stat().st_size, entry.is_dir()))
+    return found
 
 
 def _create_file(folders: _Folders, path: Path, data: bytes) -> None:
