@@ -22,7 +22,8 @@ GptImgError
 │   ├── RequestFailedError     a request of an ad-hoc call ended with an error of fal's
 │   └── ReadError              a read (status, result, history, download) failed; reads are free and repeated
 │       └── GoneError          404: fal or its CDN does not have it (any more)
-└── ImageError                 the bytes are not the whole image that fal promised
+└── ImageError                 what came is no image, or one that is not decoded here
+    └── IncompleteImageError   its own bytes prove that some are missing or were changed: it is fetched again
 """
 
 from __future__ import annotations
@@ -201,4 +202,17 @@ class GoneError(ReadError):
 
 
 class ImageError(GptImgError):
-    """The downloaded bytes are not the whole image that fal promised."""
+    """What came is no image (no bytes, an error page); or it is one that is not decoded here, which is kept."""
+
+
+class IncompleteImageError(ImageError):
+    """The bytes of an image prove themselves that some are missing, or were changed on their way; or it seems so.
+
+    Attributes:
+        sha256: of what came: it is taken all the same when it comes so again and again.
+        is_proven: False where bytes that fal calls a PNG, say, are of no known kind at all.
+    """
+
+    def __init__(self, message: str, sha256: str, *, is_proven: bool = True) -> None:
+        self.sha256, self.is_proven = sha256, is_proven
+        super().__init__(message)

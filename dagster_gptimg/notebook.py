@@ -22,10 +22,11 @@ from dagster_gptimg import session
 from dagster_gptimg.batch.events import Updated
 from dagster_gptimg.batch.job import Options, Watch
 from dagster_gptimg.console import RunView, forecast
+from dagster_gptimg.decoding import MOST_PIXELS, thumbnail
 from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
 from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.fal.settings import FalSettings
-from dagster_gptimg.image_record import ImageRecord, records_of, thumbnail
+from dagster_gptimg.image_record import ImageRecord, records_of
 from dagster_gptimg.masking import masked
 from dagster_gptimg.plain import plain, shown, words_of
 from dagster_gptimg.prompts import PromptSpec, ReferenceRoot, References, Seen, Source, read_rows, with_format
@@ -242,7 +243,8 @@ class GeneratedImages(Sequence[ImageRecord]):
 def _figure(record: ImageRecord) -> str:
     prompt, row = escape(_short(record.prompt)), escape(record.row_id[:CAPTION])
     try:
-        image = f'<img src="{thumbnail(record.read_image(), PIXELS)}" title="{row}" alt="{prompt}">'
+        small = thumbnail(record.read_image(), (record.width, record.height), MOST_PIXELS, PIXELS)
+        image = f'<img src="{small}" title="{row}" alt="{prompt}">'
     except Exception as error:  # noqa: BLE001 - gone since, or nothing that can be shown here: the others are
         image = escape(words_of(error))
     caption = f'<figcaption style="font-size:smaller">{prompt}</figcaption>'

@@ -97,7 +97,7 @@ class Records:
         """Nothing is counted yet. `content` takes what the records say."""
         self._dataset, self._partition = dataset, partition
         self._plan, self._ledger, self._content = plan, ledger, content
-        self.tally = Tally(ledger.run)
+        self.tally = Tally(ledger.run, ledger.spent)
 
     def count(self) -> None:
         """Count without making records, with what is in memory only: also where nothing can be written down."""
@@ -150,8 +150,10 @@ class Records:
             yield common | {"status": result.status, "cost_usd": result.cost_usd if is_buyer else Decimal(0)}
             return
         costs = _shares(result.cost_usd if is_buyer else Decimal(0), len(result.images))
-        for place, (image, cost) in enumerate(zip(result.images, costs, strict=True)):
-            yield common | self._image(image) | {"image_index": first + place, "cost_usd": cost, "status": "stored"}
+        notes = result.notes or [None] * len(result.images)
+        for place, (image, cost, note) in enumerate(zip(result.images, costs, notes, strict=True)):
+            own = {"image_index": first + place, "cost_usd": cost, "status": "stored", "notes": note}
+            yield common | self._image(image) | own
 
     def _common(self, row: Row, request: Request, result: Result) -> dict[str, Any]:
         return {

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 from dagster_gptimg.batch.budget import Budget
 from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Progress, Trouble, Warned
 from dagster_gptimg.batch.ledger import Ledger, Result, Unsettled
+from dagster_gptimg.batch.odd import Odd
 from dagster_gptimg.batch.open_receipts import OpenReceipts, paid_requests
 from dagster_gptimg.batch.plan import Plan, Request
 from dagster_gptimg.batch.rebuy import guard, rebuy
@@ -147,6 +148,7 @@ class _Run:
         self.searching, self.exclusive, self.store_failed = False, True, False
         self.tasks: set[asyncio.Task[None]] = set()
         self.warned: set[str] = set()
+        self.odd = Odd()
         self.crash: BaseException | None = None
         self.crashed = asyncio.Event()
         self.began = self.clock.monotonic()
@@ -274,7 +276,7 @@ class _Run:
     async def one(self, request: Request, place: Place, *, buys: bool) -> None:
         """One request, from its facts to its result."""
         owns: Owns = self.receipts.owns(request.key)
-        attempts: list[Attempt] = []
+        attempts: list[Attempt] | None = None
         try:
             attempts = await self.receipts.attempts(request)
             way = self.way(request, attempts, owns, place, buys=buys)
@@ -318,8 +320,13 @@ class _Run:
             seen_at=self.receipts.read_at,
         )
 
-    def open_end(self, request: Request, attempts: list[Attempt], owns: Owns, why: str) -> Unsettled:
-        """What stands on record of a request whose worker had to stop in the middle."""
+    def open_end(self, request: Request, attempts: list[Attempt] | None, owns: Owns, why: str) -> Unsettled:
+        """What stands on record of a request whose worker had to stop in the middle.
+
+        `attempts`: None where its receipts could not be read: what they say may be anything.
+        """
+        if attempts is None:
+            return Unsettled(request.key, "held", None, why)
         view = state_of(attempts, owns)
         if view.state == "in_flight":
             return Unsettled(request.key, "in_flight", None, why, view.request_id, bought_by=self.ledger.run)
@@ -334,6 +341,7 @@ class _Run:
             self.ledger.leave(result)
         else:
             self.ledger.settle(result)
+            self.odd.look_at(request.row_id, result, self.ledger.run)
         if result.status in TROUBLE:
             self.failed += 1
             status = cast("Trouble", result.status)
@@ -374,6 +382,8 @@ class _Run:
 
     async def finish(self) -> Finished:
         """Write index and manifest, and mark the run's end when nothing is open."""
+        if words := str(self.odd):
+            self.warn_once(words)
         if (uri := await self.unchanged()) is not None:
             await self.end_marks()
             return Finished(self.forecast.summary(self.clock.monotonic() - self.began), uri)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import httpx
@@ -15,12 +16,13 @@ import httpx
 from dagster_gptimg.errors import KeyRejectedError, ReadError, RequestFailedError, UnreachableError
 from dagster_gptimg.fal.addresses import origin_of
 from dagster_gptimg.fal.answers import Answers, is_request_id
-from dagster_gptimg.fal.bodies import DOCUMENT_BYTES, HISTORY_BYTES, INLINE_BYTES, JSON_BYTES, amount, parse_object
+from dagster_gptimg.fal.bodies import DOCUMENT_BYTES, HISTORY_BYTES, amount, parse_object, read_reply
+from dagster_gptimg.fal.inline import INLINE_BYTES, InlineResult
 from dagster_gptimg.fal.stream import follow
 from dagster_gptimg.fal.texts import Texts
 from dagster_gptimg.fal.types import Answer, Cancelled, Failure, Images, Json, Pending, Status, Submitted
 from dagster_gptimg.fal.upload import Uploader
-from dagster_gptimg.fal.wire import Wire, is_repeatable
+from dagster_gptimg.fal.wire import InMemory, Wire, is_repeatable
 from dagster_gptimg.masking import harmless
 from dagster_gptimg.plain import words_of
 
@@ -31,7 +33,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from dagster_gptimg.fal.settings import FalSettings
-    from dagster_gptimg.fal.types import HistoryItem, HistoryPage
+    from dagster_gptimg.fal.types import HistoryItem, HistoryPage, ImageFile, Sink
+    from dagster_gptimg.fal.wire import Take
 
 _HISTORY = "/v1/models/requests/by-endpoint"
 _NO_SUCH_REQUEST = "00000000-0000-0000-0000-000000000000"
@@ -210,16 +213,21 @@ class FalClient:
             raise RequestFailedError(answer.message, answer.status_code, answer.error_type, request.request_id)
         return answer
 
-    async def result(self, request: Submitted, *, inline: bool = False) -> Answer:
+    async def result(self, request: Submitted, *, take: Take | None = None) -> Answer:
         """A request's result, or fal's own error. Raises `GoneError` and `ReadError`.
 
-        `inline`: whether it may hold its images itself (`sync_mode`): then it may be far larger.
+        `take`: for a result that may hold its images itself (`sync_mode`): awaited with the number of bytes before they
+        are read into a temporary file; large images are then `ImageFile.held` there.
         """
-        limit = INLINE_BYTES if inline else JSON_BYTES
-        return self._answers.result(await self._wire.get(request.response_url, limit=limit))
+        if take is None:
+            return self._answers.result(await self._wire.get(request.response_url))
+        inline = InlineResult(take)
+        reply = await self._wire.get(request.response_url, read=inline.read)
+        return inline.with_held(self._answers.result(reply))
 
     async def _whole_result(self, request: Submitted) -> Images | Failure:
-        answer = await self.result(request, inline=True)
+        read = partial(read_reply, limit=INLINE_BYTES)
+        answer = self._answers.result(await self._wire.get(request.response_url, read=read))
         if isinstance(answer, Pending):
             raise ReadError("fal says that it has ended, and that its result is not there yet")
         return answer
@@ -378,7 +386,16 @@ class FalClient:
             GoneError: the CDN does not have it.
             ReadError: anything else that is not the whole file.
         """
-        return await self._wire.download(url, take)
+        sink = InMemory()
+        await self._wire.download(url, sink, take)
+        return bytes(sink.found)
+
+    async def fetch(self, file: ImageFile, sink: Sink, take: Take) -> str:
+        """Have the bytes of one image of a result go into a sink; returns the content type that the CDN tells.
+
+        Raises what `download` does.
+        """
+        return await self._wire.download(file.url, sink, take)
 
     # -- who is there
 

@@ -18,6 +18,7 @@ from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal import inputs
 from dagster_gptimg.fal.inputs import MAX_ROW_IMAGES, Inputs
 from dagster_gptimg.fal.types import Json
+from dagster_gptimg.plain import words_of
 
 DEEPEST = 8
 """Objects within objects; below that an input is taken as it comes."""
@@ -66,8 +67,10 @@ def read_endpoint(document: Mapping[str, Any] | str) -> Endpoint:
     """
     try:
         return _endpoint(json.loads(document) if isinstance(document, str) else document)
-    except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError, NameError, RecursionError) as error:
-        msg = f"this is no OpenAPI document as fal writes it: {type(error).__name__}: {error}"
+    except UsageError:
+        raise
+    except Exception as error:  # the document is from outside, and pydantic has no bound on what it raises of it
+        msg = f"this is no OpenAPI document as fal writes it: {type(error).__name__}: {words_of(error)}"
         raise UsageError(msg) from error
 
 
@@ -158,7 +161,7 @@ class _Reader:
         if choices:
             return Union[tuple(self.type(part, depth + 1) for part in choices)]  # noqa: UP007 - of a list
         if "enum" in schema:
-            return _one_of(schema["enum"])
+            return _one_of(schema["enum"]) if schema["enum"] else Any
         if kind == "object":
             return self._object(schema, depth)
         plain, read = _PLAIN.get(kind, (Any, _as_it_is))

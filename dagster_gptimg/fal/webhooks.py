@@ -175,7 +175,7 @@ async def _published(url: str) -> list[Ed25519PublicKey]:
             httpx.AsyncClient(timeout=KEYS_SECONDS) as http,
             http.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response,
         ):
-            reply = await read_reply(response, KEYS_BYTES, until)
+            reply = await read_reply(response, until, KEYS_BYTES)
     except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
         raise ReadError(f"the keys of fal's webhooks cannot be had from {url}: {words_of(error)}") from error
     if not reply.is_success or not reply.is_whole:

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dagster_gptimg.errors import UnreadableError
+from dagster_gptimg.store.columns import BATCH, batch_of, completed, read_parquet
 from dagster_gptimg.store.money import MONEY, rounded
 from dagster_gptimg.store.paths import partition_folder
-from dagster_gptimg.store.settled import batch_of, read_parquet
 from dagster_gptimg.temporary import TemporaryFolder, create
 
 if TYPE_CHECKING:
@@ -46,12 +46,12 @@ SCHEMA = pa.schema(
         ("stored_at", _TIME),
         ("inference_s", pa.float64()),
         ("columns", pa.string()),
+        ("notes", pa.string()),
     ],
     metadata={"dagster_gptimg.manifest.version": "1"},
 )
 """One record per image, and one per request of a row that has none. `arguments` and `columns` are JSON."""
 
-BATCH = 2048
 _RECIPE, _CONTENT = b"dagster_gptimg.recipe", b"dagster_gptimg.content"
 
 
@@ -139,7 +139,7 @@ def _read(dataset: Dataset, path: str) -> pa.Table:
     name = f"{dataset.folder}/{path}"
     data = dataset.store.read(name)
     try:
-        return read_parquet(data)
+        return completed(read_parquet(data), SCHEMA)
     except (pa.ArrowException, ValueError) as error:
         msg = f"{dataset.store.uri(name)} is there and cannot be read: {error}"
         raise UnreadableError(msg) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from itertools import groupby
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -74,19 +73,26 @@ class Receipts:
         another outcome behind one that ended nothing (see `Outcome.may_follow`).
 
         Raises:
+            UnreadableError: one is on record, and the store does not give it.
             StoreError: it is not on record.
         """
         there: list[Outcome] = []
         for number in range(OUTCOMES_MOST):
             kind = f"outcome.{outcome.request_id}.{number}" if number else f"outcome.{outcome.request_id}"
             name = f"{self.folder}/{fact_path(key, attempt, kind)}"
+            is_there = False
             if outcome.may_follow(there):
-                with suppress(FileExistsError):
+                try:
                     self._create(key, attempt, kind, outcome)
+                except FileExistsError:
+                    is_there = True
+                else:
                     return outcome
             try:
                 there.append(parse_fact(Outcome, self.store.read(name), name))
-            except FileNotFoundError:
+            except FileNotFoundError as error:
+                if is_there:
+                    raise UnreadableError(f"{name} is there, and the store does not give it: {error}") from error
                 return next((known for known in there if known.kind == "stored"), there[-1])
         msg = f"request {outcome.request_id} has {OUTCOMES_MOST} outcomes on record: look at them"
         raise StoreError(msg)

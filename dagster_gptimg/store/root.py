@@ -15,7 +15,7 @@ import os
 import shutil
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import fsspec
@@ -172,6 +172,36 @@ class Store:
         while self._parts:
             remove_part(Path(self._parts.pop()))
 
+    def sizes(self, folder: str, prefix: str = "") -> dict[str, int | None]:
+        """The objects right in a folder (that begin with `prefix`), each with its size in bytes; folders are left out.
+
+        A size is None where the store does not tell it. Raises `StoreError`.
+        """
+        return {name: size for name, size, is_folder in self._entries(folder, prefix) if not is_folder}
+
+    def _entries(self, folder: str, prefix: str) -> list[_Entry]:
+        path = self.path(folder).rstrip("/")
+        try:
+            found = _local_entries(path) if self.is_local else self._far_entries(path, prefix)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except Exception as error:  # noqa: BLE001 - each file system has errors of its own
+            msg = f"cannot list {self.uri(folder)}: {error}"
+            raise StoreError(msg) from harmless(error)
+        return [entry for entry in found if entry.name.startswith(prefix) and not entry.name.startswith(PART)]
+
+    def _far_entries(self, path: str, prefix: str) -> list[_Entry]:
+        if prefix and self._finds_by_prefix:
+            found = list(self.fs.find(path, maxdepth=None, prefix=prefix, detail=True).values())
+        else:
+            found = self.fs.ls(path, detail=True, refresh=True)
+        entries = list[_Entry]()
+        for entry in found:
+            above, _, name = str(entry["name"]).rstrip("/").rpartition("/")
+            if name and above.strip("/") == path.strip("/"):  # `find` goes into the folders below, too
+                entries.append(_Entry(name, entry.get("size"), entry.get("type") == "directory"))
+        return entries
+
     def _list(self, path: str, prefix: str) -> list[str]:
         if self.is_local:
             return os.listdir(path)  # noqa: PTH208 - a Path for each of a million names takes seconds
@@ -262,3 +292,24 @@ class _Explained:
         hint = " (the disk is full)" if getattr(error, "errno", None) in _FULL else ""
         msg = f"cannot {self.verb} {self.name} in the store{hint}: {error}"
         raise StoreError(msg) from harmless(error)
+
+
+class _Entry(NamedTuple):
+    """What is right in a folder.
+
+    Attributes:
+        size: in bytes; None where it is not known.
+    """
+
+    name: str
+    size: int | None
+    is_folder: bool
+
+
+def _local_entries(path: str) -> list[_Entry]:
+    found = list[_Entry]()
+    with os.scandir(path) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):  # gone since, or a link to nothing
+                found.append(_Entry(entry.name, entry.stat().st_size, entry.is_dir()))
+    return found
