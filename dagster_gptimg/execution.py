@@ -29,6 +29,7 @@ from dagster_gptimg.errors import (
 from dagster_gptimg.fal.models import get_model
 from dagster_gptimg.fal.request_settings import MOST_TAGS, RequestSettings
 from dagster_gptimg.partitions import TablePartitions
+from dagster_gptimg.plain import plain_lines
 from dagster_gptimg.prompts import Move, PromptSpec, ReferenceRoot, References, Source, read_rows
 from dagster_gptimg.resource import resolved
 from dagster_gptimg.store.dataset import Dataset
@@ -45,7 +46,10 @@ class GenerateConfig(dg.Config):
     """Run config of an image asset (or op): what one run may do differently."""
 
     max_cost_usd: float | None = Field(default=None, description="US dollars that this run may spend at most.")
-    plan_only: bool = Field(default=False, description="Log what would be bought and its cost; buy nothing.")
+    plan_only: bool = Field(
+        default=False,
+        description="Log what would be bought and its cost; buy nothing. Dagster calls a backfill of it failed.",
+    )
     plan_model: str | None = Field(
         default=None, description="Log what a move to this model would cost, and what it leaves behind; buy nothing."
     )
@@ -105,8 +109,8 @@ class ImageGeneration:
     max_failed: float = 0.0
     max_refused: float | None = None
     max_in_flight: int | None = None
-    storage_options: Mapping[str, Any] = field(default_factory=dict)
-    references_from: Sequence[str] = ()
+    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    references_from: Sequence[str] = field(default=(), repr=False)
     request: RequestSettings = field(default_factory=RequestSettings)
     watch: Watch = "poll"
     webhook_url: str = ""
@@ -194,7 +198,7 @@ class ImageGeneration:
         """Reads reference images: below the roots that were named, and below the image store."""
         store = context.resources.image_store
         roots = [ReferenceRoot(root, resolved(self.storage_options)) for root in self.references_from]
-        return References([*roots, ReferenceRoot(store.root, resolved(store.storage_options))])
+        return References([*roots, ReferenceRoot(store.uri, store.options)])
 
     def spec_in(self, context: Context) -> PromptSpec:
         """The spec with what a run gives it: where reference images may be read from."""
@@ -303,8 +307,8 @@ class RunLog:
         if isinstance(event, Planned):
             self.say("\n".join([f"plan: {forecast(event.summary)}", *self.columns()]))
         elif isinstance(event, Warned) and event.message not in self.warned:  # each partition says the same
-            self._log.warning(event.message)
             self.warned.append(event.message)
+            self._log.warning(plain_lines(event.message))
         elif isinstance(event, Noticed):
             self._noticed.append(event)
         elif isinstance(event, Updated):
@@ -329,7 +333,7 @@ class RunLog:
         self._warn()
         if self._held_back:
             self._said = time.monotonic()
-            self._log.info("\n".join(self._held_back))
+            self._log.info(plain_lines("\n".join(self._held_back)))
             self._held_back.clear()
 
     def _is_time(self) -> bool:
@@ -340,5 +344,5 @@ class RunLog:
             first = self._noticed[0]
             more = f" (and {len(self._noticed) - 1} more rows)" if len(self._noticed) > 1 else ""
             words = f"row {first.row_id[:80]!r}: {first.status}: {first.message}{more}"
-            self._log.warning(f"{self._partition}{words}")
+            self._log.warning(plain_lines(f"{self._partition}{words}"))
             self._noticed.clear()

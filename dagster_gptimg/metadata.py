@@ -16,6 +16,7 @@ from dagster_gptimg.batch.summary import Summary
 from dagster_gptimg.decoding import most_pixels, thumbnail
 from dagster_gptimg.fal.model import sides
 from dagster_gptimg.image_record import read_image
+from dagster_gptimg.plain import shown, words_of
 from dagster_gptimg.prompts import PromptSpec
 from dagster_gptimg.store.dataset import Dataset
 
@@ -87,8 +88,8 @@ def of_manifest(table: pa.Table, dataset: Dataset, *, preview: bool = True) -> d
     found: dict[str, Any] = {}
     names = ["row_id", "prompt", "status", "uri", "width", "height", "arguments", "error_type", "error", "notes"]
     records = table.select(names).to_pylist()
-    if preview and (shown := thumbnails((r for r in records if r["status"] == "stored"), dataset)):
-        found["preview"] = dg.MetadataValue.md(shown)
+    if preview and (pictures := thumbnails((r for r in records if r["status"] == "stored"), dataset)):
+        found["preview"] = dg.MetadataValue.md(pictures)
     if odd := _odd([record for record in records if record["notes"]]):
         found["odd_images"] = dg.MetadataValue.md(odd)
     if trouble := _trouble([r for r in records if r["status"] != "stored"]):
@@ -204,7 +205,7 @@ def thumbnails(records: Iterable[Mapping[str, Any]], dataset: Dataset) -> str:
             size = record["width"], record["height"]
             image = thumbnail(read_image(dataset, record["uri"]), size, most, THUMBNAIL_PIXELS)
         except Exception as error:  # noqa: BLE001 - an image that cannot be read or decoded is in the store all the same
-            _log.info("no thumbnail of %s: %s", record["uri"], error)
+            _log.info("no thumbnail of %s: %s", record["uri"], words_of(error))
             continue
         cells.append((f"![{text(record['row_id'])}]({image})", text(record["prompt"])))
     while cells and len(_table(cells)) > PREVIEW_BYTES:
@@ -251,6 +252,4 @@ def _trouble(records: list[Mapping[str, Any]]) -> str:
 
 def text(value: str, longest: int = CAPTION) -> str:
     """Text from outside as plain text in a Markdown table's cell: no markup, no link, no line break, no HTML."""
-    plain = " ".join(value.split())
-    plain = plain if len(plain) <= longest else f"{plain[: longest - 1]}…"
-    return plain.translate(_ESCAPED)
+    return shown(" ".join(value.split()), longest).translate(_ESCAPED)

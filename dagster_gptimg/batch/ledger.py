@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from dagster_gptimg.batch.summary import Spent
+from dagster_gptimg.batch.summary import Spent, Tally
 from dagster_gptimg.digests import KEY
+from dagster_gptimg.fal.prices import UNKNOWN
 from dagster_gptimg.store.money import total
 from dagster_gptimg.store.settled import Brief, Settled, SettledIndex
 
@@ -48,7 +49,12 @@ Result: TypeAlias = Settled | Unsettled
 
 
 class Ledger:
-    """The results of one run, by request key."""
+    """The results of one run, by request key.
+
+    Attributes:
+        index: what is settled, by the pieces in the store.
+        written: counts of what this run has written into the index.
+    """
 
     def __init__(self, dataset: Dataset, io: Io, run: str) -> None:
         """`run`: the run's id, which names its pieces of the index."""
@@ -58,10 +64,15 @@ class Ledger:
         self._recent: dict[str, Settled] = {}
         self._unsettled: dict[str, Unsettled] = {}
         self._pieces, self._writing, self._due = 0, asyncio.Lock(), CHECKPOINT
+        self.written = Tally(run)
+
+    def held_in_memory(self, key: str) -> Result | None:
+        """What this run has found out of a request, and has not written into the index yet."""
+        return self._unsettled.get(key) or self._recent.get(key)
 
     def get(self, key: str) -> Result | None:
         """What is known of a request; None when it was never looked at."""
-        return self._unsettled.get(key) or self._recent.get(key) or self._there(key)
+        return self.held_in_memory(key) or self._there(key)
 
     async def look_at_images(self) -> None:
         """List the image files, so that one that is gone does not pass for stored. Raises `StoreError`."""
@@ -137,6 +148,7 @@ class Ledger:
             await self._io(self.index.save, piece)
             self.index.know(piece)  # not in a thread: others read the index meanwhile
             for row in rows:
+                self.written.request(row, UNKNOWN)
                 if self._recent.get(row.key) is row:
                     del self._recent[row.key]
 

@@ -99,6 +99,22 @@ class Records:
         self._plan, self._ledger, self._content = plan, ledger, content
         self.tally = Tally(ledger.run, ledger.spent)
 
+    def count(self) -> None:
+        """Count without making records, with what is in memory only: also where nothing can be written down."""
+        for row in self._plan:
+            statuses = set[str]()
+            for request in row.requests:
+                brief = self._ledger.brief(request.key)
+                if brief is not None:
+                    statuses.add(brief.status)
+                    self.tally.brief(brief)
+                    continue
+                result = self._ledger.held_in_memory(request.key) or Unsettled(request.key, "not_submitted")
+                statuses.add(result.status)
+                self.tally.request(result, self._plan.price(request))
+            self.tally.row(worst(statuses))
+        self.tally.take_as_own(self._ledger.written)
+
     def content(self) -> str:
         """The digest of what the records say, once they have been read; empty when they will say something else."""
         return str(self._content or "")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
@@ -26,9 +27,10 @@ from dagster_gptimg.batch.window import Place, Window
 from dagster_gptimg.batch.worker import Way, Worker
 from dagster_gptimg.errors import GptImgError, StoreError, UnreadableError, UsageError
 from dagster_gptimg.fal.models import model_at
-from dagster_gptimg.fal.texts import words_of
+from dagster_gptimg.plain import plain_lines, words_of
 from dagster_gptimg.store.facts import Word
 from dagster_gptimg.store.manifest import digests_of, manifest_name, write_manifest
+from dagster_gptimg.temporary import check_room
 
 _log = logging.getLogger(__name__)
 
@@ -171,6 +173,10 @@ class _Run:
             await io(guard, job, planned, run.receipts)
             run.forecast = await io(run.receipts.forecast, planned, run.content)
             run.total = run.forecast.open_requests
+            if run.total:
+                await io(check_room, 2 * planned.size)
+                await io(job.dataset.try_folders)
+            await io(job.dataset.store.remove_parts)
             run.exclusive = await io(job.dataset.start_run, run_id)
         except BaseException:
             planned.__exit__()
@@ -294,7 +300,8 @@ class _Run:
     def words_of(self, error: BaseException) -> str:
         """What a row shows of an error; one that nobody expected is logged with its trace."""
         if not isinstance(error, GptImgError):
-            _log.error("a request ended in an error that nobody expected", exc_info=error)
+            trace = plain_lines("".join(traceback.format_exception(error)))
+            _log.error("a request ended in an error that nobody expected\n%s", trace)
         return f"{type(error).__name__}: {words_of(error)}" if not isinstance(error, GptImgError) else str(error)
 
     def way(self, request: Request, attempts: list[Attempt], owns: Owns, place: Place, *, buys: bool) -> Way:
@@ -394,8 +401,10 @@ class _Run:
                 self.stop.because("unusable", str(error))
             if uri is None:  # count all the same
                 records = self.records()
-                for _ in records:
-                    pass
+                try:
+                    await self.io(records.count)
+                except GptImgError:
+                    self.warn_once("not everything could be counted: run again to see what is there")
         seconds = self.clock.monotonic() - self.began
         summary = records.tally.summary(seconds, self.stop.reason, self.stop.message)
         return Finished(summary, uri, self.store_failed)

@@ -174,6 +174,16 @@ class Tally:
             self._low += price.low
             self._high += price.high
 
+    def brief(self, brief: Brief) -> None:
+        """One request that the index knows, as one of before; `take_as_own` knows better of some."""
+        self._images["reused"] += brief.images if brief.status == "stored" else 0
+
+    def take_as_own(self, other: Tally) -> None:
+        """Take what `other` has counted for this run's, where `brief` took it for older."""
+        for name, count in other._images.items():
+            self._images[name] += count
+            self._images["reused"] -= count
+
     def request(self, result: Result, price: Price) -> None:
         """One request with its result; `price` is what it costs at least and at most."""
         if isinstance(result, Settled):

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import dagster as dg
 from dagster.components.resolved.core_models import OpSpec, ResolvedAssetSpec
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from dagster_gptimg.assets import build_gptimg_asset, gptimg_asset
 from dagster_gptimg.batch.job import Watch
@@ -23,6 +23,12 @@ from dagster_gptimg.component.attributes import (
     StorageOptions,
     StoreAttributes,
     UpstreamTable,
+    Variable,
+    given_as,
+    number_as,
+    refuse_env,
+    text,
+    text_as,
 )
 from dagster_gptimg.component.scaffolder import GptImgScaffolder
 from dagster_gptimg.errors import UsageError
@@ -54,9 +60,9 @@ _SAME = (
 """Attributes that are arguments of the factory as they stand."""
 
 
-def _resolved(context: dg.ResolutionContext, value: str) -> str:
+def _resolved(context: dg.ResolutionContext, value: Any) -> str:  # noqa: ANN401 - YAML
     """As every attribute is resolved. In YAML this one is `model`, a name that Dagster's own class has for itself."""
-    return str(context.resolve_value(value))
+    return str(text(context, value))
 
 
 @dg.scaffold_with(GptImgScaffolder)
@@ -68,34 +74,44 @@ class GptImgComponent(dg.Component, dg.Model, dg.Resolvable):
 
     asset: ResolvedAssetSpec
     prompts: PromptsAttribute
-    template: str | None = Field(default=None, description="A prompt with {column} fields.")
-    prompt_column: str | None = Field(default=None, description="The column that holds the prompt.")
-    id_column: str | None = Field(default=None, description="The column that holds the row's id.")
+    template: Annotated[str | None, text_as("A prompt with {column} fields.")] = None
+    prompt_column: Annotated[str | None, text_as("The column that holds the prompt.")] = None
+    id_column: Annotated[str | None, text_as("The column that holds the row's id.")] = None
     image_model: Annotated[
-        str, dg.Resolver(_resolved, model_field_name="model", description="A model of the registry.")
+        str,
+        dg.Resolver(
+            _resolved,
+            inject_before_resolve=False,
+            model_field_name="model",
+            model_field_type=str | Variable,
+            description="A model of the registry.",
+        ),
     ] = DEFAULT_MODEL
-    arguments: dict[str, Any] = Field(default_factory=dict, description="Model inputs for all rows, in fal's names.")
+    arguments: Annotated[
+        dict[str, Any], given_as(dict[str, Any], text, "Model inputs for all rows, in fal's names.")
+    ] = Field(default_factory=dict)
     inputs: list[str] | Literal["none"] | None = Field(
         default=None, description="The columns that are model inputs; by default each that has the name of one."
     )
-    table_format: str | None = Field(default=None, description="Of a table whose name does not tell it: csv, xlsx, ...")
+    table_format: Annotated[str | None, text_as("Of a table whose name does not tell it: csv, xlsx, ...")] = None
     partitions: PartitionsAttribute | None = None
-    max_cost_usd: float | None = Field(default=None, description="US dollars that one run may spend at most.")
-    max_failed: float = Field(default=0.0, description="The share of rows that may fail before a run does.")
-    max_refused: float | None = Field(default=None, description="The share of rows that may be refused.")
-    max_in_flight: int | None = Field(
-        default=None, description="Requests at fal at once; as many as the account's slots call for, by default."
-    )
+    max_cost_usd: Annotated[float | None, number_as("US dollars that one run may spend at most.")] = None
+    max_failed: Annotated[float, number_as("The share of rows that may fail before a run does.")] = 0.0
+    max_refused: Annotated[float | None, number_as("The share of rows that may be refused.")] = None
+    max_in_flight: Annotated[
+        int | None, number_as("Requests at fal at once; as many as the account's slots call for, by default.")
+    ] = None
     watch: Watch = Field(
         default="poll", description="How the ends of requests are noticed: `poll`, `stream`, `webhook`."
     )
-    webhook_url: str = Field(default="", description="The public URL of `dagster-gptimg receive`, for `webhook`.")
-    dataset: str | None = Field(default=None, description="The name of the images in the store; by default the key.")
+    webhook_url: Annotated[str, text_as("The public URL of `dagster-gptimg receive`, for `webhook`.")] = ""
+    dataset: Annotated[str | None, text_as("The name of the images in the store; by default the key.")] = None
     storage_options: StorageOptions = Field(default_factory=dict)
     image_columns: list[str] = Field(default_factory=list, description="Columns of reference images, for edits.")
-    references_from: list[str] = Field(
-        default_factory=list, description="Folders and fsspec roots below which a row may name reference images."
-    )
+    references_from: Annotated[
+        list[str],
+        given_as(list[str | Variable], text, "Folders and fsspec roots below which a row may name reference images."),
+    ] = Field(default_factory=list)
     request: RequestAttributes | None = Field(default=None, description="What its requests are sent with.")
     op: OpSpec | None = Field(default=None, description="Pool, tags and backfill policy of the op.")
     checks: ChecksAttributes | None = Field(default=None, description="Asset checks: {} for all of them.")
@@ -103,6 +119,15 @@ class GptImgComponent(dg.Component, dg.Model, dg.Resolvable):
     sensor: SensorAttributes | None = None
     fal: FalAttributes | None = Field(default=None, description="fal's resource, unless the code location has it.")
     store: StoreAttributes | None = Field(default=None, description="The store, unless the code location has it.")
+
+    @classmethod
+    def resolve_from_model(cls, context: dg.ResolutionContext, model: BaseModel) -> Self:
+        """From the attributes of a `defs.yaml`. Raises `UsageError` for one that looks at the environment."""
+        given = model.model_dump(exclude_unset=True)
+        rows = isinstance(given.get("prompts"), list)  # they stay as they are written
+        refuse_env({name: value for name, value in given.items() if not (rows and name == "prompts")})
+        made: Self = super().resolve_from_model(context, model)
+        return made
 
     def get_asset_spec(self) -> dg.AssetSpec:
         """What the asset is called, whose it is, and when it runs; as `asset` says."""

@@ -13,6 +13,8 @@ import httpx
 from dagster_gptimg.errors import GoneError, ReadError
 from dagster_gptimg.fal.bodies import JSON_BYTES, parse_object, read_reply
 from dagster_gptimg.fal.types import Completed
+from dagster_gptimg.masking import harmless
+from dagster_gptimg.plain import words_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -72,7 +74,7 @@ async def _one_stream(
                 if status is not None:
                     yield status
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-        raise ReadError(f"a stream of a status broke off: {error}") from error
+        raise ReadError(f"a stream of a status broke off: {words_of(error)}") from harmless(error)
 
 
 async def _events(response: httpx.Response) -> AsyncIterator[dict[str, Json]]:

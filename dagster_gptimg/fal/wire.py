@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import logging
+from dataclasses import astuple
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -12,14 +14,16 @@ from typing import TYPE_CHECKING, Self
 
 import aiohttp
 import httpx
-import stamina
 
 from dagster_gptimg.errors import GoneError, KeyRejectedError, ReadError
 from dagster_gptimg.fal.addresses import check_public, origin_of
 from dagster_gptimg.fal.answers import never_sent
 from dagster_gptimg.fal.bodies import JSON_BYTES, Reply, decoded, parse_object, read_reply
 from dagster_gptimg.fal.proxies import ProxiedTransport
-from dagster_gptimg.fal.texts import words_of
+from dagster_gptimg.fal.repeating import Repeated
+from dagster_gptimg.fal.resolver import PublicResolver
+from dagster_gptimg.masking import harmless, without_known
+from dagster_gptimg.plain import words_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
@@ -53,6 +57,20 @@ def _wall_clock() -> datetime:
     return datetime.now(UTC)
 
 
+class _Masked(logging.Filter):
+    """httpx logs every URL that it calls: those of webhooks are signed, and an answer's may hold anything."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Take secrets out of a line; every line passes."""
+        line = record.getMessage()
+        if (found := without_known(line)) != line:
+            record.msg, record.args = found, ()
+        return True
+
+
+_MASKED = _Masked()
+
+
 class Wire:
     """httpx over aiohttp (docs/architecture.md says why), and what is read with it.
 
@@ -60,6 +78,7 @@ class Wire:
         http: the client; it opens no connection before it is used, follows no redirects, and knows no key.
         streams: the same for streams: each holds its connection as long as a request takes, and must not keep others
             from theirs.
+        others: the same for hosts that an answer names: it connects to public addresses only.
         again: repeats a read.
         clock_offset: seconds by which fal's clock is ahead of this machine's, as its latest answer said; None before.
     """
@@ -73,18 +92,22 @@ class Wire:
     ) -> None:
         """Take the settings of one key; `transport` and `wall_clock` are this machine's own, but for tests."""
         self._settings, self._transport, self._wall_clock = settings, transport, wall_clock
-        self.again = stamina.AsyncRetryingCaller(attempts=read_attempts, timeout=30.0, wait_initial=0.2, wait_max=5.0)
+        self.again = Repeated(read_attempts, timeout=30.0)
+        logging.getLogger("httpx").addFilter(_MASKED)
         self.http, self.streams = self._client(settings.connections), self._client(0)
+        self.others = self._client(settings.connections, is_public=True)
+        self._own = {origin_of(url) for url in (*astuple(settings.urls), settings.urls.backup) if url}
         self.clock_offset: float | None = None
         self._rejected_since: float | None = None
         self._one_large = asyncio.Semaphore(1)  # a page of the history may be 32 MiB, and several times that as values
 
-    def _client(self, connections: int) -> httpx.AsyncClient:
-        """A client with so many connections at most; 0: any number."""
+    def _client(self, connections: int, *, is_public: bool = False) -> httpx.AsyncClient:
+        """A client with so many connections at most, 0: any number; `is_public`: to public addresses only."""
 
         def session() -> aiohttp.ClientSession:
-            connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEP_ALIVE)
-            return aiohttp.ClientSession(connector=connector)
+            resolver = PublicResolver() if is_public else None
+            connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEP_ALIVE, resolver=resolver)
+            return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
         return httpx.AsyncClient(
             transport=self._transport() if self._transport else ProxiedTransport(session),
@@ -94,8 +117,12 @@ class Wire:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self.http.aclose()
-        await self.streams.aclose()
+        for client in (self.http, self.streams, self.others):
+            await client.aclose()
+
+    def _to(self, url: str) -> httpx.AsyncClient:
+        """The client for a URL: one of fal's own services, or a host that an answer has named."""
+        return self.http if origin_of(url) in self._own else self.others
 
     @property
     def auth(self) -> dict[str, str]:
@@ -131,11 +158,12 @@ class Wire:
         """
         until = asyncio.get_running_loop().time() + seconds
         own = {"Accept-Encoding": "identity", **(headers or {}), **(self.auth if has_key else {})}
-        request = self.http.build_request(
+        http = self._to(url)
+        request = http.build_request(
             method, url, params=params, headers=own, content=content, timeout=self._timeout(seconds)
         )
         async with asyncio.timeout_at(until):
-            response = await self.http.send(request, stream=True)
+            response = await http.send(request, stream=True)
         try:
             reply = await read(response, until)
         finally:
@@ -182,7 +210,7 @@ class Wire:
         try:
             reply = await self.fetch(url, params, read)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            raise ReadError(f"fal did not answer: {words_of(error)}") from error
+            raise ReadError(f"fal did not answer: {words_of(error)}") from harmless(error)
         if not reply.is_whole:
             raise ReadError("an answer of fal's broke off, or is larger than any of its kind")
         if reply.status_code == httpx.codes.UNAUTHORIZED:
@@ -235,7 +263,7 @@ class Wire:
         sink.restart()
         try:
             async with asyncio.timeout(self._settings.read_timeout) as opening:
-                async with self.http.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response:
+                async with self._to(url).stream("GET", url, headers={"Accept-Encoding": "identity"}) as response:
                     _check_found(response)
                     opening.reschedule(None)  # whoever waits for room has no deadline: others go before
                     length = _length(response)
@@ -247,7 +275,7 @@ class Wire:
         except TimeoutError as error:
             raise ReadError("a download took too long") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ReadError(f"a download broke off: {words_of(error)}") from error
+            raise ReadError(f"a download broke off: {words_of(error)}") from harmless(error)
 
 
 class _Turn:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import weakref
 from array import array
 from collections import defaultdict
@@ -10,6 +9,7 @@ from itertools import repeat
 from typing import IO, TYPE_CHECKING
 
 from dagster_gptimg.store.parallel import side_by_side
+from dagster_gptimg.temporary import temporary_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -65,7 +65,7 @@ class WantedImages:
 
     def _spill(self) -> None:
         if self._file is None:
-            self._file = tempfile.TemporaryFile(prefix="dagster-gptimg-images-")  # noqa: SIM115 - closed with this object
+            self._file = temporary_file()
             weakref.finalize(self, self._file.close)
         for prefix, numbers in self._held.items():
             self._spilled[prefix].append((self._file.tell(), len(numbers)))

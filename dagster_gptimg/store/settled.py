@@ -10,9 +10,6 @@ once single keys are asked for; the rest is read when it is asked for.
 from __future__ import annotations
 
 import logging
-import shutil
-import tempfile
-import weakref
 import zlib
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,12 +25,14 @@ import pyarrow.parquet as pq
 
 from dagster_gptimg.digests import KEY, SIZE, DigestMap, Digests, digests_of
 from dagster_gptimg.errors import UnreadableError
+from dagster_gptimg.plain import words_of
 from dagster_gptimg.store.columns import batch_of, read_batches
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.lines import Lines
 from dagster_gptimg.store.money import MONEY, rounded
 from dagster_gptimg.store.present import WantedImages
 from dagster_gptimg.store.root import Store
+from dagster_gptimg.temporary import TemporaryFolder, create
 
 _log = logging.getLogger(__name__)
 _TIME = pa.timestamp("us", tz="UTC")
@@ -151,7 +150,7 @@ class SettledIndex:
         """`folder` is the dataset's, relative to the store."""
         self._store, self._folder = store, f"{folder}/settled"
         # Copies of the pieces: another run may put them together, and remove them, while this one goes on.
-        self._copies: Path | None = None
+        self._copies: TemporaryFolder | None = None
         self._forget()
 
     def _forget(self) -> None:
@@ -338,7 +337,8 @@ class SettledIndex:
             try:
                 self._read(name)
             except (FileNotFoundError, UnreadableError, pa.ArrowException, ValueError) as error:
-                _log.warning("a piece of the settled index is left out (its receipts are read instead): %s", error)
+                words = words_of(error)
+                _log.warning("a piece of the settled index is left out (its receipts are read instead): %s", words)
                 broken.add(name)
                 return False
         return True
@@ -351,15 +351,16 @@ class SettledIndex:
         self._pieces.append(name)
 
     def _lay_out(self, name: str, batches: Iterable[pa.RecordBatch]) -> None:
-        with pq.ParquetWriter(self._copy(name), SCHEMA, compression="zstd") as writer:
-            for batch in batches:
-                writer.write_batch(batch)
+        with create(self._copy(name)) as file:
+            with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
+                for batch in batches:
+                    writer.write_batch(batch)
+            file.flush()
 
     def _copy(self, name: str) -> Path:
         if self._copies is None:  # not before there is something to copy: what a SIGKILL leaves lying is then rare
-            self._copies = Path(tempfile.mkdtemp(prefix="dagster-gptimg-settled-"))
-            weakref.finalize(self, shutil.rmtree, self._copies, ignore_errors=True)
-        return self._copies / name
+            self._copies = TemporaryFolder()
+        return self._copies.path / name
 
     def _batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         schema = SCHEMA if columns is None else pa.schema(map(SCHEMA.field, columns))
