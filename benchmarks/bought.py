@@ -58,7 +58,7 @@ def _line(key: str) -> Settled:
     image = {
         "path": f"images/{key[:2]}/{key}-{request_id}-0.png",
         "sha256": key[::-1],
-        "bytes": 1_500_000,
+        "bytes": 0,  # as long as its file is
         "width": 1024,
         "height": 1024,
         "content_type": "image/png",

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -30,6 +31,7 @@ from dagster_gptimg.store.inbox import Callback, ForeignCallbackError, UnknownAt
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Mapping
 
     from starlette.responses import Response
 
@@ -50,6 +52,29 @@ AT_ONCE = 256
 """Connections; what is beyond is told 503, and sent again."""
 
 _log = logging.getLogger("dagster_gptimg.receiver")
+
+
+IMAGE_FIELDS = ("url", "width", "height", "content_type", "file_name", "file_size")
+"""What an image of a payload is kept with; a run reads no more of it."""
+
+_ODD = re.compile(r"[0-9a-f-]{36}:[0-9a-f]{32}", re.IGNORECASE)
+"""The shape of fal's keys. A receiver does not know the account's, and keeps no text that could be one."""
+
+
+def images_alone(payload: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What is kept of a payload: its images; None where it names none. One that is none leaves an empty entry.
+
+    Everything else that a callback says (its error, texts of the model) is read from fal itself, and not kept.
+    """
+    images = payload.get("images") if payload is not None else None
+    return {"images": [_kept(image) for image in images]} if isinstance(images, list) and images else None
+
+
+def _kept(image: object) -> dict[str, Any]:
+    if not isinstance(image, dict) or not str(image.get("url")).startswith(("https://", "http://", "data:")):
+        return {}
+    kept = {name: image[name] for name in IMAGE_FIELDS if isinstance(image.get(name), str | int)}
+    return {} if any(_ODD.search(str(value)) for value in kept.values()) else kept
 
 
 class Receiver:
@@ -103,8 +128,7 @@ class Receiver:
         callback = Callback(
             request_id=webhook.request_id,
             status=webhook.status,
-            error=webhook.error,
-            payload=webhook.payload,
+            payload=images_alone(webhook.payload),
             received_at=self._clock.now(),
         )
         try:

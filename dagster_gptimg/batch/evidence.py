@@ -79,9 +79,22 @@ class Evidence:
                 return Search(is_adopted=False, missed=f"fal's history cannot be read now ({error}): run again later")
             known = await self._known(request, {candidate.request_id for candidate in found}) if found else set()
             free = next((candidate for candidate in found if candidate.request_id not in known), None)
-            if free is not None:
-                await self._record(request.key, n, attempt, free, intent.endpoint)
-            return Search(free is not None, *self._told(intent))
+            if free is None:
+                searched, missed = self._told(intent)
+                return Search(is_adopted=False, searched=searched, missed=missed)
+            if not await self._is_shown(intent, free):
+                missed = f"fal's history shows request {free.request_id} in a list and not by its id: run again later"
+                return Search(is_adopted=False, missed=missed)
+            await self._record(request.key, n, attempt, free, intent.endpoint)
+            return Search(is_adopted=True)
+
+    async def _is_shown(self, intent: Intent, found: Candidate) -> bool:
+        """Whether the history shows a request by its id, too: a line with a wrong id would hide the right one."""
+        try:
+            line = await self._job.fal.lookup(intent.endpoint, found.request_id)
+        except ReadError:
+            return False
+        return line is not None and line.request_id == found.request_id
 
     def _told(self, intent: Intent) -> tuple[str, str]:
         """What was looked through for an intent, and what may have been left out."""

@@ -84,6 +84,7 @@ NO_IMAGES = "ended_without_images"
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _ID_IN_TEXT = re.compile(rb'"request_id"\s*:\s*"([A-Za-z0-9][A-Za-z0-9_-]{0,127})"')
+_ID_IN_URL = re.compile(r"/requests/([A-Za-z0-9][A-Za-z0-9_-]{0,127})(?=/|$)")
 
 LOG_LINES = 1000
 LOG_LETTERS = 2000
@@ -319,11 +320,23 @@ def ending_of(code: int, error_type: str, *, is_models: bool, is_unbilled: bool)
 
 
 def _accepted_id(reply: Reply, body: Mapping[str, Json] | None) -> str | None:
-    """The id in an answer to a submit: of the body; of a body that cannot be read as a whole; of the header."""
+    """The id in an answer to a submit: of the body; of a body that cannot be read as a whole; of the header.
+
+    Where header and URLs of an answer name the same id, and its body another one or none, two stand against one.
+    """
     if body is not None and "request_id" in body:
-        return str(body["request_id"]) if is_request_id(body["request_id"]) else None
+        named, told = header_id(reply), body["request_id"]
+        if named is not None and named != told and _names_in_urls(body) == {named}:
+            return named
+        return str(told) if is_request_id(told) else None
     found = ids_in_text(reply.body) if body is None else set()
     return next(iter(found)) if len(found) == 1 else header_id(reply)
+
+
+def _names_in_urls(body: Mapping[str, Json]) -> set[str]:
+    """The request ids in the URLs of an answer to a submit."""
+    urls = (body.get(name) for name in ("status_url", "response_url", "cancel_url"))
+    return {found[1] for url in urls if isinstance(url, str) and (found := _ID_IN_URL.search(url))}
 
 
 def ids_in_text(body: bytes) -> set[str]:

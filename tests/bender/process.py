@@ -177,7 +177,7 @@ class plugged:  # noqa: N801 - used as a context manager, like those of the stan
     def __enter__(self) -> None:
         process = self._process
 
-        def client(wire: Wire, connections: int) -> httpx.AsyncClient:
+        def client(wire: Wire, _connections: int, **_how: bool) -> httpx.AsyncClient:
             settings = wire._settings
             if hasattr(wire, "_wall_clock") and process.clock is not None:
                 wire._wall_clock = process.clock.now

@@ -36,10 +36,18 @@ def _cut(where: str) -> Walked:
     return Walked(hole=f"it is cut off {where}")
 
 
+ANCILLARY = frozenset(
+    b"acTL bKGD caBX cHRM cICP cLLI dSIG eXIf fcTL fdAT gAMA gIFg gIFx hIST iCCP iTXt mDCV oFFs pCAL pHYs sBIT sCAL"
+    b" sPLT sRGB sTER tEXt tIME tRNS zTXt".split()
+)
+"""Chunks of a PNG without which there is a picture all the same (https://www.w3.org/TR/png-3, section 11.3)."""
+
+
 def walk_png(data: Data) -> Walked:
     """All chunks up to IEND, each with its CRC (https://www.w3.org/TR/png-3, section 5).
 
-    A wrong CRC is a hole in a critical chunk, without which there is no picture; of the others it is a note.
+    A wrong CRC is a hole in a critical chunk, without which there is no picture, and in one of no known name, which may
+    be a critical one whose name was changed; of the others it is a note.
     """
     view, at, size = memoryview(data), 8, len(data)
     wrong = dict[bool, str]()
@@ -50,10 +58,11 @@ def walk_png(data: Data) -> Walked:
             break
         (crc,) = struct.unpack_from(">I", view, end - 4)
         if zlib.crc32(view[at + 4 : end - 4]) != crc:
-            is_critical = not kind.isalpha() or kind[:1].isupper()
-            wrong.setdefault(is_critical, f"the checksum of its chunk {_name(kind)} at byte {at} is wrong")
+            wrong.setdefault(kind not in ANCILLARY, f"the checksum of its chunk {_name(kind)} at byte {at} is wrong")
         if kind == b"IEND":
             return Walked(end, wrong.get(True, ""), wrong.get(False, ""))
+        if at == 8 and kind != b"IHDR":
+            return Walked(hole=f"its first chunk is {_name(kind)}, and not IHDR")
         at = end
     return _cut(f"before its chunk IEND, behind byte {at}")
 
