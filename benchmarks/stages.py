@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks.bought import buy
 from benchmarks.processes import folder, table
 from benchmarks.results import Measured
+from dagster_gptimg.batch.job import Options
 from dagster_gptimg.batch.plan import Plan
 from dagster_gptimg.batch.records import Content, all_ended
 from dagster_gptimg.batch.summary import Tally
@@ -57,7 +58,7 @@ def stages(found: Measured, prompts: Path, store: Path, rows: int) -> None:
             index.load()
         with timed("its image in the listing of files"):
             index.look_for_images(dataset)
-        content, tally = Content(dataset, None, plan.digest, ""), Tally("")
+        content, tally = Content(dataset, None, plan.digest, Options()), Tally("")
         with timed("finding it in the index, and counting it"):
             places = index.places(plan.keys())
             for batch in plan.batches():

@@ -19,7 +19,7 @@ import click
 from dagster_gptimg import cli_options as given_as
 from dagster_gptimg._version import __version__
 from dagster_gptimg.errors import GptImgError, TemporaryError
-from dagster_gptimg.output import say, tell, tell_json
+from dagster_gptimg.output import say, tell_json
 
 USAGE = 2
 UNUSABLE = 5
@@ -132,14 +132,14 @@ def generate(table: str, store: str, dataset: str, *, as_json: bool, **given: An
             view(event)
 
         try:
-            rows, partition = read_rows(given_as.source_of(table, given), spec), given_as.partition_of(given)[1]
+            source, partition = given_as.source_of(table, given), given_as.partition_of(given)[1]
             session.run(
-                rows,
+                read_rows(source, spec),
                 spec.model,
                 target,
                 settings,
                 partition=partition,
-                options=given_as.options_of(given, spec),
+                options=given_as.options_of(given, spec, source),
                 references=spec.references,
                 on_event=show,
             )
@@ -164,8 +164,9 @@ def plan(table: str, store: str, dataset: str, *, as_json: bool, **given: Any) -
     target, partition = given_as.dataset_of(store, dataset), given_as.partition_of(given)[1]
     move = Move(given_as.model_of(given), session.former_models(target, partition))
     spec = given_as.spec_of(given, store, move)
-    rows, options = read_rows(given_as.source_of(table, given), spec), given_as.options_of(given, spec)
-    summary = session.plan(rows, spec.model, target, partition=partition, options=options)
+    source = given_as.source_of(table, given)
+    options = given_as.options_of(given, spec, source)
+    summary = session.plan(read_rows(source, spec), spec.model, target, partition=partition, options=options)
     for line in plan_lines(summary, spec):
         say(line)
     if as_json:
@@ -216,17 +217,52 @@ def forget(rows: tuple[str, ...], store: str, dataset: str) -> None:
 
 @cli.command()
 @given_as.dataset_options
-@click.option("--delete", is_flag=True, help="Delete them; without it they are only named.")
-def prune(store: str, dataset: str, *, delete: bool) -> None:
-    """Name the images that no manifest names: those of rows that have left the table. They were paid for."""
-    from dagster_gptimg.care import unnamed_images
+@click.option("--left", is_flag=True, help="Also images that no image table shows any more. They were paid for.")
+@click.option("--delete", is_flag=True, help="Delete them, after a question; without it they are only named.")
+@click.option("--yes", is_flag=True, help="Delete without a question.")
+@given_as.json_option
+def prune(store: str, dataset: str, *, left: bool, delete: bool, yes: bool, as_json: bool) -> None:
+    """Name the image files that no receipt names; with --left, also those of rows that have left the table."""
+    from dagster_gptimg import maintenance
+
+    maintenance.prune(given_as.dataset_of(store, dataset), left=left, delete=delete, yes=yes, as_json=as_json)
+
+
+@cli.command()
+@click.option("--store", required=True, metavar="URI", help="A folder, or any fsspec root (s3://...).")
+@click.option("--dataset", metavar="NAME", help="One dataset; all of the store otherwise.")
+@click.option(
+    "--by", type=click.Choice(["dataset", "partition", "day", "month", "model"]), default="dataset", show_default=True,
+    help="Days and months are in UTC, by when requests ended.",
+)  # fmt: skip
+@given_as.json_option
+def costs(store: str, dataset: str | None, by: Any, *, as_json: bool) -> None:  # noqa: ANN401
+    """Say what datasets have cost in all, from all receipts: also for rows that were edited, removed, refused, ..."""
+    from dagster_gptimg import maintenance
+    from dagster_gptimg.store.root import Store
+
+    maintenance.costs(Store(store), dataset, by, as_json=as_json)
+
+
+@cli.command()
+@given_as.dataset_options
+@click.option("--hashes", is_flag=True, help="Read every file, and compare its hash too.")
+@click.option(
+    "--adopt", metavar="REQUEST_ID", help="Record that this request at fal is the one of --row; nothing else."
+)
+@click.option("--row", metavar="ROW", help="For --adopt: the id of a row that is held, or its request key.")
+@given_as.json_option
+def verify(store: str, dataset: str, *, hashes: bool, adopt: str | None, row: str | None, as_json: bool) -> None:
+    """Compare what is stored with what is on record; fetch from fal what is gone here and still there. Buys nothing."""
+    from dagster_gptimg import maintenance
 
     target = given_as.dataset_of(store, dataset)
-    for path in (found := unnamed_images(target)):
-        tell(target.uri(path))
-        if delete:
-            target.store.delete(f"{target.folder}/{path}")
-    say(f"{len(found)} images that no manifest names{', deleted' if delete else ''}")
+    if (adopt is None) != (row is None):
+        raise click.UsageError("--adopt and --row go together")
+    if adopt is not None and row is not None:
+        maintenance.adopt(target, adopt, row)
+    else:
+        sys.exit(maintenance.verify(target, hashes=hashes, as_json=as_json))
 
 
 @cli.command()

@@ -51,6 +51,7 @@ def _together(*options: Callable[[Command], Command]) -> Callable[[Command], Com
     return decorate
 
 
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object as the last line of stdout.")
 dataset_options = _together(
     click.option("--dataset", required=True, metavar="NAME", help="The set of images within the store."),
     click.option("--store", required=True, metavar="URI", help="A folder, or any fsspec root (s3://...)."),
@@ -79,11 +80,11 @@ table_options = _together(
     click.option(
         "--again",
         multiple=True,
-        metavar="failed|held|refused|lost|ROW",
+        metavar="failed|held|refused|lost|missing|ROW",
         help="Buy these again, once, as they stood when the run began.",
     ),
     click.option("--without-guarantee", is_flag=True, help="Let sync_mode and X-Fal-Store-IO through (docs/fal.md)."),
-    click.option("--json", "as_json", is_flag=True, help="One JSON object as the last line of stdout."),
+    json_option,
 )
 request_options = _together(
     click.option("--priority", type=click.Choice(["normal", "low"]), help="In fal's queue; low lets others go first."),
@@ -160,9 +161,10 @@ def source_of(table: str, given: dict[str, Any]) -> Source:
     return with_format(SqlTable(table, given["query"]), table_format)
 
 
-def options_of(given: dict[str, Any], spec: PromptSpec) -> Options:
+def options_of(given: dict[str, Any], spec: PromptSpec, source: Source) -> Options:
     """How the run behaves. Raises `UsageError`."""
     from dagster_gptimg.batch.job import Options
+    from dagster_gptimg.prompts import known_as
 
     names = (
         "max_in_flight",
@@ -178,6 +180,8 @@ def options_of(given: dict[str, Any], spec: PromptSpec) -> Options:
     return Options(
         again=frozenset(given["again"]),
         recipe=spec.recipe,
+        table=known_as(source),
+        is_limited=spec.limit is not None,
         request=_request_of(given),
         **{name: given[name] for name in names if name in given},
     )

@@ -149,6 +149,7 @@ def forecast(summary: Summary) -> str:
     parts = [f"{summary.rows} rows", f"{summary.reused} images reused"]
     if summary.reattached:
         parts.append(f"{summary.reattached} paid for and not collected yet")
-    parts += [f"{count} rows {name}" for name in ("held", "refused") if (count := getattr(summary, name))]
-    told = f". {summary.message}" if summary.message and not summary.stop else ""
-    return f"{', '.join(parts)}; {summary.bought} images to buy for {summary.cost}{told}"
+    told = ("held", "lost", "refused", "missing", "erased")
+    parts += [f"{count} rows {name}" for name in told if (count := getattr(summary, name))]
+    words = f". {summary.message}" if summary.message and not summary.stop else ""
+    return f"{', '.join(parts)}; {summary.bought} images to buy for {summary.cost}{words}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from dagster_gptimg.errors import GptImgError, UsageError
+from dagster_gptimg.errors import GptImgError, StoreError, UsageError
 from dagster_gptimg.fal.client import FalClient
 from dagster_gptimg.fal.settings import FalSettings
 from dagster_gptimg.output import printable
@@ -100,9 +100,12 @@ async def _fal(model: FalModel) -> str:
 
 
 def check_store(store: Store) -> str:
-    """Create an object exclusively, read it, create it again, remove it.
+    """Create an object exclusively, find it in listings, read it, create it again, remove it.
 
-    Returns a sentence. Raises `StoreError` when the store cannot be used at all.
+    Returns a sentence.
+
+    Raises:
+        StoreError: the store cannot be used at all.
     """
     store.names("")
     store.remove_parts()
@@ -110,14 +113,22 @@ def check_store(store: Store) -> str:
     with suppress(FileExistsError):  # nobody else has this name: its reply was lost, and the store asked again
         store.create(name, b"probe")
     try:
+        if not store.shows(name):
+            raise StoreError(
+                f"{store.uri('')} does not list what was just created in it: a run would not find what earlier ones "
+                "have bought"
+            )
         whole = store.read(name) == b"probe"
         exclusive = _is_refused(store, name)
     finally:
         store.delete(name)
-    if whole and exclusive:
+    if whole and exclusive and store.is_create_atomic:
         return f"{store.uri('')} can be written, read and created exclusively{_in_place(store)}"
+    why = "has no exclusive create"
+    if whole and exclusive:
+        why = f"{type(store.fs).__name__} is not known to decide an exclusive create in one step"
     return (
-        f"{store.uri('')} can be written, but has no exclusive create: two runs at once could buy a row twice."
+        f"{store.uri('')} can be written, but {why}: two runs at once could buy a row twice."
         " Make sure yourself that only one run uses a dataset at a time."
     )
 

@@ -30,7 +30,7 @@ from dagster_gptimg.fal.models import get_model
 from dagster_gptimg.fal.request_settings import MOST_TAGS, RequestSettings
 from dagster_gptimg.partitions import TablePartitions
 from dagster_gptimg.plain import plain_lines
-from dagster_gptimg.prompts import Move, PromptSpec, ReferenceRoot, References, Source, read_rows
+from dagster_gptimg.prompts import Move, PromptSpec, ReferenceRoot, References, Source, known_as, read_rows
 from dagster_gptimg.resource import resolved
 from dagster_gptimg.store.dataset import Dataset
 
@@ -53,10 +53,13 @@ class GenerateConfig(dg.Config):
     plan_model: str | None = Field(
         default=None, description="Log what a move to this model would cost, and what it leaves behind; buy nothing."
     )
-    limit: int | None = Field(default=None, description="Only the first rows of the table or partition.")
+    limit: int | None = Field(
+        default=None, description="Only the first rows of the table or partition; the others stay as they are."
+    )
     again: list[str] = Field(
         default_factory=list,
-        description="Buy again, once, what stood so when the run began: `refused`, `held`, `lost`, or row ids.",
+        description="Buy again, once, what stood so when the run began: `refused`, `held`, `lost`, `missing` (images"
+        " whose files are gone), or row ids.",
     )
     allow_rebuy: bool = Field(
         default=False, description="Buy again what a changed template, model or argument makes anew, however much."
@@ -89,8 +92,8 @@ class ImageGeneration:
         dataset: the dataset's name in the store.
         partitions: how the table is cut, if it is.
         max_cost_usd: US dollars that one run may spend at most; run config goes before it.
-        max_failed: the share of rows (0 to 1) that may have failed, be held or lost, before the step fails. Refused
-            rows do not count: they are final, and the table shows them.
+        max_failed: the share of rows (0 to 1) that may have failed, be held, lost or missing, before the step fails.
+            Refused rows do not count: they are final, and the table shows them.
         max_refused: the share of rows (0 to 1) that may be refused before the step fails; None: any.
         max_in_flight: requests at fal at once; as many as the account's slots call for, by default.
         storage_options: for reading the table, and references that are files.
@@ -150,7 +153,7 @@ class ImageGeneration:
         try:
             dataset = self.dataset_in(context)
             spec = self._spec(context, config, partition)
-            options = self._options(context, config, spec, spent)
+            options = replace(self._options(context, config, spec, spent), table=_table(context, source))
             log.columns = partial(columns_lines, spec)
             rows = read_rows(source, spec, resolved(self.storage_options))
             if config.plan_only or config.plan_model:
@@ -185,7 +188,7 @@ class ImageGeneration:
         if summary.stop is not None:
             reason = ("store" if end.store_failed else "fal") if summary.stop == "unusable" else summary.stop
             return reason, f"stopped ({reason}): {summary.message}. {summary.sentence()}"
-        bad = summary.failed + summary.held + summary.lost + summary.in_flight
+        bad = summary.failed + summary.held + summary.lost + summary.in_flight + summary.missing
         if bad > self.max_failed * summary.rows:
             message = f"{bad} of {summary.rows} rows have no images: {summary.sentence()}. Run again to try them again."
             return "failed_rows", message
@@ -223,6 +226,7 @@ class ImageGeneration:
             on_ambiguous=config.on_ambiguous,
             patience=config.patience,
             recipe=spec.recipe,
+            is_limited=spec.limit is not None,
             allow_rebuy=config.allow_rebuy,
             request=self._request(context),
             watch=(watch := self.watch if config.watch == "as_asset" else config.watch),
@@ -236,6 +240,11 @@ class ImageGeneration:
         more = {name: text for name, text in request_tags(context).items() if name not in said.tags}
         room = max(MOST_TAGS - len(_ENGINES_TAGS) - len(said.tags), 0)
         return replace(said, tags={**said.tags, **dict(list(more.items())[:room])})
+
+
+def _table(context: Context, source: Source) -> str:
+    """By what the table is known again: an asset has one, whatever its name is today; an op takes any."""
+    return "" if isinstance(context, dg.AssetExecutionContext) else known_as(source)
 
 
 def word_of(context: Context) -> str:

@@ -13,8 +13,9 @@ import pyarrow as pa
 from PIL import Image
 
 from dagster_gptimg.decoding import readable
-from dagster_gptimg.errors import UsageError
+from dagster_gptimg.errors import UnreadableError, UsageError
 from dagster_gptimg.store.dataset import Dataset
+from dagster_gptimg.store.paths import image_in
 
 Data: TypeAlias = bytes  # in the class, `bytes` is a field: how many there are
 _BATCH = 2048
@@ -25,8 +26,8 @@ class ImageRecord:
     """One image, or a row that has none; the fields are the manifest's (docs/receipts.md).
 
     Attributes:
-        status: stored, in_flight, refused, failed, held, lost, not_submitted, missing or erased.
-        uri: opens with `fsspec.open`; None when there is no image.
+        status: stored, in_flight, refused, failed, held, lost, missing, erased or not_submitted.
+        uri: where the image is now; opens with `fsspec.open`. None when there is no image.
         arguments: the model's inputs as they were sent, the prompt among them.
         columns: the row's other columns.
         width, height: pixels; None also for an image of a kind that does not tell, or is not known here.
@@ -91,18 +92,16 @@ class ImageRecord:
 
 
 def read_image(dataset: Dataset, uri: str) -> bytes:
-    """The bytes behind a manifest's URI, through the dataset's own store and its credentials.
+    """The bytes of the image that a manifest's URI names, from the dataset's own store, wherever that is by now.
 
     Raises:
         FileNotFoundError: the file is gone.
-        UnreadableError: it is there and cannot be read.
+        UnreadableError: it is there and cannot be read; or the URI names no image of a dataset, and is not followed.
     """
-    return dataset.store.read(f"{dataset.folder}/{path_of(dataset, uri)}")
-
-
-def path_of(dataset: Dataset, uri: str) -> str:
-    """A manifest's URI as a path relative to its dataset (fsspec's own URIs end without a slash, or with one)."""
-    return uri.removeprefix(dataset.uri("")).lstrip("/")
+    path = image_in(uri)
+    if path is None:
+        raise UnreadableError(f"{uri!r} is not the address of an image of a dataset: it is not read")
+    return dataset.store.read(f"{dataset.folder}/{path}")
 
 
 def records_of(table: pa.Table, dataset: Dataset) -> Iterator[ImageRecord]:

@@ -18,7 +18,8 @@ from dagster_gptimg.batch.summary import worst
 from dagster_gptimg.decoding import decoding, is_blank, most_pixels
 from dagster_gptimg.errors import ImageError, UnreadableError
 from dagster_gptimg.fal.prices import Price
-from dagster_gptimg.image_record import path_of, read_image
+from dagster_gptimg.image_record import read_image
+from dagster_gptimg.store.paths import image_in
 from dagster_gptimg.store.present import WantedImages
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def failure_rate(images: ImageTable) -> Finding:
 
 def files_as_recorded(images: ImageTable) -> Finding:
     """Every file is there and as large as it was, and those of the sample have their recorded hash."""
-    wanted, paths = WantedImages(), [path_of(images.dataset, image.uri) for image in images.stored]
+    wanted, paths = WantedImages(), [image_in(image.uri) or image.uri for image in images.stored]
     wanted.add(paths, [image.bytes for image in images.stored])
     absent = wanted.missing(images.dataset)
     named = zip(images.stored, paths, strict=True)

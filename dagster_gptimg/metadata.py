@@ -55,7 +55,7 @@ COLUMNS = {
     "request_id": "fal's own.",
     "endpoint": "The model's, at fal.",
     "arguments": "The model's inputs as they were sent.",
-    "cost_usd": "This image's share of its request; its sum is the bill. Empty where it is not known.",
+    "cost_usd": "This image's share of its request; 0 where another record has it. Empty where it is not known.",
     "shared_with": "The partition that bought the image, where that is another one.",
     "billable_units": "What fal said it billed.",
     "error_type": "fal's word for what went wrong.",
@@ -80,7 +80,7 @@ def counts(summary: Summary) -> dict[str, Any]:
     """The numbers that Dagster plots over time. Dollars and seconds are floats."""
     found: dict[str, Any] = {name: getattr(summary, name) for name in _COUNTS}
     found |= {name: count for name in _RARE if (count := getattr(summary, name))}
-    return found | {"cost_usd": float(summary.cost_billed), "seconds": round(summary.seconds, 1)}
+    return found | {"run_cost_usd": float(summary.cost_billed), "seconds": round(summary.seconds, 1)}
 
 
 def of_manifest(table: pa.Table, dataset: Dataset, *, preview: bool = True) -> dict[str, Any]:
@@ -98,9 +98,13 @@ def of_manifest(table: pa.Table, dataset: Dataset, *, preview: bool = True) -> d
 
 
 def of_table(table: pa.Table, uri: str, *, partitioned: bool) -> dict[str, Any]:
-    """The manifest as a table: where it is, its row count and its columns, in Dagster's own keys."""
+    """The manifest as a table: where it is, its row count and its columns, in Dagster's own keys; and its cost.
+
+    `cost_usd` is what all images of the table have cost, whichever run bought them; `run_cost_usd` what this run did.
+    """
     rows = "dagster/partition_row_count" if partitioned else "dagster/row_count"
-    return {"dagster/uri": uri, rows: table.num_rows, "dagster/column_schema": column_schema(table)}
+    found = {"dagster/uri": uri, rows: table.num_rows, "dagster/column_schema": column_schema(table)}
+    return found | {"cost_usd": float(pc.sum(table["cost_usd"]).as_py() or 0)}
 
 
 def timings(table: pa.Table) -> dict[str, float]:
@@ -161,19 +165,19 @@ def _overrides(table: pa.Table, spec: PromptSpec) -> list[str]:
 
 def in_doubt_spec(key: dg.AssetKey) -> dg.AssetCheckSpec:
     """The check that every image asset brings: it warns while paid or perhaps paid images are not in the store."""
-    words = "No row is held or lost: none may have been paid for without its image being in the store."
+    words = "No row is held, lost or missing: none may have been paid for without its image being in the store."
     return dg.AssetCheckSpec(NO_ROW_IN_DOUBT, asset=key, description=words)
 
 
 def no_row_in_doubt(summaries: Sequence[Summary]) -> dg.AssetCheckResult:
     """The result of that check, over all partitions of a run; the rows, and what settles them, are in the manifest."""
-    held, lost = (sum(getattr(summary, name) for summary in summaries) for name in ("held", "lost"))
+    counts = {name: sum(getattr(summary, name) for summary in summaries) for name in ("held", "lost", "missing")}
     high = sum((summary.cost_high for summary in summaries), Decimal(0))
     return dg.AssetCheckResult(
-        passed=not held and not lost,
+        passed=not any(counts.values()),
         check_name=NO_ROW_IN_DOUBT,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={"held": held, "lost": lost, "cost_high_usd": float(high) if high.is_finite() else "unknown"},
+        metadata={**counts, "cost_high_usd": float(high) if high.is_finite() else "unknown"},
     )
 
 

@@ -29,9 +29,9 @@ from dagster_gptimg.fal.settings import FalSettings
 from dagster_gptimg.image_record import ImageRecord, records_of
 from dagster_gptimg.masking import masked
 from dagster_gptimg.plain import plain, shown, words_of
-from dagster_gptimg.prompts import PromptSpec, ReferenceRoot, References, Seen, Source, read_rows, with_format
+from dagster_gptimg.prompts import PromptSpec, ReferenceRoot, References, Seen, Source, known_as, read_rows, with_format
 from dagster_gptimg.store.dataset import Dataset
-from dagster_gptimg.store.manifest import SCHEMA, read_manifest
+from dagster_gptimg.store.manifest import SCHEMA, about_of, read_manifest
 from dagster_gptimg.store.root import Store
 
 if TYPE_CHECKING:
@@ -95,10 +95,11 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
             named always.
         table_format: of a table at a URL whose name does not tell it: `csv`, `xlsx`, ...
         partition: only the rows with (column, value), as a partition of the dataset.
-        limit: only the first so many rows.
+        limit: only the first so many rows; the image table keeps the records of the others.
         max_cost: US dollars that this run may spend at most.
         max_in_flight: requests at fal at once; as many as the account's slots call for, by default.
-        again: `held`, `refused`, `lost`, or row ids: buy these again, once, as they stood when the run began.
+        again: `held`, `refused`, `lost`, `missing`, or row ids: buy these again, once, as they stood when the run
+            began.
         allow_rebuy: buy again what a changed template, model or argument makes anew, however much.
         on_ambiguous: what to do with a submit whose reply was lost, when fal's history shows nothing of it.
         settle: seconds to wait for fal's history to show one.
@@ -140,6 +141,8 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
         settle=settle,
         patience=patience,
         recipe=spec.recipe,
+        table=known_as(prompts),
+        is_limited=limit is not None,
         allow_rebuy=allow_rebuy,
         request=request,
         watch=watch,
@@ -161,8 +164,14 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
             references=spec.references,
             on_event=_listener(view, on_update),
         )
-    table = read_manifest(target, key) if end.manifest is not None else SCHEMA.empty_table()
+    table = _of_this_call(read_manifest(target, key)) if end.manifest is not None else SCHEMA.empty_table()
     return GeneratedImages(end.summary, target, table, end.manifest, spec.seen)
+
+
+def _of_this_call(table: pa.Table) -> pa.Table:
+    """The records of the rows that were asked for: behind them stand those of others, which share the dataset."""
+    parts = about_of(table).parts
+    return table.slice(0, parts[0].records) if parts else table
 
 
 def _listener(view: Callable[[Event], None], on_update: Callable[[Updated], None] | None) -> Callable[[Event], None]:

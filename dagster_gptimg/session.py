@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from dagster_gptimg import care
+from dagster_gptimg.batch import forget as forgetting
 from dagster_gptimg.batch import rebuild as rebuilding
 from dagster_gptimg.batch import run as engine
 from dagster_gptimg.batch.events import Finished, Planned, Warned
@@ -190,7 +190,7 @@ def forget(dataset: Dataset, rows: Collection[str]) -> list[str]:
         UsageError: a row is unknown or has not ended; nothing was erased.
         StoreError: the store cannot be used.
     """
-    found = care.forget(dataset, rows)
+    found = forgetting.forget(dataset, rows)
     shared = [row for row in found.rows if row not in rows]
     lines = [f"{len(found.keys)} requests erased; their cost and hashes stay on record"]
     if shared:

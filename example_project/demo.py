@@ -55,10 +55,10 @@ def _materialize(instance: object, name: str, partition: str | None) -> bool:
     if result.success:
         found = next((e.materialization.metadata for e in result.get_asset_materialization_events()), {})
         label = f"{name}, {partition}" if partition else name
-        if "cost_usd" in found:
+        if "run_cost_usd" in found:
             bought, reused = found["bought"].value, found["reused"].value
             refused = f", {found['refused'].value} refused" if found["refused"].value else ""
-            label += f": {bought} bought, {reused} reused{refused}, ${found['cost_usd'].value:.2f}"
+            label += f": {bought} bought, {reused} reused{refused}, ${found['run_cost_usd'].value:.2f}"
         console.print(f"[green]✓[/] {label}")
     return bool(result.success)
 

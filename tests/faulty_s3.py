@@ -23,12 +23,19 @@ from yarl import URL
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Fault: TypeAlias = Literal["500", "503", "500_late", "reset", "reset_late", "slow"]
+Fault: TypeAlias = Literal["409", "500", "503", "500_late", "reset", "reset_late", "slow"]
 """What the caller gets. `late`: the call has reached the server and was carried out there all the same."""
+
+CONFLICT: Fault = "409"
+"""What S3 says of two conditional writes at once: nothing was written, try again. Not among those that are drawn."""
 
 FAULTS: tuple[Fault, ...] = ("500", "503", "500_late", "reset", "reset_late", "slow")
 SLOW = 0.5
-_CODES = {500: ("InternalError", "We encountered an internal error."), 503: ("SlowDown", "Reduce your request rate.")}
+_CODES = {
+    409: ("ConditionalRequestConflict", "A conflicting conditional operation occurred. Try again."),
+    500: ("InternalError", "We encountered an internal error."),
+    503: ("SlowDown", "Reduce your request rate."),
+}
 _OF_ONE_CONNECTION = {"connection", "content-length", "transfer-encoding", "keep-alive", "expect", "date", "server"}
 
 
@@ -67,8 +74,8 @@ class FaultyS3:
             if request.transport is not None:
                 request.transport.abort()
             return web.Response()  # to nobody
-        if fault in {"500", "500_late", "503"}:
-            return _error(503 if fault == "503" else 500)
+        if fault in {"409", "500", "500_late", "503"}:
+            return _error(int(fault.removesuffix("_late")))
         if fault == "slow":
             await asyncio.sleep(SLOW)
         return response

@@ -8,8 +8,8 @@ import PIL.PngImagePlugin
 import PIL.WebPImagePlugin
 import pyarrow as pa
 
+import dagster_gptimg.batch.forget
 import dagster_gptimg.batch.run
-import dagster_gptimg.care
 import dagster_gptimg.cli
 import dagster_gptimg.console
 import dagster_gptimg.doctor

@@ -85,7 +85,7 @@ class Doubt:
         fresh = await self._io(self._receipts.load, way.request.key)
         if state_of(fresh, way.owns) == view:
             return False
-        way.attempts[:] = fresh
+        way.take(fresh)
         return True
 
     async def _after_waiting(self, way: Way, view: View, intent: Intent, search: Search) -> Result | None:

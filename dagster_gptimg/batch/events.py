@@ -45,12 +45,12 @@ class Progress:
     spent: Decimal
 
 
-Trouble: TypeAlias = Literal["refused", "failed", "held", "lost", "paid_twice"]
+Trouble: TypeAlias = Literal["refused", "failed", "held", "lost", "missing", "paid_twice"]
 
 
 @dataclass(frozen=True, slots=True)
 class Noticed:
-    """Something about one request that somebody should read: it failed, is held, lost, or was paid for twice."""
+    """Something about one request that somebody should read: it failed, is held, lost, missing, or paid for twice."""
 
     row_id: str
     request_id: str | None

@@ -150,14 +150,17 @@ class Options:
     Attributes:
         max_in_flight: requests in flight at most; None: as many as the account's slots call for (`batch/window.py`).
         max_cost: US dollars that this run may spend at most; reserved at worst case before each POST. None: no bound.
-        again: `held`, `refused`, `lost`, or row ids: the user's word to buy these again, once. It speaks of what stood
-            on record when the run began. (`failed` is always tried again.)
+        again: `held`, `refused`, `lost`, `missing`, or row ids: the user's word to buy these again, once. It speaks of
+            what stood on record when the run began. (`failed` is always tried again.)
         word: what the user's word in `again` is known by: the same for all partitions of a run, and for its retries.
             Empty: the run's own id.
         on_ambiguous: `hold` shows a submit in doubt until evidence settles it; `resubmit` bets (docs/guarantee.md).
         settle: seconds to wait for fal's history to show an ambiguous submit.
         attempts: attempts a request may be given in one run after failures that were free.
         recipe: what all rows are made with (template, model, arguments), as a digest: a manifest keeps it.
+        table: the prompt table's name, without secrets; empty for one that has none. It tells whose records a run
+            replaces in the image table.
+        is_limited: whether only the first rows of the table were read: the records of the others stay.
         allow_rebuy: buy again what is there under another recipe, however much that is.
         patience: seconds after which a request that does not end, or whose images cannot be had, is left to a later
             run.
@@ -177,6 +180,8 @@ class Options:
     settle: float = 120.0
     attempts: int = 3
     recipe: str = ""
+    table: str = ""
+    is_limited: bool = False
     allow_rebuy: bool = False
     patience: float = 7200.0
     request: RequestSettings = field(default_factory=RequestSettings)

@@ -9,6 +9,7 @@ from dagster_gptimg.batch.summary import Spent, Tally
 from dagster_gptimg.digests import KEY
 from dagster_gptimg.fal.prices import UNKNOWN
 from dagster_gptimg.store.money import total
+from dagster_gptimg.store.present import WantedImages
 from dagster_gptimg.store.settled import Brief, Settled, SettledIndex
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.batch.job import Io
     from dagster_gptimg.batch.state import Owns
     from dagster_gptimg.store.dataset import Dataset
-    from dagster_gptimg.store.facts import Attempt, OutcomeKind
+    from dagster_gptimg.store.facts import Attempt, Deleted, OutcomeKind
     from dagster_gptimg.store.settled import Kind
 
 CHECKPOINT = 1000
@@ -37,7 +38,7 @@ class Unsettled(NamedTuple):
     """
 
     key: str
-    status: Literal["in_flight", "failed", "held", "lost", "not_submitted", "missing"]
+    status: Literal["in_flight", "failed", "held", "lost", "not_submitted"]
     error_type: str | None = None
     error: str | None = None
     request_id: str | None = None
@@ -62,7 +63,8 @@ class Ledger:
         self.spent = Spent()
         self.index = SettledIndex(dataset.store, dataset.folder)
         self._recent: dict[str, Settled] = {}
-        self._unsettled: dict[str, Unsettled] = {}
+        self._unsettled: dict[str, Result] = {}
+        self._gone = set[str]()
         self._pieces, self._writing, self._due = 0, asyncio.Lock(), CHECKPOINT
         self.written = Tally(run)
 
@@ -72,21 +74,30 @@ class Ledger:
 
     def get(self, key: str) -> Result | None:
         """What is known of a request; None when it was never looked at."""
-        return self.held_in_memory(key) or self._there(key)
+        found = self.held_in_memory(key) or self.index.get(key)
+        return as_missing(found) if isinstance(found, Settled) and self.is_missing(key) else found
 
     async def look_at_images(self) -> None:
         """List the image files, so that one that is gone does not pass for stored. Raises `StoreError`."""
         await self._io(self.index.look_for_images, self._dataset)
+        if self._recent:  # what the index does not have yet
+            self._gone = await self._io(self._missing_of, self._recent.values())
 
-    def _there(self, key: str) -> Result | None:
-        """A settled request, or `missing` when a file of its images is gone."""
-        settled, brief = self.index.get(key), self.index.brief(key)
-        if settled is None or brief is None or not brief.is_missing:
-            return settled
-        files = ", ".join(f"{image['path']} ({image['bytes']} bytes)" for image in settled.images)
-        why = f"it was stored, and a file of it is gone or has another size: {files}. It is not bought again: "
-        why += "put the file back"
-        return Unsettled(settled.key, "missing", None, why, settled.request_id, settled.submitted_at)
+    def _missing_of(self, lines: Iterable[Settled]) -> set[str]:
+        wanted, paths = WantedImages(), {line.key: [image["path"] for image in line.images] for line in lines}
+        for line in lines:
+            wanted.add(paths[line.key], [image["bytes"] for image in line.images])
+        absent = wanted.missing(self._dataset)
+        return {key for key, some in paths.items() if not absent.isdisjoint(map(hash, some))}
+
+    def is_missing(self, key: str) -> bool:
+        """Whether a file of a request's images was gone when somebody looked, and is so as far as this run knows."""
+        if not (self._gone or self.index.has_missing) or key in self._unsettled:
+            return False
+        if key in self._recent:
+            return key in self._gone
+        brief = self.index.brief(key)
+        return brief is not None and brief.is_missing
 
     def brief(self, key: str) -> Brief | None:
         """A request that the index knows to have ended, in brief: as much as counting takes."""
@@ -114,8 +125,8 @@ class Ledger:
         """How many requests this run leaves without a final outcome, although they may exist at fal."""
         return sum(result.status in {"in_flight", "held", "lost"} for result in self._unsettled.values())
 
-    def leave(self, result: Unsettled) -> None:
-        """Note why a request has no final outcome."""
+    def leave(self, result: Result) -> None:
+        """Note why a request has no final outcome, or that its images are gone: the index keeps nothing of it."""
         self._unsettled[result.key] = result
 
     def absorb(self, result: Settled) -> None:
@@ -125,6 +136,7 @@ class Ledger:
     def settle(self, result: Settled) -> None:
         """Take a final outcome."""
         self._unsettled.pop(result.key, None)
+        self._gone.discard(result.key)
         self._recent[result.key] = result
 
     async def checkpoint_if_due(self) -> None:
@@ -166,7 +178,9 @@ def settled_of(key: str, attempts: Sequence[Attempt], owns: Owns, run: str) -> S
     every = [(n, r, o) for n, a in enumerate(attempts) for r, o in sorted(a.outcomes.items()) if o and owns(n, r)]
     ends = [end for end in every if end[2].is_end]
     last = [end for end in ends if end[2].meaning in {"refused", "ended"}]
-    final = [end for end in ends if end[2].kind == "stored"] or last[-1:]
+    stored = [end for end in ends if end[2].kind == "stored"]
+    here = [end for end in stored if end[1] not in attempts[end[0]].deleted]
+    final = here or stored[-1:] or last[-1:]
     if not final:
         return None
     n, request_id, outcome = final[0]
@@ -195,5 +209,30 @@ def settled_of(key: str, attempts: Sequence[Attempt], owns: Owns, run: str) -> S
     )
 
 
+def as_missing(settled: Settled, deleted: Deleted | None = None, why: str = "") -> Settled:
+    """A request whose images are gone: what it cost stays.
+
+    `deleted`: what is on record of that. `why`: what became of fetching them again.
+    """
+    words = _words_of_missing([image["path"] for image in settled.images], deleted, why)
+    return settled._replace(kind="missing", images=[], error_type=None, error=words)
+
+
 def _kind(meaning: OutcomeKind) -> Kind:
     return "stored" if meaning == "stored" else "ended" if meaning == "ended" else "refused"
+
+
+def _words_of_missing(paths: Sequence[str], deleted: Deleted | None, why: str = "") -> str:
+    """What a row shows whose images are gone.
+
+    Args:
+        paths: of its images, relative to the dataset.
+        deleted: what is on record of their deletion.
+        why: what became of fetching them again; empty where nobody has asked fal.
+    """
+    if deleted is not None and deleted.reason == "pruned":
+        words = f"its images were deleted by `prune` on {deleted.recorded_at:%Y-%m-%d}"
+    else:
+        words = f"it was stored, and a file of it is gone or has another size: {', '.join(paths)}"
+    asked = f"{why}. " if why else "A run fetches it from fal, for nothing, if fal still has it. "
+    return f"{words}. {asked}It is not bought again by itself: put the file back, or say `--again missing`"

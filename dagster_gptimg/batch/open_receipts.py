@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import timedelta
+from decimal import Decimal
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,9 @@ from dagster_gptimg.batch.records import all_ended, row_status
 from dagster_gptimg.batch.state import Owns, given_up, owners, searching, state_of
 from dagster_gptimg.batch.summary import Tally
 from dagster_gptimg.digests import KEY, SIZE, DigestCounts
+from dagster_gptimg.fal.prices import Price
 from dagster_gptimg.store.dataset import REREAD
+from dagster_gptimg.store.settled import Settled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.batch.records import Content
     from dagster_gptimg.store.facts import Attempt, Intent, Word
     from dagster_gptimg.store.receipts import Names
-    from dagster_gptimg.store.settled import Brief, Settled
+    from dagster_gptimg.store.settled import Brief
 
 
 LOOKED_FOR = timedelta(days=90)
@@ -87,7 +90,7 @@ class OpenReceipts:
     def _take(self, key: str, attempts: list[Attempt]) -> None:
         """Keep what is open; what has ended goes where everything settled is."""
         owns = self.owns(key)
-        is_final = state_of(attempts, owns).state in {"done", "refused", "ended"}
+        is_final = state_of(attempts, owns).state in {"done", "missing", "refused", "ended"}
         is_looked_for = bool(searching(attempts, owns)) or self._is_looked_for(attempts, owns)
         settled = settled_of(key, attempts, owns, EARLIER) if is_final and not is_looked_for else None
         if settled is None:
@@ -168,15 +171,33 @@ class OpenReceipts:
                 yield Request(key, intent.row_id, intent.endpoint, intent.arguments), False
 
     def is_to_buy(self, key: str, row_id: str) -> bool:
-        """Whether a request is neither settled nor open (or the user's word wants a refused one again)."""
+        """Whether a request is neither settled nor open (or the user's word wants it again all the same)."""
         if self.is_open(key):
             return False
         settled = self._ledger.brief(key) or self._ledger.settled(key)
-        return settled is None or self._is_again(row_id, settled.kind)
+        return settled is None or self._is_again(row_id, "missing" if self._ledger.is_missing(key) else settled.kind)
+
+    def is_missing(self, key: str) -> bool:
+        """Whether a request has ended with images, and a file of them is gone: then it is looked after."""
+        return not self.is_open(key) and self._ledger.is_missing(key)
+
+    def to_buy(self, planned: Plan) -> Iterator[tuple[PlannedRow, set[str]]]:
+        """The rows of which something would be bought for the first time, as far as is on record; and its keys."""
+        places = self._ledger.index.places(planned.keys())
+        for batch in planned.batches():
+            briefs = batch.by_row(self._ledger.briefs(batch.keys, islice(places, len(batch.keys) // KEY)))
+            for row, known in zip(batch, briefs, strict=True) if any(None in found for found in briefs) else ():
+                keys = {
+                    key
+                    for key, brief in zip(row.keys, known, strict=True)
+                    if brief is None and not self.is_open(key) and self._ledger.settled(key) is None
+                }
+                if keys:
+                    yield row, keys
 
     def _is_again(self, row_id: str, kind: str) -> bool:
-        """Whether the user says to buy a request again that ended without images."""
-        word = {"refused": "refused", "ended": "lost"}.get(kind)
+        """Whether the user says to buy a request again that has no images, or whose images are gone."""
+        word = {"missing": "missing", "refused": "refused", "ended": "lost"}.get(kind)
         return word is not None and not self._job.options.again.isdisjoint({word, row_id})
 
     async def attempts(self, request: Request) -> list[Attempt]:
@@ -208,6 +229,8 @@ class OpenReceipts:
     def _ended(self, batch: PlanBatch, briefs: list[list[Brief | None]]) -> list[list[Brief] | None]:
         """Each row's requests, when all of them have ended and nothing is to be done for any; None otherwise."""
         found = [all_ended(row) for row in briefs]
+        if self._ledger.index.has_missing:  # these are looked after
+            found = [None if any(brief.is_missing for brief in done or ()) else done for done in found]
         for number, row in enumerate(batch if self.facts or self._job.options.again else ()):
             again = any(self._is_again(row.row_id, brief.kind) for brief in found[number] or ())
             if again or any(key in self.facts for key in row.keys):
@@ -223,6 +246,8 @@ class OpenReceipts:
         tally.row(row_status(results))
         for request, result, price in zip(row.requests, results, row.prices, strict=True):
             buys = self.is_to_buy(request.key, request.row_id)
+            if self.is_missing(request.key):
+                price = Price(Decimal(0), price.high)  # noqa: PLW2901 - fal may have it still
             tally.expect(result, price, request.images, buys=buys, may_buy=self._may_be_free(request.key))
 
     def _may_be_free(self, key: str) -> bool:
@@ -231,13 +256,12 @@ class OpenReceipts:
         return bool(attempts) and any(o is not None and o.is_doubtful for o in attempts[-1].outcomes.values())
 
     def _expected(self, request: Request) -> Result:
-        settled = self._ledger.settled(request.key)
-        if settled is not None and not self._is_again(request.row_id, settled.kind):
-            return self._ledger.get(request.key) or settled
-        if not self.is_open(request.key):
-            return Unsettled(request.key, "not_submitted")
-        held = state_of(self.facts[request.key], self.owns(request.key)).state == "held"
-        return Unsettled(request.key, "held" if held else "in_flight")
+        key, settled = request.key, self._ledger.get(request.key)
+        is_open = self.is_open(key)
+        is_held = is_open and state_of(self.facts[key], self.owns(key)).state == "held"
+        if isinstance(settled, Settled) and not (is_held and settled.kind == "missing"):
+            return Unsettled(key, "not_submitted") if self._is_again(request.row_id, settled.kind) else settled
+        return Unsettled(key, "held" if is_held else "in_flight" if is_open else "not_submitted")
 
     def ended_runs(self, before: str) -> list[str]:
         """Runs older than `before` (a run id's beginning) whose marks may be ended: nothing that they left is open."""

@@ -16,6 +16,7 @@ from dagster_gptimg.store.money import rounded
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from dagster_gptimg.batch.job import Options
     from dagster_gptimg.batch.ledger import Ledger, Result
     from dagster_gptimg.batch.plan import Request
     from dagster_gptimg.batch.summary import RowStatus
@@ -68,9 +69,10 @@ class Rows(Protocol):
 class Content:
     """A digest of what a manifest says: its rows as the plan has them, and what they came to."""
 
-    def __init__(self, dataset: Dataset, partition: str | None, plan_digest: str, recipe: str) -> None:
+    def __init__(self, dataset: Dataset, partition: str | None, plan_digest: str, options: Options) -> None:
         """Nothing of the rows is known yet."""
-        about = [dataset.uri(""), partition, plan_digest, recipe, SCHEMA.to_string()]
+        about: list[object] = [dataset.uri(""), partition, plan_digest, SCHEMA.to_string()]
+        about += [options.recipe, options.table, options.is_limited]
         self._hash = hashlib.blake2b(json.dumps(about).encode(), digest_size=16)
         self._whole = True
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
 from dagster_gptimg.batch.budget import Budget
 from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Progress, Trouble, Warned
+from dagster_gptimg.batch.image_table import write_image_table
 from dagster_gptimg.batch.ledger import Ledger, Result, Unsettled
 from dagster_gptimg.batch.odd import Odd
 from dagster_gptimg.batch.open_receipts import OpenReceipts, paid_requests
@@ -28,8 +29,9 @@ from dagster_gptimg.batch.worker import Way, Worker
 from dagster_gptimg.errors import GptImgError, StoreError, UnreadableError, UsageError
 from dagster_gptimg.fal.models import model_at
 from dagster_gptimg.plain import plain_lines, words_of
+from dagster_gptimg.store.datasets import check_place
 from dagster_gptimg.store.facts import Word
-from dagster_gptimg.store.manifest import digests_of, manifest_name, write_manifest
+from dagster_gptimg.store.manifest import about_manifest, manifest_name
 from dagster_gptimg.temporary import check_room
 
 _log = logging.getLogger(__name__)
@@ -52,7 +54,7 @@ WIND_DOWN = 8.0
 CLOCK_OFF = 60.0
 """Seconds by which this machine's clock may differ from fal's before a run says so."""
 
-AGAIN = frozenset({"failed", "held", "refused", "lost"})
+AGAIN = frozenset({"failed", "held", "refused", "lost", "missing"})
 """The words of `Options.again`; everything else in it is a row's id."""
 
 A_TURN = 500
@@ -119,10 +121,13 @@ async def plan(job: Job) -> Summary:
     began = clock.monotonic()
     ledger = Ledger(job.dataset, job.runtime.io, "plan")
     with await job.runtime.io(Plan, job.rows, job.model) as planned:
+        await job.runtime.io(check_place, job.dataset)
         receipts = await OpenReceipts.read(job, ledger)
         await ledger.look_at_images()
         again = await job.runtime.io(rebuy, job, planned, receipts)
-        message = f"{again}; a run stops there unless it is allowed" if again.is_too_much else ""
+        message = str(again) if again.again else ""
+        if again.is_too_much:
+            message = f"{message}; a run stops there unless it is allowed"
         return receipts.forecast(planned).summary(clock.monotonic() - began, message=message)
 
 
@@ -162,6 +167,7 @@ class _Run:
         io, clock = job.runtime.io, job.runtime.clock
         planned = await io(Plan, job.rows, job.model)
         try:
+            await io(check_place, job.dataset)
             await job.fal.check(job.model.endpoint)
             await io(job.dataset.open, await job.fal.origin())
             run_id = f"{clock.now():%Y%m%dT%H%M%S}-{job.runtime.token()[:8]}"
@@ -251,12 +257,16 @@ class _Run:
         for number, row in enumerate(self.planned if self.total else ()):
             if not number % A_TURN:
                 await self.clock.sleep(0)  # what is in flight wants a turn, too
-            wanted = [key for key in row.keys if self.receipts.is_to_buy(key, row.row_id)]
+            wanted = [key for key in row.keys if self.is_wanted(key, row.row_id)]
             for request in row.requests if wanted else ():
                 if request.key in wanted and not self.stop.reason:
                     await self.start(request, buys=True)
         while self.tasks:
             await asyncio.wait(self.tasks)
+
+    def is_wanted(self, key: str, row_id: str) -> bool:
+        """Whether a request is to be bought, or its images are gone and may be had from fal."""
+        return self.receipts.is_to_buy(key, row_id) or self.receipts.is_missing(key)
 
     async def start(self, request: Request, *, buys: bool) -> None:
         """Give one request to a worker as soon as the window has room."""
@@ -318,9 +328,10 @@ class _Run:
             word=word,
             spoken=self.receipts.spoken_of(request.key, attempts, word) if self.job.options.again else 0,
             seen_at=self.receipts.read_at,
+            is_missing=self.ledger.is_missing(request.key),
         )
 
-    def open_end(self, request: Request, attempts: list[Attempt] | None, owns: Owns, why: str) -> Unsettled:
+    def open_end(self, request: Request, attempts: list[Attempt] | None, owns: Owns, why: str) -> Result:
         """What stands on record of a request whose worker had to stop in the middle.
 
         `attempts`: None where its receipts could not be read: what they say may be anything.
@@ -328,6 +339,8 @@ class _Run:
         if attempts is None:
             return Unsettled(request.key, "held", None, why)
         view = state_of(attempts, owns)
+        if self.ledger.is_missing(request.key) and view.state in {"done", "missing"}:
+            return self.ledger.get(request.key) or Unsettled(request.key, "not_submitted", None, why)
         if view.state == "in_flight":
             return Unsettled(request.key, "in_flight", None, why, view.request_id, bought_by=self.ledger.run)
         if view.state == "held" or request.key in self.worker.sending:
@@ -337,7 +350,7 @@ class _Run:
     def take(self, request: Request, result: Result) -> None:
         """Keep one result, and report it."""
         self.done += 1
-        if isinstance(result, Unsettled):
+        if isinstance(result, Unsettled) or result.kind == "missing":
             self.ledger.leave(result)
         else:
             self.ledger.settle(result)
@@ -390,7 +403,7 @@ class _Run:
         records = self.records()
         try:
             await self.ledger.checkpoint()
-            uri = await self.write_manifest(records)
+            uri = await self.io(write_image_table, self.job, self.planned, records)
             await self.end_marks()
         except Exception as error:  # noqa: BLE001 - index and image table are derived: what was paid for is on record
             self.warn_once(
@@ -415,19 +428,14 @@ class _Run:
             return None
         dataset, partition = self.job.dataset, self.job.partition
         try:
-            _, content = await self.io(digests_of, dataset, partition)
+            about = await self.io(about_manifest, dataset, partition)
         except (FileNotFoundError, StoreError):
             return None
-        return dataset.uri(manifest_name(partition)) if content == str(self.content) else None
-
-    async def write_manifest(self, records: Records) -> str:
-        """Write it, and return where it is."""
-        dataset, partition, recipe = self.job.dataset, self.job.partition, self.job.options.recipe
-        return await self.io(write_manifest, dataset, partition, records, recipe, records.content)
+        return dataset.uri(manifest_name(partition)) if about.content == str(self.content) else None
 
     def new_content(self) -> Content:
         """What a manifest of this run's rows says; nothing is added yet."""
-        return Content(self.job.dataset, self.job.partition, self.planned.digest, self.job.options.recipe)
+        return Content(self.job.dataset, self.job.partition, self.planned.digest, self.job.options)
 
     def records(self) -> Records:
         """The manifest's records, to be written or only counted."""

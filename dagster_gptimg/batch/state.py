@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from dagster_gptimg.store.facts import Attempt, How
 
-State: TypeAlias = Literal["in_flight", "done", "to_buy", "held", "refused", "ended", "open"]
+State: TypeAlias = Literal["in_flight", "done", "to_buy", "held", "missing", "refused", "ended", "open"]
 Owns: TypeAlias = "Callable[[int, str], bool]"
 """Whether a request id counts for this attempt (of the key in question)."""
 
@@ -43,8 +43,8 @@ def state_of(attempts: Sequence[Attempt], owns: Owns = owns_all) -> View:
     for view in in_flight(attempts, owns):
         return view
     for n, attempt in enumerate(attempts):
-        if any(o is not None and o.kind == "stored" and owns(n, r) for r, o in attempt.outcomes.items()):
-            return View("done", n)
+        if any(_has_images(attempt, r) and owns(n, r) for r in attempt.outcomes):
+            return View("done", n)  # as far as facts tell: who looks into the store may find that the files are gone
     if not attempts:
         return View("to_buy", 0)
     for n, attempt in enumerate(attempts):
@@ -66,7 +66,15 @@ def _is_followed(attempt: Attempt, request_id: str) -> bool:
     return not attempt.is_ended(request_id) and request_id not in attempt.given_up
 
 
+def _has_images(attempt: Attempt, request_id: str) -> bool:
+    """Whether the images of a request are on record, and not that they are in the store no more."""
+    outcome = attempt.outcomes[request_id]
+    return outcome is not None and outcome.kind == "stored" and request_id not in attempt.deleted
+
+
 def _last_attempt(attempt: Attempt, n: int, owns: Owns) -> View:
+    if any(owns(n, request_id) for request_id in attempt.deleted):
+        return View("missing", n)
     ends = {o.meaning for r, o in attempt.outcomes.items() if o is not None and o.is_end and owns(n, r)}
     if "refused" in ends:
         return View("refused", n)

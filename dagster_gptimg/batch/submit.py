@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
-    from dagster_gptimg.batch.job import Job
+    from dagster_gptimg.batch.job import Fal, Job
     from dagster_gptimg.batch.plan import Request
     from dagster_gptimg.fal.types import Json, Submitted
     from dagster_gptimg.store.facts import Word
@@ -36,6 +36,14 @@ def accepted_fact(request: Submitted, at: datetime) -> Accepted:
         cancel_url=request.cancel_url,
         accepted_at=at,
     )
+
+
+def as_submitted(fal: Fal, request: Request, attempt: Attempt, request_id: str) -> Submitted:
+    """A request of an attempt with the URLs that fal gave; an unreadable record still tells the id by its name."""
+    known = attempt.accepted[request_id][1]
+    if known is None:
+        return fal.request(request.endpoint, request_id)
+    return fal.request(known.endpoint, request_id, known.status_url, known.response_url, known.cancel_url)
 
 
 class TakenError(Exception):

@@ -197,9 +197,8 @@ class Tally:
         `may_buy`: it is looked at first, and bought if it has failed.
         """
         if isinstance(result, Settled):
+            self.open_requests += result.kind == "missing"  # fal is asked for it
             self.request(result, price)
-            return
-        if result.status == "missing":
             return
         self.open_requests += 1
         self._images["bought" if buys else "reattached"] += images * (buys or result.status == "in_flight")

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Literal
 from dagster_gptimg.batch.arrivals import Arrivals
 from dagster_gptimg.batch.collect import Case, Collector, LostError
 from dagster_gptimg.batch.doubt import Doubt
-from dagster_gptimg.batch.ledger import EARLIER, Ledger, Result, Unsettled, settled_of
+from dagster_gptimg.batch.ledger import EARLIER, Ledger, Result, Unsettled, as_missing, settled_of
+from dagster_gptimg.batch.missing import Missing
 from dagster_gptimg.batch.news import News
 from dagster_gptimg.batch.rejections import Rejections
 from dagster_gptimg.batch.state import Owns, View, given_up, in_flight, state_of
 from dagster_gptimg.batch.streams import Streams
-from dagster_gptimg.batch.submit import Submitter, TakenError
+from dagster_gptimg.batch.submit import Submitter, TakenError, as_submitted
 from dagster_gptimg.batch.watch import TooLateError, Watcher
 from dagster_gptimg.errors import AmbiguousSubmitError, ImageReferenceError, ReadError, SubmitError
 from dagster_gptimg.store.facts import Attempt, GivenUp, Intent
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.batch.window import Place, Window
     from dagster_gptimg.fal.prices import Price
     from dagster_gptimg.fal.types import Submitted
-    from dagster_gptimg.store.facts import Outcome, Word
+    from dagster_gptimg.store.facts import Deleted, Outcome, Word
 
 ASIDE = 500
 """Requests at most that have ended at fal, cannot be collected now, and are waited for outside of the window. What is
@@ -44,7 +45,10 @@ beyond keeps its place: while images cannot be had, no more and more of them are
 GIVEN_UP_SECONDS = 30.0
 """Seconds that a run waits for a request that the user has given up."""
 
-WORDS = {"refused": "refused", "ended": "lost", "held": "held"}
+FINAL = frozenset({"missing", "refused", "ended"})
+"""States in which nothing is done for a request by itself; the user's word opens the next attempt."""
+
+WORDS = {"missing": "missing", "refused": "refused", "ended": "lost", "held": "held"}
 """By state, what the user says to buy such a request again."""
 
 
@@ -68,6 +72,9 @@ class Way:
         trouble: what went wrong last.
         lost: requests of it that this run has looked for, and not brought to an end.
         still_at_fal: the last one of these.
+        is_missing: whether a file of its images was gone when the run began.
+        gone: the stored requests, as (attempt, request id), whose files are gone now; with what is (to be) on record.
+        why: what became of fetching these again.
     """
 
     request: Request
@@ -86,6 +93,16 @@ class Way:
     trouble: str = ""
     lost: set[str] = field(default_factory=set)
     still_at_fal: Unsettled | None = None
+    is_missing: bool = False
+    gone: dict[tuple[int, str], Deleted] = field(default_factory=dict)
+    why: str = ""
+
+    def take(self, attempts: list[Attempt]) -> None:
+        """Go on with these facts, and with what was found to be gone."""
+        self.attempts[:] = attempts
+        for (n, request_id), deleted in self.gone.items():
+            if n < len(self.attempts):
+                self.attempts[n].deleted[request_id] = deleted
 
     def view(self) -> View:
         """What the facts say now."""
@@ -125,6 +142,7 @@ class Worker:
         self._ledger, self._budget, self._stop = ledger, budget, stop
         self._submitter = Submitter(job, ledger.run)
         self._doubt = Doubt(job, ledger, stop)
+        self._missing = Missing(job)
         self._rejections = Rejections(job, stop, window, lambda: len(self.in_flight))
         self._arrivals = Arrivals(job, ledger.run) if job.options.watch == "webhook" else None
         self._watcher = Watcher(job, window, Streams(job) if job.options.watch == "stream" else self._arrivals)
@@ -158,6 +176,7 @@ class Worker:
         try:
             await self._doubt.search(way)
             await self._look_for_given_up(way)
+            await self._missing.look(way)
             result = None
             while result is None:
                 result = await self._step(way)
@@ -173,15 +192,23 @@ class Worker:
         if view.state == "held":
             way.place.leave()  # it may be looked for for minutes, and others can be bought meanwhile
             return await self._doubt.resolve(way, view)
-        is_final = view.state in {"refused", "ended"}
+        is_final = view.state in FINAL
         if view.state == "done" or (is_final and not way.is_meant(view, self._job.options.again)):
-            by = self._ledger.run if way.collected else EARLIER
-            return settled_of(way.request.key, way.attempts, way.owns, by)
+            return self._settled(way, view)
         if not way.buys or self._stop.reason:
             return way.unsettled("not_submitted", self._stop.message)
         if is_final:
+            await self._missing.record(way)
             return await self._buy(way, view.attempt + 1, way.word)
         return await self._buy(way, view.attempt, way.word_for(view.attempt))
+
+    def _settled(self, way: Way, view: View) -> Result | None:
+        """What a request came to of which nothing is to be done any more."""
+        by = self._ledger.run if way.collected else EARLIER
+        settled = settled_of(way.request.key, way.attempts, way.owns, by)
+        if settled is None or view.state != "missing":
+            return settled
+        return as_missing(settled, way.attempts[settled.attempt].deleted.get(settled.request_id), way.why)
 
     # -- buying
 
@@ -205,9 +232,14 @@ class Worker:
         try:
             attempt, error = await self._submitter.send(way.request, n, way.price.high, word)
         except TakenError:
-            way.attempts[:] = await self._io(self._receipts.load, way.request.key)
+            way.take(await self._io(self._receipts.load, way.request.key))
             await self._refund(way, Decimal(0))
-            return None
+            if n < len(way.attempts):
+                return None
+            words = "an attempt of it is on record, and no listing of the store shows it"
+            return way.unsettled(
+                "held", f"{words}. Nothing is bought until one does: look at the store, then run again"
+            )
         except (ImageReferenceError, ReadError) as trouble:
             await self._refund(way, Decimal(0))
             return way.unsettled("failed", str(trouble))
@@ -247,7 +279,7 @@ class Worker:
 
     async def _follow_one(self, way: Way, view: View) -> Result | None:
         key, attempt = way.request.key, way.attempts[view.attempt]
-        submitted = self._submitted(way.request, view.request_id, attempt)
+        submitted = as_submitted(self._job.fal, way.request, attempt, view.request_id)
         self.in_flight[key] = (view.attempt, submitted)
         try:
             outcome = await self._collect(way, view, submitted)
@@ -297,7 +329,7 @@ class Worker:
             way.attempts[view.attempt].add_outcome(view.request_id, found)
             self._ledger.spent.add(found.cost_usd, way.price)
         else:
-            way.attempts[:] = await self._io(self._receipts.load, way.request.key)
+            way.take(await self._io(self._receipts.load, way.request.key))
         if self._arrivals is not None:
             await self._arrivals.taken(view.request_id)
         way.collected |= found.kind != "free"
@@ -313,20 +345,13 @@ class Worker:
         """Look once for each request that the user no longer waits for: an image of it counts all the same."""
         for n, request_id in given_up(way.attempts, way.owns):
             view = View("in_flight", n, request_id)
-            submitted = self._submitted(way.request, request_id, way.attempts[n])
+            submitted = as_submitted(self._job.fal, way.request, way.attempts[n], request_id)
             until = self._job.runtime.clock.monotonic() + GIVEN_UP_SECONDS
             case = Case(way.request, submitted, way.price, fresh=False, until=until, once=True)
             try:
                 await self._record(way, view, await self._collector.collect(case))
             except (LostError, TooLateError):
                 way.lost.add(request_id)
-
-    def _submitted(self, request: Request, request_id: str, attempt: Attempt) -> Submitted:
-        """The request with the URLs that fal gave; an unreadable record still tells the id by its name."""
-        known = attempt.accepted[request_id][1]
-        if known is None:
-            return self._job.fal.request(request.endpoint, request_id)
-        return self._job.fal.request(known.endpoint, request_id, known.status_url, known.response_url, known.cancel_url)
 
     # -- money
 

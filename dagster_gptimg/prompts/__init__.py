@@ -8,7 +8,7 @@ from dagster_gptimg.prompts.references import ReferenceRoot, References
 from dagster_gptimg.prompts.roles import Seen
 from dagster_gptimg.prompts.rowbatch import RowBatch
 from dagster_gptimg.prompts.rows import read_rows
-from dagster_gptimg.prompts.sources import Source
+from dagster_gptimg.prompts.sources import Source, known_as
 from dagster_gptimg.prompts.spec import PromptRow, PromptSpec
 from dagster_gptimg.prompts.sql import SqlTable
 
@@ -24,6 +24,7 @@ __all__ = [
     "Source",
     "SqlTable",
     "TableFile",
+    "known_as",
     "read_rows",
     "with_format",
 ]

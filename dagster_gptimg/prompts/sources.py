@@ -34,9 +34,12 @@ from dagster_gptimg.prompts.plaintext import PROMPT, read_text
 from dagster_gptimg.prompts.rowkeys import Bounds
 from dagster_gptimg.prompts.sql import SqlTable
 
-__all__ = ["ENDINGS", "ArrowStream", "Source", "name_of", "read", "read_chunks"]
+__all__ = ["ENDINGS", "ArrowStream", "Source", "known_as", "name_of", "read", "read_chunks"]
 
 Source: TypeAlias = str | os.PathLike[str] | TableFile | SqlTable | ArrowStream | Iterable[Mapping[str, object] | str]
+
+
+LONGEST_NAME = 1000
 
 
 def name_of(source: Source) -> str:
@@ -46,6 +49,13 @@ def name_of(source: Source) -> str:
     if not isinstance(source, str | os.PathLike):
         return type(source).__name__
     return TableFile(source).name()
+
+
+def known_as(source: Source) -> str:
+    """By what a table is known again, without secrets: its URL, or its query; empty for one in memory or in a pipe."""
+    has_name = isinstance(source, str | os.PathLike | SqlTable | TableFile)
+    is_piped = isinstance(source, TableFile) and source.is_stdin
+    return name_of(source)[:LONGEST_NAME] if has_name and not is_piped else ""
 
 
 def read(source: Source, storage_options: Mapping[str, Any] | None = None) -> Iterator[Line | RowProblem]:

@@ -13,8 +13,8 @@ from dagster_gptimg.errors import OriginError, StoreError, UnreadableError
 from dagster_gptimg.masking import harmless
 from dagster_gptimg.store.inbox import Inbox
 from dagster_gptimg.store.parallel import side_by_side
-from dagster_gptimg.store.paths import check_dataset
-from dagster_gptimg.store.receipts import Receipts
+from dagster_gptimg.store.paths import check_dataset, parse_image
+from dagster_gptimg.store.receipts import PREFIXES, Receipts
 
 if TYPE_CHECKING:
     from dagster_gptimg.store.root import Store
@@ -59,7 +59,8 @@ class Dataset:
         """To whom the dataset belongs (`fal`, or `emulator:<id>`); None when it does not exist yet.
 
         Raises:
-            UnreadableError: its `dataset.json` is there and cannot be read.
+            UnreadableError: its `dataset.json` is there and cannot be read; or it is not there, though the dataset has
+                receipts or images. Who made them is then not known, and nothing of it is read as done.
         """
         name = f"{self.folder}/dataset.json"
         try:
@@ -67,6 +68,7 @@ class Dataset:
             version, origin, salt = about["version"], str(about["origin"]), str(about["salt"])
             receipts = int(about.get("receipts", 1))
         except FileNotFoundError:
+            self._check_absent(name)
             return None
         except (ValueError, KeyError, TypeError) as error:
             msg = f"{self.store.uri(name)} is there and cannot be read: {error}"
@@ -76,6 +78,24 @@ class Dataset:
             raise UnreadableError(msg)
         self.salt, self.receipts_version = salt, receipts
         return origin
+
+    def _check_absent(self, name: str) -> None:
+        """Make sure that a dataset without its `dataset.json` is none: it must not be bought anew by whoever comes."""
+        there = "receipts" if self._has_receipts() else "images" if self._has_images() else None
+        if there is not None:
+            msg = (
+                f"{self.store.uri(name)} is not there, though the dataset has {there}: it says whose they are. Put "
+                "it back from a copy, or write it (docs/receipts.md#datasetjson). Nothing was sent, or bought"
+            )
+            raise UnreadableError(msg)
+
+    def _has_receipts(self) -> bool:
+        return next(self.receipts.by_key(), None) is not None
+
+    def _has_images(self) -> bool:
+        folder = f"{self.folder}/images"
+        prefixes = [name for name in self.store.names(folder) if name in PREFIXES]
+        return any(parse_image(f"images/{p}/{n}") for p in prefixes for n in self.store.names(f"{folder}/{p}"))
 
     def open(self, origin: str) -> None:
         """Make sure that the dataset exists and belongs to `origin`, before anything of it is read as done.
@@ -116,14 +136,26 @@ class Dataset:
     # -- run marks: whether receipts must be listed to know what is open
 
     def start_run(self, run: str) -> bool:
-        """Mark that a run has begun, and find out whether a create is exclusive here. Raises `StoreError`."""
-        name = f"{self.folder}/runs/{run}.start.json"
+        """Mark that a run has begun, and find out whether a create is exclusive here, as far as that is known.
+
+        Raises:
+            StoreError: it cannot be made; or it was made, and a listing does not show it: what is on record would not
+                be found.
+        """
+        name, is_exclusive = f"{run}.start.json", False
         for _ in range(2):
             try:
-                self.store.create(name, b"{}")
+                self.store.create(f"{self.folder}/runs/{name}", b"{}")
             except FileExistsError:  # the first one, too: no other run has this name, so its reply was lost on the way
-                return True
-        return False
+                is_exclusive = True
+                break
+        if name not in self.store.names(f"{self.folder}/runs"):
+            msg = (
+                f"{self.store.uri(f'{self.folder}/runs')} does not list what was just created in it: a run would not "
+                "find what earlier ones have bought. Use a store whose listings are up to date. Nothing was sent"
+            )
+            raise StoreError(msg)
+        return is_exclusive and self.store.is_create_atomic
 
     def end_runs(self, runs: list[str]) -> None:
         """Mark runs as ended: what they began is known to be neither held nor in flight. Raises `StoreError`.

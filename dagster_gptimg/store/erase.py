@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dagster_gptimg.store.facts import Intent, Outcome, parse_fact
+from dagster_gptimg.store.facts import Intent, parse_fact
+from dagster_gptimg.store.receipts import parse_outcome
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from dagster_gptimg.store.dataset import Dataset
+    from dagster_gptimg.store.facts import FactName
 
 
 def erase(dataset: Dataset, key: str, now: datetime) -> list[str]:
@@ -34,7 +36,7 @@ def erase(dataset: Dataset, key: str, now: datetime) -> list[str]:
         path = f"{dataset.folder}/receipts/{key[:2]}/{name}"
         if parsed.kind == "outcome":
             ids.append(parsed.request_id)
-            _erase_outcome(dataset, path, now)
+            _erase_outcome(dataset, path, parsed, now)
         elif parsed.kind == "intent":
             intent = parse_fact(Intent, dataset.store.read(path), path)
             less = intent.model_copy(update={"arguments": {}, "row_id": ""})
@@ -42,8 +44,8 @@ def erase(dataset: Dataset, key: str, now: datetime) -> list[str]:
     return ids
 
 
-def _erase_outcome(dataset: Dataset, path: str, now: datetime) -> None:
-    outcome = parse_fact(Outcome, dataset.store.read(path), path)
+def _erase_outcome(dataset: Dataset, path: str, name: FactName, now: datetime) -> None:
+    outcome = parse_outcome(dataset.store.read(path), path, name)
     less = outcome.model_copy(update={"error": None, "erased_at": outcome.erased_at or now})
     dataset.store.write(path, less.model_dump_json().encode())
     for image in outcome.images:

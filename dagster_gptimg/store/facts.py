@@ -37,7 +37,8 @@ UNPROCESSABLE = 422
 _NAME = re.compile(
     r"(?P<key>[0-9a-f]{64})\.(?P<attempt>\d{1,6})\."
     r"(?:(?P<plain>intent|void)|accepted\.(?P<accepted>[A-Za-z0-9_-]+)\.(?P<how>reply|webhook|history)"
-    r"|outcome\.(?P<outcome>[A-Za-z0-9_-]+)(?:\.(?P<number>[1-9]\d{0,3}))?|given_up\.(?P<given_up>[A-Za-z0-9_-]+))\.json"
+    r"|outcome\.(?P<outcome>[A-Za-z0-9_-]+)(?:\.(?P<number>[1-9]\d{0,3}))?"
+    r"|(?P<about>given_up|deleted)\.(?P<request>[A-Za-z0-9_-]+))\.json"
 )
 _ANY_FACT_OF_A_KEY = re.compile(r"(?P<key>[0-9a-f]{64})\.(?P<attempt>\d{1,6})\..*")
 
@@ -102,7 +103,7 @@ class StoredImage(BaseModel):
     """One image in the store, as its bytes were looked at before this was written.
 
     Attributes:
-        path: relative to the dataset.
+        path: relative to the dataset: `images/ab/<our name>`; checked where it is read from a store (`parse_outcome`).
         bytes: its length.
         width, height: pixels; None where its format does not tell, or is not known here.
         notes: what is odd about it, in words.
@@ -188,6 +189,18 @@ class GivenUp(_Fact):
     recorded_at: datetime
 
 
+class Deleted(_Fact):
+    """The images of a stored request are in the store no more; they were paid for.
+
+    Recorded before `prune` deletes the files; or, where somebody else has removed them, before the user's word buys
+    the row again. It counts as long as the files are gone: an image that is put back counts again.
+    """
+
+    request_id: str
+    reason: Literal["pruned", "gone"]
+    recorded_at: datetime
+
+
 class Void(_Fact):
     """The attempt has no request: provably not sent or rejected, or given up by the user's word or policy.
 
@@ -211,6 +224,7 @@ class Attempt:
         outcomes: by request id the one that counts: an image wins, else the last. None where it cannot be read.
         recorded: by request id how many outcomes there are.
         given_up: by request id, what the user no longer waits for; None where it cannot be read.
+        deleted: by request id, that its images are in the store no more; only of those whose files are gone now.
         unreadable: what is there and cannot be read, with the reason.
     """
 
@@ -220,6 +234,7 @@ class Attempt:
     void: Void | None = None
     recorded: dict[str, int] = field(default_factory=dict)
     given_up: dict[str, GivenUp | None] = field(default_factory=dict)
+    deleted: dict[str, Deleted] = field(default_factory=dict)
     unreadable: list[str] = field(default_factory=list)
 
     @property
@@ -247,7 +262,7 @@ class FactName:
 
     key: str
     attempt: int
-    kind: Literal["intent", "void", "accepted", "outcome", "given_up"] | None
+    kind: Literal["intent", "void", "accepted", "outcome", "given_up", "deleted"] | None
     request_id: str = ""
     how: How | None = None
     number: int = 0
@@ -256,7 +271,8 @@ class FactName:
 def fact_path(key: str, attempt: int, kind: str) -> str:
     """Where a fact lies in its dataset.
 
-    `kind` is `intent`, `void`, `accepted.<id>.<how>`, `outcome.<id>`, `outcome.<id>.<number>` or `given_up.<id>`.
+    `kind` is `intent`, `void`, `accepted.<id>.<how>`, `outcome.<id>`, `outcome.<id>.<number>`, `given_up.<id>` or
+    `deleted.<id>`.
     """
     return f"receipts/{key[:2]}/{key}.{attempt}.{kind}.json"
 
@@ -272,8 +288,8 @@ def parse_name(name: str) -> FactName | None:
         return FactName(key, attempt, "accepted", match["accepted"], match["how"])  # type: ignore[arg-type]
     if match["outcome"]:
         return FactName(key, attempt, "outcome", match["outcome"], number=int(match["number"] or 0))
-    if match["given_up"]:
-        return FactName(key, attempt, "given_up", match["given_up"])
+    if match["about"]:
+        return FactName(key, attempt, match["about"], match["request"])  # type: ignore[arg-type]
     return FactName(key, attempt, match["plain"])  # type: ignore[arg-type]
 
 

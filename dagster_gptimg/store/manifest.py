@@ -1,10 +1,17 @@
-"""Manifests: the image table that people read, one Parquet file a partition, replaced as a whole. Derived."""
+"""Manifests: the image table that people read, one Parquet file a partition, replaced as a whole. Derived.
+
+What a manifest says of where images are holds for the store where it was written. A store may be moved, copied, or
+reached by another address, so URIs are made anew whenever a manifest is read.
+"""
 
 from __future__ import annotations
 
-from typing import IO, TYPE_CHECKING, Any
+import json
+import logging
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dagster_gptimg.errors import UnreadableError
@@ -14,7 +21,7 @@ from dagster_gptimg.store.paths import partition_folder
 from dagster_gptimg.temporary import TemporaryFolder, create
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from dagster_gptimg.store.dataset import Dataset
 
@@ -52,24 +59,47 @@ SCHEMA = pa.schema(
 )
 """One record per image, and one per request of a row that has none. `arguments` and `columns` are JSON."""
 
-_RECIPE, _CONTENT = b"dagster_gptimg.recipe", b"dagster_gptimg.content"
+_FILE = "manifest.parquet"
+_RECIPE, _CONTENT, _PARTS = b"dagster_gptimg.recipe", b"dagster_gptimg.content", b"dagster_gptimg.parts"
+_IMAGE_AT_END = r"(?:^|/)(?P<path>images/[0-9a-f]{2}/[0-9a-f]{64}-[A-Za-z0-9_-]+-[0-9]{1,5}(?:\.[a-z0-9]{1,10})?)$"
+_log = logging.getLogger(__name__)
+
+
+class Part(NamedTuple):
+    """Some records of a manifest, one after the other, with the prompt table that they are of.
+
+    Attributes:
+        table: its name; empty for one that has none.
+        records: how many.
+        recipe: what they were made with, as a digest; empty where it is not known.
+    """
+
+    table: str
+    records: int
+    recipe: str = ""
+
+
+class About(NamedTuple):
+    """What a manifest says of itself.
+
+    Attributes:
+        recipe: what the rows of its last run were made with, as a digest; empty where it does not say.
+        content: a digest of what the records of its last run say, likewise.
+        parts: its records; those of its last run come first. Empty where it does not say.
+    """
+
+    recipe: str = ""
+    content: str = ""
+    parts: tuple[Part, ...] = ()
 
 
 def manifest_name(partition: str | None) -> str:
     """A manifest's path in its dataset."""
-    return f"manifests/{partition_folder(partition)}/manifest.parquet"
-
-
-def _nothing() -> str:
-    return ""
+    return f"manifests/{partition_folder(partition)}/{_FILE}"
 
 
 def write_manifest(
-    dataset: Dataset,
-    partition: str | None,
-    records: Iterable[dict[str, Any]],
-    recipe: str = "",
-    content: Callable[[], str] = _nothing,
+    dataset: Dataset, partition: str | None, records: Iterable[dict[str, Any]], about: Callable[[], About] = About
 ) -> str:
     """Write a manifest, record by record, and put it in place as a whole. Returns its URI. Raises `StoreError`.
 
@@ -77,25 +107,20 @@ def write_manifest(
         dataset: whose it is.
         partition: its key, or None.
         records: read once.
-        recipe: what its rows were made with, as a digest; kept in the file's metadata.
-        content: asked for when all records have been read: a digest of what they say, kept likewise.
+        about: what is kept in the file's metadata; asked for when all records have been read.
     """
-    return write_manifest_in(dataset, partition_folder(partition), records, recipe, content)
+    return write_manifest_in(dataset, partition_folder(partition), records, about)
 
 
 def write_manifest_in(
-    dataset: Dataset,
-    folder: str,
-    records: Iterable[dict[str, Any]],
-    recipe: str = "",
-    content: Callable[[], str] = _nothing,
+    dataset: Dataset, folder: str, records: Iterable[dict[str, Any]], about: Callable[[], About] = About
 ) -> str:
-    """The same, by the name of a partition's folder."""
-    name = f"manifests/{folder}/manifest.parquet"
+    """Write the manifest of a partition by the name of its folder, as `write_manifest` does."""
+    name = f"manifests/{folder}/{_FILE}"
     with TemporaryFolder() as made:
-        path = made / "manifest.parquet"
+        path = made / _FILE
         with create(path) as file:
-            _write_parquet(file, records, recipe, content)
+            _write_parquet(file, records, about)
             file.flush()
         dataset.store.write_file(f"{dataset.folder}/{name}", path)
     return dataset.uri(name)
@@ -126,27 +151,52 @@ def read_all_manifests(dataset: Dataset) -> pa.Table:
 
 
 def manifest_folders(dataset: Dataset) -> list[str]:
-    """The folders that have a manifest each, one a partition."""
-    return dataset.store.names(f"{dataset.folder}/manifests")
+    """The folders that have a manifest each, one a partition; what is not ours there is passed over."""
+    folder = f"{dataset.folder}/manifests"
+    return [name for name in dataset.store.folders(folder) if _FILE in dataset.store.names(f"{folder}/{name}", _FILE)]
 
 
 def read_manifest_in(dataset: Dataset, folder: str) -> pa.Table:
     """The manifest in a partition's folder; raises as `read_manifest` does."""
-    return _read(dataset, f"manifests/{folder}/manifest.parquet")
+    return _read(dataset, f"manifests/{folder}/{_FILE}")
 
 
 def _read(dataset: Dataset, path: str) -> pa.Table:
     name = f"{dataset.folder}/{path}"
     data = dataset.store.read(name)
     try:
-        return completed(read_parquet(data), SCHEMA)
+        table = completed(read_parquet(data), SCHEMA)
     except (pa.ArrowException, ValueError) as error:
         msg = f"{dataset.store.uri(name)} is there and cannot be read: {error}"
         raise UnreadableError(msg) from error
+    return _placed(table, dataset)
 
 
-def scan_manifest(dataset: Dataset, partition: str | None, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """Some columns of a partition's manifest, batch by batch; raises what `read_manifest` does."""
+def _placed(table: pa.Table, dataset: Dataset) -> pa.Table:
+    """The same records, with the URIs of where the images are now.
+
+    What names no image of a dataset has no URI: whoever reads an image table must not be led to another file.
+    """
+    place = table.schema.get_field_index("uri")
+    if place < 0:
+        return table
+    found = table.column(place)
+    uris = pa.chunked_array([uris_of(dataset, chunk) for chunk in found.chunks], pa.string())
+    if strangers := uris.null_count - found.null_count:
+        _log.warning("%s URIs of an image table of %s name no image of a dataset", strangers, dataset.name)
+    return table.set_column(place, table.schema.field(place), uris)
+
+
+def uris_of(dataset: Dataset, uris: pa.Array) -> pa.Array:
+    """Where the images now are that some URIs of a manifest name, by the ends of these; null for what is none."""
+    paths = pc.struct_field(pc.extract_regex(uris, _IMAGE_AT_END), "path")
+    return pc.binary_join_element_wise(dataset.uri("images").removesuffix("images"), paths, "")
+
+
+def scan_manifest(
+    dataset: Dataset, partition: str | None, columns: list[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Some columns of a partition's manifest (all of them), batch by batch, as they are; raises as `read_manifest`."""
     name = f"{dataset.folder}/{manifest_name(partition)}"
     with TemporaryFolder() as made:
         copy = made / "manifest.parquet"
@@ -159,8 +209,8 @@ def scan_manifest(dataset: Dataset, partition: str | None, columns: list[str]) -
             raise UnreadableError(msg) from error
 
 
-def digests_of(dataset: Dataset, partition: str | None) -> tuple[str, str]:
-    """The recipe and the content of a partition's manifest, by its metadata only; empty where it does not say.
+def about_manifest(dataset: Dataset, partition: str | None) -> About:
+    """What a partition's manifest says of itself, by its metadata only.
 
     Raises:
         FileNotFoundError: it has none yet.
@@ -169,26 +219,35 @@ def digests_of(dataset: Dataset, partition: str | None) -> tuple[str, str]:
     name = f"{dataset.folder}/{manifest_name(partition)}"
     with dataset.store.open(name) as file:
         try:
-            about = pq.read_metadata(file).metadata or {}
+            return _about(pq.read_metadata(file).metadata or {})
         except (pa.ArrowException, ValueError, OSError) as error:
             msg = f"{dataset.store.uri(name)} is there and cannot be read: {error}"
             raise UnreadableError(msg) from error
-    return about.get(_RECIPE, b"").decode(), about.get(_CONTENT, b"").decode()
 
 
-def recipe_of(table: pa.Table) -> str:
-    """What a manifest's rows were made with, as a digest; empty when it does not say."""
-    return str((table.schema.metadata or {}).get(_RECIPE, b"").decode())
+def about_of(table: pa.Table) -> About:
+    """What a manifest that was read says of itself."""
+    return _about(table.schema.metadata or {})
 
 
-def _write_parquet(file: IO[bytes], records: Iterable[dict[str, Any]], recipe: str, content: Callable[[], str]) -> None:
-    schema = SCHEMA.with_metadata({**SCHEMA.metadata, _RECIPE: recipe.encode()})
-    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+def _about(metadata: Mapping[bytes, bytes]) -> About:
+    try:
+        told = json.loads(metadata.get(_PARTS, b"[]"))
+        parts = tuple(Part(str(table), int(records), str(recipe)) for table, records, recipe in told)
+    except (ValueError, TypeError):
+        parts = ()  # derived: it only does not say
+    return About(metadata.get(_RECIPE, b"").decode(), metadata.get(_CONTENT, b"").decode(), parts)
+
+
+def _write_parquet(file: IO[bytes], records: Iterable[dict[str, Any]], about: Callable[[], About]) -> None:
+    with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
         for batch in _batches(records):
             for record in batch:
                 record |= {name: rounded(record.get(name)) for name in ("cost_usd", "billable_units")}
             writer.write_batch(batch_of(batch, SCHEMA))
-        writer.add_key_value_metadata({_CONTENT.decode(): content()})
+        told = about()
+        texts = {_RECIPE: told.recipe, _CONTENT: told.content, _PARTS: json.dumps(told.parts)}
+        writer.add_key_value_metadata({name.decode(): text for name, text in texts.items()})
 
 
 def _batches(records: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

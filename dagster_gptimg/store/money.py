@@ -29,6 +29,16 @@ def rounded(amount: Decimal | None) -> Decimal | None:
         return None
 
 
+def exact_sum(amounts: Iterable[Decimal | None]) -> Decimal:
+    """The exact sum of those amounts that are known, and plausible."""
+    found = Decimal(0)
+    with localcontext(prec=_PRECISION):
+        for amount in amounts:
+            if amount is not None and amount.is_finite() and abs(amount) < _LARGEST:
+                found += amount
+    return found
+
+
 def total(amounts: Iterable[Decimal | None]) -> Decimal | None:
     """The exact sum of some amounts; None when one of them is not known, or not plausible."""
     found = Decimal(0)

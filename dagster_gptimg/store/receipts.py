@@ -9,6 +9,7 @@ from dagster_gptimg.errors import StoreError, UnreadableError
 from dagster_gptimg.store.facts import (
     Accepted,
     Attempt,
+    Deleted,
     FactName,
     GivenUp,
     How,
@@ -19,7 +20,9 @@ from dagster_gptimg.store.facts import (
     parse_fact,
     parse_name,
 )
+from dagster_gptimg.store.files import not_as_recorded
 from dagster_gptimg.store.parallel import side_by_side
+from dagster_gptimg.store.paths import parse_image
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -79,7 +82,10 @@ class Receipts:
         there: list[Outcome] = []
         for number in range(OUTCOMES_MOST):
             kind = f"outcome.{outcome.request_id}.{number}" if number else f"outcome.{outcome.request_id}"
-            name = f"{self.folder}/{fact_path(key, attempt, kind)}"
+            name, told = (
+                f"{self.folder}/{fact_path(key, attempt, kind)}",
+                FactName(key, attempt, "outcome", outcome.request_id),
+            )
             is_there = False
             if outcome.may_follow(there):
                 try:
@@ -89,7 +95,7 @@ class Receipts:
                 else:
                     return outcome
             try:
-                there.append(parse_fact(Outcome, self.store.read(name), name))
+                there.append(parse_outcome(self.store.read(name), name, told))
             except FileNotFoundError as error:
                 if is_there:
                     raise UnreadableError(f"{name} is there, and the store does not give it: {error}") from error
@@ -101,17 +107,23 @@ class Receipts:
         """Record that the user no longer waits for a request. Who comes second changes nothing."""
         self._record(key, attempt, f"given_up.{given_up.request_id}", given_up)
 
+    def create_deleted(self, key: str, attempt: int, deleted: Deleted) -> None:
+        """Record that the images of a request are in the store no more. Who comes second changes nothing."""
+        self._record(key, attempt, f"deleted.{deleted.request_id}", deleted)
+
     def create_void(self, key: str, attempt: int, void: Void) -> None:
         """Record that an attempt has no request. Who comes second changes nothing."""
         self._record(key, attempt, "void", void)
 
-    def _record(self, key: str, attempt: int, kind: str, fact: Accepted | GivenUp | Void) -> None:
+    def _record(self, key: str, attempt: int, kind: str, fact: Accepted | Deleted | GivenUp | Void) -> None:
         try:
             self._create(key, attempt, kind, fact)
         except FileExistsError:
             return
 
-    def _create(self, key: str, attempt: int, kind: str, fact: Intent | Accepted | Outcome | GivenUp | Void) -> None:
+    def _create(
+        self, key: str, attempt: int, kind: str, fact: Intent | Accepted | Outcome | GivenUp | Deleted | Void
+    ) -> None:
         self.store.create(f"{self.folder}/{fact_path(key, attempt, kind)}", fact.model_dump_json().encode())
 
     def _is_there(self, key: str, attempt: int, nonce: str) -> bool:
@@ -167,9 +179,17 @@ class Receipts:
         for name, parsed in sorted(names, key=lambda pair: (pair[1].request_id, pair[1].number)):
             self._read_into(attempts.setdefault(parsed.attempt, Attempt()), name, parsed)
         for attempt in attempts.values():
+            self._keep_what_is_gone(attempt)
             for request_id in attempt.outcomes:  # a power cut may keep the later of two names: it tells the id as well
                 attempt.accepted.setdefault(request_id, ("history", None))
         return [attempts.get(n, Attempt()) for n in range(max(attempts, default=-1) + 1)]
+
+    def _keep_what_is_gone(self, attempt: Attempt) -> None:
+        """Leave out deletions that do not count: the images are there again, or were erased for good."""
+        for request_id in list(attempt.deleted):
+            outcome = attempt.outcomes.get(request_id)
+            if outcome is None or outcome.erased_at or not not_as_recorded(self.store, self.folder, outcome.images):
+                del attempt.deleted[request_id]
 
     def names(self, prefix: str) -> Names:
         """The receipts whose keys begin so (two digits at least), by name; no object is opened. Raises `StoreError`."""
@@ -199,10 +219,27 @@ class Receipts:
         elif parsed.kind == "void":
             attempt.void = parse_fact(Void, data, path)
         elif parsed.kind == "outcome":
-            attempt.add_outcome(parsed.request_id, parse_fact(Outcome, data, path))
+            attempt.add_outcome(parsed.request_id, parse_outcome(data, path, parsed))
         elif parsed.kind == "given_up":
             attempt.given_up[parsed.request_id] = parse_fact(GivenUp, data, path)
+        elif parsed.kind == "deleted":
+            attempt.deleted[parsed.request_id] = parse_fact(Deleted, data, path)
         elif parsed.how is not None:
             known = attempt.accepted.get(parsed.request_id)
             if known is None or known[0] == "history":
                 attempt.accepted[parsed.request_id] = (parsed.how, parse_fact(Accepted, data, path))
+
+
+def parse_outcome(data: bytes, path: str, name: FactName) -> Outcome:
+    """The outcome that an object holds, when all images that it names are those of its own request.
+
+    Raises:
+        UnreadableError: it is none, or it names a file that is not its own: what it names is read, shown and deleted.
+    """
+    outcome = parse_fact(Outcome, data, path)
+    for image in outcome.images:
+        told = parse_image(image.path)
+        if told is None or (told.key, told.request_id) != (name.key, name.request_id):
+            msg = f"{path} names the file {image.path!r}, which is not an image of its request: look at it"
+            raise UnreadableError(msg)
+    return outcome

@@ -12,13 +12,16 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import fsspec
+from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
@@ -54,7 +57,8 @@ class Store:
             storage_options: passed to fsspec as they are.
 
         Raises:
-            UsageError: fsspec does not know the protocol, its package is not installed, or the service refuses.
+            UsageError: fsspec does not know the protocol, its package is not installed, or the service refuses; or the
+                root has an empty part, which an object store takes for a folder of its own and may list as another.
         """
         if not uri.strip():
             raise UsageError("the store has no root: name a folder or an fsspec URL")
@@ -69,6 +73,13 @@ class Store:
         self.is_local = isinstance(self.fs, LocalFileSystem)
         self.is_near = self.is_local or isinstance(self.fs, MemoryFileSystem)
         self.root = self.root.rstrip("/")
+        if self.is_local:
+            self.root = _SLASHES.sub("/", self.root)
+        elif "//" in self.root.lstrip("/"):
+            raise UsageError(
+                f"the store's path {self.root!r} has an empty part, which some services list as another folder than "
+                "they write to: write it with single slashes (is a variable in it empty?)"
+            )
         self._shown = _shown_root(self.fs, self.root, uri)
         self._folders = Folders(Path(self.root))
         self._parts: set[str] = set()
@@ -76,6 +87,15 @@ class Store:
     def path(self, name: str) -> str:
         """The path of an object in fsspec's words."""
         return f"{self.root}/{name}"
+
+    @property
+    def is_create_atomic(self) -> bool:
+        """Whether an exclusive create is known to be decided in one step: by this module, or by the store's service.
+
+        Many file systems of fsspec look first, and write then: one create after the other looks exclusive there, and of
+        two at once both may win.
+        """
+        return self.is_local or _is_atomic(self.fs)
 
     def uri(self, name: str) -> str:
         """A URI of an object that `fsspec.open` opens, given the credentials: none of them stand in it."""
@@ -93,7 +113,19 @@ class Store:
             if self.is_local:
                 create_file(self._folders, Path(self.path(name)), data)
             else:
-                self.fs.pipe_file(self.path(name), data, mode="create")
+                self._insist_on_creating(self.path(name), data)
+
+    def _insist_on_creating(self, path: str, data: bytes) -> None:
+        """Create an object; where the service says that calls were in each other's way, once more: S3 asks for that."""
+        for left in reversed(range(CONFLICT_TRIES)):
+            try:
+                self.fs.pipe_file(path, data, mode="create")
+            except Exception as error:
+                if not left or not _is_conflict(error):
+                    raise
+                time.sleep(CONFLICT_SECONDS * (CONFLICT_TRIES - left))
+            else:
+                return
 
     def write(self, name: str, data: bytes) -> None:
         """Make or replace an object as a whole, durably. Raises `StoreError`."""
@@ -162,6 +194,14 @@ class Store:
         self._note_parts(folder, every)
         return sorted(name for name in every if name.startswith(prefix) and not name.startswith(PART))
 
+    def shows(self, name: str) -> bool:
+        """Whether listings show an object right in the root, also one that no reader looks at. Raises `StoreError`."""
+        try:
+            found = [self._list(self.path("").rstrip("/"), prefix) for prefix in ("", name)]
+        except Exception as error:  # noqa: BLE001 - each file system has errors of its own
+            raise StoreError(f"cannot list {self.uri('')}: {error}") from harmless(error)
+        return all(any(path.rstrip("/").rpartition("/")[2] == name for path in paths) for paths in found)
+
     def _note_parts(self, folder: str, names: list[str]) -> None:
         """Remember what killed processes may have left beside the objects of a folder."""
         if self.is_local and len(self._parts) < MOST_PARTS:
@@ -201,6 +241,10 @@ class Store:
             if name and above.strip("/") == path.strip("/"):  # `find` goes into the folders below, too
                 entries.append(_Entry(name, entry.get("size"), entry.get("type") == "directory"))
         return entries
+
+    def folders(self, folder: str) -> list[str]:
+        """The names of the folders right in a folder, sorted. Raises `StoreError`."""
+        return sorted(name for name, _, is_folder in self._entries(folder, "") if is_folder)
 
     def _list(self, path: str, prefix: str) -> list[str]:
         if self.is_local:
@@ -292,6 +336,31 @@ class _Explained:
         hint = " (the disk is full)" if getattr(error, "errno", None) in _FULL else ""
         msg = f"cannot {self.verb} {self.name} in the store{hint}: {error}"
         raise StoreError(msg) from harmless(error)
+
+
+_SLASHES = re.compile("/{2,}")
+_ATOMIC = frozenset({"s3fs", "gcsfs", "adlfs"})
+"""The packages whose exclusive create is a condition that goes with the write, and that their services keep."""
+
+CONFLICT = 409
+CONFLICT_TRIES, CONFLICT_SECONDS = 6, 0.1
+"""Tries of a create that the service calls a conflict, and seconds between the first two of them; then longer."""
+
+
+def _is_atomic(fs: Any) -> bool:  # noqa: ANN401 - fsspec has no types
+    if isinstance(fs, DirFileSystem):
+        return _is_atomic(fs.fs)
+    return isinstance(fs, MemoryFileSystem) or type(fs).__module__.partition(".")[0] in _ATOMIC
+
+
+def _is_conflict(error: BaseException | None) -> bool:
+    """Whether a service says that two calls were in each other's way, and to try again (S3's 409): nothing was made."""
+    if error is None or isinstance(error, FileExistsError):
+        return False
+    about = getattr(error, "response", None)
+    told = about.get("ResponseMetadata", {}).get("HTTPStatusCode") if isinstance(about, dict) else None
+    codes = {told, getattr(error, "code", None), getattr(error, "status_code", None)}
+    return CONFLICT in codes or _is_conflict(error.__cause__)
 
 
 class _Entry(NamedTuple):

@@ -74,7 +74,9 @@ PLACED = 2**16
 """Keys that are looked for at once, at least: each time all lines are gone through."""
 MERGE_ABOVE = 32
 
-Kind = Literal["stored", "refused", "ended", "erased"]
+Kind = Literal["stored", "refused", "ended", "erased", "missing"]
+"""How a request has ended. `missing` is nothing that the index keeps: a file of the images is gone just now."""
+
 _KINDS: tuple[Kind, ...] = ("ended", "refused", "stored", "erased")
 _STATUS = {"ended": "lost"}
 """By kind, the status of its row, where it is another word."""
@@ -144,13 +146,18 @@ class Piece(NamedTuple):
 
 
 class SettledIndex:
-    """The settled index of one dataset. Every call blocks, and none may run beside another, but for `save`."""
+    """The settled index of one dataset. Every call blocks, and none may run beside another, but for `save`.
+
+    Attributes:
+        has_missing: whether a file of any line's images is gone, as far as somebody has looked.
+    """
 
     def __init__(self, store: Store, folder: str) -> None:
         """`folder` is the dataset's, relative to the store."""
         self._store, self._folder = store, f"{folder}/settled"
         # Copies of the pieces: another run may put them together, and remove them, while this one goes on.
         self._copies: TemporaryFolder | None = None
+        self.has_missing = False
         self._forget()
 
     def _forget(self) -> None:
@@ -170,6 +177,7 @@ class SettledIndex:
     def look_for_images(self, dataset: Dataset) -> None:
         """List the image files, and mark the lines that miss one; once, after `load`. Raises `StoreError`."""
         missing, number = self._wanted.missing(dataset), 0
+        self.has_missing = bool(missing)
         self._wanted = WantedImages()
         for batch in self._batches(["images"]) if missing else ():
             paths = iter(_images(batch, "path"))
@@ -307,9 +315,12 @@ class SettledIndex:
     def _most_known(self, numbers: Sequence[int]) -> int:
         """Of the lines of one key the one that says most: an erasure, then images, then a refusal.
 
-        What is known of a key only grows: its cost is the sum over all its requests, so the larger one knows more.
+        What is known of a key only grows: its cost is the sum over all its requests, so the larger one knows more. Of
+        two that know as much, the one whose images are there.
         """
-        return max(numbers, key=lambda n: (*_knowledge(self._line(n)), n)) if len(numbers) > 1 else numbers[0]
+        if len(numbers) == 1:
+            return numbers[0]
+        return max(numbers, key=lambda n: _knowledge(self._line(n), is_here=not self._kinds[n] & _MISSING, number=n))
 
     def _line(self, number: int) -> Settled:
         if self._lines is None:
@@ -398,5 +409,6 @@ def _bytes_of(keys: pa.Array) -> bytes:
     return found
 
 
-def _knowledge(line: Settled) -> tuple[int, Decimal, int]:
-    return _KINDS.index(line.kind), Decimal(-1) if line.cost_usd is None else line.cost_usd, line.attempt
+def _knowledge(line: Settled, *, is_here: bool, number: int) -> tuple[int, Decimal, bool, int, int]:
+    cost = Decimal(-1) if line.cost_usd is None else line.cost_usd
+    return _KINDS.index(line.kind), cost, is_here, line.attempt, number

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import pytest
 
 from dagster_gptimg.batch.state import State, given_up, owners, searching, state_of
-from dagster_gptimg.store.facts import Accepted, Attempt, GivenUp, Intent, Outcome, OutcomeKind, Void, Word
+from dagster_gptimg.store.facts import Accepted, Attempt, Deleted, GivenUp, Intent, Outcome, OutcomeKind, Void, Word
 from tests.specification import protocol
 from tests.specification.outcomes import kind_of, says
 from tests.specification.receipts import CONFIGS, canon, rest
@@ -35,6 +35,7 @@ COMPARED = {
     "twins, 2 attempts each": 300,
     "one key, 3 attempts, the word given to two runs": 300,
     "one key, 2 attempts, the word, requests that end without images or are lost": 300,
+    "one key, 3 attempts, the word, images that are gone, put back and pruned": 300,
     "one key, 2 attempts, wrongly free": 20,
     "one key, 2 attempts, wrongly refused, the word": 20,
     "one key, 2 attempts, wrongly free and lost, the word": 100,
@@ -90,6 +91,8 @@ def attempt(spec: protocol.Attempt) -> Attempt:
     for request, kinds in outs:
         for kind in kinds:
             add(found, request, kind, is_bad=bad == "outcome")
+        if says(kinds) == "deleted":  # a deletion is left out when it is read, as long as the files are there
+            found.deleted[f"R{request}"] = Deleted(request_id=f"R{request}", reason="pruned", recorded_at=NOW)
     if void and bad != "void":
         name, _, run = void.partition(" ")
         reason: Any = REASONS[name]
@@ -103,7 +106,7 @@ def add(found: Attempt, request: int, kind: str, *, is_bad: bool) -> None:
     if name == "given":
         fact = GivenUp(request_id=f"R{request}", word=Word(id=run, run=run), recorded_at=NOW)
         found.given_up[f"R{request}"] = None if is_bad else fact
-    else:
+    elif name not in {"deleted", "gone"}:
         found.add_outcome(f"R{request}", None if is_bad else outcome(request, name))
 
 
@@ -182,5 +185,5 @@ def test_every_kind_of_outcome_and_every_state_is_met() -> None:
         for store, k, _, attempts, owns in views(name):
             kinds.update(kind_of(kind) for spec in store[k] for _, chain in spec[2] for kind in chain)
             states.add(state_of(attempts, owns).state)
-    assert kinds == {*get_args(OutcomeKind), *WRONGLY, "given"}
+    assert kinds == {*get_args(OutcomeKind), *WRONGLY, "given", "deleted", "gone"}
     assert states == set(get_args(State))

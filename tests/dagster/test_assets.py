@@ -51,6 +51,14 @@ def test_a_refused_row_does_not_fail_the_partition(fal: Fal, resources: dict[str
     assert "| bags\\-1 | refused | The content could not be processed" in found["rows_without_images"]
 
 
+def test_the_cost_of_a_partition_is_that_of_its_images_beside_what_the_run_spent(
+    fal: Fal, resources: dict[str, Any]
+) -> None:
+    first, second = (metadata(run(images(), resources, partition_key="bags")) for _ in range(2))
+    assert (first["cost_usd"], first["run_cost_usd"]) == (0.03, 0.03)
+    assert (second["cost_usd"], second["run_cost_usd"], second["bought"]) == (0.03, 0, 0)
+
+
 def test_failed_rows_above_the_threshold_fail_the_step_with_a_reason(fal: Fal, resources: dict[str, Any]) -> None:
     fal.fail("bags number 1", "failed")
     result = run(images(), resources, partition_key="bags")

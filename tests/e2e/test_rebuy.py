@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from PIL import Image
 
 from tests.harness import Fal, Ran, cli
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 LOW = ("--set", "quality=low", "--set", "image_size=1024x1024")
@@ -95,6 +99,136 @@ def test_a_broken_manifest_does_not_stop_a_run(fal: Fal, table: Path) -> None:
     [manifest] = table.parent.glob("store/d/manifests/*/manifest.parquet")
     manifest.write_bytes(b"not Parquet")
     assert generate(fal, table, *FIRST).summary["bought"] == 0
+
+
+NAMES = ["Café crème", "naïve “art”", "a \u2013 b"]
+
+
+def products(path: Path, texts: list[str], header: str = "sku,prompt", *more: str) -> None:
+    rows = [f'{n},"{text} {n}"{"".join(f",{value}" for value in more)}' for n, text in enumerate(texts)]
+    path.write_text("\n".join([header, *rows]), encoding="utf-8")
+
+
+@pytest.mark.parametrize("ids", [("--id-column", "sku"), ()], ids=["ids given", "ids derived"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: unicodedata.normalize("NFD", text),
+        lambda text: f"{text} ",
+        lambda text: text.replace("“", "'").replace("”", "'").replace("\u2013", "-").replace("é", "e\u0301"),
+        lambda text: text.replace(" ", "\u00a0"),
+        str.upper,
+    ],
+    ids=["accents", "a blank", "quotes", "no-break spaces", "case"],
+)
+def test_the_same_texts_in_another_form_are_bought_again_only_when_somebody_means_it(
+    fal: Fal, table: Path, ids: tuple[str, ...], change: Callable[[str], str]
+) -> None:
+    texts = [f"{name} {n}é" for n in range(4) for name in NAMES]
+    products(table, texts)
+    assert generate(fal, table, *LOW, *ids).status == 0
+    products(table, [change(text) for text in texts])
+    ran = generate(fal, table, *LOW, *ids)
+    assert (ran.status, len(fal.charged())) == (2, 12)
+    assert "12 of the 12 rows that have images would be bought again, for $0.12" in ran.stderr
+    assert "differ in form only" in ran.stderr
+    named = ("--store", str(table.parent / "store"), "--dataset", "d")
+    assert "a run stops there" in cli(None, "plan", str(table), *named, *LOW, *ids).stderr
+    assert generate(fal, table, *LOW, *ids, "--allow-rebuy").summary["bought"] == 12
+    assert generate(fal, table, *LOW, *ids).summary["bought"] == 0
+
+
+@pytest.mark.parametrize("ids", [("--id-column", "sku"), ()], ids=["ids given", "ids derived"])
+def test_a_new_column_that_is_an_input_is_a_rebuy(fal: Fal, table: Path, ids: tuple[str, ...]) -> None:
+    products(table, ["a cup"] * 4)
+    assert generate(fal, table, *LOW, *ids).status == 0
+    products(table, ["a cup"] * 4, "sku,prompt,quality", "medium")
+    ran = generate(fal, table, *LOW, *ids)
+    assert (ran.status, "4 of the 4 rows" in ran.stderr, len(fal.charged())) == (2, True, 4), ran.stderr
+    assert "their arguments are others" in ran.stderr
+
+
+@pytest.mark.parametrize(("before", "after", "bought"), [(4, 2, 2), (6, 5, 1), (3, 1, 1)])
+def test_fewer_images_than_a_row_has_are_told_priced_and_guarded(
+    fal: Fal, table: Path, before: int, after: int, bought: int
+) -> None:
+    ids = ("--id-column", "sku")
+    products(table, ["a cup"] * 2, "sku,prompt,num_images", str(before))
+    assert generate(fal, table, *LOW, *ids).status == 0
+    bill = len(fal.charged())
+    products(table, ["a cup"] * 2, "sku,prompt,num_images", str(after))
+    named = ("--store", str(table.parent / "store"), "--dataset", "d")
+    planned = cli(None, "plan", str(table), *named, *LOW, *ids)
+    words = f"2 of the 2 rows that have images would be bought again, for $0.0{2 * bought}: they ask for another number"
+    assert words in planned.stderr
+    stopped = generate(fal, table, *LOW, *ids)
+    assert (stopped.status, words in stopped.stderr, len(fal.charged())) == (2, True, bill)
+
+
+def test_more_images_for_a_row_are_no_rebuy(fal: Fal, table: Path) -> None:
+    ids = ("--id-column", "sku")
+    products(table, ["a cup"] * 2, "sku,prompt,num_images", "4")
+    assert generate(fal, table, *LOW, *ids).status == 0
+    products(table, ["a cup"] * 2, "sku,prompt,num_images", "6")
+    ran = generate(fal, table, *LOW, *ids)
+    assert (ran.status, ran.summary["bought"], ran.summary["reused"]) == (0, 4, 8), ran.stderr
+
+
+def test_receipts_that_are_gone_while_images_stand_are_a_rebuy(fal: Fal, table: Path) -> None:
+    assert generate(fal, table, *FIRST).status == 0
+    for derived in ("receipts", "settled"):
+        shutil.rmtree(table.parent / "store" / "d" / derived)
+    ran = generate(fal, table, *FIRST)
+    assert (ran.status, len(fal.charged())) == (2, 10), ran.stderr
+    assert "no receipt of them is there" in ran.stderr
+
+
+def test_edits_of_a_few_rows_and_new_rows_with_an_old_text_are_no_rebuy(fal: Fal, table: Path) -> None:
+    ids = ("--id-column", "sku")
+    products(table, ["a cup", "a hat", "a bag"])
+    assert generate(fal, table, *LOW, *ids).status == 0
+    products(table, ["a  cup", "a hat", "a bag"])  # one more blank
+    assert generate(fal, table, *LOW, *ids).summary["bought"] == 1
+    products(table, ["a  cup", "something else", "and another thing"])
+    assert generate(fal, table, *LOW, *ids).summary["bought"] == 2
+    lines = table.read_text(encoding="utf-8").splitlines()
+    more = [f"{n}0,{line.partition(',')[2]}" for n, line in enumerate(lines[1:], 7)]
+    table.write_text("\n".join([*lines, *more]), encoding="utf-8")  # the same texts once more, under new ids
+    assert generate(fal, table, *LOW, *ids).summary["bought"] == 3
+
+
+@pytest.mark.parametrize("ids", [("--id-column", "sku"), ()], ids=["ids given", "ids derived"])
+def test_other_reference_images_are_an_edit(fal: Fal, table: Path, ids: tuple[str, ...]) -> None:
+    for name, fill in (("one", "red"), ("two", "blue")):
+        Image.new("RGB", (8, 8), fill).save(table.parent / f"{name}.png")
+        rows = [f"{n},a cup {n},{name}.png" for n in range(3)]
+        table.write_text("\n".join(["sku,prompt,image_urls", *rows]), encoding="utf-8")
+        ran = generate(fal, table, *LOW, *ids, "--references-from", str(table.parent))
+        assert (ran.status, ran.summary["bought"]) == (0, 3), ran.stderr
+
+
+def test_most_of_a_larger_table_under_its_ids_is_a_rebuy(fal: Fal, table: Path) -> None:
+    ids = ("--id-column", "sku")
+    products(table, ["a cup"] * 12)
+    assert generate(fal, table, *LOW, *ids).status == 0
+    products(table, ["a hat"] * 11 + ["a cup"])
+    ran = generate(fal, table, *LOW, *ids)
+    assert (ran.status, "11 of the 12 rows" in ran.stderr) == (2, True)
+    assert "their prompts say something else" in ran.stderr
+    products(table, ["a hat"] * 6 + ["a cup"] * 6)
+    assert generate(fal, table, *LOW, *ids).summary["bought"] == 6
+
+
+def test_a_plan_without_the_index_is_what_the_run_does(fal: Fal, table: Path) -> None:
+    assert generate(fal, table, *FIRST).status == 0
+    shutil.rmtree(table.parent / "store" / "d" / "settled")
+    named = ("--store", str(table.parent / "store"), "--dataset", "d")
+    planned = cli(None, "plan", str(table), *named, *FIRST, "--json").summary
+    done = generate(fal, table, *FIRST).summary
+    assert {name: done[name] for name in ("bought", "reused", "cost_usd", "images")} == {
+        name: planned[name] for name in ("bought", "reused", "cost_usd", "images")
+    }
+    assert (planned["bought"], planned["reused"]) == (0, 10)
 
 
 def asset_result(fal: Fal, tmp_path: Path, name: str, config: dict[str, Any], **more: Any) -> Any:

@@ -266,6 +266,62 @@ MUTATIONS = [
         "asyncio.timeout(None) as opening:",
         "tests/bender/test_seeds.py",
     ),
+    Mutation(
+        "prune what no image table shows although a receipt names it",
+        "batch/prune.py",
+        "        if is_shown or not self._left:\n",
+        "        if is_shown:\n",
+        "tests/e2e/test_prune.py -k superfluous",
+    ),
+    Mutation(
+        "prune without putting the deletion on record",
+        "batch/prune.py",
+        "            dataset.receipts.create_deleted(request.key, request.attempt, fact)\n",
+        "            del fact\n",
+        "tests/e2e/test_prune.py -k left",
+    ),
+    Mutation(
+        "believe a receipt that names another file",
+        "store/receipts.py",
+        "        if told is None or (told.key, told.request_id) != (name.key, name.request_id):\n",
+        "        if False:\n",
+        "tests/e2e/test_prune.py -k another_file",
+    ),
+    Mutation(
+        "take an image table's addresses as they were written",
+        "store/manifest.py",
+        "    return _placed(table, dataset)\n",
+        "    return table\n",
+        "tests/e2e/test_moved_stores.py -k moved",
+    ),
+    Mutation(
+        "buy what is missing without the user's word",
+        "batch/worker.py",
+        '        if view.state == "done" or (is_final and not way.is_meant(view, self._job.options.again)):\n',
+        '        if view.state == "done" or (is_final and view.state != "missing"):\n',
+        "tests/e2e/test_missing.py -k trouble",
+    ),
+    Mutation(
+        "a limited run replaces the whole image table",
+        "batch/image_table.py",
+        "            self._parts = self._parts if job.options.is_limited else self._others()\n",
+        "            self._parts = []\n",
+        "tests/e2e/test_image_table.py -k first_rows",
+    ),
+    Mutation(
+        "guard against another recipe only",
+        "batch/rebuy.py",
+        "        if not any(True for _ in receipts.to_buy(planned)):\n",
+        "        if not is_other_recipe:\n",
+        "tests/e2e/test_rebuy.py -k form",
+    ),
+    Mutation(
+        "count the requests of the last attempt only",
+        "batch/costs.py",
+        "    for n, attempt in enumerate(attempts):\n",
+        "    for n, attempt in [*enumerate(attempts)][-1:]:\n",
+        "tests/e2e/test_costs.py -k became",
+    ),
 ]
 
 

@@ -1,6 +1,8 @@
 """The outcomes of one request: a chain of kinds, in the order in which they were recorded, each an object of its own.
 
 stored    its images are in the store; this counts wherever it stands in the chain, otherwise the last kind counts
+deleted   on record: its images are in the store no more (pruned, or gone when the user's word acted)
+gone      no object, but what a look into the store finds: its image files are not there. Somebody may put them back
 refused   words about the content
 free      a failure that fal never bills
 ended     it has no images, and neither of the two
@@ -16,9 +18,34 @@ from typing import TypeAlias
 Kinds: TypeAlias = "tuple[str, ...]"
 
 
+GONE = "gone"
+"""What is no fact, and may change in both directions."""
+
+
 def says(kinds: Kinds) -> str:
-    """What the outcomes of one request come to, without the number of a run."""
-    return "stored" if "stored" in kinds else kind_of(kinds[-1])
+    """What the outcomes of one request come to, without the number of a run.
+
+    A deletion on record counts as long as the files are gone: an image that is put back counts again.
+    """
+    if "stored" not in kinds:
+        return kind_of(kinds[-1])
+    return "deleted" if "deleted" in kinds and GONE in kinds else "stored"
+
+
+def has_images(kinds: Kinds) -> bool:
+    """Whether the images of a request were ever in the store."""
+    return "stored" in kinds
+
+
+def is_gone(kinds: Kinds) -> bool:
+    """Whether a look into the store finds that files of a stored request are not there."""
+    return GONE in kinds
+
+
+def with_files(kinds: Kinds, *, there: bool) -> Kinds:
+    """The same outcomes, with the image files there, or gone."""
+    facts = tuple(kind for kind in kinds if kind != GONE)
+    return facts if there else (*facts, GONE)
 
 
 def kind_of(word: str) -> str:
@@ -38,7 +65,9 @@ def may_follow(kinds: Kinds, word: str) -> bool:
     """
     if not kinds:
         return True
-    if says(kinds) == "stored" or word in kinds:
+    if word == "deleted":
+        return has_images(kinds) and word not in kinds
+    if has_images(kinds) or word in kinds:
         return False
     last, kind = kind_of(kinds[-1]), kind_of(word)
     is_open = last in {"reopened", "given"} or is_doubtful(last)

@@ -6,6 +6,7 @@ c  a run without faults comes to rest, and leaves no key in flight
 d  nothing is bought while an object is there that cannot be read (`steps.py` says so)
 e  no image overwrites another one (`steps.py` says so)
 f  no word of the user's buys a key more than once
+g  no word of the user's buys what is in the store at that moment (`steps.py` says so)
 """
 
 from __future__ import annotations
@@ -13,18 +14,19 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from tests.specification.outcomes import says
-from tests.specification.protocol import Config, World, known, owners, put, searching, state_of
+from tests.specification.outcomes import has_images, is_gone, says
+from tests.specification.protocol import Config, World, files, gone, known, owners, put, searching, state_of
 from tests.specification.runs import given_up_by, opened_by
 from tests.specification.steps import reopens
 
 if TYPE_CHECKING:
+    from tests.specification.outcomes import Kinds
     from tests.specification.protocol import Fal, Store
 
 MOST_STEPS = 40
 """Steps after which a run without faults has certainly come to rest."""
 
-AT_REST = frozenset({"done", "refused", "ended", "held"})
+AT_REST = frozenset({"done", "missing", "refused", "ended", "held"})
 
 
 def double(c: Config, world: World) -> str:
@@ -76,15 +78,30 @@ def _uncollected(end: Store, fal: Fal, *, history: bool, unreadable: bool) -> st
     paid = {r for r, (k, _, status) in enumerate(fal) if k >= 0 and status == "C"}
     if not history:
         paid &= known(end)  # fal's queue can only be asked for an id that is on record
-    lost = paid - kept
-    strangers = sum(fal[r][0] < 0 for r in kept)  # an equal image of the same account stands in for ours
+    lost = paid - kept - _spare(end)
+    strangers = sum(fal[r][0] < 0 for r in kept | _spare(end))  # an equal image of the account stands in for ours
     if len(lost) > strangers and not unreadable:
         return f"b: R{min(lost)} is paid for and shown, and no later run collects it"
     return ""
 
 
 def _kept(end: Store) -> set[int]:
-    return {r for attempts in end for attempt in attempts for r, kinds in attempt[2] if says(kinds) == "stored"}
+    """The requests whose images are in the store."""
+    return {r for attempts in end for attempt in attempts for r, kinds in attempt[2] if _is_there(kinds)}
+
+
+def _spare(end: Store) -> set[int]:
+    """The requests that were collected, whose files are gone, and whose key has the images of another one."""
+    found = set[int]()
+    for attempts in end:
+        every = [pair for attempt in attempts for pair in attempt[2]]
+        if any(_is_there(kinds) for _, kinds in every):
+            found |= {r for r, kinds in every if is_gone(kinds)}
+    return found
+
+
+def _is_there(kinds: Kinds) -> bool:
+    return has_images(kinds) and not is_gone(kinds)
 
 
 def _shared(c: Config, end: Store) -> str:
@@ -94,7 +111,7 @@ def _shared(c: Config, end: Store) -> str:
             k
             for k in range(c.keys)
             if any(
-                x == r and says(kinds) == "stored"
+                x == r and has_images(kinds)
                 for attempt in end[k]
                 for x, kinds in attempt[2]
                 if "one_owner" not in c.rules or own[x][0] == k
@@ -130,6 +147,8 @@ def _fault_free_step(c: Config, store: Store, fal: Fal, *, history: bool) -> tup
         after = store
         if state == "in flight":
             after = _read(c, store, fal, k, n, r)
+        elif (fetched := _fetched(c, store, fal, k)) != store:
+            after = fetched
         elif state in {"to buy", "open"} and n < c.attempts:
             if n < len(store[k]) and store[k][n][0] == "intent":
                 return None  # a broken rule would replace it: not a fault-free matter
@@ -149,6 +168,14 @@ def _read(c: Config, store: Store, fal: Fal, k: int, n: int, r: int) -> Store:
     if kind == "stored" and "stored_wins" not in c.rules and dict(store[k][n][2]).get(r):
         return store
     return put(store, k, n, outcome=(r, kind))
+
+
+def _fetched(c: Config, store: Store, fal: Fal, k: int) -> Store:
+    """The images that are gone from the store, and that fal still has."""
+    for _, r in gone(c, store, k, owners(c, store)) if "gone_is_fetched" in c.rules else ():
+        if fal[r][2] == "C":
+            return files(store, k, r, there=True)
+    return store
 
 
 def _collect_given_up(c: Config, store: Store, fal: Fal, k: int) -> Store:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from tests.specification.outcomes import is_doubtful, may_follow, says
+from tests.specification.outcomes import has_images, is_doubtful, is_gone, may_follow, says, with_files
 
 if TYPE_CHECKING:
     from tests.specification.outcomes import Kinds
@@ -59,6 +59,9 @@ RULES = {
     "given_is_followed": "a request that the user has given up is not looked for any more",
     "word_once": "the user's word speaks of what stands on record when its turn comes, not when the run began",
     "word_of_open_run": "the user's word speaks of an attempt that another run has just opened by the same word",
+    "gone_needs_word": "a stored image whose file is gone is bought again without the user's word",
+    "gone_is_fetched": "a stored image whose file is gone is not fetched from fal again",
+    "back_counts": "a deletion on record counts, although the image is in the store again",
     "cancel_is_wish": "202 CANCELLATION_REQUESTED counts as cancelled: free",
     "name_by_request": "images are named by key alone, without the request id",
     "distinct_ids": "history may be adopted by a key although another key has that id",
@@ -108,6 +111,7 @@ class Config:
         wrong: what an earlier version has recorded of the first request, which fal still has, from one reading.
         lost: whether the user's word may give up a request that is followed (again=lost).
         blip: whether two readings, minutes apart, may be of one blip.
+        files: whether image files may be gone, be put back, and be pruned.
     """
 
     keys: int = 1
@@ -124,6 +128,7 @@ class Config:
     wrong: Literal["", "free?", "refused?"] = ""
     lost: bool = False
     blip: bool = False
+    files: bool = False
 
     @cached_property
     def rules(self) -> frozenset[str]:
@@ -188,7 +193,7 @@ def state_of(c: Config, store: Store, k: int, own: Owners) -> tuple[str, int, An
         return "in flight", *in_flight
     for n, attempt in enumerate(attempts):
         if attempt[0] != "outcome" and "stored" in _ends(c, own, k, n, attempt):
-            return "done", n, None
+            return "done", n, None  # as far as facts tell: who looks into the store may find that the files are gone
     if not attempts:
         return "to buy", 0, None
     if "unreadable_holds" in c.rules:
@@ -214,9 +219,9 @@ def _in_flight(c: Config, own: Owners, k: int, attempts: Attempts) -> tuple[int,
 
 def _last_attempt(c: Config, own: Owners, k: int, n: int, attempt: Attempt) -> tuple[str, int, Any]:
     kinds = {kind.rstrip("?") for kind in _ends(c, own, k, n, attempt)}
-    for kind in ("refused", "ended"):
+    for kind, state in (("deleted", "missing"), ("refused", "refused"), ("ended", "ended")):
         if kind in kinds:
-            return kind, n, None
+            return state, n, None
     got = counted(c, own, k, n, attempt)
     free = got and ("free_needs_reply" not in c.rules or any(how != "history" for _, how in got))
     return ("open", n + 1, None) if attempt[3] or free or "given" in kinds else ("held", n, "ambiguous")
@@ -225,7 +230,25 @@ def _last_attempt(c: Config, own: Owners, k: int, n: int, attempt: Attempt) -> t
 def _ends(c: Config, own: Owners, k: int, n: int, attempt: Attempt) -> set[str]:
     """What the outcomes of each request that counts for this attempt say."""
     counts = {r for r, _ in counted(c, own, k, n, attempt)}
-    return {says(kinds) for r, kinds in attempt[2] if r in counts}
+    return {_says(c, kinds) for r, kinds in attempt[2] if r in counts}
+
+
+def _says(c: Config, kinds: Kinds) -> str:
+    return "deleted" if "back_counts" not in c.rules and "deleted" in kinds else says(kinds)
+
+
+def gone(c: Config, store: Store, k: int, own: Owners) -> list[tuple[int, int]]:
+    """The stored requests (attempt, request) of a key whose files are gone; none while one of them has its files.
+
+    What a run finds that looks into the store, for a key that is done or missing.
+    """
+    stored = [
+        (n, r, kinds)
+        for n, attempt in enumerate(store[k])
+        for r, kinds in attempt[2]
+        if has_images(kinds) and r in {x for x, _ in counted(c, own, k, n, attempt)}
+    ]
+    return [(n, r) for n, r, _ in stored] if all(is_gone(kinds) for *_, kinds in stored) else []
 
 
 def searching(c: Config, store: Store, k: int, own: Owners) -> list[int]:
@@ -237,7 +260,7 @@ def searching(c: Config, store: Store, k: int, own: Owners) -> list[int]:
     found = []
     for n, attempt in enumerate(store[k]):
         got, ends = counted(c, own, k, n, attempt), {r: says(kinds) for r, kinds in attempt[2]}
-        settled = any(how != "history" or ends.get(r, "stored") == "stored" for r, how in got)
+        settled = any(how != "history" or ends.get(r, "stored") in {"stored", "deleted"} for r, how in got)
         if not attempt[0] and attempt[3] != "proof" and not settled:
             found.append(n)
     return found
@@ -271,8 +294,17 @@ def put(
         ends, (request, kind) = dict(outs), outcome
         kinds = ends.get(request, ())
         if may_follow(kinds, kind):
-            ends[request] = (*kinds, kind)
+            ends[request] = with_files((*kinds, kind), there=not is_gone(kinds))
             outs = tuple(sorted(ends.items()))
     new_bad, new_word = was_bad if bad is None else bad, was_word if word is None else word
     attempts[n] = (new_bad, got, outs, was_void or void, new_word)
+    return (*store[:k], tuple(attempts), *store[k + 1 :])
+
+
+def files(store: Store, k: int, r: int, *, there: bool) -> Store:
+    """The same facts, with the image files of a stored request there, or gone: they are named by key and request."""
+    attempts: list[Attempt] = []
+    for bad, got, outs, void, word in store[k]:
+        ends = {x: with_files(kinds, there=there) if x == r and has_images(kinds) else kinds for x, kinds in outs}
+        attempts.append((bad, got, tuple(sorted(ends.items())), void, word))
     return (*store[:k], tuple(attempts), *store[k + 1 :])

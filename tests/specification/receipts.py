@@ -42,10 +42,11 @@ Found: TypeAlias = "tuple[int, str, list[str]]"
 
 LIMIT = 3_000_000
 LIMIT_REACHED = "limit reached, not exhaustive"
-EVERY = "abcdef"
+EVERY = "abcdefg"
 """What must hold, by its letter in `properties.py`."""
 
 _PLAIN = Config(cancel=False, webhook=False)
+_FILES = replace(_PLAIN, words=1, ends="C", files=True)
 _TWINS = replace(_PLAIN, keys=2, ends="CF")
 CONFIGS = {
     "one key, 3 attempts": Config(attempts=3),
@@ -58,6 +59,9 @@ CONFIGS = {
     "one key, 3 attempts, the word given to two runs": replace(_PLAIN, attempts=3, words=2, ends="U"),
     "one key, 2 attempts, the word, requests that end without images or are lost": Config(
         words=1, ends="CE", lost=True, cancel=False
+    ),
+    "one key, 3 attempts, the word, images that are gone, put back and pruned": replace(
+        _PLAIN, attempts=3, words=1, ends="CF", files=True
     ),
     "one key, 2 attempts, wrongly free": Config(wrong="free?"),
     "one key, 2 attempts, wrongly refused, the word": Config(wrong="refused?", words=1, cancel=False),
@@ -88,6 +92,9 @@ BREAKS = {
     "stored_wins": replace(_PLAIN, wrong="free?"),
     "reopens": Config(blip=True, attempts=1, cancel=False),
     "given_is_followed": replace(_PLAIN, words=1, lost=True),
+    "gone_needs_word": _FILES,
+    "gone_is_fetched": _FILES,
+    "back_counts": _FILES,
     "word_once": replace(_PLAIN, attempts=3, words=1, ends="CU"),
     "word_of_open_run": replace(_PLAIN, attempts=3, words=2, ends="CU"),
 }
@@ -107,6 +114,7 @@ DOUBLE = frozenset(
         "completed_first",
         "far_apart",
         "look_again",
+        "gone_needs_word",
     }
 )
 """Rules whose lack ends in a double purchase; a paid image that nobody collects would be found sooner."""

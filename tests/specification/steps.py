@@ -8,11 +8,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from tests.specification.outcomes import says
-from tests.specification.protocol import IDLE, Config, World, known, owners, put, searching, state_of
+from tests.specification.outcomes import has_images, is_gone, says
+from tests.specification.protocol import (
+    IDLE,
+    Config,
+    World,
+    counted,
+    files,
+    gone,
+    known,
+    owners,
+    put,
+    searching,
+    state_of,
+)
 from tests.specification.runs import meant, run_steps
 
 if TYPE_CHECKING:
+    from tests.specification.outcomes import Kinds
     from tests.specification.protocol import Fal, Net, Process, Runs, Store
 
 Step: TypeAlias = "tuple[str, World, str]"
@@ -26,7 +39,7 @@ ENDS = {
     "E": "ends without images",
 }
 
-WORDS = {"refused": "refused", "ended": "lost"}
+WORDS = {"refused": "refused", "ended": "lost", "missing": "missing"}
 """By state, the user's word that buys such a request once more."""
 
 
@@ -36,6 +49,7 @@ def steps(c: Config, world: World) -> list[Step]:
     found.of_the_network()
     found.of_fal()
     found.of_others()
+    found.of_files()
     found.of_runs()
     for number in range(len(world[3])):
         found.of_process(number)
@@ -137,6 +151,19 @@ class _Steps:
                     words = f"the {what} of {self.name(k, n)} can no longer be read"
                     self.add(words, store=put(self.store, k, n, bad=what))
 
+    def of_files(self) -> None:
+        """Somebody removes image files, puts them back, or prunes: the deletion is on record before a file goes."""
+        for k, attempts in enumerate(self.store) if self.c.files else ():
+            for n, attempt in enumerate(attempts):
+                for r, kinds in attempt[2]:
+                    if not has_images(kinds):
+                        continue
+                    there = is_gone(kinds)
+                    words = f"the image of R{r} is {'put back' if there else 'removed from the store'}"
+                    self.add(words, store=files(self.store, k, r, there=there))
+                    words = f"prune records the image of R{r} deleted"
+                    self.add(words, store=put(self.store, k, n, outcome=(r, "deleted")))
+
     def of_runs(self) -> None:
         for words, runs in run_steps(self.c, self.world, self.own):
             self.add(words, runs=runs)
@@ -212,6 +239,9 @@ class _Steps:
                 words = f"has the user's word again=lost (run {run}), gives up R{more}"
                 self.go(words, store=put(self.store, k, n, outcome=(more, f"given {run}")))
         self._follows_given_up(k)
+        self._fetches_again(k)
+        if state == "done":
+            self._gives_files_up(k)
         if state in {"to buy", "open"} and n < c.attempts:
             if "intent_first" in c.rules:
                 self.go(f"sees key {k} {state}, will create {self.name(k, n)}", ("create", k, n, 0))
@@ -219,7 +249,7 @@ class _Steps:
                 self.send(f"sees key {k} {state}, writes no intent for {self.name(k, n)}", k, n)
         if state in WORDS and n + 1 < c.attempts and (run := meant(c, self.runs, k, n)):
             words = f"has the user's word again={WORDS[state]} (run {run}), will create {self.name(k, n + 1)}"
-            self.go(words, ("create", k, n + 1, run))
+            self.go(words, ("create", k, n + 1, run), bad=self._buys_what_is_there(k))
         if state == "held" and more == "ambiguous" and n + 1 < c.attempts:
             self._gives_up(k, n)
         self._searches(k)
@@ -243,7 +273,47 @@ class _Steps:
                 if says(kinds) == "given":
                     self._follows(k, n, r)
 
+    def _fetches_again(self, k: int) -> None:
+        """The files of all that is stored of a key are gone: fal may still have them, whatever else the key has."""
+        for _, r in gone(self.c, self.store, k, self.own) if "gone_is_fetched" in self.c.rules else ():
+            if self.fal[r][2] == "C":
+                self.go(f"fetches the image of R{r} again", store=files(self.store, k, r, there=True))
+
+    def _gives_files_up(self, k: int) -> None:
+        """The user's word speaks of images that are gone.
+
+        The deletion is recorded before anything is bought: what is opened then decides, and not what is gone.
+        """
+        c, missing, last = self.c, gone(self.c, self.store, k, self.own), len(self.store[k]) - 1
+        if not missing:
+            return
+        if run := meant(c, self.runs, k, last):
+            store = self.store
+            for n, r in missing:
+                store = put(store, k, n, outcome=(r, "deleted"))
+            self.go(
+                f"has the user's word again=missing (run {run}), records the images of key {k} deleted", store=store
+            )
+        if "gone_needs_word" not in c.rules and last + 1 < c.attempts:
+            self.go(
+                f"sees the images of key {k} gone, will create {self.name(k, last + 1)}", ("create", k, last + 1, 0)
+            )
+
+    def _buys_what_is_there(self, k: int) -> str:
+        is_there = any(has_images(kinds) and not is_gone(kinds) for kinds in self._counted(k))
+        return f"g: key {k} is bought although its image is in the store" if is_there else ""
+
+    def _counted(self, k: int) -> list[Kinds]:
+        """The outcomes of each request that counts for one of a key's attempts."""
+        return [
+            kinds
+            for n, attempt in enumerate(self.store[k])
+            for r, kinds in attempt[2]
+            if r in {x for x, _ in counted(self.c, self.own, k, n, attempt)}
+        ]
+
     def _searches(self, k: int) -> None:
+        """The history is read for what is in doubt; or the user names a request by its id (`verify --adopt`)."""
         store = self.store
         ids = known(store) if "distinct_ids" in self.c.rules else {r for attempt in store[k] for r, _ in attempt[1]}
         for n in searching(self.c, store, k, self.own):
@@ -255,7 +325,7 @@ class _Steps:
         c, status = self.c, self.fal[r][2]
         known_kinds = dict(self.store[k][n][2]).get(r, ())
         if status == "C" and (not known_kinds or "stored_wins" in c.rules):
-            there = {x for attempt in self.store[k] for x, kinds in attempt[2] if says(kinds) == "stored"}
+            there = {x for attempt in self.store[k] for x, kinds in attempt[2] if has_images(kinds)}
             clash = there - {r} and "name_by_request" not in c.rules
             bad = f"e: the image of R{r} overwrites that of R{min(there)}" if clash else ""
             self._ends(k, n, r, f"collects R{r} for {self.name(k, n)} and records it stored", "stored", bad=bad)
@@ -302,7 +372,7 @@ def reopens(c: Config, store: Store, fal: Fal, r: int) -> bool:
         return False
     kinds = dict(store[k][n][2]).get(r)
     # What the user has given up is followed all the same.
-    return kinds is not None and says(kinds) not in {"stored", "reopened", "given"}
+    return kinds is not None and not has_images(kinds) and says(kinds) not in {"reopened", "given"}
 
 
 def may_resubmit(c: Config, world: World, k: int, n: int) -> bool:

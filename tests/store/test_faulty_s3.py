@@ -9,7 +9,7 @@ import pytest
 from dagster_gptimg.errors import StoreError, UnreadableError
 from dagster_gptimg.store.receipts import Receipts
 from dagster_gptimg.store.root import Store
-from tests.faulty_s3 import Fault, FaultyS3, faulty_s3
+from tests.faulty_s3 import CONFLICT, Fault, FaultyS3, faulty_s3
 from tests.store.test_receipts import INTENT, KEY, OUTCOME
 
 if TYPE_CHECKING:
@@ -110,3 +110,26 @@ def test_a_listing_or_a_reading_that_fails_is_not_an_empty_one(faulty: FaultyS3,
     faulty.rule = lambda request: "500" if request.method == "GET" and "list-type" not in request.query else None
     [attempt] = receipts.load(KEY)
     assert (attempt.intent, len(attempt.unreadable)) == (None, 1)
+
+
+def test_a_conflict_asks_for_one_more_try(
+    faulty: FaultyS3, receipts: Receipts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dagster_gptimg.store.root.CONFLICT_SECONDS", 0.0)
+    faulty.rule = once("PUT", CONFLICT)
+    assert receipts.create_intent(KEY, 0, INTENT)
+    assert faulty.struck[CONFLICT] == 1
+    faulty.rule = once("PUT", CONFLICT)
+    assert not receipts.create_intent(KEY, 0, OTHER)
+    assert receipts.load(KEY)[0].intent == INTENT
+
+
+def test_conflicts_without_an_end_are_an_error(
+    faulty: FaultyS3, receipts: Receipts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dagster_gptimg.store.root.CONFLICT_SECONDS", 0.0)
+    faulty.rule = always("PUT", CONFLICT)
+    with pytest.raises(StoreError, match="is not there"):
+        receipts.create_intent(KEY, 0, INTENT)
+    faulty.rule = lambda _: None
+    assert receipts.load(KEY) == []

@@ -34,7 +34,9 @@ INTENT = Intent(
     created_at=NOW,
 )
 ACCEPTED = Accepted(request_id="R-1", endpoint="e/x", status_url="s", response_url="r", cancel_url="c", accepted_at=NOW)
-IMAGE = StoredImage(path="images/ab/x.png", sha256="00", bytes=5, width=1, height=2, content_type="image/png")
+IMAGE = StoredImage(
+    path=f"images/ab/{KEY}-R-1-0.png", sha256="00", bytes=5, width=1, height=2, content_type="image/png"
+)
 OUTCOME = Outcome(
     request_id="R-1", kind="stored", images=(IMAGE,), cost_usd=Decimal("0.02"), completed_at=NOW, recorded_at=NOW
 )

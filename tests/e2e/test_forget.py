@@ -1,4 +1,4 @@
-"""Rows that are forgotten, images whose files are gone, and images that nothing names any more."""
+"""Rows that are forgotten."""
 
 from __future__ import annotations
 
@@ -85,47 +85,3 @@ def test_rows_that_are_unknown_or_have_not_ended_are_told_and_nothing_is_erased(
         status, told = forget(None, store, "r0", wanted)
         assert (status, words in told) == (2, True), told
     assert everything(store) == kept
-
-
-def test_an_image_whose_file_is_gone_is_missing_and_neither_reused_nor_bought(
-    fal: Fal, store: Path, tmp_path: Path
-) -> None:
-    rows = table(tmp_path / "t.jsonl", 3)
-    generate(fal, store, rows)
-    file = Path(next(r for r in records(store, "d") if r["row_id"] == "r1")["uri"].removeprefix("file://"))
-    kept = file.read_bytes()
-    file.unlink()
-    plan = cli(None, "plan", rows, *target(store), "--id-column", "id", *LOW)
-    assert (plan.summary["missing"], plan.summary["reused"], plan.summary["bought"]) == (1, 2, 0)
-    again = generate(fal, store, rows)
-    assert (again["missing"], again["reused"], again["bought"], again["status"]) == (1, 2, 0, 3)
-    told = next(r for r in records(store, "d") if r["row_id"] == "r1")
-    assert (told["status"], told["uri"]) == ("missing", None)
-    assert "put the file back" in told["error"]
-    file.write_bytes(kept)
-    assert generate(fal, store, rows)["status"] == 0
-    assert len(fal.charged()) == 3
-
-
-def test_prune_names_and_then_drops_what_no_manifest_names(fal: Fal, store: Path, tmp_path: Path) -> None:
-    rows = table(tmp_path / "t.jsonl", 3)
-    generate(fal, store, rows)
-    by_row = {r["row_id"]: r["uri"] for r in records(store, "d")}
-    generate(fal, store, table(tmp_path / "t.jsonl", 2))  # r2 has left the table
-    place = ("--store", str(store), "--dataset", "d")
-    named = cli(None, "prune", *place)
-    assert named.stdout.split() == [by_row["r2"]]
-    assert Path(by_row["r2"].removeprefix("file://")).exists()
-    assert "1 images that no manifest names, deleted" in cli(None, "prune", *place, "--delete").stderr
-    assert not Path(by_row["r2"].removeprefix("file://")).exists()
-    assert cli(None, "prune", *place).stdout == ""
-    assert generate(fal, store, str(tmp_path / "t.jsonl"))["status"] == 0
-
-
-def test_prune_waits_for_runs_that_are_open(fal: Fal, store: Path, tmp_path: Path) -> None:
-    rows = table(tmp_path / "t.jsonl", 1)
-    fal.fail("number 0", "submit_lost")
-    fal.set(history_lag=86400.0)
-    generate(fal, store, rows, "--settle", "0")
-    ran = cli(None, "prune", "--store", str(store), "--dataset", "d")
-    assert (ran.status, "has left something open" in ran.stderr) == (2, True)

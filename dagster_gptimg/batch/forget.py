@@ -1,9 +1,10 @@
-"""Care for a dataset: forget rows at the user's word, and find images that nothing names any more."""
+"""Forget rows at the user's word: their images, prompts and arguments are erased; their cost and hashes stay."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -14,13 +15,12 @@ from dagster_gptimg.batch.state import owns_all
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.store.erase import erase, is_ended
 from dagster_gptimg.store.manifest import (
+    about_of,
     manifest_folders,
     read_all_manifests,
     read_manifest_in,
-    recipe_of,
     write_manifest_in,
 )
-from dagster_gptimg.store.present import image_paths
 from dagster_gptimg.store.settled import SettledIndex
 
 if TYPE_CHECKING:
@@ -70,20 +70,6 @@ def forget(dataset: Dataset, rows: Collection[str]) -> Forgotten:
     return Forgotten(keys, ids, _erase_from_manifests(dataset, set(keys)))
 
 
-def unnamed_images(dataset: Dataset) -> list[str]:
-    """Image files that no manifest names, as paths relative to the dataset.
-
-    Raises:
-        UsageError: a run goes on, or has left something open: what it stored may not stand in a manifest yet.
-        StoreError: the store cannot be used.
-    """
-    if dataset.open_runs():
-        msg = "a run of this dataset goes on or has left something open: run `generate` to its end first"
-        raise UsageError(msg)
-    named = set(_manifests(dataset)["uri"].drop_null().to_pylist())
-    return [path for path in image_paths(dataset) if dataset.uri(path) not in named]
-
-
 def _manifests(dataset: Dataset) -> pa.Table:
     try:
         return read_all_manifests(dataset)
@@ -103,7 +89,7 @@ def _erase_from_manifests(dataset: Dataset, keys: set[str]) -> list[str]:
     for folder in manifest_folders(dataset):
         table = read_manifest_in(dataset, folder)
         if not keys.isdisjoint(table["request_key"].to_pylist()):
-            write_manifest_in(dataset, folder, _without(table, keys, rows), recipe_of(table))
+            write_manifest_in(dataset, folder, _without(table, keys, rows), partial(about_of, table))
     return sorted(rows)
 
 

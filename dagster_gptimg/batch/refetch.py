@@ -1,0 +1,105 @@
+"""Images that are on record and not in the store: brought from fal again, byte for byte, for nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dagster_gptimg.batch.room import Room
+from dagster_gptimg.errors import ReadError
+from dagster_gptimg.fal.types import Images
+from dagster_gptimg.store.files import not_as_recorded
+from dagster_gptimg.store.paths import parse_image
+from dagster_gptimg.store.spool import Spool
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dagster_gptimg.batch.job import Fal, Runtime
+    from dagster_gptimg.fal.types import ImageFile, Submitted
+    from dagster_gptimg.store.dataset import Dataset
+    from dagster_gptimg.store.facts import Outcome, StoredImage
+
+KEPT = timedelta(days=90)
+"""How far back fal looks by a request's id: what was stored longer ago is not asked for."""
+
+DOWNLOADS_AT_ONCE = 4
+
+
+class Refetch:
+    """Brings images of one dataset from fal again."""
+
+    def __init__(self, dataset: Dataset, fal: Fal, runtime: Runtime) -> None:
+        """Nothing is asked for yet."""
+        self._store, self._folder, self._fal, self._runtime = dataset.store, dataset.folder, fal, runtime
+        self._room = Room(at_once=DOWNLOADS_AT_ONCE)
+
+    async def fetch(self, submitted: Submitted, outcome: Outcome) -> str:
+        """Bring those images of a request that are not in the store; says why where they cannot be had now, else "".
+
+        fal keeps a result for an hour; the history names its files for longer.
+
+        Raises:
+            StoreError: the store cannot be used.
+        """
+        if self._runtime.clock.now() - outcome.completed_at > KEPT:
+            return f"fal keeps what it has made for {KEPT.days} days at most"
+        try:
+            why = await self._bring(outcome, await self._of_result(submitted))
+            return why and await self._bring(outcome, await self._of_history(submitted))
+        except ReadError as error:
+            return f"fal cannot be asked for it now ({error})"
+
+    async def _of_result(self, submitted: Submitted) -> Sequence[ImageFile]:
+        try:
+            answer = await self._fal.result(submitted)
+        except ReadError:
+            return ()
+        return answer.images if isinstance(answer, Images) else ()
+
+    async def _of_history(self, submitted: Submitted) -> Sequence[ImageFile]:
+        item = await self._fal.lookup(submitted.endpoint, submitted.request_id)
+        if item is None or not (item.json_output or {}).get("images"):
+            return ()
+        return self._fal.images_of(item.json_output).images
+
+    async def _bring(self, outcome: Outcome, files: Sequence[ImageFile]) -> str:
+        for image in await self._runtime.io(not_as_recorded, self._store, self._folder, outcome.images):
+            name = parse_image(image.path)
+            if name is None or name.number >= len(files):
+                return "fal does not have it any more"
+            if why := await self._bring_one(image, files[name.number]):
+                return why
+        return ""
+
+    async def _bring_one(self, image: StoredImage, file: ImageFile) -> str:
+        """Write one image into its place, when fal's bytes are those on record, and nothing else lies there."""
+        try:
+            async with self._room.share() as take:
+                with Spool() as spool:
+                    if file.held is None:
+                        await self._fal.fetch(file, spool, take)
+                    else:
+                        await self._runtime.io(file.held.copy, spool)
+                    return await self._runtime.io(self._put, image, spool.content())
+        except ReadError as error:
+            return f"fal does not give {image.path}: {error}"
+
+    def _put(self, image: StoredImage, content: bytes | Path) -> str:
+        data = content if isinstance(content, bytes) else content.read_bytes()
+        if hashlib.sha256(data).hexdigest() != image.sha256:
+            return f"fal gives other bytes for {image.path} than are on record"
+        if not data.startswith(self._what_lies_at(image)):
+            return f"at {image.path} lies another file: move it away, then it is fetched again"
+        self._store.write(f"{self._folder}/{image.path}", data)
+        return ""
+
+    def _what_lies_at(self, image: StoredImage) -> bytes:
+        """What is where an image belongs: nothing, its beginning (a copy that was cut off), or somebody's own file."""
+        try:
+            with self._store.open(f"{self._folder}/{image.path}") as file:
+                return file.read(image.bytes + 1)
+        except FileNotFoundError:
+            return b""

@@ -1,0 +1,217 @@
+"""What `prune`, `costs` and `verify` say on the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from dagster_gptimg.batch import prune as pruning
+from dagster_gptimg.batch.adopt import adopt as adopt_request
+from dagster_gptimg.batch.costs import costs_of, dollars
+from dagster_gptimg.batch.verify import WHATS
+from dagster_gptimg.batch.verify import verify as verify_dataset
+from dagster_gptimg.errors import UsageError
+from dagster_gptimg.fal.client import FalClient
+from dagster_gptimg.fal.settings import FalSettings
+from dagster_gptimg.plain import plain
+from dagster_gptimg.runtime import system_runtime
+from dagster_gptimg.store.dataset import Dataset
+from dagster_gptimg.store.datasets import datasets_in
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dagster_gptimg.batch.costs import Amounts, By, Group
+    from dagster_gptimg.batch.prune import Prunable
+    from dagster_gptimg.batch.verify import Verified
+    from dagster_gptimg.store.root import Store
+
+INCOMPLETE = 3
+
+
+def prune(dataset: Dataset, *, left: bool, delete: bool, yes: bool, as_json: bool) -> None:
+    """Name the image files that may go, and delete them if that is wanted and confirmed.
+
+    Raises:
+        UsageError: nothing can be told to be superfluous, or nobody can be asked; nothing was deleted.
+        StoreError: the store cannot be used.
+    """
+    found = pruning.prunable(dataset, left=left)
+    if not as_json:
+        for path in found.paths:
+            click.echo(plain(dataset.uri(path)))
+    words, is_deleted = _words_of(found), False
+    if delete and found.paths:
+        if not yes:
+            _ask(words, found)
+        pruning.delete(dataset, found, datetime.now(UTC))
+        is_deleted = True
+    click.echo(f"{words}{', deleted' if is_deleted else ''}", err=True)
+    if found.paths and not delete:
+        click.echo("nothing was deleted: --delete deletes them", err=True)
+    if as_json:
+        counts = {"images": len(found.paths), "rows": found.rows, "bytes": found.bytes, "deleted": is_deleted}
+        cost = {"cost_usd": dollars(found.cost_usd), "unknown": found.of_unknown_cost if found.has_left else 0}
+        click.echo(json.dumps(counts | cost | {"uris": [dataset.uri(path) for path in found.paths]}))
+
+
+def _words_of(found: Prunable) -> str:
+    images = _count(len(found.paths), "image file")
+    if not found.has_left:
+        return f"{images} that no receipt names ({_size(found.bytes)})"
+    words = f"{images} that no image table shows, or no receipt names ({_size(found.bytes)})"
+    if not found.rows:
+        return words
+    words = f"{words}, of {_count(found.rows, 'row')}; ${dollars(found.cost_usd)} was paid for them"
+    return f"{words}, and for {found.of_unknown_cost} nobody knows how much" if found.of_unknown_cost else words
+
+
+def _ask(words: str, found: Prunable) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError(f"{words}: --yes deletes them without a question. Nothing was deleted")
+    more = ". A row that comes back is bought again only when you say `--again missing`" if found.rows else ""
+    if not click.confirm(f"{words}{more}. Delete?", err=True):
+        raise click.Abort
+
+
+def costs(store: Store, dataset: str | None, by: By, *, as_json: bool) -> None:
+    """Print what datasets have cost in all.
+
+    Raises:
+        UsageError: there is no such dataset.
+        StoreError: the store cannot be used.
+    """
+    found = costs_of(_datasets(store, dataset), by)
+    if as_json:
+        click.echo(json.dumps(found.as_json()))
+        return
+    lines = [_line(_name(group, by), amounts) for group, amounts in found.groups.items()]
+    titles = (by, "requests", "images", "billed US$", "estimated US$", "unknown")
+    _print([titles, *lines, _line("in all", found.total)])
+    if found.total.estimated_usd or found.total.unknown:
+        click.echo(
+            "estimated: the worst case of what is in flight, held, or of unknown cost; unknown: requests of which "
+            "nobody knows what they may have cost",
+            err=True,
+        )
+
+
+def _datasets(store: Store, name: str | None) -> Sequence[Dataset]:
+    if name is None:
+        return datasets_in(store)
+    dataset = Dataset(store, name)
+    if dataset.origin() is None:
+        raise UsageError(f"there is no dataset {name!r} in this store")
+    return [dataset]
+
+
+def _name(group: Group, by: By) -> str:
+    if by == "dataset":
+        return plain(group.dataset or "")
+    value = "-" if group.value is None else plain(group.value)
+    return f"{plain(group.dataset)} {value}" if group.dataset is not None else value
+
+
+def _line(name: str, amounts: Amounts) -> tuple[str, ...]:
+    money = (dollars(amounts.billed_usd), dollars(amounts.estimated_usd))
+    return (name, str(amounts.requests), str(amounts.images), *money, str(amounts.unknown))
+
+
+def _print(lines: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as they have to be; the first to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for first, *rest in lines:
+        cells = [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]
+        click.echo("  ".join([first.ljust(widths[0]), *cells]).rstrip())
+
+
+def verify(dataset: Dataset, *, hashes: bool, as_json: bool) -> int:
+    """Compare what is stored with what is on record, and return the exit status: 0 when all that was paid for is there.
+
+    Raises:
+        UsageError: there is no such dataset.
+        StoreError: the store cannot be used.
+    """
+    _datasets(dataset.store, dataset.name)
+    found, note = asyncio.run(_verify(dataset, hashes=hashes))
+    for wrong in found.wrong:
+        row = f"row {plain(wrong.row_id)}, " if wrong.row_id else ""
+        why = f": {plain(wrong.why)}" if wrong.why else ""
+        click.echo(f"{wrong.what}: {row}request {wrong.request_id}, {plain(dataset.uri(wrong.path))}{why}", err=True)
+    for path in found.unreadable:
+        click.echo(f"unreadable: {plain(path)}", err=True)
+    click.echo(_words_of_verified(found, hashes=hashes), err=True)
+    if note and (found.count("missing") or found.fetched):
+        click.echo(note, err=True)
+    if as_json:
+        counts: dict[str, object] = {"requests": found.requests, "images": found.images, "bytes": found.bytes}
+        counts |= {"fetched": found.fetched, "unnamed": found.unnamed, "unreadable": len(found.unreadable)}
+        counts |= {"missing": found.count("missing"), "changed": found.count("changed")}
+        counts |= {"pruned": found.count("pruned"), "wrong": [wrong._asdict() for wrong in found.wrong]}
+        click.echo(json.dumps(counts))
+    return 0 if found.is_well else INCOMPLETE
+
+
+async def _verify(dataset: Dataset, *, hashes: bool) -> tuple[Verified, str]:
+    """What was found; and what to do so that what is gone is fetched, where it was not."""
+    runtime = system_runtime()
+    try:
+        settings = FalSettings.from_env()
+    except UsageError:
+        note = "with FAL_KEY set, what is missing is fetched from fal, for nothing, while fal has it"
+        return await verify_dataset(dataset, None, runtime, hashes=hashes), note
+    async with FalClient(settings) as fal:
+        try:
+            is_its = await fal.origin() == dataset.origin()
+        except UsageError:
+            is_its = False
+        if not is_its:
+            note = "nothing was fetched: this dataset was not made with the fal that FAL_KEY and FAL_BASE_URL name"
+            return await verify_dataset(dataset, None, runtime, hashes=hashes), note
+        return await verify_dataset(dataset, fal, runtime, hashes=hashes), ""
+
+
+def _words_of_verified(found: Verified, *, hashes: bool) -> str:
+    how = "sizes and hashes" if hashes else "sizes"
+    parts = [f"{_count(found.images, 'image')} on record, compared by their {how}"]
+    parts += [f"{_count(found.fetched, 'request')} fetched from fal again"] if found.fetched else []
+    told = [f"{count} {name}" for name in WHATS if (count := found.count(name))]
+    parts += told or ["all are there"]
+    parts += [f"{_count(found.unnamed, 'file')} that no receipt names (`prune`)"] if found.unnamed else []
+    words = ", ".join(parts)
+    if found.count("missing"):
+        words = f"{words}. Put missing files back, or buy them again: `generate --again missing`"
+    if found.count("changed"):
+        words = f"{words}. Move changed files away: then they are fetched again, or count as missing"
+    return words
+
+
+def adopt(dataset: Dataset, request_id: str, row: str) -> None:
+    """Put on record that a request at fal is that of a row in doubt.
+
+    Raises:
+        UsageError: it cannot be; nothing was recorded.
+        StoreError: the store cannot be used.
+    """
+    _datasets(dataset.store, dataset.name)
+
+    async def ask() -> str:
+        async with FalClient(FalSettings.from_env()) as fal:
+            if await fal.origin() != dataset.origin():
+                raise UsageError("this dataset was not made with the fal that FAL_KEY and FAL_BASE_URL name")
+            return await adopt_request(dataset, fal, system_runtime(), request_id, row)
+
+    click.echo(plain(asyncio.run(ask())), err=True)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _size(number: int) -> str:
+    return f"{number / 1e6:.1f} MB"

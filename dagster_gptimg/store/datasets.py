@@ -1,0 +1,85 @@
+"""Which datasets there are in a store, and that none lies within another one's folders."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dagster_gptimg.errors import UsageError
+from dagster_gptimg.store.dataset import Dataset
+from dagster_gptimg.store.paths import RESERVED, check_dataset
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dagster_gptimg.store.root import Store
+
+DEEPEST = 8
+"""Parts of a dataset's name at most."""
+
+FOLDERS_MOST = 20_000
+"""Folders that are looked into: more than that is somebody's disk, and not a store."""
+
+
+def datasets_in(store: Store) -> list[Dataset]:
+    """All datasets of a store, by name: each folder that has a `dataset.json`.
+
+    Raises:
+        UsageError: the store has more folders than a store of datasets has.
+        StoreError: it cannot be listed.
+    """
+    return [Dataset(store, name) for name in sorted(_Walk(store).below("", 0))]
+
+
+def check_place(dataset: Dataset) -> None:
+    """Make sure that no dataset lies within the folders of another one: each would take the other's files for its own.
+
+    A store's root may lie in a dataset, too. Blocks.
+
+    Raises:
+        UsageError: one does; nothing was sent.
+        StoreError: the store cannot be used.
+    """
+    store, parts = dataset.store, f"{dataset.store.root}/{dataset.folder}".split("/")
+    for number, part in enumerate(parts[1:], 1):
+        outer = "/".join(parts[:number])
+        if part in RESERVED and store.fs.exists(f"{outer}/dataset.json"):
+            raise UsageError(
+                f"{store.uri(dataset.folder)} lies within the dataset {outer!r}, which keeps its {part} there. Take "
+                "another name (dataset=, --dataset), or another store. Nothing was sent"
+            )
+    if dataset.origin() is None:
+        there = RESERVED.intersection(store.folders(dataset.folder))
+        for name in sorted(there):
+            inner = next(_Walk(store).below(f"{dataset.folder}/{name}", 0), None)
+            if inner is not None:
+                raise UsageError(
+                    f"the dataset {inner!r} lies where a dataset {dataset.name!r} would keep its {name}. Take another "
+                    "name (dataset=, --dataset). Nothing was sent"
+                )
+
+
+class _Walk:
+    def __init__(self, store: Store) -> None:
+        self._store, self._seen = store, 0
+
+    def below(self, folder: str, depth: int) -> Iterator[str]:
+        """The names of the datasets in a folder of the store."""
+        self._seen += 1
+        if self._seen > FOLDERS_MOST:
+            msg = f"{self._store.uri('')} has more than {FOLDERS_MOST} folders: name a dataset, or the store itself"
+            raise UsageError(msg)
+        is_dataset = bool(folder) and "dataset.json" in self._store.names(folder, "dataset.json")
+        if is_dataset:
+            yield folder
+        for name in self._store.folders(folder) if depth < DEEPEST else ():
+            inner = f"{folder}/{name}" if folder else name
+            if not (is_dataset and name in RESERVED) and _is_name(inner):
+                yield from self.below(inner, depth + 1)
+
+
+def _is_name(name: str) -> bool:
+    try:
+        check_dataset(name)
+    except UsageError:
+        return False
+    return True

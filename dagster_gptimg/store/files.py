@@ -1,0 +1,33 @@
+"""Image files against what is on record of them: by one listing of the few that a request has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dagster_gptimg.store.facts import StoredImage
+    from dagster_gptimg.store.root import Store
+
+
+_NONE = -1
+
+
+def not_as_recorded(store: Store, folder: str, images: Iterable[StoredImage]) -> list[StoredImage]:
+    """Those of some images of one request that are not there, or have another size than on record.
+
+    Args:
+        store: where they are.
+        folder: the dataset's.
+        images: of one request.
+
+    Raises:
+        StoreError: the store cannot be listed. (A listing that fails does not say that anything is gone.)
+    """
+    wanted, sizes = list(images), dict[str, int | None]()
+    for prefix in {image.path.rpartition("-")[0] for image in wanted}:
+        parent, _, name = prefix.rpartition("/")
+        sizes |= {f"{parent}/{found}": size for found, size in store.sizes(f"{folder}/{parent}", name).items()}
+    # Where the store does not tell a size, the file being there has to do.
+    return [image for image in wanted if sizes.get(image.path, _NONE) not in {image.bytes, None}]
