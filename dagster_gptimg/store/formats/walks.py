@@ -36,6 +36,9 @@ def _cut(where: str) -> Walked:
     return Walked(hole=f"it is cut off {where}")
 
 
+PNG_HEAD = 8
+"""Bytes before the first chunk of a PNG."""
+
 ANCILLARY = frozenset(
     b"acTL bKGD caBX cHRM cICP cLLI dSIG eXIf fcTL fdAT gAMA gIFg gIFx hIST iCCP iTXt mDCV oFFs pCAL pHYs sBIT sCAL"
     b" sPLT sRGB sTER tEXt tIME tRNS zTXt".split()
@@ -49,7 +52,7 @@ def walk_png(data: Data) -> Walked:
     A wrong CRC is a hole in a critical chunk, without which there is no picture, and in one of no known name, which may
     be a critical one whose name was changed; of the others it is a note.
     """
-    view, at, size = memoryview(data), 8, len(data)
+    view, at, size = memoryview(data), PNG_HEAD, len(data)
     wrong = dict[bool, str]()
     while at + 12 <= size:
         length, kind = struct.unpack_from(">I4s", view, at)
@@ -61,7 +64,7 @@ def walk_png(data: Data) -> Walked:
             wrong.setdefault(kind not in ANCILLARY, f"the checksum of its chunk {_name(kind)} at byte {at} is wrong")
         if kind == b"IEND":
             return Walked(end, wrong.get(True, ""), wrong.get(False, ""))
-        if at == 8 and kind != b"IHDR":
+        if at == PNG_HEAD and kind != b"IHDR":
             return Walked(hole=f"its first chunk is {_name(kind)}, and not IHDR")
         at = end
     return _cut(f"before its chunk IEND, behind byte {at}")
