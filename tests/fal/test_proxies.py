@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dagster_gptimg.errors import NotSentError
 from dagster_gptimg.fal.types import Submitted
 
 from .scripted import Connection, client, scripted
@@ -59,3 +60,21 @@ async def test_a_proxy_is_used_but_for_the_hosts_that_are_spared(
     assert len(used.requests) == 2
     assert not other.requests
     assert used.requests[0].startswith(b"GET http://127.0.0.1" if not spared else b"GET /status")
+
+
+@pytest.mark.parametrize("status", [403, 407, 502, 503])
+async def test_a_proxy_that_refuses_to_connect_has_sent_nothing(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    """The body of a POST to an https address leaves only once the proxy has connected."""
+
+    async def refuses(connection: Connection) -> None:
+        await connection.request()
+        await connection.reply(status, b"")
+
+    async with scripted(refuses) as proxy:
+        for name in ("no_proxy", "NO_PROXY", "HTTPS_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("https_proxy", proxy.url)
+        async with client("https://fal.test") as fal:
+            with pytest.raises(NotSentError):
+                await fal.submit("fal-ai/x", {"prompt": "a"})
+    assert all(head.startswith(b"CONNECT ") for head in proxy.requests)

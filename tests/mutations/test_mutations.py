@@ -45,7 +45,8 @@ MUTATIONS = [
         "record before the image",
         "store/images.py",
         '        store.write(f"{folder}/{found.path}", content)\n',
-        '        import threading\n        threading.Timer(1.0, store.write, (f"{folder}/{found.path}", content)).start()\n',
+        "        import threading\n"
+        '        threading.Timer(1.0, store.write, (f"{folder}/{found.path}", content)).start()\n',
         "tests/e2e/test_first_light.py -k each_point",
     ),
     Mutation(

@@ -1,0 +1,143 @@
+"""What single answers of fal's must not do: one row each, by name, on the bender's clock and by its bill."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from math import inf
+
+import pytest
+
+from dagster_gptimg.batch.job import Options
+from tests.bender import judge
+from tests.bender.cells import Cell
+from tests.bender.fal import Habits
+from tests.bender.histories import live
+from tests.bender.process import Process
+from tests.bender.weather import Rule
+from tests.bender.world import Row, World
+
+ROWS = 5
+ODD = "thing 2"
+"""The row that something is answered of; the others must not notice."""
+
+
+def world_of(*cells: Cell, seconds: float = inf, habits: Habits | None = None) -> World:
+    """Five rows, of which one is bent."""
+    world = World(3, [Row(f"thing {n}") for n in range(ROWS)], habits or Habits(), slots=10)
+    world.weather.rules += [Rule(cell, frozenset({ODD}), lasts=seconds) for cell in cells]
+    return world
+
+
+def run(world: World, watch: str = "poll", patience: float = 900.0) -> Process:
+    """One run to its end; what must hold of any has been looked at."""
+    life = Process(world, f"run {len(world.lives)}", Options(settle=60.0, patience=patience, watch=watch))  # type: ignore[arg-type]
+    live(life)
+    assert life.end is not None, life.refused
+    return life
+
+
+def statuses(life: Process) -> dict[str, str]:
+    return {row["prompt"]: row["status"] for row in life.table or ()}
+
+
+def check_others(life: Process) -> None:
+    """All rows but the odd one have their images."""
+    assert {status for prompt, status in statuses(life).items() if prompt != ODD} == {"stored"}
+
+
+@pytest.mark.parametrize("units", ["0.3333333333333333", "1.0000001", "0.00000000000000000001"])
+def test_a_cost_of_many_digits_is_kept_to_the_last_one_and_every_run_goes_on(units: str) -> None:
+    world = world_of(habits=Habits(units=units))
+    for _ in range(2):
+        assert set(statuses(run(world)).values()) == {"stored"}
+    assert {Decimal(one.about["cost_usd"]) for one in judge.stored(world)} == {Decimal(units) * Decimal("0.01")}
+
+
+@pytest.mark.parametrize("bend", ["half a surrogate pair", "half a character", "deep", "400 digits", "long"])
+@pytest.mark.parametrize("field", ["detail", "detail[].msg", "detail[].type"])
+def test_one_odd_refusal_stops_no_other_row_and_no_later_run(field: str, bend: str) -> None:
+    world = world_of(Cell("result", "error body", field, bend))
+    world.fal.ends[ODD] = "refused"
+    for _ in range(2):
+        check_others(run(world))
+    assert len(world.fal.requests) == ROWS
+
+
+@pytest.mark.parametrize("code", ["400", "403", "404", "422", "410"])
+@pytest.mark.parametrize("seconds", [0.5, 30.0])
+def test_a_typed_error_of_a_result_that_is_read_for_a_while_loses_no_image(code: str, seconds: float) -> None:
+    cell = Cell("result", "error", code, "a model's" if code in {"400", "422"} else "fal's own")
+    world = world_of(cell, seconds=seconds)
+    world.weather.rules[0].times = inf
+    assert set(statuses(run(world)).values()) == {"stored"}
+    assert len(world.fal.requests) == ROWS
+
+
+@pytest.mark.parametrize(
+    "bend", ["no stream", "broken before the head", "never", "a byte a second", "endless", "no body"]
+)
+def test_a_run_whose_streams_fail_looks_for_itself_and_ends(bend: str) -> None:
+    world = world_of(Cell("status stream", "answer", "", bend))
+    assert set(statuses(run(world, "stream")).values()) == {"stored"}
+
+
+@pytest.mark.parametrize("endpoint", ["status", "result", "lookup", "file download"])
+@pytest.mark.parametrize("bend", ["a byte a second", "endless", "never", "a head, and never a body"])
+def test_an_answer_without_an_end_delays_its_own_row_alone(endpoint: str, bend: str) -> None:
+    world = world_of(Cell(endpoint, "answer", "", bend))
+    life = run(world, patience=300.0)
+    check_others(life)
+    assert life.ended - life.began < 1500.0
+
+
+@pytest.mark.parametrize(
+    "cell", [Cell("history", "body", "has_more", "a text"), Cell("history", "answer", "", "endless")]
+)
+def test_a_history_without_an_end_holds_no_run(cell: Cell) -> None:
+    world = world_of(Cell("submit", "answer", "", "broken before the head"))
+    world.weather.rules.append(Rule(cell, None))
+    life = run(world)
+    check_others(life)
+    assert life.ended - life.began < 1500.0
+
+
+def test_the_second_request_with_the_same_id_is_not_taken_for_an_image_of_its_own() -> None:
+    same = [Cell("submit", "body", name, "another's") for name in ("request_id", "status_url", "response_url")]
+    world = world_of(*same, Cell("submit", "header", "x-fal-request-id", "another's"))
+    life = run(world)
+    check_others(life)
+    pictures = [row["request_id"] for row in life.table or () if row["status"] == "stored"]
+    assert len(pictures) == len(set(pictures))
+    assert len(world.fal.requests) == ROWS
+
+
+def test_a_request_that_ended_without_images_is_told_so_and_not_looked_for_again() -> None:
+    world = world_of()
+    world.fal.ends[ODD] = "empty"
+    for seconds in (60.0, 3.0):
+        life = run(world)
+        check_others(life)
+        [row] = [row for row in life.table or () if row["prompt"] == ODD]
+        assert (row["status"], row["error_type"]) == ("lost", "ended_without_images")
+        assert life.ended - life.began < seconds
+        world.now += 3600.0
+    assert len(world.fal.requests) == ROWS
+
+
+def test_what_fal_could_not_load_has_failed_and_is_tried_again() -> None:
+    world = world_of()
+    world.fal.ends[ODD] = "unloaded"
+    check_others(run(world))
+    world.fal.ends.clear()
+    world.now += 3600.0
+    assert set(statuses(run(world)).values()) == {"stored"}
+
+
+@pytest.mark.parametrize("field", ["sent_at", "json_input", "status_code", "request_id"])
+def test_a_line_of_the_history_that_cannot_be_read_hides_no_other_one(field: str) -> None:
+    lost = frozenset({ODD})
+    world = world_of()
+    world.weather.rules.append(Rule(Cell("submit", "answer", "", "broken before the head"), lost, times=1))
+    world.weather.rules.append(Rule(Cell("history", "body", f"items[].{field}", "wrong type"), frozenset({"thing 0"})))
+    assert set(statuses(run(world)).values()) == {"stored"}
+    assert len(world.fal.requests) == ROWS
