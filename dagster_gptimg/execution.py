@@ -1,10 +1,9 @@
 """One run under Dagster: what assets and ops share. Config in, log lines and a verdict out."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import dagster as dg
@@ -147,7 +146,7 @@ class ImageGeneration:
             dataset = self.dataset_in(context)
             spec = self._spec(context, config, partition)
             options = self._options(context, config, spec, spent)
-            log.columns = partial(columns_lines, spec)
+            log.spec = spec
             rows = read_rows(source, spec, resolved(self.storage_options))
             if config.plan_only or config.plan_model:
                 found = session.plan(rows, spec.model, dataset, partition=partition, options=options)
@@ -286,7 +285,7 @@ class RunLog:
         """Log to a step's own log."""
         self._log = context.log
         self.warned: list[str] = []
-        self.columns: Callable[[], list[str]] = list
+        self.spec: PromptSpec | None = None
         self._said = -LOG_EVERY
         self._noticed: list[Noticed] = []
         self._held_back: list[str] = []
@@ -301,7 +300,8 @@ class RunLog:
     def __call__(self, event: Event) -> None:
         """Take one event."""
         if isinstance(event, Planned):
-            self.say("\n".join([f"plan: {forecast(event.summary)}", *self.columns()]))
+            columns = columns_lines(self.spec) if self.spec else []
+            self.say("\n".join([f"plan: {forecast(event.summary)}", *columns]))
         elif isinstance(event, Warned) and event.message not in self.warned:  # each partition says the same
             self._log.warning(event.message)
             self.warned.append(event.message)

@@ -17,6 +17,9 @@ from dagster_gptimg.prompts import PromptSpec
 from dagster_gptimg.store.dataset import Dataset
 
 NO_ROW_IN_DOUBT = "no_row_in_doubt"
+ROWS_TAG = "dagster_gptimg/rows"
+"""The digest of rows: the tag of a run that a sensor asked for, and of a materialization that was made from them."""
+
 THUMBNAILS = 8
 A_ROW = 4
 THUMBNAIL_PIXELS = 104

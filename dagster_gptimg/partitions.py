@@ -14,7 +14,8 @@ import dagster as dg
 from dagster_gptimg.errors import TableError, UsageError
 from dagster_gptimg.prompts import sources
 from dagster_gptimg.prompts.formats import by_name
-from dagster_gptimg.prompts.rowkeys import ByBoth, ByBucket, ByDate, BySlug, ByValue, Every, OnePartition, RowKey
+from dagster_gptimg.prompts.rowkeys import ByBoth, ByBucket, ByDate, BySlug, ByValue, Every, RowKey, meant
+from dagster_gptimg.prompts.scan import DigestedPartition
 from dagster_gptimg.prompts.values import CellError, cell_text
 
 MOST_BUCKETS = 100_000
@@ -39,9 +40,18 @@ class TablePartitions:
     definition: dg.PartitionsDefinition[str]
     rows: RowKey
 
-    def where(self, key: str) -> OnePartition:
-        """The row filter of one partition."""
-        return OnePartition(self.rows, str(key))
+    def where(self, key: str) -> DigestedPartition:
+        """The row filter of one partition; it also tells what it has kept.
+
+        Raises:
+            UsageError: no row can have this key, whatever the table: it was added to Dagster by hand.
+        """
+        if (right := meant(self.rows, str(key))) != str(key):
+            raise UsageError(
+                f"the partition {key!r} can have no row: the rows with this text belong to {right!r}. Delete the "
+                f"partition {key!r}, and add {right!r}, or leave it to build_prompt_table_sensor. Nothing was sent."
+            )
+        return DigestedPartition(self.rows, str(key))
 
     def get_partition_keys(self, instance: dg.DagsterInstance | None = None) -> list[str]:
         """The keys of all partitions that there are now; `instance` is asked for dynamic ones."""

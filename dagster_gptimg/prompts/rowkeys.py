@@ -260,6 +260,17 @@ def slug(text: str) -> str:
     return f"{safe}-{digest}" if safe else digest
 
 
+def meant(by: RowKey, key: str) -> str:
+    """The key that somebody means who writes a key: where slugs are keys, the slug of a text in its place."""
+    if isinstance(by, BySlug):
+        return slug(key)
+    if isinstance(by, ByBoth) and key.count(BETWEEN) == len(by.dimensions) - 1:
+        return BETWEEN.join(
+            meant(part, text) for (_, part), text in zip(by.dimensions, key.split(BETWEEN), strict=True)
+        )
+    return key
+
+
 def may_hold(bound: Bounds, low: object, high: object) -> bool:
     """Whether rows between `low` and `high` (a Parquet row group's statistics) may lie within the bound."""
     if isinstance(bound.low, str):

@@ -5,7 +5,8 @@ from typing import Any
 
 import dagster as dg
 
-from dagster_gptimg import by_column, by_hash
+from dagster_gptimg import build_gptimg_checks, by_column, by_hash
+from dagster_gptimg.checks import CHECKS
 from tests.dagster.support import ROWS, dagster_instance, failure, images, metadata, over, run
 from tests.harness import Fal
 
@@ -74,23 +75,62 @@ def test_bad_rows_of_one_partition_do_not_hold_up_the_others(fal: Fal, resources
     assert "the cell is empty" in str(told.description)
 
 
-def test_assets_downstream_of_a_range_wait_for_a_run_of_their_own(resources: dict[str, Any], tmp_path: Path) -> None:
-    one = images(backfill_policy=SINGLE)
-
-    @dg.asset(partitions_def=one.partitions_def, backfill_policy=SINGLE)
+def below_of(one: dg.AssetsDefinition, policy: dg.BackfillPolicy | None) -> dg.AssetsDefinition:
+    @dg.asset(partitions_def=one.partitions_def, backfill_policy=policy)
     def below(images: dict[str, list[dict[str, Any]]]) -> None:
         assert {key: len(rows) for key, rows in images.items()} == {"bags": 3, "shoes": 3}
 
-    instance = dagster_instance(tmp_path)
-    result = run([one, below], resources, tags=over("bags", "shoes"), instance=instance)
+    return below
+
+
+def together(resources: dict[str, Any], instance: dg.DagsterInstance, **options: Any) -> Any:
+    """One run over both partitions: the images, all their checks, and an asset downstream."""
+    one = images(backfill_policy=SINGLE)
+    checks = build_gptimg_checks(one, **options)
+    defs = dg.Definitions(assets=[one, below_of(one, SINGLE)], asset_checks=checks, resources=resources)
+    job = defs.resolve_implicit_global_asset_job_def()
+    return job.execute_in_process(tags=over("bags", "shoes"), instance=instance, raise_on_error=False)
+
+
+def test_checks_and_assets_downstream_follow_in_the_same_run(
+    fal: Fal, resources: dict[str, Any], tmp_path: Path
+) -> None:
+    result = together(resources, dagster_instance(tmp_path))
     assert result.success
+    assert not [event.step_key for event in result.all_events if event.is_step_skipped]
+    assert sorted(events(result)) == ["bags", "shoes"]  # each of them once
+    assert {event.partition for event in result.asset_materializations_for_node("below")} == {"bags", "shoes"}
+    found = {(e.check_name, e.partition): e for e in result.get_asset_check_evaluations()}
+    assert {(name, key) for name in CHECKS[:6] for key in ("bags", "shoes")} <= set(found)
+    assert {"column_schema_change", "prompts_valid", "rows_in_partitions"} <= {name for name, _ in found}
+    assert all(e.passed for e in found.values())
+    of_the_run = {data.run_id for e in found.values() if e.partition and (data := e.target_materialization_data)}
+    assert of_the_run == {result.run_id}
+    assert len(fal.charged()) == 6
+
+
+def test_a_blocking_check_keeps_what_is_downstream_from_running_in_the_same_run(
+    fal: Fal, resources: dict[str, Any], tmp_path: Path
+) -> None:
+    fal.fail("shoes number 1", "refused")
+    instance = dagster_instance(tmp_path)
+    result = together(resources, instance, blocking=["failure_rate"])
+    assert not result.success
+    assert sorted(events(result)) == ["bags", "shoes"]
     assert result.asset_materializations_for_node("below") == []
-    messages = [r.event_log_entry.user_message for r in instance.get_records_for_run(result.run_id).records]
-    assert any("follow in a run of their own" in message for message in messages)
-    ran = dg.materialize(
-        [one, below], selection=["below"], resources=resources, tags=over("bags", "shoes"), instance=instance
-    )
-    assert ran.success
+    bad = {(e.check_name, e.partition) for e in result.get_asset_check_evaluations() if not e.passed}
+    assert bad == {("failure_rate", "shoes")}
+    assert together(resources, instance, blocking=["failure_rate"], max_failure_rate=0.5).success
+
+
+def test_nothing_is_downstream_of_a_plan_or_of_a_part(fal: Fal, resources: dict[str, Any], tmp_path: Path) -> None:
+    one = images(backfill_policy=SINGLE)
+    both = [one, below_of(one, SINGLE)]
+    result = run(both, resources, {"plan_only": True}, tags=over("bags", "shoes"))
+    assert (result.success, result.asset_materializations_for_node("below")) == (True, [])
+    fal.fail("shoes number 1")
+    result = run(both, resources, tags=over("bags", "shoes"))
+    assert (result.success, result.asset_materializations_for_node("below")) == (False, [])
 
 
 def test_many_partitions_have_no_previews_and_few_log_lines(resources: dict[str, Any], tmp_path: Path) -> None:

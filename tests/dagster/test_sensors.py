@@ -1,12 +1,16 @@
 """Schedules and sensors: what is new in a table is asked for once, a thousand keys a tick, over restarts."""
 
 import os
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.events import DagsterEvent, StepMaterializationData
+from dagster._core.utils import make_new_run_id
 
 from dagster_gptimg import (
     FalResource,
@@ -23,9 +27,14 @@ from dagster_gptimg import (
     failure_reasons,
     gptimg_asset,
 )
+from dagster_gptimg.asked import FIRST_PAUSE, Asked
+from dagster_gptimg.metadata import ROWS_TAG
+from dagster_gptimg.prompts.rowkeys import slug
 from dagster_gptimg.watching import Cursor, look, version_of
-from tests.dagster.support import ROWS, dagster_instance, images
+from tests.dagster.support import ROWS, dagster_instance, failure, images, run
 from tests.harness import Fal
+
+STARTED, FAILURE = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.FAILURE
 
 
 def table(path: Path, rows: list[tuple[Any, ...]], header: str = "sku,category,product") -> str:
@@ -37,12 +46,17 @@ def table(path: Path, rows: list[tuple[Any, ...]], header: str = "sku,category,p
 
 
 class Daemon:
-    """What Dagster's daemon does with a sensor's answers: it keeps the cursor, and starts each run key once."""
+    """What Dagster's daemon does with a sensor's answers: it keeps the cursor, and starts each run key once.
+
+    Each run that it starts ends at once, as a run of the asset does: stored, and with its materialization when it is a
+    success. `status` says how the next ones end; None leaves them out.
+    """
 
     def __init__(self, sensor: dg.SensorDefinition, instance: dg.DagsterInstance) -> None:
         self.sensor, self.instance = sensor, instance
         self.cursor: str | None = None
         self.run_keys: set[str] = set()
+        self.status: dg.DagsterRunStatus | None = dg.DagsterRunStatus.SUCCESS
 
     def tick(self) -> list[str | None]:
         """The partitions of the runs that start."""
@@ -55,7 +69,25 @@ class Daemon:
             self.instance.add_dynamic_partitions(request.partitions_def_name, request.partition_keys)
         fresh = [r for r in found.run_requests or () if r.run_key not in self.run_keys]
         self.run_keys |= {request.run_key for request in fresh}
+        for request in fresh:
+            self.run(request.partition_key, request.tags, self.status)
         return [request.partition_key for request in fresh]
+
+    def run(self, key: str | None, tags: Mapping[str, str], status: dg.DagsterRunStatus | None) -> None:
+        """One run of a partition, with these tags, ended like this."""
+        if status is None:
+            return
+        is_made = status == dg.DagsterRunStatus.SUCCESS
+        given = {**tags, **({"dagster/partition": key} if key else {})}
+        run = dg.DagsterRun("job", make_new_run_id(), tags=given, status=status if is_made else STARTED)
+        self.instance.add_run(run)
+        if status == dg.DagsterRunStatus.FAILURE:
+            self.instance.report_run_failed(run)
+        if is_made:  # without partitions, the run alone tells what it was made from
+            rows = {ROWS_TAG: tags[ROWS_TAG]} if key and ROWS_TAG in tags else {}
+            data = StepMaterializationData(dg.AssetMaterialization("images", partition=key, tags=rows))
+            event = DagsterEvent("ASSET_MATERIALIZATION", "job", event_specific_data=data)
+            self.instance.report_dagster_event(event, run.run_id)
 
 
 @pytest.fixture
@@ -92,9 +124,100 @@ def test_neither_a_restart_nor_a_lost_cursor_starts_a_run_twice(instance: dg.Dag
         assert daemon.tick() == []
 
 
+@pytest.mark.parametrize("kind", ["dynamic", "static", "whole"])
+def test_a_table_that_is_as_it_was_before_is_asked_for_again(
+    instance: dg.DagsterInstance, tmp_path: Path, kind: str
+) -> None:
+    kinds = {"dynamic": by_dynamic("category", "kinds"), "static": by_column("category", ["bags"]), "whole": None}
+    key = None if kind == "whole" else "bags"
+    path = tmp_path / "t.csv"
+    asset = images(prompts=table(path, [("1", "bags", "tote")]), partitions=kinds[kind])
+    daemon = Daemon(build_prompt_table_sensor(asset), instance)
+    assert daemon.tick() == [key]
+    table(path, [("1", "bags", "sack")])
+    assert daemon.tick() == [key]
+    table(path, [("1", "bags", "tote")])
+    assert [daemon.tick(), daemon.tick()] == [[key], []]
+    table(path, [("1", "bags", "tote")])  # written again, and the same
+    assert daemon.tick() == []
+
+
+@pytest.mark.parametrize("is_cut", [True, False])
+def test_what_is_empty_for_a_moment_is_asked_for_then_and_when_it_is_filled_again(
+    instance: dg.DagsterInstance,
+    tmp_path: Path,
+    is_cut: bool,  # noqa: FBT001
+) -> None:
+    path, rows = tmp_path / "t.csv", [("1", "bags", "tote")]
+    asset = images(prompts=table(path, rows), partitions=by_dynamic("category", "kinds") if is_cut else None)
+    daemon, key = Daemon(build_prompt_table_sensor(asset), instance), "bags" if is_cut else None
+    assert daemon.tick() == [key]
+    table(path, [])
+    assert [daemon.tick(), daemon.tick()] == [[key], []]
+    table(path, rows)
+    assert [daemon.tick(), daemon.tick()] == [[key], []]
+
+
+def test_a_partition_whose_rows_have_all_left_is_asked_for_once(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    daemon = Daemon(watched(table(path, [("1", "bags", "tote"), ("2", "mugs", "cup")])), instance)
+    assert daemon.tick() == ["bags", "mugs"]
+    table(path, [("1", "bags", "tote")])
+    assert [daemon.tick(), daemon.tick()] == [["mugs"], []]
+    table(path, [("1", "bags", "tote"), ("3", "hats", "fez")])
+    assert daemon.tick() == ["hats"]
+    instance.delete_dynamic_partition("kinds", "mugs")
+    table(path, [("1", "bags", "sack")])
+    assert daemon.tick() == ["bags", "hats"]
+    assert "mugs" not in instance.get_dynamic_partitions("kinds")  # taken away by hand, and it has no row
+
+
+def test_what_another_run_has_made_since_is_compared_too(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    daemon = Daemon(watched(table(path, [("1", "bags", "tote")])), instance)
+    assert daemon.tick() == ["bags"]
+    daemon.run("bags", {ROWS_TAG: "another"}, dg.DagsterRunStatus.SUCCESS)  # by hand, while the table was another
+    table(path, [("1", "bags", "tote")])
+    assert [daemon.tick(), daemon.tick()] == [["bags"], []]
+
+
+def test_a_run_that_is_under_way_is_not_asked_for_twice(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    daemon = Daemon(watched(table(path, [("1", "bags", "tote")])), instance)
+    daemon.status = STARTED
+    assert daemon.tick() == ["bags"]
+    table(path, [("1", "bags", "tote"), ("2", "mugs", "cup")])
+    assert daemon.tick() == ["mugs"]
+    table(path, [("1", "bags", "sack"), ("2", "mugs", "cup")])
+    assert daemon.tick() == ["bags"]
+    table(path, [("1", "bags", "tote"), ("2", "mugs", "cup")])  # as the first run of bags, which may have ended by then
+    assert daemon.tick() == ["bags"]
+
+
+def test_a_failed_run_is_asked_for_again_after_growing_pauses(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [datetime.now(UTC).timestamp()]
+    monkeypatch.setattr("dagster_gptimg.asked.time", SimpleNamespace(time=lambda: now[0]))
+    daemon = Daemon(watched(table(tmp_path / "t.csv", [("1", "bags", "tote"), ("2", "mugs", "cup")])), instance)
+    assert len(daemon.tick()) == 2
+    table(tmp_path / "t.csv", [("1", "bags", "sack"), ("2", "mugs", "cup")])
+    daemon.status = FAILURE
+    assert [daemon.tick(), daemon.tick()] == [["bags"], []]
+    for pause in (FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE):
+        now[0] = datetime.now(UTC).timestamp() + pause - 60
+        assert daemon.tick() == []
+        now[0] += 120
+        assert daemon.tick() == ["bags"]
+    daemon.status = dg.DagsterRunStatus.SUCCESS
+    now[0] += 8 * FIRST_PAUSE
+    assert [daemon.tick(), daemon.tick()] == [["bags"], []]
+
+
 def test_a_tick_asks_for_a_thousand_keys_at_most(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     rows = [(n, f"kind {n % 2500:04}", "cup") for n in range(5000)]
     daemon = Daemon(watched(table(tmp_path / "t.csv", rows)), instance)
+    daemon.status = None
     ticks = [daemon.tick() for _ in range(4)]
     assert [len(tick) for tick in ticks] == [1000, 1000, 500, 0]
     assert len({key for tick in ticks for key in tick}) == 2500
@@ -251,3 +374,72 @@ def test_an_alert_sensor_reads_the_stable_reason(
     alert(context.for_run_failure())
     assert told == ["budget"]
     assert fal.bill()["rows"] == []
+
+
+@pytest.mark.parametrize("partitioned", [True, False])
+def test_the_runs_of_an_asset_tell_what_they_were_made_from(
+    fal: Fal,
+    resources: dict[str, Any],
+    instance: dg.DagsterInstance,
+    tmp_path: Path,
+    partitioned: bool,  # noqa: FBT001
+) -> None:
+    """Real runs: table A, then B, then A again, then nothing of it, then a run that fails for want of a budget."""
+    path = tmp_path / "t.csv"
+    a, b = [("1", "bags", "tote"), ("2", "bags", "cup")], [("1", "bags", "sack"), ("3", "bags", "jug")]
+    parts = by_column("category", ["bags", "shoes"]) if partitioned else None
+    asset = images(prompts=table(path, a), partitions=parts)
+    sensor, cursor, asked = build_prompt_table_sensor(asset), None, list[int]()
+
+    def tick(**config: Any) -> bool:
+        nonlocal cursor
+        found: Any = sensor(dg.build_sensor_context(instance, cursor))
+        cursor = found.cursor
+        asked.append(len(found.run_requests))
+        done = [
+            dg.materialize(
+                [asset],
+                resources=resources,
+                instance=instance,
+                tags=request.tags,
+                partition_key=request.partition_key,
+                run_config={"ops": {"images": {"config": config}}},
+                raise_on_error=False,
+            )
+            for request in found.run_requests
+        ]
+        return all(result.success for result in done)
+
+    for rows in (a, b, a, []):
+        table(path, rows)
+        assert tick()
+        assert tick()
+    assert asked == [1, 0] * 4
+    assert len(fal.charged()) == 4
+    table(path, [*a, ("4", "bags", "bowl")])
+    assert not tick(max_cost_usd=0.0)
+    later = Asked(instance, asset.key, sensor.name, now=lambda: datetime.now(UTC).timestamp() + 10 * FIRST_PAUSE)
+    assert list(later.failed()) == []  # another run would not have more to spend: a person decides
+    table(path, [*a, ("4", "bags", "jar")])
+    assert tick()
+    assert asked[8:] == [1, 1]
+
+
+def test_a_dynamic_partition_under_a_text_that_is_no_key_of_a_row_names_the_key_that_is_meant(
+    fal: Fal, resources: dict[str, Any], instance: dg.DagsterInstance
+) -> None:
+    asset = images(
+        prompts=[{"sku": "1", "category": "a/b", "product": "tote"}], partitions=by_dynamic("category", "kinds")
+    )
+    instance.add_dynamic_partitions("kinds", ["a/b"])
+    result = run(asset, resources, partition_key="a/b", instance=instance)
+    told = failure(result)
+    assert (result.success, told.metadata["reason"].value) == (False, "usage")
+    assert f"the rows with this text belong to {slug('a/b')!r}" in str(told.description)
+    instance.add_dynamic_partitions("kinds", [slug("a/b")])
+    assert run(asset, resources, partition_key=slug("a/b"), instance=instance).success
+    assert len(fal.charged()) == 1
+    both = by_dimensions(kind=by_dynamic("category", "kinds"), day=by_date("day", start="2026-01-01"))
+    with pytest.raises(UsageError, match="belong to"):
+        both.where("2026-01-01|a/b")
+    assert both.where("2026-01-01|bags").key == "2026-01-01|bags"
