@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.prices import per_image, unknown_price
     from dagster_gptimg.fal.request_settings import RequestSettings
     from dagster_gptimg.fal.settings import FalSettings
+    from dagster_gptimg.image_checks import ImageChecks
     from dagster_gptimg.image_record import ImageRecord
     from dagster_gptimg.io_manager import ManifestLoader
     from dagster_gptimg.notebook import GeneratedImages, generate
@@ -46,6 +47,7 @@ _HOMES = {
     "GptImgComponent": "component",
     "GptImgError": "errors",
     "UsageError": "errors",
+    "ImageChecks": "image_checks",
     "ImageGeneration": "execution",
     "ImageRecord": "image_record",
     "ImageStoreResource": "resource",
@@ -87,6 +89,7 @@ __all__ = [
     "GeneratedImages",
     "GptImgComponent",
     "GptImgError",
+    "ImageChecks",
     "ImageGeneration",
     "ImageRecord",
     "ImageStoreResource",

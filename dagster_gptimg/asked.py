@@ -99,7 +99,7 @@ class Asked:
                 yield key, digest, f"{key}@{digest}@{run.run_id}"
 
     def _made(self, key: str) -> tuple[str | None, str | None]:
-        """The digest of the rows that a partition was made from last, where it is told, and the run; None for both if none."""
+        """The digest of the rows that a partition was made from last, where it is told, and the run."""
         wanted = dg.AssetRecordsFilter(asset_key=self.asset, asset_partitions=[key] if key else None)
         for record in self.instance.fetch_materializations(wanted, limit=1).records:
             made = record.asset_materialization

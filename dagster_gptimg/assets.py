@@ -9,13 +9,13 @@ from typing import Any, cast
 
 import dagster as dg
 
-from dagster_gptimg import metadata
 from dagster_gptimg.batch.job import Watch
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.execution import GenerateConfig, ImageGeneration
 from dagster_gptimg.fal.model import FalModel
 from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
 from dagster_gptimg.fal.request_settings import RequestSettings
+from dagster_gptimg.image_checks import ImageChecks, in_doubt_spec
 from dagster_gptimg.io_manager import loader_for
 from dagster_gptimg.materialization import AssetEvent, Execute, materialized
 from dagster_gptimg.partitions import TablePartitions
@@ -101,6 +101,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
     request: RequestSettings | None = None,
     watch: Watch = "poll",
     webhook_url: str = "",
+    checks: ImageChecks | None = None,
     execute: Execute = materialized,
     **asset_arguments: Any,  # noqa: ANN401 - whatever dg.asset takes
 ) -> Callable[[Callable[..., Source]], dg.AssetsDefinition]:
@@ -132,6 +133,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
         watch: how the ends of requests are noticed: `poll` asks when one is likely done, `stream` has fal tell at once
             (64 requests in flight at most), `webhook` takes them from the inbox that `dagster-gptimg receive` fills.
         webhook_url: the receiver's public URL, for `webhook`.
+        checks: checks of its images, made in the asset's own step.
         execute: what a run does; `materialized` by default. Wrap it to log, to look at the table or the events.
         asset_arguments: every other argument of `dg.asset`: `key`, `group_name`, `owners`, `deps`, `tags`, ...
 
@@ -169,6 +171,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
             request or RequestSettings(),
             watch,
             webhook_url,
+            checks=checks,
         )
         source, prompts_key = getattr(function, _SOURCE, (None, None))
         source = None if source is None else with_format(source, table_format)
@@ -253,7 +256,9 @@ def _settings(about: ImageAsset, given: dict[str, Any]) -> dict[str, Any]:
         defaults["description"] = inspect.cleandoc(about.function.__doc__)
     settings = defaults | given
     settings["metadata"] = {"dataset": made.dataset, **_about(made.spec.model), **(given.get("metadata") or {})}
-    settings["check_specs"] = [metadata.in_doubt_spec(key), *(given.get("check_specs") or ())]
+    parts = None if made.partitions is None else made.partitions.definition
+    own = [in_doubt_spec(key, parts), *(made.checks.specs(key, parts) if made.checks is not None else ())]
+    settings["check_specs"] = [*own, *(given.get("check_specs") or ())]
     settings["required_resource_keys"] = {"fal", "image_store"} | set(given.get("required_resource_keys") or ())
     if about.prompts_key is not None:
         settings["deps"] = [*(given.get("deps") or ()), about.prompts_key]

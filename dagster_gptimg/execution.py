@@ -27,6 +27,7 @@ from dagster_gptimg.errors import (
 )
 from dagster_gptimg.fal.models import get_model
 from dagster_gptimg.fal.request_settings import MOST_TAGS, RequestSettings
+from dagster_gptimg.image_checks import ImageChecks
 from dagster_gptimg.partitions import TablePartitions
 from dagster_gptimg.prompts import Move, PromptSpec, ReferenceRoot, References, Source, read_rows
 from dagster_gptimg.resource import resolved
@@ -95,6 +96,7 @@ class ImageGeneration:
         watch: how the ends of requests are noticed: `poll`, `stream` or `webhook`; run config goes before it.
         webhook_url: the public URL of a receiver, for `webhook`.
         table_asset: the asset upstream that the table is, if it is one: the lineage of columns leads there.
+        checks: those that the asset's own step makes.
     """
 
     spec: PromptSpec
@@ -110,6 +112,7 @@ class ImageGeneration:
     watch: Watch = "poll"
     webhook_url: str = ""
     table_asset: dg.AssetKey | None = None
+    checks: ImageChecks | None = None
 
     @property
     def code_version(self) -> str:

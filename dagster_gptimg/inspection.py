@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import random
+from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
@@ -130,6 +131,29 @@ class ImageTable:
 
 
 _BATCH = 2048
+
+
+def no_row_in_doubt(images: ImageTable) -> Finding:
+    """No row is held or lost: none may have been paid for without its image being in the store."""
+    doubtful = {row_id: status for row_id, status in images.rows.items() if status in {"held", "lost"}}
+    counts = Counter(doubtful.values())
+    numbers: dict[str, int | float] = {"held_rows": counts["held"], "lost_rows": counts["lost"]}
+    if not doubtful:
+        return Finding(passed=True, words="No row is held or lost.", numbers=numbers)
+    costs = dict[str, Decimal]()
+    for record in images.records("request_key", "status", "arguments"):
+        if record["status"] in {"held", "lost"}:
+            costs[record["request_key"]] = images.model.cost(json.loads(record["arguments"])).high
+    high = sum(costs.values(), Decimal(0))
+    if high.is_finite():
+        numbers["in_doubt_at_most_usd"] = float(high)
+    what = [f"{count} {'row is' if count == 1 else 'rows are'} {status}" for status, count in sorted(counts.items())]
+    price = f"up to ${high:.2f}" if high.is_finite() else "an amount that is not known"
+    words = (
+        f"{' and '.join(what)}: {price} may have been paid for images that are not in the store. Each run looks for "
+        "them again; docs/troubleshooting.md says what else there is."
+    )
+    return Finding(passed=False, words=words, numbers=numbers, rows=_some(doubtful))
 
 
 def rows_settled(images: ImageTable) -> Finding:

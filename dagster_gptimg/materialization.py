@@ -17,12 +17,13 @@ import dagster as dg
 from dagster_gptimg import metadata
 from dagster_gptimg.batch.summary import Summary
 from dagster_gptimg.execution import GenerateConfig, ImageGeneration, RunLog
+from dagster_gptimg.own_checks import OwnChecks
 from dagster_gptimg.prompts import PromptSpec, Source
 from dagster_gptimg.prompts.frames import repeatable
 from dagster_gptimg.prompts.scan import DigestedPartition
 from dagster_gptimg.store.manifest import read_manifest
 
-AssetEvent: TypeAlias = "dg.AssetCheckResult | dg.MaterializeResult[Any] | dg.AssetMaterialization | dg.Output[None]"
+AssetEvent: TypeAlias = "dg.AssetCheckEvaluation | dg.AssetCheckResult | dg.MaterializeResult[Any] | dg.AssetMaterialization | dg.Output[None]"
 Execute: TypeAlias = (
     "Callable[[ImageGeneration, dg.AssetExecutionContext, GenerateConfig, Source], Iterator[AssetEvent]]"
 )
@@ -64,34 +65,40 @@ class Made:
 def materialized(
     made: ImageGeneration, context: dg.AssetExecutionContext, config: GenerateConfig, source: Source
 ) -> Iterator[AssetEvent]:
-    """The events of one run: the check that comes along, and what was materialized; nothing of it for `plan_only`.
+    """The events of one run: what was materialized, and its checks; for `plan_only` there is nothing but the plan.
 
     Raises:
         dg.Failure: with a stable `reason` in its metadata. What was made before it stays.
     """
     log = RunLog(context)
+    checks = OwnChecks(made, context)
     if made.partitions is None:
-        yield from _one(_make(made, context, config, source, None, log))
+        yield from _one(_make(made, context, config, source, None, log), checks)
         return
     keys = [str(key) for key in context.partition_keys]
     if len(keys) == 1:
-        yield from _one(_make(made, context, config, source, keys[0], log))
+        yield from _one(_make(made, context, config, source, keys[0], log), checks)
     else:
-        yield from _several(made, context, config, repeatable(source), log)
+        yield from _several(made, context, config, repeatable(source), log, checks)
 
 
-def _one(end: Made) -> Iterator[AssetEvent]:
+def _one(end: Made, checks: OwnChecks) -> Iterator[AssetEvent]:
     """The events of a run over one partition, or over a whole table."""
-    if end.summary is not None:
-        yield metadata.no_row_in_doubt([end.summary])
+    if not end.reason and not end.planned:
+        yield dg.MaterializeResult(metadata=end.found, data_version=end.version, tags=end.tags)
+    yield from checks.of(end.partition, end.summary, is_made=end.is_made)
     if end.reason:
         raise dg.Failure(end.message, metadata={"reason": end.reason, **end.found}, allow_retries=False)
-    if not end.planned:
-        yield dg.MaterializeResult(metadata=end.found, data_version=end.version, tags=end.tags)
+    yield from checks.outputs()
 
 
 def _several(
-    made: ImageGeneration, context: dg.AssetExecutionContext, config: GenerateConfig, source: Source, log: RunLog
+    made: ImageGeneration,
+    context: dg.AssetExecutionContext,
+    config: GenerateConfig,
+    source: Source,
+    log: RunLog,
+    checks: OwnChecks,
 ) -> Iterator[AssetEvent]:
     """The events of a run over several partitions, one after another; the budget is that of the run."""
     keys: Sequence[str] = context.partition_keys
@@ -110,11 +117,12 @@ def _several(
                 | dict(end.tags)
             )
             yield dg.AssetMaterialization(context.asset_key, metadata=end.found, partition=key, tags=own)
+        yield from checks.of(str(key), end.summary, is_made=end.is_made)
         if end.reason in HOPELESS:
             break
     log.flush()
-    yield metadata.no_row_in_doubt([end.summary for end in ends if end.summary])
     _raise_for(ends, [str(key) for key in keys[len(ends) :]])
+    yield from checks.outputs()
     if not any(end.planned for end in ends):
         yield _recorded(context)
 

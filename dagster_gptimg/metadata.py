@@ -3,8 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dagster as dg
@@ -16,7 +15,6 @@ from dagster_gptimg.image_record import read_image, thumbnail
 from dagster_gptimg.prompts import PromptSpec
 from dagster_gptimg.store.dataset import Dataset
 
-NO_ROW_IN_DOUBT = "no_row_in_doubt"
 ROWS_TAG = "dagster_gptimg/rows"
 """The digest of rows: the tag of a run that a sensor asked for, and of a materialization that was made from them."""
 
@@ -149,24 +147,6 @@ def _overrides(table: pa.Table, spec: PromptSpec) -> list[str]:
         sent = json.loads(row["arguments"]) | {"num_images": row["images_wanted"]}  # it was cut into requests
         found |= {name for name, value in sent.items() if value != given.get(name)}
     return sorted(found - {"prompt", *spec.model.reference_inputs})
-
-
-def in_doubt_spec(key: dg.AssetKey) -> dg.AssetCheckSpec:
-    """The check that every image asset brings: it warns while paid or perhaps paid images are not in the store."""
-    words = "No row is held or lost: none may have been paid for without its image being in the store."
-    return dg.AssetCheckSpec(NO_ROW_IN_DOUBT, asset=key, description=words)
-
-
-def no_row_in_doubt(summaries: Sequence[Summary]) -> dg.AssetCheckResult:
-    """The result of that check, over all partitions of a run; the rows, and what settles them, are in the manifest."""
-    held, lost = (sum(getattr(summary, name) for summary in summaries) for name in ("held", "lost"))
-    high = sum((summary.cost_high for summary in summaries), Decimal(0))
-    return dg.AssetCheckResult(
-        passed=not held and not lost,
-        check_name=NO_ROW_IN_DOUBT,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={"held": held, "lost": lost, "cost_high_usd": float(high) if high.is_finite() else "unknown"},
-    )
 
 
 def column_schema(table: pa.Table) -> dg.TableSchema:

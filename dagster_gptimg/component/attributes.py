@@ -11,6 +11,7 @@ from pydantic import Field
 
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.request_settings import RequestSettings
+from dagster_gptimg.image_checks import OF_IMAGES, ImageChecks
 from dagster_gptimg.resource import FalResource, ImageStoreResource
 
 _FROM_ENV = re.compile(r"\{\{[^}]*\benv\b")
@@ -177,7 +178,10 @@ class RequestAttributes(dg.Model, dg.Resolvable):
 
 
 class ChecksAttributes(dg.Model, dg.Resolvable):
-    """The arguments of `build_gptimg_checks`; `checks: {}` takes them all as they are."""
+    """The arguments of `ImageChecks` and `build_gptimg_checks`; `checks: {}` takes them all as they are.
+
+    The asset's own step makes the checks of images, unless `partitioned` is false.
+    """
 
     include: list[str] | None = None
     severity: dict[str, Literal["WARN", "ERROR"]] = Field(default_factory=dict)
@@ -186,6 +190,31 @@ class ChecksAttributes(dg.Model, dg.Resolvable):
     max_cost_usd: float | None = None
     sample: int | None = 20
     partitioned: bool = True
+
+    def own(self) -> ImageChecks | None:
+        """The checks that the asset's own step makes. Raises `UsageError`."""
+        if not self.partitioned:
+            return None
+        include = None if self.include is None else [name for name in self.include if name in OF_IMAGES]
+        return ImageChecks(
+            include=include,
+            severity={name: severity for name, severity in self._severity().items() if name in OF_IMAGES},
+            blocking=[name for name in self.blocking if name in OF_IMAGES],
+            max_failure_rate=self.max_failure_rate,
+            max_cost_usd=self.max_cost_usd,
+            sample=self.sample,
+        )
+
+    def others(self) -> dict[str, Any]:
+        """The arguments of `build_gptimg_checks`, for the checks that the asset's own step does not make."""
+        given = self.model_dump() | {"severity": self._severity()}
+        own = OF_IMAGES if self.partitioned else ()
+        if self.include is not None:
+            given["include"] = [name for name in self.include if name not in own]
+        return given
+
+    def _severity(self) -> dict[str, dg.AssetCheckSeverity]:
+        return {name: dg.AssetCheckSeverity(text) for name, text in self.severity.items()}
 
 
 class ScheduleAttributes(dg.Model, dg.Resolvable):

@@ -165,6 +165,8 @@ class GptImgComponent(dg.Component, dg.Model, dg.Resolvable):
     def _settings(self, folder: Path) -> dict[str, Any]:
         found: dict[str, Any] = {name: getattr(self, name) for name in _SAME}
         found |= {"model": self.image_model, "references_from": [_located(r, folder) for r in self.references_from]}
+        if self.checks is not None:
+            found["checks"] = self.checks.own()
         if self.request is not None:
             found["request"] = self.request.settings()
         if self.partitions is not None:
@@ -179,9 +181,7 @@ class GptImgComponent(dg.Component, dg.Model, dg.Resolvable):
     def _checks(self, asset: dg.AssetsDefinition) -> list[dg.AssetChecksDefinition]:
         if self.checks is None:
             return []
-        given = self.checks.model_dump()
-        severity = {name: dg.AssetCheckSeverity(text) for name, text in given.pop("severity").items()}
-        return build_gptimg_checks(asset, severity=severity, **given)
+        return build_gptimg_checks(asset, **self.checks.others())
 
     def _schedules(self, asset: dg.AssetsDefinition) -> list[dg.ScheduleDefinition]:
         if self.schedule is None:

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pytest
 
-from dagster_gptimg import build_gptimg_checks, by_column, by_hash
+from dagster_gptimg import ImageChecks, build_gptimg_checks, by_column, by_hash
 from dagster_gptimg.checks import CHECKS
 from tests.dagster.support import ROWS, dagster_instance, failure, images, metadata, over, run
 from tests.harness import Fal
@@ -47,8 +48,8 @@ def test_the_failed_ones_are_named_and_only_they_are_not_materialized(fal: Fal, 
     assert told.metadata["reason"].value == "failed_rows"
     assert told.metadata["failed_partitions"].data == ["shoes"]
     assert "1 of 2 partitions failed: 'shoes'" in str(told.description)
-    [check] = result.get_asset_check_evaluations()
-    assert check.passed
+    found = {e.partition: e for e in result.get_asset_check_evaluations()}
+    assert (sorted(found), all(e.passed for e in found.values())) == (["bags", "shoes"], True)
 
 
 def test_the_budget_is_that_of_the_run_and_ends_it(fal: Fal, resources: dict[str, Any]) -> None:
@@ -83,19 +84,23 @@ def below_of(one: dg.AssetsDefinition, policy: dg.BackfillPolicy | None) -> dg.A
     return below
 
 
-def together(resources: dict[str, Any], instance: dg.DagsterInstance, **options: Any) -> Any:
+def together(resources: dict[str, Any], instance: dg.DagsterInstance, where: str, **options: Any) -> Any:
     """One run over both partitions: the images, all their checks, and an asset downstream."""
-    one = images(backfill_policy=SINGLE)
-    checks = build_gptimg_checks(one, **options)
+    one = images(backfill_policy=SINGLE, checks=ImageChecks(**options) if where == "own step" else None)
+    checks = build_gptimg_checks(one, **({} if where == "own step" else options))
     defs = dg.Definitions(assets=[one, below_of(one, SINGLE)], asset_checks=checks, resources=resources)
     job = defs.resolve_implicit_global_asset_job_def()
     return job.execute_in_process(tags=over("bags", "shoes"), instance=instance, raise_on_error=False)
 
 
+WHERE = pytest.mark.parametrize("where", ["own step", "another step"])
+
+
+@WHERE
 def test_checks_and_assets_downstream_follow_in_the_same_run(
-    fal: Fal, resources: dict[str, Any], tmp_path: Path
+    fal: Fal, resources: dict[str, Any], tmp_path: Path, where: str
 ) -> None:
-    result = together(resources, dagster_instance(tmp_path))
+    result = together(resources, dagster_instance(tmp_path), where)
     assert result.success
     assert not [event.step_key for event in result.all_events if event.is_step_skipped]
     assert sorted(events(result)) == ["bags", "shoes"]  # each of them once
@@ -109,18 +114,32 @@ def test_checks_and_assets_downstream_follow_in_the_same_run(
     assert len(fal.charged()) == 6
 
 
+@WHERE
 def test_a_blocking_check_keeps_what_is_downstream_from_running_in_the_same_run(
-    fal: Fal, resources: dict[str, Any], tmp_path: Path
+    fal: Fal, resources: dict[str, Any], tmp_path: Path, where: str
 ) -> None:
     fal.fail("shoes number 1", "refused")
     instance = dagster_instance(tmp_path)
-    result = together(resources, instance, blocking=["failure_rate"])
+    result = together(resources, instance, where, blocking=["failure_rate"])
     assert not result.success
     assert sorted(events(result)) == ["bags", "shoes"]
     assert result.asset_materializations_for_node("below") == []
     bad = {(e.check_name, e.partition) for e in result.get_asset_check_evaluations() if not e.passed}
     assert bad == {("failure_rate", "shoes")}
-    assert together(resources, instance, blocking=["failure_rate"], max_failure_rate=0.5).success
+    assert together(resources, instance, where, blocking=["failure_rate"], max_failure_rate=0.5).success
+
+
+def test_checks_of_the_own_step_are_made_of_the_partitions_of_a_run_that_fails(
+    fal: Fal, resources: dict[str, Any], tmp_path: Path
+) -> None:
+    fal.fail("shoes number 1")
+    result = together(resources, dagster_instance(tmp_path), "own step", max_failure_rate=0.0)
+    assert not result.success
+    found = {(e.check_name, e.partition): e for e in result.get_asset_check_evaluations()}
+    assert found["failure_rate", "bags"].passed
+    assert not found["rows_settled", "shoes"].passed
+    assert found["rows_settled", "shoes"].target_materialization_data is None  # nothing was materialized of it
+    assert found["rows_settled", "bags"].target_materialization_data is not None
 
 
 def test_nothing_is_downstream_of_a_plan_or_of_a_part(fal: Fal, resources: dict[str, Any], tmp_path: Path) -> None:
