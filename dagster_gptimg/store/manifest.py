@@ -53,6 +53,7 @@ SCHEMA = pa.schema(
 """One record per image, and one per request of a row that has none. `arguments` and `columns` are JSON."""
 
 BATCH = 2048
+_FILE = "manifest.parquet"
 _RECIPE, _CONTENT = b"dagster_gptimg.recipe", b"dagster_gptimg.content"
 
 
@@ -125,8 +126,9 @@ def read_all_manifests(dataset: Dataset) -> pa.Table:
 
 
 def manifest_folders(dataset: Dataset) -> list[str]:
-    """The folders that have a manifest each, one a partition."""
-    return dataset.store.names(f"{dataset.folder}/manifests")
+    """The folders that have a manifest each, one a partition; what is not ours there is passed over."""
+    folder = f"{dataset.folder}/manifests"
+    return [name for name in dataset.store.names(folder) if _FILE in dataset.store.names(f"{folder}/{name}", _FILE)]
 
 
 def read_manifest_in(dataset: Dataset, folder: str) -> pa.Table:
