@@ -137,7 +137,7 @@ def no_row_in_doubt(images: ImageTable) -> Finding:
     """No row is held or lost: none may have been paid for without its image being in the store."""
     doubtful = {row_id: status for row_id, status in images.rows.items() if status in {"held", "lost"}}
     counts = Counter(doubtful.values())
-    numbers: dict[str, int | float] = {"held_rows": counts["held"], "lost_rows": counts["lost"]}
+    numbers: dict[str, int | float] = {"held": counts["held"], "lost": counts["lost"]}
     if not doubtful:
         return Finding(passed=True, words="No row is held or lost.", numbers=numbers)
     costs = dict[str, Decimal]()
@@ -166,7 +166,9 @@ def failure_rate(images: ImageTable) -> Finding:
     """Not too many rows are without images, refused ones among them."""
     most = images.limits.failure_rate
     found = _rows(images, lambda status: status not in {"stored", "erased"}, "without_images", "have no images", most)
-    return Finding(found.passed, f"{found.words}; {most:.0%} may", found.numbers, found.rows)
+    total, without = found.numbers["rows"], found.numbers["without_images"]
+    words = f"all {total} rows have images" if not without else found.words
+    return Finding(found.passed, f"{words} (up to {most:.0%} may lack them)", found.numbers, found.rows)
 
 
 def files_as_recorded(images: ImageTable) -> Finding:

@@ -16,17 +16,23 @@ import dagster as dg
 
 from dagster_gptimg import metadata
 from dagster_gptimg.batch.summary import Summary
-from dagster_gptimg.execution import GenerateConfig, ImageGeneration, RunLog
+from dagster_gptimg.execution import ImageGeneration
 from dagster_gptimg.own_checks import OwnChecks
 from dagster_gptimg.prompts import PromptSpec, Source
 from dagster_gptimg.prompts.frames import repeatable
 from dagster_gptimg.prompts.scan import DigestedPartition
+from dagster_gptimg.run_config import GenerateConfig
+from dagster_gptimg.run_log import RunLog
 from dagster_gptimg.store.manifest import read_manifest
 
-AssetEvent: TypeAlias = "dg.AssetCheckEvaluation | dg.AssetCheckResult | dg.MaterializeResult[Any] | dg.AssetMaterialization | dg.Output[None]"
-Execute: TypeAlias = (
-    "Callable[[ImageGeneration, dg.AssetExecutionContext, GenerateConfig, Source], Iterator[AssetEvent]]"
+AssetEvent: TypeAlias = (
+    dg.AssetCheckEvaluation
+    | dg.AssetCheckResult
+    | dg.MaterializeResult[Any]
+    | dg.AssetMaterialization
+    | dg.Output[None]
 )
+Execute: TypeAlias = Callable[[ImageGeneration, dg.AssetExecutionContext, GenerateConfig, Source], Iterator[AssetEvent]]
 """What a run does: `materialized`, or something around it."""
 
 PREVIEWS = 20
@@ -70,7 +76,7 @@ def materialized(
     Raises:
         dg.Failure: with a stable `reason` in its metadata. What was made before it stays.
     """
-    log = RunLog(context)
+    log = RunLog(context.log)
     checks = OwnChecks(made, context)
     if made.partitions is None:
         yield from _one(_make(made, context, config, source, None, log), checks)
@@ -189,7 +195,7 @@ def _about(
     """What is shown of a partition's images, and their version: read from its manifest."""
     dataset = made.dataset_in(context)
     table = read_manifest(dataset, partition)
-    found = metadata.of_manifest(table, dataset, preview=preview) | metadata.timings(table)
+    found = metadata.of_manifest(table, dataset, preview=preview) | metadata.cost(table) | metadata.timings(table)
     found |= metadata.of_table(table, manifest, partitioned=partition is not None)
     if made.table_asset is not None:
         found |= metadata.lineage(table, made.spec, made.table_asset)

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from dagster_gptimg.batch.summary import Summary
 from dagster_gptimg.image_record import read_image, thumbnail
 from dagster_gptimg.prompts import PromptSpec
+from dagster_gptimg.prompts.rowkeys import RowKey
 from dagster_gptimg.store.dataset import Dataset
 
 ROWS_TAG = "dagster_gptimg/rows"
@@ -49,7 +50,7 @@ COLUMNS = {
     "request_id": "fal's own.",
     "endpoint": "The model's, at fal.",
     "arguments": "The model's inputs as they were sent.",
-    "cost_usd": "This image's share of its request; its sum is the bill. Empty where it is not known.",
+    "cost_usd": "This image's share of its request, empty where not known; their sum is what the images here cost.",
     "shared_with": "The partition that bought the image, where that is another one.",
     "billable_units": "What fal said it billed.",
     "error_type": "fal's word for what went wrong.",
@@ -70,10 +71,58 @@ _ESCAPED = str.maketrans(
 
 
 def counts(summary: Summary) -> dict[str, Any]:
-    """The numbers that Dagster plots over time. Dollars and seconds are floats."""
+    """The numbers of one run that Dagster plots over time. Dollars and seconds are floats."""
     found: dict[str, Any] = {name: getattr(summary, name) for name in _COUNTS}
     found |= {name: count for name in _RARE if (count := getattr(summary, name))}
-    return found | {"cost_usd": float(summary.cost_billed), "seconds": round(summary.seconds, 1)}
+    return found | {"run_cost_usd": float(summary.cost_billed), "run_seconds": round(summary.seconds, 1)}
+
+
+def cost(table: pa.Table) -> dict[str, float]:
+    """What the images of a partition (or a whole table) cost, over all runs, as far as it is known, in US dollars."""
+    return {"cost_usd": float(pc.sum(table["cost_usd"]).as_py() or 0)}
+
+
+def of_definition(spec: PromptSpec, max_cost_usd: float | None, partitions: RowKey | None) -> dict[str, Any]:
+    """What an asset's images are made from, for the asset itself: template, arguments, budget, model, partitions."""
+    model, found = spec.model, dict[str, Any]()
+    found["model"] = model.name
+    if model.sunset:
+        found["model_ends"] = f"{model.sunset}; move to {model.successor}" if model.successor else str(model.sunset)
+    found["template" if spec.template else "prompt_column"] = spec.template or spec.prompt_column or "prompt"
+    found["arguments"] = dg.MetadataValue.json(_shown_arguments(spec))
+    if max_cost_usd is not None:
+        found["max_cost_usd"] = max_cost_usd
+    if partitions is not None:
+        found["partitioned_by"] = ", ".join(partitions.columns)
+    return found
+
+
+def describe(spec: PromptSpec, table: str | None, dynamic: RowKey | None) -> str:
+    """What an asset is, in Markdown, where its user has not said it.
+
+    Args:
+        spec: how its table becomes prompts.
+        table: the table's name, where it is known.
+        dynamic: how the table is cut, when Dagster is told the partitions as rows come.
+    """
+    inputs = ", ".join(str(value) for value in _shown_arguments(spec).values() if isinstance(value, str | int | float))
+    of = f" of `{code(spec.model.name)}`" + (f" ({text(inputs, 200)})" if inputs else "")
+    source = f" from {text(table, 200)}" if table else ""
+    prompt = f": {text(spec.template, 300)}" if spec.template else ""
+    words = f"Images{of}{source}{prompt}"
+    if dynamic is not None:
+        columns = ", ".join(f"`{code(column)}`" for column in dynamic.columns)
+        words += f"\n\nThere is a partition for each value of {columns}, as the sensor of the prompt table finds them."
+    return words
+
+
+def _shown_arguments(spec: PromptSpec) -> dict[str, Any]:
+    return {name: value for name, value in spec.arguments.items() if name not in spec.model.reference_inputs}
+
+
+def code(value: str) -> str:
+    """Text as Markdown's code, which has no escapes."""
+    return value.replace("`", "'")
 
 
 def of_manifest(table: pa.Table, dataset: Dataset, *, preview: bool = True) -> dict[str, Any]:
@@ -96,8 +145,8 @@ def of_table(table: pa.Table, uri: str, *, partitioned: bool) -> dict[str, Any]:
 def timings(table: pa.Table) -> dict[str, float]:
     """How long requests took, from fal's acceptance to their end: the median and the 95th percentile, in seconds.
 
-    Over all requests of the image table, also those that an earlier run sent. `queue_wait_s` is the median of what is
-    left of it without the model's own time: mostly the wait in fal's queue; it is there where fal tells that time.
+    Over all requests of the image table, also those that an earlier run sent. `queue_seconds_median` is what is left of
+    it without the model's own time: mostly the wait in fal's queue; it is there where fal tells that time.
     """
     ended = table.filter(pc.is_valid(pc.subtract(table["completed_at"], table["submitted_at"])))
     ended = ended.group_by("request_id").aggregate(
@@ -107,11 +156,14 @@ def timings(table: pa.Table) -> dict[str, float]:
         return {}
     took = pc.subtract(ended["completed_at_min"], ended["submitted_at_min"]).cast(pa.int64())
     median, high = pc.quantile(took, [0.5, 0.95]).to_pylist()
-    found = {"p50_s": round(median / 1e6, 2), "p95_s": round(high / 1e6, 2)}
+    found = {
+        "request_seconds_median": round(median / 1e6, 2),
+        "request_seconds_p95": round(high / 1e6, 2),
+    }
     [wait] = pc.quantile(
         pc.subtract(pc.divide(took.cast(pa.float64()), 1e6), ended["inference_s_min"]), 0.5
     ).to_pylist()
-    return found if wait is None else found | {"queue_wait_s": round(max(wait, 0.0), 2)}
+    return found if wait is None else found | {"queue_seconds_median": round(max(wait, 0.0), 2)}
 
 
 def lineage(table: pa.Table, spec: PromptSpec, upstream: dg.AssetKey) -> dict[str, dg.TableColumnLineage]:

@@ -1,11 +1,12 @@
 """The resources: fal's client, and the store of images, as Dagster knows them."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, field_validator
 
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.portal import Call, fal_portal
@@ -159,6 +160,12 @@ class ImageStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         description="Passed to fsspec. Name secrets as `{'env': 'VARIABLE'}`: they are read when a run needs them.",
     )
 
+    @field_validator("storage_options")
+    @classmethod
+    def _has_no_secret(cls, value: dict[str, Any]) -> dict[str, Any]:
+        refuse_secrets(value)
+        return value
+
     def dataset(self, name: str) -> Dataset:
         """One dataset of this store; nothing is read or written yet.
 
@@ -166,6 +173,26 @@ class ImageStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             UsageError: the root cannot be opened, the name cannot stand in a path, or a variable is not set.
         """
         return Dataset(Store(self.root, resolved(self.storage_options)), name)
+
+
+_SECRET = re.compile(r"secret|passw|_token|account_key|connection_string", re.IGNORECASE)
+"""Names of options whose values are secrets. `token`, as Google's file system has it, is mostly a word or a path."""
+
+
+def refuse_secrets(options: Mapping[str, Any]) -> None:
+    """Refuse storage options that hold a secret itself: Dagster shows a resource's options in its UI, and keeps them.
+
+    Raises:
+        UsageError: one is named like a secret, and its value is a text.
+    """
+    for name, value in options.items():
+        if isinstance(value, Mapping) and set(value) != {"env"}:
+            refuse_secrets(value)
+        elif isinstance(value, str) and _SECRET.search(str(name)):
+            raise UsageError(
+                f"storage_options: {name} holds the secret itself, which Dagster would show: "
+                "give {'env': 'VARIABLE'}, with the name of the variable that has it"
+            )
 
 
 def resolved(options: Mapping[str, Any]) -> dict[str, Any]:

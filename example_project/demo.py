@@ -6,6 +6,7 @@ import sys
 import time
 import warnings
 
+import httpx
 from rich.console import Console
 
 from example_project.home import HOME, dagster_home
@@ -55,10 +56,10 @@ def _materialize(instance: object, name: str, partition: str | None) -> bool:
     if result.success:
         found = next((e.materialization.metadata for e in result.get_asset_materialization_events()), {})
         label = f"{name}, {partition}" if partition else name
-        if "cost_usd" in found:
+        if "run_cost_usd" in found:
             bought, reused = found["bought"].value, found["reused"].value
             refused = f", {found['refused'].value} refused" if found["refused"].value else ""
-            label += f": {bought} bought, {reused} reused{refused}, ${found['cost_usd'].value:.2f}"
+            label += f": {bought} bought, {reused} reused{refused}, ${found['run_cost_usd'].value:.2f}"
         console.print(f"[green]✓[/] {label}")
     return bool(result.success)
 
@@ -77,7 +78,8 @@ def _tell() -> None:
         from dagster_gptimg import emulator
 
         running = emulator.ensure(str(HOME / "emulator"))
-        console.print(f"the bill       {running.url}/emulator/bill")
+        total = httpx.get(f"{running.url}/emulator/bill").raise_for_status().json()["total_usd"]
+        console.print(f"the bill       ${total} in all, by the emulator's own count")
     console.print("\nRun `make demo` again: it buys nothing. `make dev` opens the Dagster UI on it.")
 
 

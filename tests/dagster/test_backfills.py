@@ -164,4 +164,4 @@ def test_many_partitions_have_no_previews_and_few_log_lines(resources: dict[str,
     lines = [r.event_log_entry for r in records if r.event_log_entry.dagster_event is None]
     seconds = lines[-1].timestamp - lines[0].timestamp
     assert 3 <= len(lines) <= 5 + seconds / 5  # that its model ends is a line of its own, once
-    assert all(f"'c{n:02}': plan: 1 rows" in "".join(line.user_message for line in lines) for n in range(21))
+    assert all(f"'c{n:02}': plan: 1 row, " in "".join(line.user_message for line in lines) for n in range(21))
