@@ -5,6 +5,7 @@ in the asset's own step. The checks of the table belong to the table's asset, wh
 table is made or observed, once, and a blocking one keeps rows that cannot be used from buying anything.
 """
 
+import inspect
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from typing import Any, TypeAlias
 import dagster as dg
 from dagster._utils.warnings import disable_dagster_warnings
 
-from dagster_gptimg.assets import ImageAsset, definition_of, signature_of
+from dagster_gptimg.assets import ImageAsset, definition_of
 from dagster_gptimg.errors import GptImgError, UsageError
 from dagster_gptimg.image_checks import (
     ERROR,
@@ -30,6 +31,8 @@ from dagster_gptimg.image_checks import (
     spec_of,
 )
 from dagster_gptimg.inspection import Finding, ImageTable, Limits
+from dagster_gptimg.options import check
+from dagster_gptimg.prompt_function import sign
 from dagster_gptimg.prompts.scan import TableReport, look_over
 from dagster_gptimg.resource import resolved
 from dagster_gptimg.store.manifest import has_manifest
@@ -95,6 +98,7 @@ def build_gptimg_checks(
     Raises:
         UsageError: a name is none of a check's, or one that blocks is to warn only.
     """
+    check(max_failure_rate=max_failure_rate, max_cost_usd=max_cost_usd, sample=sample)
     made = definition_of(asset)
     wanted = _applying(made, max_cost_usd) if include is None else list(include)
     chosen = _checked(_Choice(wanted, severity or {}, blocking), made)
@@ -108,7 +112,8 @@ def build_gptimg_checks(
         ]
         found.append(_checks_of_images(made, specs, chosen, Limits(max_failure_rate, cost, sample)))
     if _SCHEMA in wanted:
-        found += dg.build_column_schema_change_checks(assets=[asset.key], severity=chosen.severity_of(_SCHEMA))
+        with disable_dagster_warnings():
+            found += dg.build_column_schema_change_checks(assets=[asset.key], severity=chosen.severity_of(_SCHEMA))
     if names := [name for name in _OF_TABLE if name in wanted]:
         found.append(_checks_of_table(asset, made, names, chosen))
     return found
@@ -119,6 +124,7 @@ def _applying(made: ImageAsset, max_cost_usd: float | None) -> list[str]:
     own = made.generation.checks
     without = {"cost_within_budget"} if max_cost_usd is None else set()
     without |= set(OF_IMAGES) if own is not None else set()
+    without |= set() if made.asks.is_plain else set(_OF_TABLE)
     if made.generation.partitions is None:
         without.add("rows_in_partitions")
     return [name for name in CHECKS if name not in without]
@@ -129,6 +135,9 @@ def _checked(chosen: _Choice, made: ImageAsset) -> _Choice:
     own = made.generation.checks.names if made.generation.checks is not None else []
     if twice := [name for name in chosen.names if name in own]:
         raise UsageError(f"the asset makes the check {twice[0]!r} itself: leave it out of one of the two")
+    if not made.asks.is_plain and (named := [name for name in chosen.names if name in _OF_TABLE]):
+        words = f"the check {named[0]!r} reads the table outside the asset's own run, and its function takes"
+        raise UsageError(f"{words} a context, config or resources: check the asset that it is made from")
     check_blocking(chosen.blocking, chosen.severity_of)
     if _SCHEMA in chosen.blocking:
         raise UsageError(f"{_SCHEMA} is Dagster's own check, and it cannot block")
@@ -230,7 +239,10 @@ def _checks_of_table(
                 result = result_of(spec, finding, chosen.severity_of(spec.metadata["check"]))
                 yield result.with_metadata({**result.metadata, **shown})
 
-    table_checks.__signature__ = signature_of(made.function, context=dg.AssetCheckExecutionContext)  # type: ignore[attr-defined]
+    first = inspect.Parameter(
+        "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=dg.AssetCheckExecutionContext
+    )
+    sign(table_checks, inspect.Signature([first, *(made.asks.parameters[name] for name in inputs)]))
     decorate = dg.multi_asset_check(
         specs=specs,
         name=f"{own}_table_checks",

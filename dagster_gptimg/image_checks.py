@@ -16,6 +16,7 @@ from dagster_gptimg import inspection
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.model import FalModel
 from dagster_gptimg.inspection import Finding, ImageTable, Limits
+from dagster_gptimg.options import check
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.manifest import has_manifest, read_manifest
 
@@ -72,6 +73,7 @@ class ImageChecks:
     sample: int | None = 20
 
     def __post_init__(self) -> None:
+        check(max_failure_rate=self.max_failure_rate, max_cost_usd=self.max_cost_usd, sample=self.sample)
         named = [*(self.include or ()), *self.severity, *self.blocking]
         check_names(named, OF_IMAGES)
         check_blocking(self.blocking, self.severity_of)

@@ -8,12 +8,13 @@ import dagster as dg
 from dagster_gptimg.asked import SENSOR_TAG, Asked
 from dagster_gptimg.assets import definition_of
 from dagster_gptimg.errors import GptImgError, UsageError
-from dagster_gptimg.execution import GenerateConfig
 from dagster_gptimg.metadata import ROWS_TAG
+from dagster_gptimg.options import check
 from dagster_gptimg.partitions import TablePartitions
 from dagster_gptimg.prompts import Source
 from dagster_gptimg.prompts.scan import NO_ROWS
 from dagster_gptimg.resource import resolved
+from dagster_gptimg.run_config import GenerateConfig
 from dagster_gptimg.watching import Cursor, Found, look
 
 KEYS_PER_TICK = 1000
@@ -45,11 +46,13 @@ def build_gptimg_schedule(
     """
     made, run_config = definition_of(asset), _run_config(asset, config)
 
-    def due(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
-        when = context.scheduled_execution_time.isoformat()
-        for key in _due(made.generation.partitions, context):
+    def due(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        when, keys = context.scheduled_execution_time.isoformat(), _due(made.generation.partitions, context)
+        for key in keys:
             run_key = when if key is None else f"{when}|{key}"
             yield dg.RunRequest(run_key, run_config, tags, partition_key=key)
+        if not keys:
+            yield dg.SkipReason(_why_none(made.generation.partitions))
 
     return dg.ScheduleDefinition(
         name=name or f"{_python_name(asset)}_schedule",
@@ -96,6 +99,7 @@ def build_prompt_table_sensor(  # noqa: PLR0913 - its keywords are the interface
     Raises:
         UsageError: the asset's table comes from upstream assets, and no other is given.
     """
+    check(keys_per_tick=keys_per_tick, minimum_interval_seconds=minimum_interval_seconds)
     made, run_config = definition_of(asset), _run_config(asset, config)
     watched = made.source if table is None else table
     if watched is None:
@@ -203,6 +207,13 @@ def _due(partitions: TablePartitions | None, context: dg.ScheduleEvaluationConte
     return _last_or_all(made, context)
 
 
+def _why_none(partitions: TablePartitions | None) -> str:
+    dynamic = partitions.dynamic_name if partitions is not None else None
+    if dynamic is None:
+        return "no partition is due yet"
+    return f"there are no partitions of {dynamic!r} yet: the sensor of build_prompt_table_sensor adds them"
+
+
 def _last_or_all(made: dg.PartitionsDefinition[str], context: dg.ScheduleEvaluationContext) -> Sequence[str]:
     if isinstance(made, dg.TimeWindowPartitionsDefinition):
         keys = made.get_partition_keys(current_time=context.scheduled_execution_time)
@@ -211,7 +222,10 @@ def _last_or_all(made: dg.PartitionsDefinition[str], context: dg.ScheduleEvaluat
 
 
 def _run_config(asset: dg.AssetsDefinition, config: GenerateConfig | None) -> dg.RunConfig | None:
-    return None if config is None else dg.RunConfig(ops={asset.op.name: config})
+    if config is None:
+        return None
+    config.check()
+    return dg.RunConfig(ops={asset.op.name: config})
 
 
 def _python_name(asset: dg.AssetsDefinition) -> str:

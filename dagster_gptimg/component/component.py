@@ -24,14 +24,17 @@ from dagster_gptimg.component.attributes import (
     StoreAttributes,
     UpstreamTable,
 )
+from dagster_gptimg.component.described import Described
 from dagster_gptimg.component.scaffolder import GptImgScaffolder
 from dagster_gptimg.errors import UsageError
-from dagster_gptimg.execution import GenerateConfig, ImageGeneration
+from dagster_gptimg.execution import ImageGeneration
 from dagster_gptimg.fal.models import DEFAULT_MODEL
 from dagster_gptimg.materialization import AssetEvent, materialized
+from dagster_gptimg.options import default
 from dagster_gptimg.partitions import partitions_from
 from dagster_gptimg.prompt_table import build_prompt_table
 from dagster_gptimg.prompts import Source, SqlTable
+from dagster_gptimg.run_config import GenerateConfig
 from dagster_gptimg.sensors import build_gptimg_schedule, build_prompt_table_sensor
 
 _SAME = (
@@ -60,47 +63,42 @@ def _resolved(context: dg.ResolutionContext, value: str) -> str:
 
 
 @dg.scaffold_with(GptImgScaffolder)
-class GptImgComponent(dg.Component, dg.Model, dg.Resolvable):
+class GptImgComponent(dg.Component, Described):
     """Images from a prompt table, as one asset. Its attributes are the arguments of `build_gptimg_asset`.
 
     In a subclass, override `get_asset_spec` for the asset's key, owners, tags, and `execute` for what a run does.
     """
 
-    asset: ResolvedAssetSpec
+    asset: ResolvedAssetSpec = Field(description="Key, group, owners, tags and condition of the asset.")
     prompts: PromptsAttribute
-    template: str | None = Field(default=None, description="A prompt with {column} fields.")
-    prompt_column: str | None = Field(default=None, description="The column that holds the prompt.")
-    id_column: str | None = Field(default=None, description="The column that holds the row's id.")
+    template: str | None = None
+    prompt_column: str | None = None
+    id_column: str | None = None
     image_model: Annotated[
         str, dg.Resolver(_resolved, model_field_name="model", description="A model of the registry.")
     ] = DEFAULT_MODEL
-    arguments: dict[str, Any] = Field(default_factory=dict, description="Model inputs for all rows, in fal's names.")
-    inputs: list[str] | Literal["none"] | None = Field(
-        default=None, description="The columns that are model inputs; by default each that has the name of one."
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    inputs: list[str] | Literal["none"] | None = None
+    table_format: str | None = None
+    partitions: PartitionsAttribute | None = Field(
+        default=None,
+        description="How the table is cut: {by_column: category, keys: [bags, shoes]}, {by_hash: id, buckets: 10}, ...",
     )
-    table_format: str | None = Field(default=None, description="Of a table whose name does not tell it: csv, xlsx, ...")
-    partitions: PartitionsAttribute | None = None
-    max_cost_usd: float | None = Field(default=None, description="US dollars that one run may spend at most.")
-    max_failed: float = Field(default=0.0, description="The share of rows that may fail before a run does.")
-    max_refused: float | None = Field(default=None, description="The share of rows that may be refused.")
-    max_in_flight: int | None = Field(
-        default=None, description="Requests at fal at once; as many as the account's slots call for, by default."
-    )
-    watch: Watch = Field(
-        default="poll", description="How the ends of requests are noticed: `poll`, `stream`, `webhook`."
-    )
-    webhook_url: str = Field(default="", description="The public URL of `dagster-gptimg receive`, for `webhook`.")
+    max_cost_usd: float | None = None
+    max_failed: float = default("max_failed")
+    max_refused: float | None = None
+    max_in_flight: int | None = None
+    watch: Watch = default("watch")
+    webhook_url: str = default("webhook_url")
     dataset: str | None = Field(default=None, description="The name of the images in the store; by default the key.")
     storage_options: StorageOptions = Field(default_factory=dict)
-    image_columns: list[str] = Field(default_factory=list, description="Columns of reference images, for edits.")
-    references_from: list[str] = Field(
-        default_factory=list, description="Folders and fsspec roots below which a row may name reference images."
-    )
+    image_columns: list[str] = Field(default_factory=list)
+    references_from: list[str] = Field(default_factory=list)
     request: RequestAttributes | None = Field(default=None, description="What its requests are sent with.")
     op: OpSpec | None = Field(default=None, description="Pool, tags and backfill policy of the op.")
     checks: ChecksAttributes | None = Field(default=None, description="Asset checks: {} for all of them.")
-    schedule: ScheduleAttributes | None = None
-    sensor: SensorAttributes | None = None
+    schedule: ScheduleAttributes | None = Field(default=None, description="Runs on a clock.")
+    sensor: SensorAttributes | None = Field(default=None, description="Runs by what is new in the table.")
     fal: FalAttributes | None = Field(default=None, description="fal's resource, unless the code location has it.")
     store: StoreAttributes | None = Field(default=None, description="The store, unless the code location has it.")
 

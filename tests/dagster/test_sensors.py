@@ -27,11 +27,10 @@ from dagster_gptimg import (
     failure_reasons,
     gptimg_asset,
 )
-from dagster_gptimg.asked import FIRST_PAUSE, Asked
+from dagster_gptimg.asked import FIRST_PAUSE
 from dagster_gptimg.metadata import ROWS_TAG
-from dagster_gptimg.prompts.rowkeys import slug
 from dagster_gptimg.watching import Cursor, look, version_of
-from tests.dagster.support import ROWS, dagster_instance, failure, images, run
+from tests.dagster.support import ROWS, dagster_instance, images
 from tests.harness import Fal
 
 STARTED, FAILURE = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.FAILURE
@@ -350,6 +349,18 @@ def test_a_schedule_asks_for_the_last_day_and_for_every_other_partition(instance
     assert request.run_config["ops"]["images"]["config"]["max_cost_usd"] == 1.0
 
 
+def test_a_schedule_without_partitions_says_what_to_switch_on(instance: dg.DagsterInstance) -> None:
+    asset = images(partitions=by_dynamic("category", "kinds"))
+    made = build_gptimg_schedule(asset, "0 6 * * *")
+    needed = {"fal": FalResource.emulated(), "image_store": ImageStoreResource(root="memory://x")}
+    repository = dg.Definitions(assets=[asset], schedules=[made], resources=needed).get_repository_def()
+    when = datetime(2026, 2, 3, 6, tzinfo=UTC)
+    found = made.evaluate_tick(
+        dg.build_schedule_context(instance, scheduled_execution_time=when, repository_def=repository)
+    )
+    assert "there are no partitions of 'kinds' yet" in str(found.skip_message)
+
+
 def test_a_schedule_follows_dynamic_partitions(instance: dg.DagsterInstance) -> None:
     instance.add_dynamic_partitions("kinds", ["a", "b"])
     assert [r.partition_key for r in schedule(by_dynamic("category", "kinds"), instance)] == ["a", "b"]
@@ -374,72 +385,3 @@ def test_an_alert_sensor_reads_the_stable_reason(
     alert(context.for_run_failure())
     assert told == ["budget"]
     assert fal.bill()["rows"] == []
-
-
-@pytest.mark.parametrize("partitioned", [True, False])
-def test_the_runs_of_an_asset_tell_what_they_were_made_from(
-    fal: Fal,
-    resources: dict[str, Any],
-    instance: dg.DagsterInstance,
-    tmp_path: Path,
-    partitioned: bool,  # noqa: FBT001
-) -> None:
-    """Real runs: table A, then B, then A again, then nothing of it, then a run that fails for want of a budget."""
-    path = tmp_path / "t.csv"
-    a, b = [("1", "bags", "tote"), ("2", "bags", "cup")], [("1", "bags", "sack"), ("3", "bags", "jug")]
-    parts = by_column("category", ["bags", "shoes"]) if partitioned else None
-    asset = images(prompts=table(path, a), partitions=parts)
-    sensor, cursor, asked = build_prompt_table_sensor(asset), None, list[int]()
-
-    def tick(**config: Any) -> bool:
-        nonlocal cursor
-        found: Any = sensor(dg.build_sensor_context(instance, cursor))
-        cursor = found.cursor
-        asked.append(len(found.run_requests))
-        done = [
-            dg.materialize(
-                [asset],
-                resources=resources,
-                instance=instance,
-                tags=request.tags,
-                partition_key=request.partition_key,
-                run_config={"ops": {"images": {"config": config}}},
-                raise_on_error=False,
-            )
-            for request in found.run_requests
-        ]
-        return all(result.success for result in done)
-
-    for rows in (a, b, a, []):
-        table(path, rows)
-        assert tick()
-        assert tick()
-    assert asked == [1, 0] * 4
-    assert len(fal.charged()) == 4
-    table(path, [*a, ("4", "bags", "bowl")])
-    assert not tick(max_cost_usd=0.0)
-    later = Asked(instance, asset.key, sensor.name, now=lambda: datetime.now(UTC).timestamp() + 10 * FIRST_PAUSE)
-    assert list(later.failed()) == []  # another run would not have more to spend: a person decides
-    table(path, [*a, ("4", "bags", "jar")])
-    assert tick()
-    assert asked[8:] == [1, 1]
-
-
-def test_a_dynamic_partition_under_a_text_that_is_no_key_of_a_row_names_the_key_that_is_meant(
-    fal: Fal, resources: dict[str, Any], instance: dg.DagsterInstance
-) -> None:
-    asset = images(
-        prompts=[{"sku": "1", "category": "a/b", "product": "tote"}], partitions=by_dynamic("category", "kinds")
-    )
-    instance.add_dynamic_partitions("kinds", ["a/b"])
-    result = run(asset, resources, partition_key="a/b", instance=instance)
-    told = failure(result)
-    assert (result.success, told.metadata["reason"].value) == (False, "usage")
-    assert f"the rows with this text belong to {slug('a/b')!r}" in str(told.description)
-    instance.add_dynamic_partitions("kinds", [slug("a/b")])
-    assert run(asset, resources, partition_key=slug("a/b"), instance=instance).success
-    assert len(fal.charged()) == 1
-    both = by_dimensions(kind=by_dynamic("category", "kinds"), day=by_date("day", start="2026-01-01"))
-    with pytest.raises(UsageError, match="belong to"):
-        both.where("2026-01-01|a/b")
-    assert both.where("2026-01-01|bags").key == "2026-01-01|bags"
