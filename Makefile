@@ -8,7 +8,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 # Hundreds of processes import the same modules: where this is set, each of them compiles them anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo dev test test-kill test-mutations test-sim test-dagster test-minimal bench lint types format screenshots clean
+.PHONY: help demo dev test test-kill test-mutations test-sim soak test-dagster test-minimal bench lint types format screenshots clean
 
 help:           ## what there is
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 16
@@ -26,7 +26,7 @@ dev: .venv/ready ## the Dagster UI on the example project, http://127.0.0.1:3000
 	DAGSTER_HOME=$$($(BIN)/python -m example_project.home) $(BIN)/dagster dev -f definitions.py
 
 test: .venv/ready ## all quick tests (with Node 18 or newer: fal's JavaScript client is one of the judges)
-	$(BIN)/python -m pytest -n 5 --dist loadgroup -m "not dagster and not mutation and not kill and not simulation"
+	$(BIN)/python -m pytest -n 5 --dist loadgroup -m "not dagster and not mutation and not kill and not simulation and not soak"
 
 test-kill: .venv/ready ## SIGKILL at every named point and at 200 random moments
 	@echo "SEED=$(SEED) KILLS=$(KILLS)"
@@ -36,7 +36,11 @@ test-mutations: .venv/ready ## each costly mistake, made on purpose, turns the s
 	$(BIN)/python -m pytest -n 2 -m mutation
 
 test-sim: .venv/ready ## thousands of short histories of several processes, by seed; the protocol's specification
-	SEEDS=$(SEEDS) $(BIN)/python -m pytest -n 2 -m simulation
+	SEEDS=$(SEEDS) $(BIN)/python -m pytest -n 2 --dist loadgroup -m simulation
+
+soak: .venv/ready ## what takes too long for CI: all seeds, all kills, blips of minutes over real HTTP
+	$(BIN)/python -m pytest -n 1 -m soak
+	$(MAKE) test-sim test-kill
 
 test-dagster: .venv/ready ## Dagster's own processes: runs, backfills, dg, the UI in a browser (needs Debian's chromium)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m dagster

@@ -4,7 +4,7 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Unpack, cast
 
 import dagster as dg
@@ -67,8 +67,8 @@ class ImageAsset:
     """
 
     generation: ImageGeneration
-    function: Callable[..., Source]
-    source: Source | None = None
+    function: Callable[..., Source] = field(repr=False)
+    source: Source | None = field(default=None, repr=False)
     prompts_key: dg.AssetKey | None = None
 
     def inputs(self, asset: dg.AssetsDefinition) -> dict[str, dg.AssetKey]:

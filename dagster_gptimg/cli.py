@@ -8,7 +8,6 @@ Imports are made where they are needed: `--help` answers at once, and Dagster is
 from __future__ import annotations
 
 import gc
-import json
 import os
 import signal
 import sys
@@ -19,9 +18,11 @@ import click
 
 from dagster_gptimg import cli_options as given_as
 from dagster_gptimg._version import __version__
-from dagster_gptimg.errors import GptImgError
+from dagster_gptimg.errors import GptImgError, TemporaryError
+from dagster_gptimg.output import say, tell, tell_json
 
 USAGE = 2
+UNUSABLE = 5
 INTERRUPTED = 130
 
 
@@ -55,8 +56,13 @@ def main() -> None:
     except click.exceptions.Exit as end:
         sys.exit(end.exit_code)
     except click.ClickException as error:
-        error.show()
+        context = getattr(error, "ctx", None)
+        usage = f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n\n" if context else ""
+        say(f"{usage}Error: {error.format_message()}")
         sys.exit(USAGE)
+    except TemporaryError as error:
+        say(f"error: {error}")
+        sys.exit(UNUSABLE)
     except GptImgError as error:
         _fail(str(error))
     except (KeyboardInterrupt, click.Abort):
@@ -69,7 +75,7 @@ def _keep_imports() -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    click.echo(f"error: {message}", err=True)
+    say(f"error: {message}")
     sys.exit(USAGE)
 
 
@@ -118,7 +124,7 @@ def generate(table: str, store: str, dataset: str, *, as_json: bool, **given: An
                 raise
     summary = ends[0].summary
     if as_json:
-        click.echo(json.dumps(summary.as_json()))
+        tell_json(summary.as_json())
     sys.exit(summary.exit_status)
 
 
@@ -137,11 +143,11 @@ def plan(table: str, store: str, dataset: str, *, as_json: bool, **given: Any) -
     rows, options = read_rows(given_as.source_of(table, given), spec), given_as.options_of(given, spec)
     summary = session.plan(rows, spec.model, target, partition=partition, options=options)
     for line in plan_lines(summary, spec):
-        click.echo(line, err=True)
+        say(line)
     if as_json:
         left_behind = [left._asdict() for left in move.not_carried()]
         columns = {"columns": {"inputs": spec.seen.inputs, "carried": spec.seen.carried}}
-        click.echo(json.dumps(summary.as_json() | columns | ({"not_carried": left_behind} if left_behind else {})))
+        tell_json(summary.as_json() | columns | ({"not_carried": left_behind} if left_behind else {}))
 
 
 @cli.command()
@@ -165,9 +171,9 @@ def rebuild(store: str, dataset: str, **given: Any) -> None:  # noqa: ANN401
     from dagster_gptimg import session
 
     found = session.rebuild(given_as.dataset_of(store, dataset), given_as.model_of(given))
-    click.echo(f"{found.keys} requests on record, {found.settled} of them settled: index written", err=True)
+    say(f"{found.keys} requests on record, {found.settled} of them settled: index written")
     for partition in found.manifests:
-        click.echo(f"manifest written: {'the whole table' if partition is None else partition}", err=True)
+        say(f"manifest written: {'the whole table' if partition is None else partition}")
 
 
 @cli.command()
@@ -181,7 +187,7 @@ def forget(rows: tuple[str, ...], store: str, dataset: str) -> None:
     from dagster_gptimg import session
 
     for line in session.forget(given_as.dataset_of(store, dataset), rows):
-        click.echo(line, err=True)
+        say(line)
 
 
 @cli.command()
@@ -193,20 +199,23 @@ def prune(store: str, dataset: str, *, delete: bool) -> None:
 
     target = given_as.dataset_of(store, dataset)
     for path in (found := unnamed_images(target)):
-        click.echo(target.uri(path))
+        tell(target.uri(path))
         if delete:
             target.store.delete(f"{target.folder}/{path}")
-    click.echo(f"{len(found)} images that no manifest names{', deleted' if delete else ''}", err=True)
+    say(f"{len(found)} images that no manifest names{', deleted' if delete else ''}")
 
 
 @cli.command()
 @click.option("--store", metavar="URI", help="Also check that a store can be used.")
+@click.option("--dataset", metavar="NAME", help="Also check that its folders in the store can be written into.")
 @given_as.model_options
-def doctor(store: str | None, **given: Any) -> None:  # noqa: ANN401
-    """Check key, network, model and store; costs nothing."""
+def doctor(store: str | None, dataset: str | None, **given: Any) -> None:  # noqa: ANN401
+    """Check key, network, model, temporary files and store; costs nothing."""
     from dagster_gptimg.doctor import examine
 
-    sys.exit(0 if examine(store, given_as.model_of(given)) else USAGE)
+    if dataset is not None and store is None:
+        _fail("--dataset names one in a store: give --store, too")
+    sys.exit(0 if examine(store, dataset, given_as.model_of(given)) else USAGE)
 
 
 @cli.command()
@@ -234,7 +243,7 @@ def openapi(endpoint: str) -> None:
     from dagster_gptimg.fal.settings import FalSettings
 
     with fal_portal(FalSettings.from_env()) as call:
-        click.echo(json.dumps(call(FalClient.openapi, endpoint), indent=2, ensure_ascii=False))
+        tell_json(call(FalClient.openapi, endpoint), indent=2)
 
 
 @cli.command()

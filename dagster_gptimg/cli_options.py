@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dagster_gptimg.errors import UsageError
+from dagster_gptimg.masking import harmless, hide_in
 from dagster_gptimg.options import OPTIONS, WATCHES
 
 if TYPE_CHECKING:
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from dagster_gptimg.store.dataset import Dataset
 
     Command = Callable[..., None]
+
+
+MODEL_BYTES = 8 * 1024 * 1024
+"""Of a model's OpenAPI document at most; fal's have up to 100 KB."""
 
 
 class Dollars(click.ParamType[Decimal]):
@@ -158,12 +163,13 @@ def model_of(given: dict[str, Any]) -> FalModel:
 def _text(url: str) -> str:
     import fsspec
 
+    hide_in(url)
     try:
         with fsspec.open(url, "r", encoding="utf-8") as file:
-            return str(file.read())
-    except (OSError, ValueError, ImportError) as error:
+            return str(file.read(MODEL_BYTES))
+    except Exception as error:  # noqa: BLE001 - each file system has errors of its own
         msg = f"{url} cannot be read: {error}. `dagster-gptimg openapi ENDPOINT` prints what belongs there"
-        raise UsageError(msg) from error
+        raise UsageError(msg) from harmless(error)
 
 
 def _inputs(given: Sequence[str]) -> Sequence[str] | str | None:

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Updated, Warned
 from dagster_gptimg.batch.events import Progress as Step
+from dagster_gptimg.output import printable
 from dagster_gptimg.plain import plain
 
 if TYPE_CHECKING:
@@ -64,14 +64,14 @@ class RunView:
         if isinstance(event, Planned):
             self._planned(event.summary)
         elif isinstance(event, Warned):
-            self.console.print(f"warning: {escape(event.message)}", style="bold yellow")
+            self._say(f"warning: {event.message}", "bold yellow")
         elif isinstance(event, Step):
             self._step(event)
         elif isinstance(event, Noticed):
             self._noticed(event)
         elif isinstance(event, Updated):
             for line in update_lines(event):
-                self.console.print(escape(line), style="dim")
+                self._say(line, "dim")
         elif isinstance(event, Finished):
             self._bar.stop()
             self._finished(event)
@@ -79,7 +79,7 @@ class RunView:
     def _planned(self, summary: Summary) -> None:
         self._began = time.monotonic()
         for line in (f"plan: {forecast(summary)}", *(columns_lines(self._spec) if self._spec else ())):
-            self.console.print(escape(line))
+            self._say(line)
 
     def _step(self, step: Step) -> None:
         if step.total:  # a run that has nothing to do draws no bar
@@ -98,25 +98,28 @@ class RunView:
             self._said = time.monotonic()
             left = (step.total - step.done) / max(rate, 0.001)
             counts = f"{step.done}/{step.total} done, {step.in_flight} in flight"
-            self.console.print(f"{counts}, ${spent:.2f}, {rate:.1f}/s, {left:.0f} s left")
+            self._say(f"{counts}, ${spent:.2f}, {rate:.1f}/s, {left:.0f} s left")
 
     def _noticed(self, event: Noticed) -> None:
         self._notices += 1
         if self._notices <= NOTICES:
             row = f"row {event.row_id[:80]!r}: {event.status.replace('_', ' ')}: {event.message}"
-            self.console.print(escape(row), style="yellow")
+            self._say(row, "yellow")
         elif self._notices == NOTICES + 1:
-            self.console.print("more rows are in trouble; the manifest names them all", style="yellow")
+            self._say("more rows are in trouble; the manifest names them all", "yellow")
 
     def _finished(self, event: Finished) -> None:
         summary = event.summary
         if summary.stop:
-            self.console.print(f"stopped ({summary.stop}): {escape(summary.message)}", style="bold red")
-        self.console.print(f"{summary.sentence()}, {summary.seconds:.1f} s", style="bold")
+            self._say(f"stopped ({summary.stop}): {summary.message}", "bold red")
+        self._say(f"{summary.sentence()}, {summary.seconds:.1f} s", "bold")
         if event.manifest:
             folder = event.manifest.rpartition("/manifests/")[0]
-            self.console.print(f"images: {escape(folder)}/images")
-            self.console.print(f"manifest: {escape(event.manifest)}")
+            self._say(f"images: {folder}/images")
+            self._say(f"manifest: {event.manifest}")
+
+    def _say(self, line: str, style: str = "") -> None:
+        self.console.print(printable(line, style))
 
 
 def update_lines(event: Updated) -> list[str]:

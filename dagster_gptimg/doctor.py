@@ -6,15 +6,19 @@ import asyncio
 import secrets
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
 
 from dagster_gptimg.errors import GptImgError, UsageError
 from dagster_gptimg.fal.client import FalClient
 from dagster_gptimg.fal.settings import FalSettings
+from dagster_gptimg.output import printable
+from dagster_gptimg.store.dataset import Dataset
+from dagster_gptimg.store.local import PART, has_links
 from dagster_gptimg.store.root import Store
+from dagster_gptimg.temporary import check_room
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -26,15 +30,24 @@ CLOCK_OFF = 60.0
 """Seconds by which this machine's clock may differ from fal's."""
 
 
-def examine(store: str | None, model: FalModel) -> bool:
-    """Look at everything, say it on stdout, and return whether all is well."""
+def examine(store: str | None, dataset: str | None, model: FalModel) -> bool:
+    """Look at everything, say it on stdout, and return whether all is well.
+
+    Args:
+        store: its URI, if a store is to be tried.
+        dataset: the name of one in the store, whose folders are to be tried.
+        model: the model that is to be used.
+    """
     checks: list[tuple[str, Callable[[], str]]] = [
         ("key", _key),
         ("model", lambda: asyncio.run(_model(model))),
         ("fal", lambda: asyncio.run(_fal(model))),
+        ("temporary files", check_room),
     ]
     if store is not None:
         checks.append(("store", lambda: check_store(Store(store))))
+        if dataset is not None:
+            checks.append(("dataset", lambda: check_dataset(Dataset(Store(store), dataset))))
     console = Console(highlight=False, soft_wrap=True)
     return all([_said(console, name, check) for name, check in checks])  # noqa: C419 - every check is to run
 
@@ -43,9 +56,9 @@ def _said(console: Console, name: str, check: Callable[[], str]) -> bool:
     try:
         words = check()
     except GptImgError as error:
-        console.print(f"[red]✗[/] {name}: {escape(str(error))}")
+        console.print("[red]✗[/]", printable(f"{name}: {error}"))
         return False
-    console.print(f"[green]✓[/] {name}: {escape(words)}")
+    console.print("[green]✓[/]", printable(f"{name}: {words}"))
     return True
 
 
@@ -91,7 +104,9 @@ def check_store(store: Store) -> str:
 
     Returns a sentence. Raises `StoreError` when the store cannot be used at all.
     """
-    name = f".dagster-gptimg-{secrets.token_hex(8)}"
+    store.names("")
+    store.remove_parts()
+    name = f"{PART}{secrets.token_hex(8)}"  # which no reader looks at, should this process be killed
     with suppress(FileExistsError):  # nobody else has this name: its reply was lost, and the store asked again
         store.create(name, b"probe")
     try:
@@ -100,10 +115,26 @@ def check_store(store: Store) -> str:
     finally:
         store.delete(name)
     if whole and exclusive:
-        return f"{store.uri('')} can be written, read and created exclusively"
+        return f"{store.uri('')} can be written, read and created exclusively{_in_place(store)}"
     return (
         f"{store.uri('')} can be written, but has no exclusive create: two runs at once could buy a row twice."
         " Make sure yourself that only one run uses a dataset at a time."
+    )
+
+
+def check_dataset(dataset: Dataset) -> str:
+    """Write into each of a dataset's folders. Returns a sentence; raises `StoreError`."""
+    dataset.try_folders()
+    return f"all folders of {dataset.uri('')} can be written into"
+
+
+def _in_place(store: Store) -> str:
+    """What to know of a folder without hard links."""
+    if not store.is_local or has_links(Path(store.root)):
+        return ""
+    return (
+        "; it has no hard links, so that a power cut (and nothing else) may leave a receipt half written: its row is "
+        "then held, and not bought again"
     )
 
 

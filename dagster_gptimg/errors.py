@@ -11,7 +11,8 @@ GptImgError
 │   ├── OriginError            the dataset belongs to another origin (fal, or another emulator)
 │   └── RebuyError             much of what is there would be bought again, and nobody said so
 ├── StoreError                 the store cannot be used (exit 5; exit 2 while nothing was sent)
-│   └── UnreadableError        an object is there and cannot be read; never "nothing there"
+│   ├── UnreadableError        an object is there and cannot be read; never "nothing there"
+│   └── TemporaryError         this machine has no room for temporary files (exit 5)
 ├── FalError
 │   ├── SubmitError            a POST that brought no request id: this is the line that matters for money
 │   │   ├── NotSentError       it provably never reached fal: may be sent again
@@ -21,16 +22,26 @@ GptImgError
 │   ├── RequestFailedError     a request of an ad-hoc call ended with an error of fal's
 │   └── ReadError              a read (status, result, history, download) failed; reads are free and repeated
 │       └── GoneError          404: fal or its CDN does not have it (any more)
-└── ImageError                 the bytes are not the whole image that fal promised
+└── ImageError                 what came is no image, or one that is not decoded here
+    └── IncompleteImageError   its own bytes prove that some are missing or were changed: it is fetched again
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dagster_gptimg.plain import plain, plain_lines
+
 
 class GptImgError(Exception):
-    """The base of all errors of this package; the message says what happened and what to do."""
+    """The base of all errors of this package; the message says what happened and what to do.
+
+    Whatever the message repeats of a table, of fal or of a file system, it prints as it is: no control characters, no
+    secrets.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(plain_lines(message))
 
 
 class UsageError(GptImgError):
@@ -79,7 +90,7 @@ class RowProblem:
 
     def __str__(self) -> str:
         where = f"{self.source}:{self.line}"
-        return f"{where}: {self.column[:80]!r}: {self.reason}" if self.column else f"{where}: {self.reason}"
+        return plain(f"{where}: {self.column[:80]!r}: {self.reason}" if self.column else f"{where}: {self.reason}")
 
 
 class TableError(UsageError):
@@ -112,6 +123,16 @@ class StoreError(GptImgError):
 
 class UnreadableError(StoreError):
     """An object is there and cannot be read. It is never taken for "nothing there", and never bought over."""
+
+
+class TemporaryError(StoreError):
+    """This machine has no folder for temporary files, or it is full. It says nothing of the store or of a table."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"there is no room for temporary files on this machine: {why}. What fal was sent is on record, and nothing "
+            "is bought without room: make some, or name another folder in TMPDIR, and run again"
+        )
 
 
 class FalError(GptImgError):
@@ -181,4 +202,17 @@ class GoneError(ReadError):
 
 
 class ImageError(GptImgError):
-    """The downloaded bytes are not the whole image that fal promised."""
+    """What came is no image (no bytes, an error page); or it is one that is not decoded here, which is kept."""
+
+
+class IncompleteImageError(ImageError):
+    """The bytes of an image prove themselves that some are missing, or were changed on their way; or it seems so.
+
+    Attributes:
+        sha256: of what came: it is taken all the same when it comes so again and again.
+        is_proven: False where bytes that fal calls a PNG, say, are of no known kind at all.
+    """
+
+    def __init__(self, message: str, sha256: str, *, is_proven: bool = True) -> None:
+        self.sha256, self.is_proven = sha256, is_proven
+        super().__init__(message)

@@ -68,8 +68,8 @@ class ImageGeneration:
     max_failed: float = 0.0
     max_refused: float | None = None
     max_in_flight: int | None = None
-    storage_options: Mapping[str, Any] = field(default_factory=dict)
-    references_from: Sequence[str] = ()
+    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    references_from: Sequence[str] = field(default=(), repr=False)
     request: RequestSettings = field(default_factory=RequestSettings)
     watch: Watch = "poll"
     webhook_url: str = ""
@@ -159,7 +159,7 @@ class ImageGeneration:
         """Reads reference images: below the roots that were named, and below the image store."""
         store = context.resources.image_store
         roots = [ReferenceRoot(root, resolved(self.storage_options)) for root in self.references_from]
-        return References([*roots, ReferenceRoot(store.root, resolved(store.storage_options))])
+        return References([*roots, ReferenceRoot(store.uri, store.options)])
 
     def spec_in(self, context: Context) -> PromptSpec:
         """The spec with what a run gives it: where reference images may be read from."""

@@ -1,6 +1,5 @@
 """One record of an image table as a typed object, for assets downstream; its image is read when it is asked for."""
 
-import base64
 import io
 import json
 import sys
@@ -13,6 +12,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 from PIL import Image
 
+from dagster_gptimg.decoding import readable
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.store.dataset import Dataset
 
@@ -25,10 +25,12 @@ class ImageRecord:
     """One image, or a row that has none; the fields are the manifest's (docs/receipts.md).
 
     Attributes:
-        status: stored, in_flight, refused, failed, held, lost or not_submitted.
+        status: stored, in_flight, refused, failed, held, lost, not_submitted, missing or erased.
         uri: opens with `fsspec.open`; None when there is no image.
         arguments: the model's inputs as they were sent, the prompt among them.
         columns: the row's other columns.
+        width, height: pixels; None also for an image of a kind that does not tell, or is not known here.
+        notes: what is odd about an image, in words; None where nothing is.
         cost_usd: US dollars, exact; None when it is not known.
     """
 
@@ -57,6 +59,7 @@ class ImageRecord:
     stored_at: datetime | None
     inference_s: float | None
     columns: dict[str, Any]
+    notes: str | None = None
     dataset: Dataset = field(repr=False, compare=False)
 
     def read_image(self) -> Data:
@@ -72,8 +75,11 @@ class ImageRecord:
         return read_image(self.dataset, self.uri)
 
     def open(self) -> Image.Image:
-        """The image, decoded when its pixels are needed. Raises what `read_image` does."""
-        return Image.open(io.BytesIO(self.read_image()))
+        """The image, decoded when its pixels are needed, whatever its size.
+
+        Raises what `read_image` does, and what Pillow does: it does not know every kind of image that is kept.
+        """
+        return Image.open(io.BytesIO(self.read_image()), formats=readable())
 
     def show(self) -> None:
         """Show it: in the notebook, or else in the system's own viewer. Raises what `read_image` does."""
@@ -97,21 +103,6 @@ def read_image(dataset: Dataset, uri: str) -> bytes:
 def path_of(dataset: Dataset, uri: str) -> str:
     """A manifest's URI as a path relative to its dataset (fsspec's own URIs end without a slash, or with one)."""
     return uri.removeprefix(dataset.uri("")).lstrip("/")
-
-
-def thumbnail(data: bytes, pixels: int) -> str:
-    """A small WebP of an image, at most so many pixels wide and high, as a data URI; transparent ones on white.
-
-    Raises:
-        OSError: it is no image that can be read here.
-    """
-    with Image.open(io.BytesIO(data)) as image:
-        image.thumbnail((pixels, pixels))
-        small = image.convert("RGBA")
-    flat = Image.alpha_composite(Image.new("RGBA", small.size, "white"), small).convert("RGB")
-    buffer = io.BytesIO()
-    flat.save(buffer, "WEBP", quality=60, method=4)
-    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def records_of(table: pa.Table, dataset: Dataset) -> Iterator[ImageRecord]:

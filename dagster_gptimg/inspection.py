@@ -7,18 +7,17 @@ looked at in a sample.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import random
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
-
-from PIL import Image
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dagster_gptimg.batch.summary import worst
+from dagster_gptimg.decoding import decoding, is_blank, most_pixels
+from dagster_gptimg.errors import ImageError, UnreadableError
 from dagster_gptimg.fal.prices import Price
 from dagster_gptimg.image_record import path_of, read_image
 from dagster_gptimg.store.present import WantedImages
@@ -36,8 +35,6 @@ SETTLED = frozenset({"stored", "refused", "erased"})
 
 MAYBE_BILLED = frozenset({"stored", "refused", "held", "in_flight", "lost", "missing"})
 EXAMPLES = 20
-UNIFORM = 8
-"""An image is blank when no channel differs by more than this, of 255, anywhere in it: JPEG leaves that much."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +70,31 @@ class Finding:
 
 @dataclass(frozen=True)
 class Look:
-    """What one image file showed."""
+    """What one image file showed.
+
+    Attributes:
+        is_too_large: it has more pixels than are decoded, or nobody knows how many.
+        error: why it could not be read at all, which says nothing of the file; empty: it was.
+    """
 
     row_id: str
     as_recorded: bool
     decodes: bool
-    is_blank: bool
+    is_blank: bool = False
+    is_too_large: bool = False
+    error: str = ""
+
+
+class Stored(NamedTuple):
+    """One image of the table. `asked`: the width and height that were asked for, where that is known."""
+
+    row_id: str
+    uri: str
+    sha256: str
+    bytes: int | None
+    width: int | None
+    height: int | None
+    asked: tuple[int, int] | None
 
 
 class ImageTable:
@@ -97,17 +113,22 @@ class ImageTable:
         return found
 
     @cached_property
-    def stored(self) -> list[tuple[str, str, str]]:
-        """Row id, URI and SHA-256 of every image."""
-        return [row for row in self._columns("row_id", "uri", "sha256") if row[1]]
+    def stored(self) -> list[Stored]:
+        """Every image."""
+        names, found = ("row_id", "uri", "sha256", "bytes", "width", "height", "arguments"), list[Stored]()
+        for row_id, uri, sha256, size, width, height, arguments in self._columns(*names):
+            if uri:
+                asked = self.model.asked_size(json.loads(arguments))
+                found.append(Stored(row_id, uri, sha256, size, width, height, asked))
+        return found
 
     @cached_property
     def looks(self) -> list[Look]:
-        """The images of the sample. Raises `UnreadableError` when one is there and cannot be read."""
+        """The images of the sample."""
         most = self.limits.sample
         if most is not None and most < len(self.stored):
-            return [self._look(*row) for row in random.Random(self._seed).sample(self.stored, most)]  # noqa: S311
-        return [self._look(*row) for row in self.stored]
+            return [self._look(image) for image in random.Random(self._seed).sample(self.stored, most)]  # noqa: S311
+        return [self._look(image) for image in self.stored]
 
     def records(self, *columns: str) -> Iterator[dict[str, Any]]:
         """The manifest's records, only these columns."""
@@ -117,17 +138,21 @@ class ImageTable:
     def _columns(self, *columns: str) -> Iterator[tuple[Any, ...]]:
         return zip(*(self.table[name].to_pylist() for name in columns), strict=True)
 
-    def _look(self, row_id: str, uri: str, sha256: str) -> Look:
+    def _look(self, image: Stored) -> Look:
         try:
-            data = read_image(self.dataset, uri)
+            data = read_image(self.dataset, image.uri)
         except FileNotFoundError:
-            return Look(row_id, as_recorded=False, decodes=False, is_blank=False)
-        as_recorded = hashlib.sha256(data).hexdigest() == sha256
+            return Look(image.row_id, as_recorded=False, decodes=False)
+        except UnreadableError as error:
+            return Look(image.row_id, as_recorded=False, decodes=False, error=str(error))
+        as_recorded = hashlib.sha256(data).hexdigest() == image.sha256
         try:
-            with Image.open(io.BytesIO(data), formats=["PNG", "JPEG", "WEBP"]) as image:
-                return Look(row_id, as_recorded, decodes=True, is_blank=_is_blank(image))
+            with decoding(data, (image.width, image.height), most_pixels(image.asked)) as picture:
+                return Look(image.row_id, as_recorded, decodes=True, is_blank=is_blank(picture))
+        except ImageError:
+            return Look(image.row_id, as_recorded, decodes=False, is_too_large=True)
         except Exception:  # noqa: BLE001 - Pillow raises about everything; that is what is looked for
-            return Look(row_id, as_recorded, decodes=False, is_blank=False)
+            return Look(image.row_id, as_recorded, decodes=False)
 
 
 _BATCH = 2048
@@ -172,39 +197,45 @@ def failure_rate(images: ImageTable) -> Finding:
 
 
 def files_as_recorded(images: ImageTable) -> Finding:
-    """Every file is there, and those of the sample have their recorded hash."""
-    paths, wanted = [path_of(images.dataset, uri) for _, uri, _ in images.stored], WantedImages()
-    wanted.add(paths)
+    """Every file is there and as large as it was, and those of the sample have their recorded hash."""
+    wanted, paths = WantedImages(), [path_of(images.dataset, image.uri) for image in images.stored]
+    wanted.add(paths, [image.bytes for image in images.stored])
     absent = wanted.missing(images.dataset)
-    missing = [row_id for (row_id, _, _), path in zip(images.stored, paths, strict=True) if hash(path) in absent]
+    named = zip(images.stored, paths, strict=True)
+    missing = [image.row_id for image, path in named if hash(path) in absent]
     gone = set(missing)
     changed = [look.row_id for look in images.looks if not look.as_recorded and look.row_id not in gone]
     total, read = len(images.stored), len(images.looks)
-    words = f"{len(missing)} of {total} files are missing; {len(changed)} of {read} that were read are not as recorded"
+    unread = _unread(images)
+    words = (
+        f"{len(missing)} of {total} files are missing or have another size; "
+        f"{len(changed)} of {read} that were read are not as recorded{unread}"
+    )
     numbers = {"files": total, "missing": len(missing), "read": read, "changed": len(changed)}
     return Finding(not missing and not changed, words, numbers, _some([*missing, *changed]))
 
 
 def images_decode(images: ImageTable) -> Finding:
-    """Every image of the sample can be decoded to its last pixel."""
-    return _sampled(images, lambda look: not look.decodes, "broken", "cannot be decoded")
+    """Every image of the sample can be decoded to its last pixel; one with far more pixels than asked for is not."""
+    found = _sampled(images, lambda look: not look.decodes, "broken", "cannot be decoded")
+    large = sum(look.is_too_large for look in images.looks)
+    words = f"{found.words}; {large} of them are too large to be tried" if large else found.words
+    return replace(found, words=words + _unread(images))
 
 
 def no_blank_images(images: ImageTable) -> Finding:
     """No image of the sample is one colour, or fully transparent."""
-    return _sampled(images, lambda look: look.is_blank, "blank", "are blank")
+    found = _sampled(images, lambda look: look.is_blank, "blank", "are blank")
+    unknown = sum(not look.decodes for look in images.looks)
+    return replace(found, words=f"{found.words}; {unknown} cannot be decoded") if unknown else found
 
 
 def image_dimensions(images: ImageTable) -> Finding:
     """Every image has the size that `image_size` asked for; where the model chooses, any will do."""
-    asked, wrong = 0, []
-    for record in images.records("row_id", "uri", "arguments", "width", "height"):
-        expected = _asked_size(images.model, json.loads(record["arguments"])) if record["uri"] else None
-        asked += expected is not None
-        if expected not in {None, (record["width"], record["height"])}:
-            wrong.append(record["row_id"])
-    words = f"{len(wrong)} of {asked} images have another size than was asked for"
-    return Finding(not wrong, words, {"images": asked, "other_size": len(wrong)}, _some(wrong))
+    asked = [image for image in images.stored if image.asked is not None and image.width is not None]
+    wrong = [image.row_id for image in asked if image.asked != (image.width, image.height)]
+    words = f"{len(wrong)} of {len(asked)} images have another size than was asked for"
+    return Finding(not wrong, words, {"images": len(asked), "other_size": len(wrong)}, _some(wrong))
 
 
 def cost_within_budget(images: ImageTable) -> Finding:
@@ -225,15 +256,6 @@ def cost_within_budget(images: ImageTable) -> Finding:
     return Finding(most.high <= limit, f"{words}; the budget is ${limit:.2f}", {**numbers, "budget_usd": float(limit)})
 
 
-def _asked_size(model: FalModel, arguments: Mapping[str, Any]) -> tuple[int, int] | None:
-    """The width and height in pixels that were asked for; None where the model chooses, or has no such input."""
-    size = arguments.get("image_size", model.variant(arguments).key_defaults.get("image_size"))
-    if isinstance(size, dict):
-        return int(size["width"]), int(size["height"])
-    width, sign, height = str(size).partition("x")
-    return (int(width), int(height)) if sign and width.isdigit() and height.isdigit() else None
-
-
 def _rows(images: ImageTable, is_meant: Callable[[str], bool], name: str, words: str, most: float) -> Finding:
     meant = [row_id for row_id, status in images.rows.items() if is_meant(status)]
     total = len(images.rows)
@@ -249,12 +271,11 @@ def _sampled(images: ImageTable, is_meant: Callable[[Look], bool], name: str, wo
     return Finding(not meant, words, {"images": total, "read": read, name: len(meant)}, _some(meant))
 
 
+def _unread(images: ImageTable) -> str:
+    """Words for the images that could not be read; empty for none."""
+    errors = [look.error for look in images.looks if look.error]
+    return f"; {len(errors)} could not be read ({errors[0]})" if errors else ""
+
+
 def _some(row_ids: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(row_ids))[:EXAMPLES]
-
-
-def _is_blank(image: Image.Image) -> bool:
-    """One colour all over, or nothing to be seen at all. A white shape on a transparent ground is neither."""
-    channels = image.convert("RGBA").getextrema()
-    (_, most_opaque) = channels[3]  # type: ignore[misc]
-    return most_opaque <= UNIFORM or all(high - low <= UNIFORM for low, high in channels)  # type: ignore[misc]

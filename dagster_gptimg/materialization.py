@@ -17,7 +17,9 @@ import dagster as dg
 from dagster_gptimg import metadata
 from dagster_gptimg.batch.summary import Summary
 from dagster_gptimg.execution import ImageGeneration
+from dagster_gptimg.fal.prices import Price
 from dagster_gptimg.own_checks import OwnChecks
+from dagster_gptimg.plain import words_of
 from dagster_gptimg.prompts import PromptSpec, Source
 from dagster_gptimg.prompts.frames import repeatable
 from dagster_gptimg.prompts.scan import DigestedPartition
@@ -42,6 +44,16 @@ HOPELESS = frozenset({"budget", "locked", "store", "fal", "key", "interrupted"})
 """Reasons that will stop the next partition too: a run over several ends with them."""
 
 NAMED = 50
+
+
+BACKFILL = "dagster/backfill"
+"""The tag of a backfill's runs."""
+
+PLANNED_IN_A_BACKFILL = (
+    "plan only, in a backfill: nothing is bought and nothing materializes, so Dagster will call the backfill and each "
+    "of its partitions failed, although nothing went wrong. The plan stands in the logs of its runs. To plan without "
+    "that, launch single runs with plan_only, or use `dagster-gptimg plan`"
+)
 
 
 @dataclass(frozen=True)
@@ -78,6 +90,8 @@ def materialized(
     """
     log = RunLog(context.log)
     checks = OwnChecks(made, context)
+    if (config.plan_only or config.plan_model) and BACKFILL in context.run.tags:
+        context.log.warning(PLANNED_IN_A_BACKFILL)
     if made.partitions is None:
         yield from _one(_make(made, context, config, source, None, log), checks)
         return
@@ -127,10 +141,22 @@ def _several(
         if end.reason in HOPELESS:
             break
     log.flush()
+    _say_total(context, ends)
     _raise_for(ends, [str(key) for key in keys[len(ends) :]])
     yield from checks.outputs()
     if not any(end.planned for end in ends):
-        yield _recorded(context)
+        yield from _recorded(context)
+
+
+def _say_total(context: dg.AssetExecutionContext, ends: Sequence[Made]) -> None:
+    """What the plans of several partitions come to."""
+    plans = [end.summary for end in ends if end.planned and end.summary]
+    if plans:
+        cost = Price(
+            sum((plan.cost_low for plan in plans), Decimal(0)), sum((plan.cost_high for plan in plans), Decimal(0))
+        )
+        images = sum(plan.bought for plan in plans)
+        context.log.info("plan only, nothing was bought: %s partitions, %s images to buy, %s", len(plans), images, cost)
 
 
 def _raise_for(ends: Sequence[Made], untouched: Sequence[str]) -> None:
@@ -177,7 +203,8 @@ def _make(
     try:
         found, version = _about(made, context, partition, end.manifest, preview=preview)
     except Exception as error:  # noqa: BLE001 - what was paid for is in the store: only what people see of it is missing
-        context.log.warning("what is shown of the images could not be made: %s: %s", type(error).__name__, error)
+        words = f"{type(error).__name__}: {words_of(error)}"
+        context.log.warning("what is shown of the images could not be made: %s", words)
         found, version = {"dagster/uri": end.manifest}, None
     tags = _digest_of_rows(log.spec, config)
     return Made(partition, found | counts | warned, version, reason, message, end.summary, is_made=True, tags=tags)
@@ -205,16 +232,20 @@ def _about(
 # -- what Dagster does with its own results, for events of our own
 
 
-def _recorded(context: dg.AssetExecutionContext) -> dg.Output[None]:
+def _recorded(context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]]:
     """The asset's output, whose materializations were recorded before: Dagster makes none of it.
 
     Without an output, Dagster 1.13 skips all that waits for the asset in the same run, and calls that a success. From
     an output it makes a materialization for each partition of the run, a second one, unless the output has this mark,
-    by which Dagster tells observations that its own code has recorded. The tests of backfills count the events.
+    by which Dagster tells observations that its own code has recorded. The tests of backfills count the events. A
+    release of Dagster without the mark gets no output: better skipped than recorded twice.
     """
-    from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION as MARK
-
-    return dg.Output(None, context.assets_def.get_output_name_for_asset_key(context.asset_key), metadata={MARK: True})
+    try:
+        from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION as MARK
+    except ImportError:
+        context.log.warning("this release of Dagster skips what is downstream in this run: start it in one of its own")
+        return
+    yield dg.Output(None, context.assets_def.get_output_name_for_asset_key(context.asset_key), metadata={MARK: True})
 
 
 DATA_VERSION = "dagster/data_version"
@@ -222,12 +253,18 @@ DATA_VERSION = "dagster/data_version"
 
 def _tags(context: dg.AssetExecutionContext) -> dict[str, str]:
     """Code version and input versions, as Dagster notes them of a `MaterializeResult`: staleness rests on them."""
-    from dagster._core.execution.plan.execute_step import _build_data_version_tags, _get_input_provenance_data
+    key = context.asset_key
+    version = context.assets_def.specs_by_key[key].code_version or context.run_id
+    try:
+        from dagster._core.execution.plan.execute_step import _build_data_version_tags, _get_input_provenance_data
 
-    step, key = context.get_step_execution_context(), context.asset_key
-    spec = context.assets_def.specs_by_key[key]
-    inputs = _get_input_provenance_data(key, step)
-    return _build_data_version_tags(dg.DataVersion(""), spec.code_version or context.run_id, inputs, True)  # noqa: FBT003
+        inputs = _get_input_provenance_data(key, context.get_step_execution_context())
+        return _build_data_version_tags(dg.DataVersion(""), version, inputs, True)  # noqa: FBT003
+    except (ImportError, AttributeError, TypeError):  # Dagster's own, and no part of what it promises
+        context.log.warning(
+            "this release of Dagster does not tell the versions of inputs: partitions may show as stale"
+        )
+        return {"dagster/code_version": version, "dagster/data_version_is_user_provided": "true"}
 
 
 def _dimensions(key: str) -> dict[str, str]:

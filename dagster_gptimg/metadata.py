@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 import dagster as dg
@@ -11,7 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dagster_gptimg.batch.summary import Summary
-from dagster_gptimg.image_record import read_image, thumbnail
+from dagster_gptimg.decoding import most_pixels, thumbnail
+from dagster_gptimg.fal.model import sides
+from dagster_gptimg.image_record import read_image
+from dagster_gptimg.plain import shown, words_of
 from dagster_gptimg.prompts import PromptSpec
 from dagster_gptimg.prompts.rowkeys import RowKey
 from dagster_gptimg.store.dataset import Dataset
@@ -20,6 +24,9 @@ ROWS_TAG = "dagster_gptimg/rows"
 """The digest of rows: the tag of a run that a sensor asked for, and of a materialization that was made from them."""
 
 THUMBNAILS = 8
+TRIED = 3 * THUMBNAILS
+"""Images that are read for the preview at most, where some cannot be decoded."""
+
 A_ROW = 4
 THUMBNAIL_PIXELS = 104
 PREVIEW_BYTES = 32 * 1024
@@ -43,9 +50,9 @@ COLUMNS = {
     "uri": "The image; fsspec.open opens it.",
     "sha256": "Of the image's bytes, as they came.",
     "bytes": "The size of the file.",
-    "width": "In pixels.",
-    "height": "In pixels.",
-    "content_type": "image/png, image/jpeg or image/webp.",
+    "width": "In pixels. Empty where the kind of image does not tell, or is not known.",
+    "height": "In pixels, likewise.",
+    "content_type": "What the image's own bytes are.",
     "request_key": "What makes it the same purchase, whatever the row's id.",
     "request_id": "fal's own.",
     "endpoint": "The model's, at fal.",
@@ -60,6 +67,7 @@ COLUMNS = {
     "stored_at": "When its outcome was recorded.",
     "inference_s": "Seconds that the model took, where fal says so.",
     "columns": "The row's other columns.",
+    "notes": "What is odd about the image, which is kept as it came.",
 }
 """What the manifest's columns mean."""
 
@@ -126,11 +134,14 @@ def code(value: str) -> str:
 
 
 def of_manifest(table: pa.Table, dataset: Dataset, *, preview: bool = True) -> dict[str, Any]:
-    """What people look at first: the preview, if it is wanted, and the rows that have no images."""
+    """What people look at first: the preview, if it is wanted, the odd images, and the rows that have no images."""
     found: dict[str, Any] = {}
-    records = table.select(["row_id", "prompt", "status", "uri", "error_type", "error"]).to_pylist()
-    if preview and (shown := thumbnails((r for r in records if r["status"] == "stored"), dataset)):
-        found["preview"] = dg.MetadataValue.md(shown)
+    names = ["row_id", "prompt", "status", "uri", "width", "height", "arguments", "error_type", "error", "notes"]
+    records = table.select(names).to_pylist()
+    if preview and (pictures := thumbnails((r for r in records if r["status"] == "stored"), dataset)):
+        found["preview"] = dg.MetadataValue.md(pictures)
+    if odd := _odd([record for record in records if record["notes"]]):
+        found["odd_images"] = dg.MetadataValue.md(odd)
     if trouble := _trouble([r for r in records if r["status"] != "stored"]):
         found["rows_without_images"] = dg.MetadataValue.md(trouble)
     return found
@@ -217,16 +228,19 @@ def data_version(table: pa.Table) -> dg.DataVersion:
 def thumbnails(records: Iterable[Mapping[str, Any]], dataset: Dataset) -> str:
     """Up to 8 thumbnails with their prompts, as a Markdown table of at most 32 KB; empty when there is no image.
 
+    An image that cannot be read or decoded, or has far more pixels than were asked for, is left out.
     WebP data URIs in a table render in Dagster's own Markdown; raw HTML and s3:// addresses do not (its sanitizer).
     """
     cells: list[tuple[str, str]] = []
-    for record in records:
+    for record in islice(records, TRIED):
         if len(cells) == THUMBNAILS:
             break
         try:
-            image = thumbnail(read_image(dataset, record["uri"]), THUMBNAIL_PIXELS)
+            most = most_pixels(sides(json.loads(record["arguments"]).get("image_size")))
+            size = record["width"], record["height"]
+            image = thumbnail(read_image(dataset, record["uri"]), size, most, THUMBNAIL_PIXELS)
         except Exception as error:  # noqa: BLE001 - an image that cannot be read or decoded is in the store all the same
-            _log.info("no thumbnail of %s: %s", record["uri"], error)
+            _log.info("no thumbnail of %s: %s", record["uri"], words_of(error))
             continue
         cells.append((f"![{text(record['row_id'])}]({image})", text(record["prompt"])))
     while cells and len(_table(cells)) > PREVIEW_BYTES:
@@ -249,6 +263,16 @@ def _table(cells: list[tuple[str, str]]) -> str:
     return "\n".join(lines)
 
 
+def _odd(records: list[Mapping[str, Any]]) -> str:
+    if not records:
+        return ""
+    lines = ["| row | what is odd |", "| --- | --- |"]
+    lines += [f"| {text(record['row_id'])} | {text(record['notes'], 300)} |" for record in records[:TROUBLED]]
+    if len(records) > TROUBLED:
+        lines.append(f"| and {len(records) - TROUBLED} more | the manifest has them all |")
+    return "\n".join(lines)
+
+
 def _trouble(records: list[Mapping[str, Any]]) -> str:
     if not records:
         return ""
@@ -263,6 +287,4 @@ def _trouble(records: list[Mapping[str, Any]]) -> str:
 
 def text(value: str, longest: int = CAPTION) -> str:
     """Text from outside as plain text in a Markdown table's cell: no markup, no link, no line break, no HTML."""
-    plain = " ".join(value.split())
-    plain = plain if len(plain) <= longest else f"{plain[: longest - 1]}…"
-    return plain.translate(_ESCAPED)
+    return shown(" ".join(value.split()), longest).translate(_ESCAPED)

@@ -23,11 +23,14 @@ from dagster_gptimg import session
 from dagster_gptimg.batch.events import Updated
 from dagster_gptimg.batch.job import Options, Watch
 from dagster_gptimg.console import RunView, forecast
+from dagster_gptimg.decoding import MOST_PIXELS, thumbnail
 from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
 from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.fal.settings import FalSettings
-from dagster_gptimg.image_record import ImageRecord, records_of, thumbnail
+from dagster_gptimg.image_record import ImageRecord, records_of
+from dagster_gptimg.masking import masked
 from dagster_gptimg.options import check, refuse_unknown
+from dagster_gptimg.plain import plain, shown, words_of
 from dagster_gptimg.prompts import PromptSpec, ReferenceRoot, References, Seen, Source, read_rows, with_format
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.manifest import SCHEMA, read_manifest
@@ -252,7 +255,7 @@ class GeneratedImages(Sequence[ImageRecord]):
         return f"{stop}{self.summary.sentence()}"
 
     def __repr__(self) -> str:
-        return f"<GeneratedImages: {self._sentence()}>"
+        return f"<GeneratedImages: {plain(self._sentence())}>"
 
     def _repr_html_(self) -> str:
         """For Jupyter: counts, thumbnails, and the rows in trouble. All text from outside is escaped."""
@@ -263,15 +266,16 @@ class GeneratedImages(Sequence[ImageRecord]):
         listed = f"<ul>{trouble}</ul>" if trouble else ""
         where = f"<p><code>{escape(self.manifest)}</code></p>" if self.manifest else ""
         gallery = f'<div style="display:flex;flex-wrap:wrap;gap:8px">{figures}</div>' if figures else ""
-        return f"<p><b>{escape(self._sentence())}</b></p>{gallery}{rest}{listed}{where}"
+        return f"<p><b>{escape(plain(self._sentence()))}</b></p>{gallery}{rest}{listed}{where}"
 
 
 def _figure(record: ImageRecord) -> str:
     prompt, row = escape(_short(record.prompt)), escape(record.row_id[:CAPTION])
     try:
-        image = f'<img src="{thumbnail(record.read_image(), PIXELS)}" title="{row}" alt="{prompt}">'
+        small = thumbnail(record.read_image(), (record.width, record.height), MOST_PIXELS, PIXELS)
+        image = f'<img src="{small}" title="{row}" alt="{prompt}">'
     except Exception as error:  # noqa: BLE001 - gone since, or nothing that can be shown here: the others are
-        image = escape(str(error))
+        image = escape(words_of(error))
     caption = f'<figcaption style="font-size:smaller">{prompt}</figcaption>'
     return f'<figure style="margin:0;width:{PIXELS}px">{image}{caption}</figure>'
 
@@ -282,5 +286,4 @@ def _trouble(record: ImageRecord) -> str:
 
 
 def _short(text: str, longest: int = CAPTION) -> str:
-    plain = " ".join(text.split())
-    return plain if len(plain) <= longest else f"{plain[: longest - 1]}…"
+    return shown(" ".join(masked(text).split()), longest)

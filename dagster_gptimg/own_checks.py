@@ -17,6 +17,7 @@ from dagster_gptimg.image_checks import (
     result_of,
 )
 from dagster_gptimg.inspection import Finding, ImageTable
+from dagster_gptimg.plain import words_of
 
 
 class OwnChecks:
@@ -54,9 +55,10 @@ class OwnChecks:
                 finding = self._look(spec.name, images, summary)
             except Exception as error:  # noqa: BLE001 - what was paid for is in the store, whatever a look at it raises
                 # A check that has not been made is no failed one.
-                self._context.log.warning("the check %s could not be made: %s", spec.name, error)
+                why = f"{type(error).__name__}: {words_of(error)}"
+                self._context.log.warning("the check %s could not be made: %s", spec.name, why)
                 if spec.blocking:
-                    self._not_made[spec.name] = str(error)
+                    self._not_made[spec.name] = why
                 continue
             severity = WARN if spec.name == NO_ROW_IN_DOUBT else self._checks.severity_of(spec.name)
             result = result_of(spec, finding, severity)

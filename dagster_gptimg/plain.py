@@ -1,8 +1,58 @@
-"""Text from outside on a terminal: what would move its cursor, or turn the order of its letters, does nothing."""
+"""Text from outside, made fit to be printed, logged and kept: the one place that everything people read goes through.
+
+What would move a terminal's cursor, turn the order of letters or show a secret does nothing. `plain` and `plain_lines`
+are for what is printed, `shown` is for what is kept (receipts, manifests).
+"""
 
 from __future__ import annotations
 
+import re
+import unicodedata
+
+from dagster_gptimg.masking import masked
+
+LETTERS = 500
+"""Letters of a text of fal's that are kept, where nothing else is said."""
+
+_JOINERS = frozenset("\u200c\u200d")
+"""Persian and families of emoji are written with them; they move nothing."""
+
+_ADDRESS = re.compile(r"(?: object)? at 0x[0-9A-Fa-f]{4,}(?=[>\s,;)\]]|$)")
+"""Where an object lies in memory differs each time, and says nothing."""
+
+
+def _moves(letter: str) -> bool:
+    """Whether a letter is a control or format character, half of one, or none at all."""
+    return not letter.isprintable() and letter not in _JOINERS and unicodedata.category(letter) != "Zs"
+
 
 def plain(text: str) -> str:
-    """A text with an escape in the place of each letter that does not print (control, format and bidi characters)."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+    """A text on one line, without secrets, with an escape in the place of each letter that does not print."""
+    found = _ADDRESS.sub("", masked(text))
+    if found.isprintable():
+        return found
+    return "".join(repr(letter)[1:-1] if _moves(letter) else letter for letter in found)
+
+
+def plain_lines(text: str) -> str:
+    """A message of several lines, each of them `plain`."""
+    return "\n".join(map(plain, masked(text).split("\n")))
+
+
+def shown(text: str, letters: int = LETTERS) -> str:
+    """A text from outside as it may be kept: half characters replaced, control characters as one blank.
+
+    Args:
+        text: anything; whoever has secrets takes them out before.
+        letters: letters of the result at most.
+    """
+    valid = _ADDRESS.sub("", text[: 20 * max(LETTERS, letters)]).encode("utf-8", "replace").decode("utf-8", "replace")
+    if not valid.isprintable():
+        valid = re.sub("\0+", " ", "".join("\0" if _moves(letter) else letter for letter in valid))
+    valid = valid.strip()
+    return valid if len(valid) <= letters else f"{valid[: letters - 1]}…"
+
+
+def words_of(error: BaseException) -> str:
+    """What an error says; its type where it says nothing (a time-out does not)."""
+    return shown(masked(str(error))) or type(error).__name__

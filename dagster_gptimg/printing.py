@@ -52,10 +52,10 @@ def print_manifest(dataset: Dataset, partition: str | None, form: str) -> None:
     elif form == "csv":
         writer = csv.DictWriter(sys.stdout, SCHEMA.names)
         writer.writeheader()
-        writer.writerows({n: _plain(v) for n, v in record.items()} for record in _records(table))
+        writer.writerows({n: _cell(v) for n, v in record.items()} for record in _records(table))
     else:
         for record in _records(table):
-            sys.stdout.write(json.dumps(_json_record(record), ensure_ascii=False) + "\n")
+            sys.stdout.write(_json_line(_json_record(record)) + "\n")
 
 
 def _encode(encoding: str | None, errors: str) -> None:
@@ -80,11 +80,25 @@ def _records(table: pa.Table) -> Iterator[dict[str, Any]]:
 
 
 def _json_record(record: dict[str, Any]) -> dict[str, Any]:
-    found = {name: _plain(value) for name, value in record.items()}
+    found = {name: _value(value) for name, value in record.items()}
     return found | {name: json.loads(record[name]) for name in _JSON_COLUMNS if record[name]}
 
 
-def _plain(value: object) -> object:
+def _json_line(record: dict[str, Any]) -> str:
+    """A record as JSON that says the same on a terminal: what does not print is escaped as JSON escapes it."""
+    line = json.dumps(record, ensure_ascii=False)
+    if line.isprintable():
+        return line
+    return "".join(letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in line)
+
+
+def _cell(value: object) -> object:
+    """A cell of a CSV: as it is, for programs; on a terminal it is for people."""
+    found = _value(value)
+    return plain(found) if isinstance(found, str) and sys.stdout.isatty() else found
+
+
+def _value(value: object) -> object:
     """Times as ISO 8601, dollars as numbers without trailing zeros."""
     if isinstance(value, datetime):
         return value.isoformat()

@@ -27,7 +27,10 @@ class PromptTable:
     """
 
     source: str | os.PathLike[str] | SqlTable | TableFile
-    storage_options: Mapping[str, Any] = field(default_factory=dict)
+    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __repr__(self) -> str:
+        return f"PromptTable({name_of(self.source)!r})"
 
     def observe(self) -> dg.ObserveResult:
         """Read the whole table. Raises `dg.Failure` when it cannot be read."""

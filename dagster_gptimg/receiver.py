@@ -19,13 +19,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from dagster_gptimg.batch.callbacks import parse_path
 from dagster_gptimg.errors import ReadError, StoreError, UsageError, WebhookError
 from dagster_gptimg.fal.webhooks import WebhookKeys, check_time
 from dagster_gptimg.runtime import SystemClock, Threads
 from dagster_gptimg.store.dataset import Dataset
-from dagster_gptimg.store.inbox import Callback, UnknownAttemptError
+from dagster_gptimg.store.inbox import Callback, ForeignCallbackError, UnknownAttemptError
 
 if TYPE_CHECKING:
     import socket
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 1024 * 1024
 """Of a callback's body. fal's are a few KB: images come as URLs."""
+
+HEAD_SECONDS = 5.0
+"""For a whole head to come, on a new connection or on one that is kept: half of one holds a place of `AT_ONCE`."""
 
 BODY_SECONDS = 5.0
 """For a whole body to come. fal waits 15 s for the answer to its first try."""
@@ -104,9 +108,12 @@ class Receiver:
             received_at=self._clock.now(),
         )
         try:
-            await self._io(dataset.inbox.take, address.run, address.key, address.attempt, callback)
+            user = dataset.signature(f"fal's user:{webhook.user_id}")[:32]
+            await self._io(dataset.inbox.take, address.run, address.key, address.attempt, callback, user)
         except UnknownAttemptError as error:
             raise HTTPException(404, "no such attempt") from error
+        except ForeignCallbackError as error:
+            raise HTTPException(403, "not this attempt's") from error
 
     async def _dataset(self, address: Address, signature: str) -> Dataset:
         """The dataset that a URL names, if the URL is one that was made for it."""
@@ -138,6 +145,47 @@ async def _body(request: Request) -> bytes:
     return b"".join(chunks)
 
 
+class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+    """Uvicorn's HTTP protocol, which does not wait for ever for a head."""
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Give the first head its time."""
+        super().connection_made(transport)
+        self._wait_for_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Take a part of a call; the next head has its time from its first letter on."""
+        if self._timer is None and not self._is_called:
+            self._wait_for_head()
+        super().data_received(data)
+        if self._is_called:
+            self._stop_waiting()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    @property
+    def _is_called(self) -> bool:
+        """Whether a whole head has come, and is not answered yet."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _wait_for_head(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(HEAD_SECONDS, self._give_up)
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _give_up(self) -> None:
+        if not self._is_called:
+            self.transport.abort()
+
+
 class _Server(uvicorn.Server):
     """Uvicorn, which says where it listens."""
 
@@ -154,6 +202,7 @@ def serve(store: Store, urls: FalUrls, host: str, port: int) -> None:
     """Receive webhooks for a store until SIGINT or SIGTERM; `port` 0 is any free one, and is printed."""
     config = uvicorn.Config(
         Receiver(store, urls).app,
+        http=_Protocol,
         host=host,
         port=port,
         ws="none",

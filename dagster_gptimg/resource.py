@@ -1,9 +1,8 @@
 """The resources: fal's client, and the store of images, as Dagster knows them."""
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import dagster as dg
 from pydantic import Field, PrivateAttr, field_validator
@@ -12,14 +11,12 @@ from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.portal import Call, fal_portal
 from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.fal.settings import FalSettings, FalUrls, check_key
+from dagster_gptimg.masking import MASK, is_secret_name, masked, without_credentials, without_values
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.root import Store
 
 if TYPE_CHECKING:
     from fal_client import SyncClient
-
-MASK = "********"
-"""What Dagster shows in place of a secret."""
 
 EMULATOR_IDLE_EXIT = 600.0
 """Seconds after which an emulator that nobody calls ends by itself."""
@@ -53,6 +50,10 @@ class FalResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     lifecycle: int | None = Field(default=None, description="Seconds that fal's CDN keeps the output files.")
     headers: dict[str, str] = Field(default_factory=dict, description="Other headers of fal's platform, by name.")
     _key: str | None = PrivateAttr(default=None)
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Its fields, without secrets."""
+        return _shown_fields(super().__repr_args__())
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Take the key from where it was defined when the run config has Dagster's mask in its place.
@@ -151,6 +152,27 @@ class EmulatedFalResource(FalResource):
         return FalSettings(key=self.key, urls=FalUrls.at(running.url))
 
 
+class Hidden(str):
+    """A secret that was written where a variable should be named: Dagster sees and keeps the mask.
+
+    Attributes:
+        real: what it stands for.
+    """
+
+    __slots__ = ("real",)
+    real: Any
+
+    def __new__(cls, real: Any, shown: str = MASK) -> Self:  # noqa: ANN401 - options are anything
+        """`shown`: what stands in its place."""
+        made = super().__new__(cls, shown)
+        made.real = real
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies are the same."""
+        return Hidden, (self.real, str(self))
+
+
 class ImageStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """The store: an fsspec root that holds images, receipts and manifests of any number of datasets."""
 
@@ -159,12 +181,44 @@ class ImageStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         default_factory=dict,
         description="Passed to fsspec. Name secrets as `{'env': 'VARIABLE'}`: they are read when a run needs them.",
     )
+    _given: dict[str, Any] = PrivateAttr(default_factory=dict)
 
-    @field_validator("storage_options")
+    @field_validator("root", mode="after")
     @classmethod
-    def _has_no_secret(cls, value: dict[str, Any]) -> dict[str, Any]:
-        refuse_secrets(value)
-        return value
+    def _hide_credentials(cls, root: str) -> str:
+        shown = without_credentials(root)
+        return root if isinstance(root, dg.EnvVar) or shown == root else Hidden(root, shown)
+
+    @field_validator("storage_options", mode="after")
+    @classmethod
+    def _hide_secrets(cls, options: dict[str, Any]) -> dict[str, Any]:
+        return _hidden(options)
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Its fields, without secrets."""
+        return _shown_fields(super().__repr_args__())
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Remember how the store was defined: the Launchpad hands over masks in place of secrets."""
+        if context.resource_def is None:
+            return
+        schema = context.resource_def.config_schema
+        if schema.default_provided:
+            self._given = dict(schema.default_value)
+
+    @property
+    def uri(self) -> str:
+        """The root as it is opened, which may have credentials in it."""
+        return str(_real(self.root, self._given.get("root")))
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The storage options as fsspec takes them.
+
+        Raises:
+            UsageError: a variable is not set, or the run config has Dagster's mask in place of a secret.
+        """
+        return resolved(_unmasked(self.storage_options, self._given.get("storage_options")))
 
     def dataset(self, name: str) -> Dataset:
         """One dataset of this store; nothing is read or written yet.
@@ -172,27 +226,48 @@ class ImageStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         Raises:
             UsageError: the root cannot be opened, the name cannot stand in a path, or a variable is not set.
         """
-        return Dataset(Store(self.root, resolved(self.storage_options)), name)
+        return Dataset(Store(self.uri, self.options), name)
 
 
-_SECRET = re.compile(r"secret|passw|_token|account_key|connection_string", re.IGNORECASE)
-"""Names of options whose values are secrets. `token`, as Google's file system has it, is mostly a word or a path."""
+def _shown_fields(fields: Iterable[tuple[str | None, Any]]) -> Iterator[tuple[str | None, Any]]:
+    for name, value in fields:
+        if isinstance(value, Mapping):
+            yield name, without_values(value)
+        else:
+            yield name, masked(value) if isinstance(value, str) and not isinstance(value, dg.EnvVar) else value
 
 
-def refuse_secrets(options: Mapping[str, Any]) -> None:
-    """Refuse storage options that hold a secret itself: Dagster shows a resource's options in its UI, and keeps them.
-
-    Raises:
-        UsageError: one is named like a secret, and its value is a text.
-    """
+def _hidden(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options with every plain secret in them hidden, at any depth; what names a variable stays."""
+    found = dict[str, Any]()
     for name, value in options.items():
         if isinstance(value, Mapping) and set(value) != {"env"}:
-            refuse_secrets(value)
-        elif isinstance(value, str) and _SECRET.search(str(name)):
-            raise UsageError(
-                f"storage_options: {name} holds the secret itself, which Dagster would show: "
-                "give {'env': 'VARIABLE'}, with the name of the variable that has it"
-            )
+            found[name] = _hidden(value)
+        elif isinstance(value, str) and not isinstance(value, dg.EnvVar | Hidden) and is_secret_name(name):
+            found[name] = Hidden(value) if value and value != MASK else value
+        else:
+            found[name] = value
+    return found
+
+
+def _unmasked(options: Mapping[str, Any], given: Any) -> dict[str, Any]:  # noqa: ANN401 - as it was defined
+    """Options with the masks in them taken back, by how the store was defined."""
+    known = given if isinstance(given, Mapping) else {}
+    found = {
+        name: _unmasked(value, known.get(name)) if isinstance(value, Mapping) else _real(value, known.get(name))
+        for name, value in options.items()
+    }
+    if MASK in [str(value) for value in found.values() if not isinstance(value, Mapping)]:
+        names = ", ".join(name for name, value in found.items() if value == MASK)
+        raise UsageError(f"the run config has Dagster's mask in place of the store's option {names}: remove it there")
+    return found
+
+
+def _real(value: Any, given: Any) -> Any:  # noqa: ANN401 - options are anything
+    """What a hidden value stands for; of a mask in a run config, what was defined in its place."""
+    if isinstance(given, Hidden) and not isinstance(value, Hidden) and value == str(given):
+        value = given
+    return value.real if isinstance(value, Hidden) else value
 
 
 def resolved(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -215,4 +290,6 @@ def _value(value: Any) -> Any:  # noqa: ANN401 - fsspec's options are anything
             msg = f"the environment variable {value.env_var_name} is not set, and the store's options name it"
             raise UsageError(msg)
         return found
+    if isinstance(value, Hidden):
+        return value.real
     return resolved(value) if isinstance(value, Mapping) else value

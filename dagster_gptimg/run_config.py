@@ -23,7 +23,9 @@ class GenerateConfig(dg.Config):
     max_cost_usd: float | None = Field(
         default=None, description=f"{description('max_cost_usd')} As the asset says, when it is left out."
     )
-    plan_only: bool = Field(default=default("plan_only"), description=description("plan_only"))
+    plan_only: bool = Field(
+        default=default("plan_only"), description=f"{description('plan_only')} Dagster calls a backfill of it failed."
+    )
     plan_model: str | None = Field(default=default("plan_model"), description=description("plan_model"))
     limit: int | None = Field(default=default("limit"), description=description("limit"))
     again: list[str] = Field(default_factory=list, description=description("again"))

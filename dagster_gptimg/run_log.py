@@ -7,6 +7,7 @@ import dagster as dg
 
 from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Progress, Updated, Warned
 from dagster_gptimg.console import forecast, update_lines
+from dagster_gptimg.plain import plain_lines
 from dagster_gptimg.prompts import PromptSpec
 
 PAUSES = ((60.0, 5.0), (600.0, 30.0), (float("inf"), 300.0))
@@ -63,11 +64,11 @@ class RunLog:
             columns = seen.sentence(self.spec.model.input_names) if seen and self.spec else ""
             self.say("\n".join(filter(None, [f"plan: {forecast(event.summary)}", columns])))
             if seen and seen.warning:
-                self._log.warning(f"{self._partition}{seen.warning}")
+                self._log.warning(plain_lines(f"{self._partition}{seen.warning}"))
                 self.warned.append(seen.warning)
         elif isinstance(event, Warned) and event.message not in self.warned:  # each partition says the same
-            self._log.warning(event.message)
             self.warned.append(event.message)
+            self._log.warning(plain_lines(event.message))
         elif isinstance(event, Noticed):
             self._noticed.append(event)
         elif isinstance(event, Updated):
@@ -91,7 +92,7 @@ class RunLog:
         self._warn()
         if self._held_back:
             self._said = self._now()
-            self._log.info("\n".join(self._held_back))
+            self._log.info(plain_lines("\n".join(self._held_back)))
             self._held_back.clear()
 
     def _where(self, step: Progress) -> str:
@@ -114,7 +115,7 @@ class RunLog:
             first = self._noticed[0]
             more = f" (and {len(self._noticed) - 1} more rows)" if len(self._noticed) > 1 else ""
             words = f"row {first.row_id[:80]!r}: {first.status.replace('_', ' ')}: {first.message}{more}"
-            self._log.warning(f"{self._partition}{words}")
+            self._log.warning(plain_lines(f"{self._partition}{words}"))
             self._noticed.clear()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 from dataclasses import replace
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.model import FalModel
     from dagster_gptimg.prompts import RowBatch
     from dagster_gptimg.store.dataset import Dataset
+
+_log = logging.getLogger(__name__)
 
 STATUS_TIMEOUT = 5.0
 """Seconds that a run asks fal whether its model is deprecated."""
@@ -132,7 +135,10 @@ def former_models(dataset: Dataset, partition: str | None) -> list[FalModel]:
     try:
         for batch in scan_manifest(dataset, partition, ["endpoint"]):
             endpoints.update(batch["endpoint"].unique().to_pylist())
-    except (FileNotFoundError, UnreadableError):
+    except FileNotFoundError:
+        return []
+    except UnreadableError as error:
+        _log.warning("which models made what is there cannot be read, so a plan does not name them: %s", error)
         return []
     return [model for model in all_models() if model.endpoint in endpoints]
 

@@ -50,7 +50,7 @@ class EmulatedFal:
 
     def bill(self) -> dict[str, Any]:
         """What it would charge: `requests`, `images`, `total_usd`, and one of `rows` for each POST that it accepted."""
-        return dict(httpx.get(f"{self.url}/emulator/bill").raise_for_status().json())
+        return dict(httpx.get(f"{self.url}/emulator/bill", timeout=60).raise_for_status().json())
 
     def calls(self) -> int:
         """How many HTTP calls it has answered as fal since it was started."""

@@ -17,6 +17,7 @@ import fsspec
 
 from dagster_gptimg.errors import TableError
 from dagster_gptimg.fal.model import is_missing
+from dagster_gptimg.masking import harmless, hide_in, hide_values, without_secrets
 from dagster_gptimg.prompts.folders import is_several, parts_of
 from dagster_gptimg.prompts.formats import TableFile
 from dagster_gptimg.prompts.scan import NO_ROWS, digest_text, digests, sum_of
@@ -135,13 +136,15 @@ def version_of(source: Source, storage_options: Mapping[str, Any] | None = None)
     if is_several(url, storage_options):
         versions = [(part.place.name, _version(part.info)) for part in parts_of(url, storage_options)]
         return None if None in dict(versions).values() else _digest(repr(versions))
+    hide_in(url)
+    hide_values(storage_options or {})
     try:
         fs, path = fsspec.url_to_fs(url, use_listings_cache=False, **dict(storage_options or {}))
         info = fs.info(path)
     except FileNotFoundError as error:
-        raise TableError(f"there is no table at {path}") from error
-    except Exception as error:  # each file system has errors of its own
-        raise TableError(f"the table cannot be reached: {type(error).__name__}") from error
+        raise TableError(f"there is no table at {without_secrets(url)}") from harmless(error)
+    except Exception as error:  # noqa: BLE001 - each file system has errors of its own
+        raise TableError(f"the table cannot be reached: {type(error).__name__}") from harmless(error)
     return _version(info)
 
 

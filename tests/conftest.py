@@ -42,3 +42,15 @@ def prompt_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store(tmp_path: Path) -> Path:
     """An empty folder for images."""
     return tmp_path / "store"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the simulations have bent of fal's answers."""
+    from tests.bender.table import PROPERTY, lines, unpacked
+
+    every = [report for reports in terminalreporter.stats.values() for report in reports]
+    told = [text for report in every for name, text in getattr(report, "user_properties", ()) if name == PROPERTY]
+    if told:
+        terminalreporter.section("what was bent")
+        for line in lines(unpacked(told), whole=terminalreporter.verbosity > 0):
+            terminalreporter.line(line)

@@ -31,8 +31,9 @@ RUNS = timedelta(hours=2)
 LAG = timedelta(minutes=15)
 """How late a request may come into the history and still be seen by a run that has read on."""
 
-FRESH = 1.0
-"""Seconds for which one reading serves all that is in doubt; or five times as long as the reading took."""
+FRESH, LONGEST_FRESH = 1.0, 15.0
+"""Seconds for which one reading serves all that is in doubt: five times as long as it took, within these bounds. A slow
+reading must not stand for the minutes in which a request may still come into the history."""
 
 
 class Candidate(NamedTuple):
@@ -111,7 +112,8 @@ class Candidates:
                         shelf.found[digest].add(Candidate(item.sent_at, item.request_id))
         shelf.unread = {digest: since for digest, since in shelf.unread.items() if unread.get(digest) != since}
         shelf.read_to = now
-        shelf.stale_at = self._clock.monotonic() + max(FRESH, 5 * (self._clock.monotonic() - began))
+        took = self._clock.monotonic() - began
+        shelf.stale_at = self._clock.monotonic() + min(max(FRESH, 5 * took), LONGEST_FRESH)
 
     def _digest(self, endpoint: str, arguments: Mapping[str, Json]) -> bytes:
         """Names arguments, whatever their order, without those that equal the model's first defaults."""

@@ -22,19 +22,20 @@ from dagster_gptimg.batch.ending import (
 )
 from dagster_gptimg.batch.room import Room
 from dagster_gptimg.batch.watch import TooLateError
-from dagster_gptimg.errors import GoneError, ImageError, ReadError
+from dagster_gptimg.errors import GoneError, ImageError, IncompleteImageError, ReadError
 from dagster_gptimg.fal.bodies import amount
 from dagster_gptimg.fal.models import model_at
 from dagster_gptimg.fal.types import Failure, Images, Pending
 from dagster_gptimg.store.facts import Outcome
 from dagster_gptimg.store.images import find_image, store_image
+from dagster_gptimg.store.spool import Spool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from dagster_gptimg.batch.arrivals import Arrivals
-    from dagster_gptimg.batch.job import Job
+    from dagster_gptimg.batch.job import Job, Take
     from dagster_gptimg.batch.news import News
     from dagster_gptimg.batch.plan import Request
     from dagster_gptimg.batch.watch import Watcher
@@ -75,10 +76,12 @@ class Case:
         on_wait: called when it gives its place to others.
         readings: what was read of it so far.
         inference: seconds that the model took, where fal says it.
+        units: billable units by a result that was read, where one said them: the history's lines do not.
         images: those that are stored already, by their number.
         gone: URLs that the CDN does not have.
         trouble: what went wrong last.
         pause: seconds until the next look, where that is not to be the usual one.
+        take: takes room for what is read, while a result is dealt with that may hold its images itself.
     """
 
     request: Request
@@ -91,10 +94,12 @@ class Case:
     on_wait: Callable[[], None] = _nothing
     readings: Readings = field(default_factory=Readings)
     inference: float | None = None
+    units: Decimal | None = None
     images: dict[int, StoredImage] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
     trouble: str = ""
     pause: float | None = None
+    take: Take | None = None
 
 
 class Collector:
@@ -157,6 +162,16 @@ class Collector:
 
     async def _look(self, case: Case) -> Outcome | None:
         """Everything that one moment offers; None when that is neither images nor evidence of an end."""
+        if not self._job.options.request.without_guarantee:
+            return await self._look_once(case)
+        async with self._room.share() as take:
+            case.take = take
+            try:
+                return await self._look_once(case)
+            finally:
+                case.take = None
+
+    async def _look_once(self, case: Case) -> Outcome | None:
         found = await self._arrived(case) or await self._read(case)
         item = await self._line(case) if isinstance(found, Failure) and found.error_type != "history" else None
         if item is not None:
@@ -183,7 +198,7 @@ class Collector:
     async def _read(self, case: Case) -> Images | Failure | None:
         """The result; or what the history keeps of it, where fal has it no more or it is no use."""
         try:
-            answer = await self._job.fal.result(case.submitted, inline=self._job.options.request.without_guarantee)
+            answer = await self._job.fal.result(case.submitted, take=case.take)
         except GoneError as error:
             case.trouble = str(error)
             return await self._from_history(case)
@@ -196,6 +211,7 @@ class Collector:
             return None
         if isinstance(answer, Images) and not self._is_sound(case, answer):
             return None
+        case.units = answer.billable_units if answer.billable_units is not None else case.units
         if isinstance(answer, Images) and any(file.url in case.gone for file in answer.images):
             return await self._from_history(case) or answer
         return answer
@@ -247,23 +263,53 @@ class Collector:
     async def _has_image(self, case: Case, index: int, file: ImageFile) -> bool:
         stem = f"{case.request.key}-{case.submitted.request_id}-{index}"
         try:
-            case.images[index] = await self._fetch(stem, file)
+            image = await self._fetch(case, stem, file)
         except (ReadError, ImageError) as error:
             case.trouble = f"image {index} cannot be had: {error}"
             found = await self._here(stem) if isinstance(error, GoneError) else None
             if found is None:
                 case.gone.update({file.url} if isinstance(error, GoneError) else set())
                 return False
-            case.images[index] = found
+            image = found
+        oddities = (*image.notes, *self._oddities(case, image, file))
+        case.images[index] = image.model_copy(update={"notes": oddities})
         return True
 
-    async def _fetch(self, stem: str, file: ImageFile) -> StoredImage:
+    async def _fetch(self, case: Case, stem: str, file: ImageFile) -> StoredImage:
+        if case.take is not None:
+            return await self._fetched(case, stem, file, case.take)
         async with self._room.share() as take:
-            data = await self._job.fal.download(file.url, take)
-            if file.file_size is not None and file.file_size != len(data):
-                raise ImageError(f"{len(data)} bytes came, fal says {file.file_size}")
-            dataset = self._job.dataset
-            return await self._job.runtime.io(store_image, dataset.store, dataset.folder, stem, data)
+            return await self._fetched(case, stem, file, take)
+
+    async def _fetched(self, case: Case, stem: str, file: ImageFile, take: Take) -> StoredImage:
+        """Bring one image into the store; what proves to be incomplete, only when it stays as it is.
+
+        Raises what `Fal.fetch` and `store_image` do.
+        """
+        io, dataset = self._job.runtime.io, self._job.dataset
+        with Spool() as spool:
+            if file.held is None:
+                told = [await self._job.fal.fetch(file, spool, take), file.content_type]
+            else:
+                told = [file.content_type]
+                await io(file.held.copy, spool)
+            content = spool.content()
+            try:
+                return await io(store_image, dataset.store, dataset.folder, stem, content, told)
+            except IncompleteImageError as error:
+                apart = FAR_APART if error.is_proven else REFUSAL_APART
+                case.pause = None if case.readings.is_young else apart
+                if not case.readings.repeats(f"{stem}: {error.sha256}", apart, self._clock.monotonic()):
+                    raise
+            return await io(store_image, dataset.store, dataset.folder, stem, content, told, as_it_is=True)
+
+    def _oddities(self, case: Case, image: StoredImage, file: ImageFile) -> Iterator[str]:
+        """What is odd about an image by what was said of it, and by what was asked for."""
+        if file.file_size not in {None, image.bytes}:
+            yield f"fal says that it has {file.file_size} bytes, and it has {image.bytes}"
+        asked = model_at(case.request.endpoint, self._job.model).asked_size(case.request.arguments)
+        if asked is not None and image.width is not None and asked != (image.width, image.height):
+            yield f"it has {image.width} x {image.height} pixels, and {asked[0]} x {asked[1]} were asked for"
 
     async def _here(self, stem: str) -> StoredImage | None:
         """The image, if it was stored before somebody was killed, and only its record is missing."""
@@ -273,10 +319,11 @@ class Collector:
     # -- the outcome
 
     async def _stored(self, case: Case, answer: Images) -> Outcome:
-        cost = await self._billed(case.submitted.endpoint, answer.billable_units)
+        units = answer.billable_units if answer.billable_units is not None else case.units
+        cost = await self._billed(case.submitted.endpoint, units)
         if cost is None and case.price.low == case.price.high:
             cost = case.price.high  # every input that the price depends on was said
-        found = self._outcome(case, "stored", cost, answer.billable_units)
+        found = self._outcome(case, "stored", cost, units)
         notes, beyond = list[str](), len(answer.images) - case.request.images
         if beyond > 0:
             notes.append(f"fal named {len(answer.images)} images for {case.request.images}: {beyond} were not fetched")

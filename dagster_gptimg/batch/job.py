@@ -20,13 +20,17 @@ if TYPE_CHECKING:
         Cancelled,
         HistoryItem,
         HistoryPage,
+        ImageFile,
         Images,
         Json,
+        Sink,
         Status,
         Submitted,
     )
     from dagster_gptimg.prompts import RowBatch
     from dagster_gptimg.store.dataset import Dataset
+
+    Take: TypeAlias = Callable[[int], Awaitable[None]]
 
 Watch: TypeAlias = Literal["poll", "stream", "webhook"]
 P = ParamSpec("P")
@@ -84,8 +88,8 @@ class Fal(Protocol):
     def stream_status(self, request: Submitted, *, logs: bool = False) -> AsyncIterator[Status]:
         """Every change of that, as fal tells it."""
 
-    async def result(self, request: Submitted, *, inline: bool = False) -> Answer:
-        """How it ended; `inline`: whether the answer may hold the images themselves."""
+    async def result(self, request: Submitted, *, take: Take | None = None) -> Answer:
+        """How it ended; `take`: for an answer that may hold the images themselves, as for `fetch`."""
 
     async def cancel(self, request: Submitted) -> Cancelled:
         """Wish that it did not run."""
@@ -105,8 +109,11 @@ class Fal(Protocol):
     async def unit_price(self, endpoint: str) -> Decimal | None:
         """US dollars a billable unit."""
 
-    async def download(self, url: str, take: Callable[[int], Awaitable[None]]) -> bytes:
-        """The bytes of one image; its size is told to `take`, and waited for, before they are read."""
+    async def fetch(self, file: ImageFile, sink: Sink, take: Take) -> str:
+        """Put the bytes of one image into a sink; `take` is awaited with their number before they are read.
+
+        Returns their content type, as the CDN tells it.
+        """
 
     async def upload(self, data: bytes, content_type: str, file_name: str, seconds: int) -> str:
         """The URL under which fal's storage keeps these bytes for so long."""

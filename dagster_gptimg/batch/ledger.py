@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
+from dagster_gptimg.batch.summary import Spent, Tally
 from dagster_gptimg.digests import KEY
+from dagster_gptimg.fal.prices import UNKNOWN
 from dagster_gptimg.store.money import total
 from dagster_gptimg.store.settled import Brief, Settled, SettledIndex
 
@@ -47,19 +49,30 @@ Result: TypeAlias = Settled | Unsettled
 
 
 class Ledger:
-    """The results of one run, by request key."""
+    """The results of one run, by request key.
+
+    Attributes:
+        index: what is settled, by the pieces in the store.
+        written: counts of what this run has written into the index.
+    """
 
     def __init__(self, dataset: Dataset, io: Io, run: str) -> None:
         """`run`: the run's id, which names its pieces of the index."""
         self._dataset, self._io, self.run = dataset, io, run
+        self.spent = Spent()
         self.index = SettledIndex(dataset.store, dataset.folder)
         self._recent: dict[str, Settled] = {}
         self._unsettled: dict[str, Unsettled] = {}
         self._pieces, self._writing, self._due = 0, asyncio.Lock(), CHECKPOINT
+        self.written = Tally(run)
+
+    def held_in_memory(self, key: str) -> Result | None:
+        """What this run has found out of a request, and has not written into the index yet."""
+        return self._unsettled.get(key) or self._recent.get(key)
 
     def get(self, key: str) -> Result | None:
         """What is known of a request; None when it was never looked at."""
-        return self._unsettled.get(key) or self._recent.get(key) or self._there(key)
+        return self.held_in_memory(key) or self._there(key)
 
     async def look_at_images(self) -> None:
         """List the image files, so that one that is gone does not pass for stored. Raises `StoreError`."""
@@ -70,8 +83,9 @@ class Ledger:
         settled, brief = self.index.get(key), self.index.brief(key)
         if settled is None or brief is None or not brief.is_missing:
             return settled
-        paths = ", ".join(image["path"] for image in settled.images)
-        why = f"it was stored, and a file of it is gone: {paths}. It is not bought again: put the file back"
+        files = ", ".join(f"{image['path']} ({image['bytes']} bytes)" for image in settled.images)
+        why = f"it was stored, and a file of it is gone or has another size: {files}. It is not bought again: "
+        why += "put the file back"
         return Unsettled(settled.key, "missing", None, why, settled.request_id, settled.submitted_at)
 
     def brief(self, key: str) -> Brief | None:
@@ -134,6 +148,7 @@ class Ledger:
             await self._io(self.index.save, piece)
             self.index.know(piece)  # not in a thread: others read the index meanwhile
             for row in rows:
+                self.written.request(row, UNKNOWN)
                 if self._recent.get(row.key) is row:
                     del self._recent[row.key]
 
@@ -157,12 +172,14 @@ def settled_of(key: str, attempts: Sequence[Attempt], owns: Owns, run: str) -> S
     n, request_id, outcome = final[0]
     intent, accepted = attempts[n].intent, attempts[n].accepted.get(request_id)
     record = accepted[1] if accepted else None
+    images = () if outcome.erased_at else outcome.images
+    notes = ["; ".join((*image.notes, *outcome.notes)) or None for image in images]
     return Settled(
         key=key,
         attempt=n,
         request_id=request_id,
         kind="erased" if outcome.erased_at else _kind(outcome.meaning),
-        images=[] if outcome.erased_at else [image.model_dump() for image in outcome.images],
+        images=[image.model_dump(exclude={"notes"}) for image in images],
         cost_usd=total(end[2].cost_usd for end in ends),
         billable_units=outcome.billable_units,
         error_type=outcome.error_type,
@@ -174,6 +191,7 @@ def settled_of(key: str, attempts: Sequence[Attempt], owns: Owns, run: str) -> S
         submitted_at=record.accepted_at if record else outcome.completed_at,
         completed_at=outcome.completed_at,
         stored_at=outcome.recorded_at,
+        notes=notes if any(notes) else None,
     )
 
 

@@ -7,8 +7,8 @@ object is kept for a row; while they are read, 8 bytes stand for each request, b
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import tempfile
 from itertools import chain, groupby, islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from dagster_gptimg.batch.keys import cut, keys_of, request_key
 from dagster_gptimg.digests import KEY, DigestCounts
+from dagster_gptimg.temporary import temporary_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -179,12 +180,12 @@ class Plan:
 
         Raises:
             TableError: any row is invalid.
+            TemporaryError: there is no room to lay them out.
         """
         self.model = model
         self.rows = self.requests = 0
         self._shapes: dict[str, Shape] = {}
-        self._file = tempfile.TemporaryFile(prefix="dagster-gptimg-plan-")  # noqa: SIM115 - closed by __exit__
-        self._keys_file = tempfile.TemporaryFile(prefix="dagster-gptimg-keys-")  # noqa: SIM115 - likewise
+        self._file, self._keys_file = temporary_file(), temporary_file()
         try:
             with pa.ipc.new_stream(self._file, _SCHEMA) as writer:
                 self._write(batches, writer)
@@ -208,6 +209,11 @@ class Plan:
     def __exit__(self, *_: object) -> None:
         self._file.close()
         self._keys_file.close()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the rows on this machine: about what all derived files of theirs take, too."""
+        return self._file.seek(0, io.SEEK_END)
 
     def keys(self) -> Iterator[bytes]:
         """The keys of all requests in table order, some at a time, one behind the other; one iteration at a time."""

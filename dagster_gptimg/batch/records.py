@@ -97,7 +97,23 @@ class Records:
         """Nothing is counted yet. `content` takes what the records say."""
         self._dataset, self._partition = dataset, partition
         self._plan, self._ledger, self._content = plan, ledger, content
-        self.tally = Tally(ledger.run)
+        self.tally = Tally(ledger.run, ledger.spent)
+
+    def count(self) -> None:
+        """Count without making records, with what is in memory only: also where nothing can be written down."""
+        for row in self._plan:
+            statuses = set[str]()
+            for request in row.requests:
+                brief = self._ledger.brief(request.key)
+                if brief is not None:
+                    statuses.add(brief.status)
+                    self.tally.brief(brief)
+                    continue
+                result = self._ledger.held_in_memory(request.key) or Unsettled(request.key, "not_submitted")
+                statuses.add(result.status)
+                self.tally.request(result, self._plan.price(request))
+            self.tally.row(worst(statuses))
+        self.tally.take_as_own(self._ledger.written)
 
     def content(self) -> str:
         """The digest of what the records say, once they have been read; empty when they will say something else."""
@@ -134,8 +150,10 @@ class Records:
             yield common | {"status": result.status, "cost_usd": result.cost_usd if is_buyer else Decimal(0)}
             return
         costs = _shares(result.cost_usd if is_buyer else Decimal(0), len(result.images))
-        for place, (image, cost) in enumerate(zip(result.images, costs, strict=True)):
-            yield common | self._image(image) | {"image_index": first + place, "cost_usd": cost, "status": "stored"}
+        notes = result.notes or [None] * len(result.images)
+        for place, (image, cost, note) in enumerate(zip(result.images, costs, notes, strict=True)):
+            own = {"image_index": first + place, "cost_usd": cost, "status": "stored", "notes": note}
+            yield common | self._image(image) | own
 
     def _common(self, row: Row, request: Request, result: Result) -> dict[str, Any]:
         return {

@@ -13,7 +13,7 @@ AT_ONCE = 16
 """Downloads at once: each has a connection."""
 
 MOST_BYTES = 64 * 1024 * 1024
-"""Bytes in memory at once: some forty images of the usual size, or one of the largest that is taken."""
+"""Bytes on their way at once: some forty images of the usual size, or one of the largest that is taken."""
 
 
 class Room:
@@ -29,7 +29,7 @@ class Room:
         """Room for one image, until the block ends.
 
         Gives a function to be awaited with the image's size before its bytes are read; one that is larger than all the
-        room waits until it is alone.
+        room waits until it is alone. (A large image lies in a temporary file, but such a file may be memory, too.)
         """
         mine = 0
 

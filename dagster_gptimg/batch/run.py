@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
 from dagster_gptimg.batch.budget import Budget
 from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Progress, Trouble, Warned
 from dagster_gptimg.batch.ledger import Ledger, Result, Unsettled
+from dagster_gptimg.batch.odd import Odd
 from dagster_gptimg.batch.open_receipts import OpenReceipts, paid_requests
 from dagster_gptimg.batch.plan import Plan, Request
 from dagster_gptimg.batch.rebuy import guard, rebuy
@@ -25,9 +27,10 @@ from dagster_gptimg.batch.window import Place, Window
 from dagster_gptimg.batch.worker import Way, Worker
 from dagster_gptimg.errors import GptImgError, StoreError, UnreadableError, UsageError
 from dagster_gptimg.fal.models import model_at
-from dagster_gptimg.fal.texts import words_of
+from dagster_gptimg.plain import plain_lines, words_of
 from dagster_gptimg.store.facts import Word
 from dagster_gptimg.store.manifest import digests_of, manifest_name, write_manifest
+from dagster_gptimg.temporary import check_room
 
 _log = logging.getLogger(__name__)
 
@@ -145,6 +148,7 @@ class _Run:
         self.searching, self.exclusive, self.store_failed = False, True, False
         self.tasks: set[asyncio.Task[None]] = set()
         self.warned: set[str] = set()
+        self.odd = Odd()
         self.crash: BaseException | None = None
         self.crashed = asyncio.Event()
         self.began = self.clock.monotonic()
@@ -169,6 +173,10 @@ class _Run:
             await io(guard, job, planned, run.receipts)
             run.forecast = await io(run.receipts.forecast, planned, run.content)
             run.total = run.forecast.open_requests
+            if run.total:
+                await io(check_room, 2 * planned.size)
+                await io(job.dataset.try_folders)
+            await io(job.dataset.store.remove_parts)
             run.exclusive = await io(job.dataset.start_run, run_id)
         except BaseException:
             planned.__exit__()
@@ -268,7 +276,7 @@ class _Run:
     async def one(self, request: Request, place: Place, *, buys: bool) -> None:
         """One request, from its facts to its result."""
         owns: Owns = self.receipts.owns(request.key)
-        attempts: list[Attempt] = []
+        attempts: list[Attempt] | None = None
         try:
             attempts = await self.receipts.attempts(request)
             way = self.way(request, attempts, owns, place, buys=buys)
@@ -292,7 +300,8 @@ class _Run:
     def words_of(self, error: BaseException) -> str:
         """What a row shows of an error; one that nobody expected is logged with its trace."""
         if not isinstance(error, GptImgError):
-            _log.error("a request ended in an error that nobody expected", exc_info=error)
+            trace = plain_lines("".join(traceback.format_exception(error)))
+            _log.error("a request ended in an error that nobody expected\n%s", trace)
         return f"{type(error).__name__}: {words_of(error)}" if not isinstance(error, GptImgError) else str(error)
 
     def way(self, request: Request, attempts: list[Attempt], owns: Owns, place: Place, *, buys: bool) -> Way:
@@ -311,8 +320,13 @@ class _Run:
             seen_at=self.receipts.read_at,
         )
 
-    def open_end(self, request: Request, attempts: list[Attempt], owns: Owns, why: str) -> Unsettled:
-        """What stands on record of a request whose worker had to stop in the middle."""
+    def open_end(self, request: Request, attempts: list[Attempt] | None, owns: Owns, why: str) -> Unsettled:
+        """What stands on record of a request whose worker had to stop in the middle.
+
+        `attempts`: None where its receipts could not be read: what they say may be anything.
+        """
+        if attempts is None:
+            return Unsettled(request.key, "held", None, why)
         view = state_of(attempts, owns)
         if view.state == "in_flight":
             return Unsettled(request.key, "in_flight", None, why, view.request_id, bought_by=self.ledger.run)
@@ -327,6 +341,7 @@ class _Run:
             self.ledger.leave(result)
         else:
             self.ledger.settle(result)
+            self.odd.look_at(request.row_id, result, self.ledger.run)
         if result.status in TROUBLE:
             self.failed += 1
             status = cast("Trouble", result.status)
@@ -367,6 +382,8 @@ class _Run:
 
     async def finish(self) -> Finished:
         """Write index and manifest, and mark the run's end when nothing is open."""
+        if words := str(self.odd):
+            self.warn_once(words)
         if (uri := await self.unchanged()) is not None:
             await self.end_marks()
             return Finished(self.forecast.summary(self.clock.monotonic() - self.began), uri)
@@ -384,8 +401,10 @@ class _Run:
                 self.stop.because("unusable", str(error))
             if uri is None:  # count all the same
                 records = self.records()
-                for _ in records:
-                    pass
+                try:
+                    await self.io(records.count)
+                except GptImgError:
+                    self.warn_once("not everything could be counted: run again to see what is there")
         seconds = self.clock.monotonic() - self.began
         summary = records.tally.summary(seconds, self.stop.reason, self.stop.message)
         return Finished(summary, uri, self.store_failed)

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from dagster_gptimg.fal.prices import Price
+from dagster_gptimg.store.money import rounded
 from dagster_gptimg.store.settled import Brief, Settled
 
 if TYPE_CHECKING:
@@ -116,6 +117,27 @@ def worst(statuses: Collection[str]) -> RowStatus:
     return next(status for status in WORST_FIRST if status in statuses)
 
 
+class Spent:
+    """US dollars of the outcomes that one run has recorded: its own, whatever else a row's requests have cost before.
+
+    Attributes:
+        low: at least; what fal does not tell counts as nothing.
+        high: at most; what fal does not tell counts as the worst case.
+        billed: what is known to be billed.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is recorded yet."""
+        self.low = self.high = self.billed = Decimal(0)
+
+    def add(self, cost: Decimal | None, price: Price) -> None:
+        """One outcome. `cost` is what fal billed, None where nobody knows; `price` is what it may have cost."""
+        known = rounded(cost)
+        self.billed += known or Decimal(0)
+        self.low += known or Decimal(0)
+        self.high += price.high if known is None else known
+
+
 class Tally:
     """Counts rows, images and dollars as they pass, for one run.
 
@@ -123,12 +145,12 @@ class Tally:
         open_requests: requests that a plan found not to be settled.
     """
 
-    def __init__(self, run: str) -> None:
-        """`run`: the run's id: what it bought and collected is told from what was there."""
-        self._run = run
+    def __init__(self, run: str, spent: Spent | None = None) -> None:
+        """`run`: the run's id: what it bought and collected is told from what was there. `spent`: what it paid."""
+        self._run, self._spent = run, spent or Spent()
         self._rows: Counter[str] = Counter()
         self._images: Counter[str] = Counter()
-        self._low = self._high = self._billed = Decimal(0)
+        self._low = self._high = Decimal(0)
         self.open_requests = 0
 
     def row(self, status: RowStatus) -> None:
@@ -152,10 +174,20 @@ class Tally:
             self._low += price.low
             self._high += price.high
 
+    def brief(self, brief: Brief) -> None:
+        """One request that the index knows, as one of before; `take_as_own` knows better of some."""
+        self._images["reused"] += brief.images if brief.status == "stored" else 0
+
+    def take_as_own(self, other: Tally) -> None:
+        """Take what `other` has counted for this run's, where `brief` took it for older."""
+        for name, count in other._images.items():
+            self._images[name] += count
+            self._images["reused"] -= count
+
     def request(self, result: Result, price: Price) -> None:
         """One request with its result; `price` is what it costs at least and at most."""
         if isinstance(result, Settled):
-            self._settled(result, price)
+            self._settled(result)
         elif result.bought_by == self._run:  # it is at fal, or may be
             self._high += price.high
 
@@ -176,16 +208,11 @@ class Tally:
         if buys or may_buy:
             self._high += price.high
 
-    def _settled(self, result: Settled, price: Price) -> None:
+    def _settled(self, result: Settled) -> None:
         whose = (
             "reused" if result.settled_by != self._run else "bought" if result.bought_by == self._run else "reattached"
         )
         self._images[whose] += len(result.images)
-        if whose == "reused":
-            return
-        self._billed += result.cost_usd or Decimal(0)
-        self._low += Decimal(0) if result.cost_usd is None else result.cost_usd
-        self._high += price.high if result.cost_usd is None else result.cost_usd
 
     def summary(self, seconds: float, stop: StopReason | None = None, message: str = "") -> Summary:
         """What was counted."""
@@ -194,9 +221,9 @@ class Tally:
             rows=self._rows.total(),
             images=self._images.total(),
             **counts,
-            cost_low=self._low,
-            cost_high=self._high,
-            cost_billed=self._billed,
+            cost_low=self._low + self._spent.low,
+            cost_high=self._high + self._spent.high,
+            cost_billed=self._spent.billed,
             seconds=seconds,
             stop=stop,
             message=message,

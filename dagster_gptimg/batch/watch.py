@@ -58,6 +58,10 @@ FAILED_READ = 1.0
 
 FAILED_READ_MOST = 30.0
 
+LAST_LOOK = 10.0
+"""Seconds before the end of a run's patience at which a request is looked at, whatever was planned for it: another run
+may have collected what fal would have told of it."""
+
 LATE_EVERY = 0.5
 """Seconds between two searches for requests whose time is over."""
 
@@ -376,6 +380,8 @@ class Watcher:
     # -- when to look
 
     def _plan(self, flight: Flight, at: float) -> None:
+        last = flight.until - LAST_LOOK
+        at = min(at, last) if last > self._clock.monotonic() else at
         flight.turn += 1
         heapq.heappush(self._due, (at, flight.number, flight.turn))
 

@@ -295,6 +295,7 @@ class Worker:
         self._job.runtime.reached("after outcome")
         if found == outcome:
             way.attempts[view.attempt].add_outcome(view.request_id, found)
+            self._ledger.spent.add(found.cost_usd, way.price)
         else:
             way.attempts[:] = await self._io(self._receipts.load, way.request.key)
         if self._arrivals is not None:

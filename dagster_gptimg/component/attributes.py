@@ -1,12 +1,15 @@
 """The attributes of the component that have attributes of their own. Secrets are named, never written."""
 
 import json
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, TypeAlias
 
 import dagster as dg
+from jinja2 import Environment, TemplateError
+from jinja2.meta import find_undeclared_variables
 from pydantic import ConfigDict, Field
 
 from dagster_gptimg.component.described import Described
@@ -17,28 +20,122 @@ from dagster_gptimg.options import default
 from dagster_gptimg.prompts.rowkeys import Every
 from dagster_gptimg.resource import FalResource, ImageStoreResource
 
-_FROM_ENV = re.compile(r"\{\{[^}]*\benv\b")
+_FROM_ENV = re.compile(r"\{[{%].*\benv\b", re.DOTALL)
 _VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
-def _without_env(context: dg.ResolutionContext, value: Any) -> Any:  # noqa: ANN401 - YAML
-    """A value that may hold secrets: variables are named in it, and read when a run needs them.
+_NAMES = frozenset({"fal.api_key", "fal.api_key_env"})
+"""Attributes that say themselves what belongs there."""
 
-    Dagster replaces `{{ env.NAME }}` when definitions load, and shows the value in its UI and keeps it.
+
+def refuse_env(value: Any, path: str = "") -> None:  # noqa: ANN401 - YAML
+    """Refuse `{{ env.NAME }}` anywhere in attributes.
+
+    Dagster replaces it when definitions load: by the word "None" where the variable is not set (a store of that name
+    would be bought full again), and by a secret's value, which it shows in its UI and keeps.
+
+    Raises:
+        UsageError: which names the attribute, and the way.
     """
-    _refuse_env(value)
+    if path in _NAMES:
+        return
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            refuse_env(name, path)
+            refuse_env(item, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            refuse_env(item, path)
+    elif isinstance(value, str) and _names_env(value):
+        raise UsageError(
+            f"{path}: {{{{ env.NAME }}}} would become the word None where the variable is not set, and would put a "
+            "secret itself into Dagster's database. Write {env: NAME} instead: it fails by its name when it is not set"
+        )
+
+
+def _names_env(text: str) -> bool:
+    """Whether a template looks at the environment."""
+    if "{{" not in text and "{%" not in text:
+        return False
+    try:
+        return "env" in find_undeclared_variables(Environment(autoescape=True).parse(text))
+    except TemplateError:  # Dagster will say what is wrong with it
+        return _FROM_ENV.search(text) is not None
+
+
+class Variable(dg.Model):
+    """`{env: NAME}`: the value of an environment variable."""
+
+    env: str
+
+
+def _read(value: Any, what: str) -> str:  # noqa: ANN401 - YAML
+    """The value of a variable as it stands. Raises `UsageError`, which names it."""
+    name = _variable_name(value)
+    found = os.environ.get(name, "")
+    if not found:
+        raise UsageError(f"the environment variable {name} is not set, and {what} is {{env: {name}}}. Nothing was sent")
+    return found
+
+
+def _variable_name(value: Any) -> str:  # noqa: ANN401 - YAML
+    name = value.env if isinstance(value, Variable) else value["env"]
+    if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
+        raise UsageError("{env: NAME} takes the name of a variable")
+    return name
+
+
+def _is_variable(value: Any) -> bool:  # noqa: ANN401 - YAML
+    return isinstance(value, Variable) or (isinstance(value, Mapping) and set(value) == {"env"})
+
+
+def text(context: dg.ResolutionContext, value: Any) -> Any:  # noqa: ANN401 - YAML
+    """A text, or the variables that hold it; at any depth of a list or a mapping."""
+    if _is_variable(value):
+        return _read(value, "an attribute of the component")
+    if isinstance(value, Mapping):
+        return {name: text(context, item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [text(context, item) for item in value]
     return context.resolve_value(value)
 
 
-def _refuse_env(value: Any) -> None:  # noqa: ANN401 - YAML
-    if isinstance(value, Mapping | list):
-        for item in value.values() if isinstance(value, Mapping) else value:
-            _refuse_env(item)
-    elif isinstance(value, str) and _FROM_ENV.search(value):
-        raise UsageError(
-            "{{ env.NAME }} would put the secret itself into Dagster's database. Write {env: NAME} instead: "
-            "the variable is read when a run needs it"
-        )
+def _number(context: dg.ResolutionContext, value: Any) -> Any:  # noqa: ANN401 - YAML
+    """A number, or the variable that holds it."""
+    if not _is_variable(value):
+        return context.resolve_value(value)
+    text = _read(value, "an attribute of the component")
+    try:
+        return float(text)
+    except ValueError as error:
+        raise UsageError(f"the environment variable {_variable_name(value)} is not a number") from error
+
+
+def _root(context: dg.ResolutionContext, value: Any) -> Any:  # noqa: ANN401 - YAML
+    """A root that may hold secrets: its variable is read when a run needs it, and Dagster shows its name."""
+    return Variable(env=_variable_name(value)) if _is_variable(value) else context.resolve_value(value)
+
+
+def given_as(kind: Any, resolve: Callable[..., Any], description: str) -> dg.Resolver:  # noqa: ANN401 - a type
+    """How an attribute is read that may be `{env: NAME}`."""
+    return dg.Resolver(
+        resolve, inject_before_resolve=False, model_field_type=kind | Variable | None, description=description
+    )
+
+
+def text_as(description: str) -> dg.Resolver:
+    """The same, for a text."""
+    return given_as(str, text, description)
+
+
+def number_as(description: str) -> dg.Resolver:
+    """The same, for a number."""
+    return given_as(float, _number, description)
+
+
+def _as_named(context: dg.ResolutionContext, value: Any) -> Any:  # noqa: ANN401 - YAML
+    """A value in which variables are named, and read when a run needs them."""
+    return context.resolve_value(value)
 
 
 def _variable(_: dg.ResolutionContext, value: Any) -> str:  # noqa: ANN401 - YAML
@@ -55,7 +152,7 @@ def _no_key(_: dg.ResolutionContext, __: Any) -> None:  # noqa: ANN401 - YAML
 StorageOptions = Annotated[
     dict[str, Any],
     dg.Resolver(
-        _without_env,
+        _as_named,
         inject_before_resolve=False,
         model_field_type=dict,
         description="Passed to fsspec. Secrets as {env: NAME}.",
@@ -72,7 +169,7 @@ class FalAttributes(Described):
     api_key: Annotated[
         None, dg.Resolver(_no_key, inject_before_resolve=False, model_field_type=str, description="Refused.")
     ] = None
-    base_url: str | None = Field(default=None, description="One origin that serves all of fal; fal itself by default.")
+    base_url: Annotated[str | None, text_as("One origin that serves all of fal; fal itself by default.")] = None
     emulated: bool | str = Field(
         default=False, description="Use the emulator, whose pictures are drawn; or its state folder."
     )
@@ -85,12 +182,15 @@ class FalAttributes(Described):
 class StoreAttributes(Described):
     """`store: {root: s3://bucket/images}`."""
 
-    root: str = Field(description="A folder, or any fsspec URL.")
+    root: Annotated[str | Variable, given_as(str, _root, "A folder, any fsspec URL, or {env: NAME}.")]
     storage_options: StorageOptions = Field(default_factory=dict)
 
     def resource(self) -> ImageStoreResource:
         """The resource; the same one for the same attributes."""
-        return _store(self.root, json.dumps(self.storage_options, sort_keys=True))
+        options = json.dumps(self.storage_options, sort_keys=True)
+        if isinstance(self.root, Variable):
+            return _store("", self.root.env, options)
+        return _store(self.root, "", options)
 
 
 @cache
@@ -101,8 +201,10 @@ def _fal(api_key_env: str, base_url: str | None, emulated: bool | str) -> FalRes
 
 
 @cache
-def _store(root: str, storage_options: str) -> ImageStoreResource:
-    return ImageStoreResource(root=root, storage_options=json.loads(storage_options))
+def _store(root: str, variable: str, storage_options: str) -> ImageStoreResource:
+    return ImageStoreResource(
+        root=dg.EnvVar(variable) if variable else root, storage_options=json.loads(storage_options)
+    )
 
 
 class UpstreamTable(Described):
@@ -117,7 +219,7 @@ class QueryTable(Described):
     url: Annotated[
         str | dict[str, str],
         dg.Resolver(
-            _without_env,
+            _as_named,
             inject_before_resolve=False,
             model_field_type=str | dict[str, str],
             description="A SQLAlchemy URL, or {env: NAME}.",
@@ -136,7 +238,7 @@ def _prompts(context: dg.ResolutionContext, value: Any) -> Prompts:  # noqa: ANN
         if isinstance(value, kind.model()):
             found: UpstreamTable | QueryTable = kind.resolve_from_model(context, value)
             return found
-    return value if isinstance(value, list) else str(context.resolve_value(value))
+    return value if isinstance(value, list) else str(text(context, value))
 
 
 PromptsAttribute = Annotated[
@@ -144,7 +246,7 @@ PromptsAttribute = Annotated[
     dg.Resolver(
         _prompts,
         inject_before_resolve=False,
-        model_field_type=str | list[dict[str, Any]] | UpstreamTable.model() | QueryTable.model(),
+        model_field_type=str | list[dict[str, Any]] | UpstreamTable.model() | QueryTable.model() | Variable,
         description="The prompt table: a file beside this one, any fsspec URL, rows, an asset upstream, or a query.",
     ),
 ]

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import dagster as dg
 from dagster.components.resolved.core_models import OpSpec, ResolvedAssetSpec
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from dagster_gptimg.assets import build_gptimg_asset, gptimg_asset
 from dagster_gptimg.batch.job import Watch
@@ -23,6 +23,12 @@ from dagster_gptimg.component.attributes import (
     StorageOptions,
     StoreAttributes,
     UpstreamTable,
+    Variable,
+    given_as,
+    number_as,
+    refuse_env,
+    text,
+    text_as,
 )
 from dagster_gptimg.component.described import Described
 from dagster_gptimg.component.scaffolder import GptImgScaffolder
@@ -30,7 +36,7 @@ from dagster_gptimg.errors import UsageError
 from dagster_gptimg.execution import ImageGeneration
 from dagster_gptimg.fal.models import DEFAULT_MODEL
 from dagster_gptimg.materialization import AssetEvent, materialized
-from dagster_gptimg.options import default
+from dagster_gptimg.options import default, description
 from dagster_gptimg.partitions import partitions_from
 from dagster_gptimg.prompt_table import build_prompt_table
 from dagster_gptimg.prompts import Source, SqlTable
@@ -57,9 +63,9 @@ _SAME = (
 """Attributes that are arguments of the factory as they stand."""
 
 
-def _resolved(context: dg.ResolutionContext, value: str) -> str:
+def _resolved(context: dg.ResolutionContext, value: Any) -> str:  # noqa: ANN401 - YAML
     """As every attribute is resolved. In YAML this one is `model`, a name that Dagster's own class has for itself."""
-    return str(context.resolve_value(value))
+    return str(text(context, value))
 
 
 @dg.scaffold_with(GptImgScaffolder)
@@ -71,29 +77,41 @@ class GptImgComponent(dg.Component, Described):
 
     asset: ResolvedAssetSpec = Field(description="Key, group, owners, tags and condition of the asset.")
     prompts: PromptsAttribute
-    template: str | None = None
-    prompt_column: str | None = None
-    id_column: str | None = None
+    template: Annotated[str | None, text_as(description("template"))] = None
+    prompt_column: Annotated[str | None, text_as(description("prompt_column"))] = None
+    id_column: Annotated[str | None, text_as(description("id_column"))] = None
     image_model: Annotated[
-        str, dg.Resolver(_resolved, model_field_name="model", description="A model of the registry.")
+        str,
+        dg.Resolver(
+            _resolved,
+            inject_before_resolve=False,
+            model_field_name="model",
+            model_field_type=str | Variable,
+            description="A model of the registry.",
+        ),
     ] = DEFAULT_MODEL
-    arguments: dict[str, Any] = Field(default_factory=dict)
+    arguments: Annotated[dict[str, Any], given_as(dict[str, Any], text, description("arguments"))] = Field(
+        default_factory=dict
+    )
     inputs: list[str] | Literal["none"] | None = None
-    table_format: str | None = None
+    table_format: Annotated[str | None, text_as(description("table_format"))] = None
     partitions: PartitionsAttribute | None = Field(
         default=None,
         description="How the table is cut: {by_column: category, keys: [bags, shoes]}, {by_hash: id, buckets: 10}, ...",
     )
-    max_cost_usd: float | None = None
-    max_failed: float = default("max_failed")
-    max_refused: float | None = None
-    max_in_flight: int | None = None
+    max_cost_usd: Annotated[float | None, number_as(description("max_cost_usd"))] = None
+    max_failed: Annotated[float, number_as(description("max_failed"))] = 0.0
+    max_refused: Annotated[float | None, number_as(description("max_refused"))] = None
+    max_in_flight: Annotated[int | None, number_as(description("max_in_flight"))] = None
     watch: Watch = default("watch")
-    webhook_url: str = default("webhook_url")
-    dataset: str | None = Field(default=None, description="The name of the images in the store; by default the key.")
+    webhook_url: Annotated[str, text_as(description("webhook_url"))] = ""
+    dataset: Annotated[str | None, text_as("The name of the images in the store; by default the key.")] = None
     storage_options: StorageOptions = Field(default_factory=dict)
     image_columns: list[str] = Field(default_factory=list)
-    references_from: list[str] = Field(default_factory=list)
+    references_from: Annotated[
+        list[str],
+        given_as(list[str | Variable], text, description("references_from")),
+    ] = Field(default_factory=list)
     request: RequestAttributes | None = Field(default=None, description="What its requests are sent with.")
     op: OpSpec | None = Field(default=None, description="Pool, tags and backfill policy of the op.")
     checks: ChecksAttributes | None = Field(default=None, description="Asset checks: {} for all of them.")
@@ -101,6 +119,15 @@ class GptImgComponent(dg.Component, Described):
     sensor: SensorAttributes | None = Field(default=None, description="Runs by what is new in the table.")
     fal: FalAttributes | None = Field(default=None, description="fal's resource, unless the code location has it.")
     store: StoreAttributes | None = Field(default=None, description="The store, unless the code location has it.")
+
+    @classmethod
+    def resolve_from_model(cls, context: dg.ResolutionContext, model: BaseModel) -> Self:
+        """From the attributes of a `defs.yaml`. Raises `UsageError` for one that looks at the environment."""
+        given = model.model_dump(exclude_unset=True)
+        rows = isinstance(given.get("prompts"), list)  # they stay as they are written
+        refuse_env({name: value for name, value in given.items() if not (rows and name == "prompts")})
+        made: Self = super().resolve_from_model(context, model)
+        return made
 
     def get_asset_spec(self) -> dg.AssetSpec:
         """What the asset is called, whose it is, and when it runs; as `asset` says."""

@@ -8,11 +8,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from .account import Account
+from .callers import why_not
 from .pulse import Pulse
 from .references import References
+from .replies import answer
 from .routes_control import ControlRoutes
 from .routes_files import FileRoutes
 from .routes_models import ModelRoutes
@@ -60,7 +63,12 @@ class App:
         self._studio.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one call."""
+        """Serve one call, unless a web page has sent it."""
+        if scope["type"] == "http":
+            refused = why_not(scope["method"], scope["path"], Headers(scope=scope))
+            if refused is not None:
+                await answer({"error": refused[1]}, refused[0], {"Connection": "close"})(scope, receive, send)
+                return
         self._calls += scope["type"] == "http"
         if scope["type"] == "http" and not scope["path"].startswith("/emulator/"):
             self._account.calls += 1

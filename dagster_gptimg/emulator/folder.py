@@ -41,7 +41,8 @@ class Folder:
     def create(self) -> None:
         """Make the folder; raises EmulatorError when it cannot be."""
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            # Prompts, and the secret that signs webhooks, lie in it.
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise EmulatorError(f"cannot use {self.path} as the emulator's state folder: {error.strerror}") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import io
@@ -14,6 +15,9 @@ from PIL import Image
 MOST_BYTES = 50 * 1024 * 1024
 """fal's toolkit loads no larger image (docs/fal-wire.md#references)."""
 SECONDS = 10.0
+"""For one image to come, whole."""
+HOPS = 3
+"""Redirects that are followed."""
 _EDGE = 256
 """Pixels of the thumbnail that is kept."""
 
@@ -29,7 +33,7 @@ class References:
         images: list[Image.Image] = []
         if not urls:
             return images  # A client takes milliseconds to make, and nearly every request brings no images.
-        async with httpx.AsyncClient(timeout=SECONDS, follow_redirects=True) as http:
+        async with httpx.AsyncClient(timeout=SECONDS, follow_redirects=True, max_redirects=HOPS) as http:
             for url in urls:
                 data = decoded(url) if url.startswith("data:") else await _fetched(http, url)
                 image = _thumbnail(data) if data is not None else None
@@ -51,11 +55,19 @@ class References:
 
 
 async def _fetched(http: httpx.AsyncClient, url: str) -> bytes | None:
+    """The bytes behind a URL; None when there are none, too many, or they take too long."""
+    data = bytearray()
     try:
-        response = await http.get(url)
-    except (httpx.HTTPError, httpx.InvalidURL):
+        async with asyncio.timeout(SECONDS), http.stream("GET", url) as response:
+            if not response.is_success:
+                return None
+            async for chunk in response.aiter_bytes():
+                data += chunk
+                if len(data) > MOST_BYTES:
+                    return None
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError):
         return None
-    return response.content if response.is_success and len(response.content) <= MOST_BYTES else None
+    return bytes(data)
 
 
 def decoded(uri: str) -> bytes | None:

@@ -83,7 +83,10 @@ def _local(handler: Handler) -> Handler:
 
 
 async def _object(request: Request) -> dict[str, Any]:
-    given = json.loads(await request.body())
+    try:
+        given = json.loads(await request.body())
+    except RecursionError as error:
+        raise ValueError("the JSON is nested too deep") from error
     if not isinstance(given, dict):
         raise ValueError("expected a JSON object")  # noqa: TRY004
     return given

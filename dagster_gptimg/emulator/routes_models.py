@@ -97,7 +97,7 @@ async def _estimated(request: Request) -> tuple[str, dict[str, Decimal]]:
         found = {name: Decimal(str(given[_QUANTITIES[kind]])) for name, given in endpoints.items()}
         if not found or not all(quantity > 0 for quantity in found.values()):
             raise BadQueryError("endpoints: expected quantities above 0")
-    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         if isinstance(error, BadQueryError):
             raise
         raise BadQueryError(

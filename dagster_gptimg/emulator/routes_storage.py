@@ -140,6 +140,6 @@ def _type(request: Request) -> str:
 async def _object(request: Request) -> dict[str, Any]:
     try:
         body = await request.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     return body if isinstance(body, dict) else {}

@@ -22,16 +22,32 @@ def origin_of(url: str) -> tuple[str, str, int | None]:
     return parsed.scheme, parsed.host, parsed.port
 
 
+_CARRYING_IPV4 = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "2002::/16")))
+"""IPv6 addresses that stand for one of IPv4: where a translator or a tunnel is, they lead there."""
+
+
 def is_private(host: str) -> bool:
     """Whether a host is not one that everybody can reach by this name."""
+    host = host.strip("[]").rstrip(".").lower()
     try:
-        return not ipaddress.ip_address(host.strip("[]")).is_global
+        return not is_global(ipaddress.ip_address(host))
     except ValueError:
         pass
     # `0x7f.1`, `2130706433` and `127.1` are addresses too, for those who fetch: a name's last label has a letter.
     last = host.rpartition(".")[2]
     named = "." in host and not last.isdigit() and not last.startswith("0x")
     return not named or host.endswith((".localhost", ".local", ".internal"))
+
+
+def is_global(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether an address is one of the internet's, also when it is written as another one."""
+    if isinstance(address, ipaddress.IPv6Address):
+        carried = address.ipv4_mapped or address.sixtofour
+        if address in _CARRYING_IPV4[0]:
+            carried = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if carried is not None:
+            return carried.is_global
+    return address.is_global and not address.is_multicast
 
 
 def check_public(url: str, own: Collection[str], what: str) -> None:

@@ -130,7 +130,7 @@ class Answers:
             AmbiguousSubmitError: anything else.
         """
         body = _object(reply)
-        if reply.is_success and (request_id := _accepted_id(reply, body)) is not None:
+        if reply.is_success and (request_id := self._own_id(_accepted_id(reply, body))) is not None:
             urls = [self._texts.url((body or {}).get(name)) for name in ("status_url", "response_url", "cancel_url")]
             return Submitted(request_id, endpoint, *urls)
         code = reply.status_code
@@ -219,7 +219,7 @@ class Answers:
         if body.get("images") == []:
             return Failure("ended", reply.status_code, NO_IMAGES, "fal's result has no images", units)
         found = self.images(body)
-        return Images(found.images, units, header_id(reply), found.unreadable)
+        return Images(found.images, units, self._texts.clean(header_id(reply)) or None, found.unreadable)
 
     def images(self, output: Mapping[str, Json] | None) -> Images:
         """The images that a model's output names. Raises `ReadError` when it names none."""
@@ -234,7 +234,7 @@ class Answers:
         about = file if isinstance(file, dict) else {}
         url = about.get("url")
         holds = isinstance(url, str) and url.startswith("data:") and url.isascii()
-        where = str(url) if holds else self._texts.url(url)
+        where = str(url) if holds else self._texts.address(url)
         if not where:
             return None
         return ImageFile(
@@ -257,11 +257,34 @@ class Answers:
         lines = body.get("items")
         if not isinstance(lines, list):
             raise ReadError("not a page of the request history")
-        items = [_history_item(line) for line in lines]
-        cursor = self._texts.url(body.get("next_cursor")) if body.get("has_more") else None
+        items = [self._history_item(line) for line in lines]
+        cursor = self._texts.address(body.get("next_cursor")) if body.get("has_more") else None
         if cursor == "":
             raise ReadError("the request history says that it has more, and not where")
         return HistoryPage(tuple(item for item in items if item is not None), None not in items, cursor)
+
+    def _history_item(self, item: Json) -> HistoryItem | None:
+        """A line of the request history; None when it lacks what every line must have."""
+        request_id = self._own_id(item.get("request_id")) if isinstance(item, dict) else None
+        if not isinstance(item, dict) or request_id is None:
+            return None
+        sent_at, ended_at = _time(item.get("sent_at")), _time(item.get("ended_at"))
+        if sent_at is None or (ended_at is None and item.get("ended_at") is not None):
+            return None
+        given, output = item.get("json_input"), item.get("json_output")
+        return HistoryItem(
+            request_id=request_id,
+            endpoint_id=self._texts.clean(str(item.get("endpoint_id")), 200),
+            sent_at=sent_at,
+            ended_at=ended_at,
+            status_code=whole_number(item.get("status_code"), 999),
+            json_input=given if isinstance(given, dict) else None,
+            json_output=output if isinstance(output, dict) else None,
+        )
+
+    def _own_id(self, name: object) -> str | None:
+        """A request id that may be kept, also as part of a file's name; None for what is none, or has the key in it."""
+        return str(name) if is_request_id(name) and not self._texts.has_key(str(name)) else None
 
     # -- words
 
@@ -299,8 +322,13 @@ def _accepted_id(reply: Reply, body: Mapping[str, Json] | None) -> str | None:
     """The id in an answer to a submit: of the body; of a body that cannot be read as a whole; of the header."""
     if body is not None and "request_id" in body:
         return str(body["request_id"]) if is_request_id(body["request_id"]) else None
-    found = set(_ID_IN_TEXT.findall(reply.body)) if body is None else set()
-    return next(iter(found)).decode() if len(found) == 1 else header_id(reply)
+    found = ids_in_text(reply.body) if body is None else set()
+    return next(iter(found)) if len(found) == 1 else header_id(reply)
+
+
+def ids_in_text(body: bytes) -> set[str]:
+    """The request ids in a body that cannot be read as a whole."""
+    return {name.decode() for name in _ID_IN_TEXT.findall(body)}
 
 
 def _object(reply: Reply) -> dict[str, Json] | None:
@@ -338,25 +366,6 @@ def _untyped(reply: Reply, detail: Json) -> str | None:
     if reply.status_code == httpx.codes.UNPROCESSABLE_ENTITY and isinstance(detail, str):
         return SHAPED_422 if "x-fal-request-id" in reply.headers else None
     return "request_timeout" if reply.headers.get("x-fal-request-timeout-type") == "user" else None
-
-
-def _history_item(item: Json) -> HistoryItem | None:
-    """A line of the request history; None when it lacks what every line must have."""
-    if not isinstance(item, dict) or not is_request_id(item.get("request_id")):
-        return None
-    sent_at, ended_at = _time(item.get("sent_at")), _time(item.get("ended_at"))
-    if sent_at is None or (ended_at is None and item.get("ended_at") is not None):
-        return None
-    given, output = item.get("json_input"), item.get("json_output")
-    return HistoryItem(
-        request_id=str(item["request_id"]),
-        endpoint_id=str(item.get("endpoint_id"))[:200],
-        sent_at=sent_at,
-        ended_at=ended_at,
-        status_code=whole_number(item.get("status_code"), 999),
-        json_input=given if isinstance(given, dict) else None,
-        json_output=output if isinstance(output, dict) else None,
-    )
 
 
 def _digits(text: str) -> float | None:

@@ -18,7 +18,7 @@ import httpx
 from dagster_gptimg.errors import ReadError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from dagster_gptimg.fal.types import Json
 
@@ -31,8 +31,14 @@ HISTORY_BYTES = 32 * 1024 * 1024
 DOCUMENT_BYTES = 8 * 1024 * 1024
 """Bytes of a list of models or prices at most, OpenAPI documents among them."""
 
-INLINE_BYTES = 96 * 1024 * 1024
-"""Bytes of a result that holds its images itself (`sync_mode`) at most."""
+INFLATED = 256 * 1024
+"""Bytes that are decompressed at once: a kilobyte of gzip may be a megabyte."""
+
+VALUES = 500_000
+"""Lists and objects in an answer at most: an empty one is 2 bytes of JSON, and 60 of memory."""
+
+COMMAS = 4 * VALUES
+"""Commas in an answer at most, those of its texts among them: each may stand for a value."""
 
 DEPTH = 64
 """Levels of lists and objects in an answer at most. fal's own have fewer than ten."""
@@ -61,7 +67,16 @@ class Reply(NamedTuple):
         return 200 <= self.status_code < 300  # noqa: PLR2004 - the HTTP class itself
 
 
-async def read_reply(response: httpx.Response, limit: int, until: float) -> Reply:
+async def _nobody_waits() -> None:
+    """No other large answer has to be waited for."""
+
+
+async def read_reply(
+    response: httpx.Response,
+    until: float,
+    limit: int = JSON_BYTES,
+    on_large: Callable[[], Awaitable[None]] = _nobody_waits,
+) -> Reply:
     """The answer behind an open response.
 
     A body that is cut short is returned as far as it came: the answer to a submit may hold a request id that nobody
@@ -69,50 +84,80 @@ async def read_reply(response: httpx.Response, limit: int, until: float) -> Repl
 
     Args:
         response: opened as a stream.
-        limit: bytes at most, after decompression.
         until: the moment, by the event loop's clock, at which the body must be there.
+        limit: bytes at most, after decompression.
+        on_large: awaited before more than `JSON_BYTES` are taken.
     """
-    head = {name.lower(): text for name, text in response.headers.items()}
-    chunks, is_whole = list[bytes](), False
+    body, is_whole = bytearray(), False  # one buffer: a body that comes byte by byte would be a million objects
     try:
         async with asyncio.timeout_at(until):
-            async for chunk in _decoded(response, limit):
-                chunks.append(chunk)
+            async for chunk in decoded(response, limit):
+                if len(body) <= JSON_BYTES < len(body) + len(chunk):
+                    await on_large()
+                body += chunk
         is_whole = True
-    except (TimeoutError, httpx.HTTPError, httpx.StreamError, zlib.error, ReadError):
+    except (TimeoutError, httpx.HTTPError, httpx.StreamError, ReadError):
         is_whole = False
-    return Reply(response.status_code, head, b"".join(chunks), is_whole)
+    return Reply(response.status_code, headers_of(response), bytes(body), is_whole)
 
 
-async def _decoded(response: httpx.Response, limit: int) -> AsyncIterator[bytes]:
-    """The body's bytes after decompression; raises `ReadError` beyond `limit`.
+def headers_of(response: httpx.Response) -> dict[str, str]:
+    """An answer's headers by their names in small letters."""
+    return {name.lower(): text for name, text in response.headers.items()}
+
+
+async def decoded(response: httpx.Response, limit: int) -> AsyncIterator[bytes]:
+    """The body's bytes after decompression, at most `limit`, in pieces that fit into memory.
 
     No compression is asked for. httpx's own decoders have no bound: 700 KB of gzip can be gigabytes.
+
+    Raises:
+        ReadError: there are more; or their compression is broken, cut off, or was not to be expected.
     """
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in {"", "identity", "gzip", "deflate"}:
+    if encoding not in {"", "identity", "gzip", "x-gzip", "deflate"}:
         raise ReadError("an answer in a compression that was not asked for")
-    decoder = None if encoding in {"", "identity"} else zlib.decompressobj(wbits=47)
-    left = limit
-    async for raw in response.aiter_raw():
-        data = raw if decoder is None else decoder.decompress(raw, left + 1)
-        left -= len(data)
-        if left < 0:
-            raise ReadError(f"an answer of more than {limit} bytes")
+    pieces = response.aiter_raw() if encoding in {"", "identity"} else _inflated(response)
+    async for data in pieces:
+        limit -= len(data)
+        if limit < 0:
+            raise ReadError("an answer that is larger than what is taken")
         yield data
+
+
+async def _inflated(response: httpx.Response) -> AsyncIterator[bytes]:
+    decoder = zlib.decompressobj(wbits=47)
+    try:
+        async for raw in response.aiter_raw():
+            left = raw
+            while left and not decoder.eof:
+                yield decoder.decompress(left, INFLATED)
+                left = decoder.unconsumed_tail
+            if decoder.unused_data:
+                raise ReadError("a compressed answer with something behind its end")
+        while not decoder.eof and (rest := decoder.decompress(b"", INFLATED)):
+            yield rest
+    except zlib.error as error:
+        raise ReadError("an answer whose compression is broken") from error
+    if not decoder.eof:
+        raise ReadError("a compressed answer that is cut off")
 
 
 def parse_json(data: bytes) -> Json:
     """The value that a JSON text says. What is not UTF-8 in it is replaced.
 
     Raises:
-        ReadError: it is not JSON, nested deeper than `DEPTH`, or has a number that no double holds.
+        ReadError: it is not JSON, nested deeper than `DEPTH`, made of very many values, or has a number that no double
+            holds.
     """
+    inner = data.count(b"[") + data.count(b"{")
+    if inner > VALUES or data.count(b",") > COMMAS:
+        raise ReadError("an answer of more values than any of fal's has")
     try:
         found: Json = json.loads(data.decode("utf-8", "replace"), parse_constant=_refuse, parse_int=_number)
     except (ValueError, RecursionError) as error:
         raise ReadError("an answer that is not JSON") from error
-    if data.count(b"[") + data.count(b"{") > DEPTH and _is_deep(found):
+    if inner > DEPTH and _is_deep(found):
         raise ReadError(f"an answer nested more than {DEPTH} levels deep")
     return found
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import httpx
@@ -15,12 +16,15 @@ import httpx
 from dagster_gptimg.errors import KeyRejectedError, ReadError, RequestFailedError, UnreachableError
 from dagster_gptimg.fal.addresses import origin_of
 from dagster_gptimg.fal.answers import Answers, is_request_id
-from dagster_gptimg.fal.bodies import DOCUMENT_BYTES, HISTORY_BYTES, INLINE_BYTES, JSON_BYTES, amount, parse_object
+from dagster_gptimg.fal.bodies import DOCUMENT_BYTES, HISTORY_BYTES, amount, parse_object, read_reply
+from dagster_gptimg.fal.inline import INLINE_BYTES, InlineResult
 from dagster_gptimg.fal.stream import follow
-from dagster_gptimg.fal.texts import Texts, shown, words_of
+from dagster_gptimg.fal.texts import Texts
 from dagster_gptimg.fal.types import Answer, Cancelled, Failure, Images, Json, Pending, Status, Submitted
 from dagster_gptimg.fal.upload import Uploader
-from dagster_gptimg.fal.wire import Wire, is_repeatable
+from dagster_gptimg.fal.wire import InMemory, Wire, is_repeatable
+from dagster_gptimg.masking import harmless
+from dagster_gptimg.plain import words_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -29,7 +33,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from dagster_gptimg.fal.settings import FalSettings
-    from dagster_gptimg.fal.types import HistoryItem, HistoryPage
+    from dagster_gptimg.fal.types import HistoryItem, HistoryPage, ImageFile, Sink
+    from dagster_gptimg.fal.wire import Take
 
 _HISTORY = "/v1/models/requests/by-endpoint"
 _NO_SUCH_REQUEST = "00000000-0000-0000-0000-000000000000"
@@ -41,6 +46,16 @@ HISTORY_SECONDS = 600.0
 """Seconds that one reading of the history may take."""
 
 META_SECONDS = 15.0
+
+_META = frozenset({"webhook_ip_ranges", "emulator"})
+"""What `/v1/meta` tells: of fal, and of an emulator."""
+
+
+def _checked_meta(found: dict[str, Json]) -> dict[str, Json]:
+    """What `/v1/meta` says, if it may be fal's or an emulator's. Raises `ReadError`."""
+    if found and not _META.intersection(found):
+        raise ReadError("an answer in a shape that is not fal's")
+    return found
 
 
 async def _at_once() -> None:
@@ -66,7 +81,8 @@ class FalClient:
         self.settings = settings
         self.urls = settings.urls
         self._wire = wire or Wire(settings, read_attempts)
-        self._answers = Answers(Texts(settings.key))
+        self._texts = Texts(settings.key)
+        self._answers = Answers(self._texts)
         self._uploads = Uploader(self._wire, settings)
 
     async def __aenter__(self) -> Self:
@@ -141,7 +157,7 @@ class FalClient:
             # A connection that breaks while `ready` still runs cancels it: that is no refusal, and nothing was sent.
             if refused and not isinstance(refused[0], asyncio.CancelledError):
                 raise refused[0] from None
-            raise self._answers.submit_failure(error) from error
+            raise self._answers.submit_failure(error) from harmless(error)
         return self._trusted(self._answers.submitted(reply, endpoint))
 
     # -- reads
@@ -197,16 +213,21 @@ class FalClient:
             raise RequestFailedError(answer.message, answer.status_code, answer.error_type, request.request_id)
         return answer
 
-    async def result(self, request: Submitted, *, inline: bool = False) -> Answer:
+    async def result(self, request: Submitted, *, take: Take | None = None) -> Answer:
         """A request's result, or fal's own error. Raises `GoneError` and `ReadError`.
 
-        `inline`: whether it may hold its images itself (`sync_mode`): then it may be far larger.
+        `take`: for a result that may hold its images itself (`sync_mode`): awaited with the number of bytes before they
+        are read into a temporary file; large images are then `ImageFile.held` there.
         """
-        limit = INLINE_BYTES if inline else JSON_BYTES
-        return self._answers.result(await self._wire.get(request.response_url, limit=limit))
+        if take is None:
+            return self._answers.result(await self._wire.get(request.response_url))
+        inline = InlineResult(take)
+        reply = await self._wire.get(request.response_url, read=inline.read)
+        return inline.with_held(self._answers.result(reply))
 
     async def _whole_result(self, request: Submitted) -> Images | Failure:
-        answer = await self.result(request, inline=True)
+        read = partial(read_reply, limit=INLINE_BYTES)
+        answer = self._answers.result(await self._wire.get(request.response_url, read=read))
         if isinstance(answer, Pending):
             raise ReadError("fal says that it has ended, and that its result is not there yet")
         return answer
@@ -216,7 +237,7 @@ class FalClient:
         try:
             reply = await self._wire.call("PUT", request.cancel_url, seconds=self.settings.read_timeout)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            raise ReadError(f"no answer to a cancel: {words_of(error)}") from error
+            raise ReadError(f"no answer to a cancel: {words_of(error)}") from harmless(error)
         if reply.status_code != httpx.codes.OK or not reply.is_whole:
             return Cancelled(removed=False)
         body = parse_object(reply.body)
@@ -272,7 +293,7 @@ class FalClient:
                 "DELETE", url, headers={"Idempotency-Key": request_id}, seconds=self.settings.read_timeout
             )
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            raise ReadError(f"fal did not answer: {words_of(error)}") from error
+            raise ReadError(f"fal did not answer: {words_of(error)}") from harmless(error)
         if response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
             raise ReadError("fal wants an ADMIN key to delete payloads", status_code=response.status_code)
         if not response.is_success and response.status_code != httpx.codes.NOT_FOUND:
@@ -296,7 +317,7 @@ class FalClient:
         entries = await self._models(endpoints)
         said = {str(entry.get("endpoint_id")): entry.get("metadata") for entry in entries}
         statuses = {name: about.get("status") for name, about in said.items() if isinstance(about, dict)}
-        return {name: shown(status, 40) for name, status in statuses.items() if isinstance(status, str)}
+        return {name: self._texts.clean(status, 40) for name, status in statuses.items() if isinstance(status, str)}
 
     async def is_gone(self, endpoint: str) -> bool:
         """Whether fal's own list of models does not have an endpoint (any more).
@@ -365,7 +386,16 @@ class FalClient:
             GoneError: the CDN does not have it.
             ReadError: anything else that is not the whole file.
         """
-        return await self._wire.download(url, take)
+        sink = InMemory()
+        await self._wire.download(url, sink, take)
+        return bytes(sink.found)
+
+    async def fetch(self, file: ImageFile, sink: Sink, take: Take) -> str:
+        """Have the bytes of one image of a result go into a sink; returns the content type that the CDN tells.
+
+        Raises what `download` does.
+        """
+        return await self._wire.download(file.url, sink, take)
 
     # -- who is there
 
@@ -382,7 +412,7 @@ class FalClient:
             return "fal"
         about = meta["emulator"]
         name = about.get("id") if isinstance(about, dict) else None
-        if not is_request_id(name):
+        if not is_request_id(name) or self._texts.has_key(str(name)):
             raise UnreachableError(f"{self.urls.api} is an emulator that does not say which. Nothing was sent.")
         return f"emulator:{name}"
 
@@ -399,7 +429,7 @@ class FalClient:
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             words = words_of(error)
             msg = f"cannot reach {self.urls.queue} ({words}): check the network and FAL_BASE_URL. Nothing was sent."
-            raise UnreachableError(msg) from error
+            raise UnreachableError(msg) from harmless(error)
         if reply.status_code == httpx.codes.UNAUTHORIZED:
             msg = "fal does not know this key (HTTP 401): set FAL_KEY to a valid one. Nothing was sent."
             raise KeyRejectedError(msg)
@@ -435,10 +465,11 @@ class FalClient:
             url = f"{self.urls.api}/v1/meta"
             reply = await self._wire.call("GET", url, has_key=False, seconds=META_SECONDS)
             # A proxy's page must not pass for fal: its images could then be taken for the emulator's, or the other way.
-            return parse_object(reply.body if reply.is_success and reply.is_whole else b"")
+            found = parse_object(reply.body if reply.is_success and reply.is_whole else b"")
+            return _checked_meta(found)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ReadError) as error:
             msg = (
                 f"{self.urls.api}/v1/meta does not say whose fal this is ({words_of(error)}): check the "
                 "network and FAL_BASE_URL. Nothing was sent."
             )
-            raise UnreachableError(msg) from error
+            raise UnreachableError(msg) from harmless(error)

@@ -203,6 +203,10 @@ class FalModel:
         """What one request costs, in US dollars, at least and at most, at its endpoint's list price."""
         return self.variant(arguments).price(arguments)
 
+    def asked_size(self, arguments: Mapping[str, Json]) -> tuple[int, int] | None:
+        """The width and height in pixels that a request asks for; None where the model chooses, or takes no size."""
+        return sides(arguments.get("image_size", self.variant(arguments).key_defaults.get("image_size")))
+
     def latency_kind(self, arguments: Mapping[str, Json]) -> str:
         """Requests of one kind take about as long: those of one endpoint and quality."""
         variant = self.variant(arguments)
@@ -259,6 +263,18 @@ class FalModel:
 
 _NOT_A_CHOICE = frozenset({"literal_error", "model_type"})
 """Pydantic's types for a value that is none of an enum, nor the object that may stand in its place."""
+
+
+def sides(size: Json) -> tuple[int, int] | None:
+    """Width and height in pixels of a value of the input `image_size`; None for a preset, `auto` and anything else."""
+    if isinstance(size, dict):
+        width, height = size.get("width"), size.get("height")
+        return (width, height) if isinstance(width, int) and isinstance(height, int) else None
+    found = _SIDES.fullmatch(size) if isinstance(size, str) else None
+    return (int(found[1]), int(found[2])) if found else None
+
+
+_SIDES = re.compile(r"(\d{1,6})x(\d{1,6})", re.ASCII)
 
 
 def holds_images(name: str) -> bool:

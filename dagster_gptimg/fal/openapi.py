@@ -18,6 +18,7 @@ from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal import inputs
 from dagster_gptimg.fal.inputs import MAX_ROW_IMAGES, Inputs
 from dagster_gptimg.fal.types import Json
+from dagster_gptimg.plain import words_of
 
 DEEPEST = 8
 """Objects within objects; below that an input is taken as it comes."""
@@ -54,6 +55,10 @@ class Endpoint(NamedTuple):
     most_images: int
 
 
+MOST_STEPS = 20_000
+"""References that are followed: fal's documents have a few dozen, and a loop has no end."""
+
+
 def read_endpoint(document: Mapping[str, Any] | str) -> Endpoint:
     """Read a document: a mapping or its JSON; also the whole entry of `GET /v1/models`, with the document in it.
 
@@ -62,8 +67,10 @@ def read_endpoint(document: Mapping[str, Any] | str) -> Endpoint:
     """
     try:
         return _endpoint(json.loads(document) if isinstance(document, str) else document)
-    except (KeyError, TypeError, AttributeError, ValueError, NameError) as error:
-        msg = f"this is no OpenAPI document as fal writes it: {type(error).__name__}: {error}"
+    except UsageError:
+        raise
+    except Exception as error:  # the document is from outside, and pydantic has no bound on what it raises of it
+        msg = f"this is no OpenAPI document as fal writes it: {type(error).__name__}: {words_of(error)}"
         raise UsageError(msg) from error
 
 
@@ -81,15 +88,17 @@ def _endpoint(document: Mapping[str, Any]) -> Endpoint:
         raise UsageError(f"{endpoint} does not give `images`: only such results can be collected")
     defaults = {name: part["default"] for name, part in properties.items() if part.get("default") is not None}
     needed = tuple(name for name in schema.get("required", ()) if name != "prompt" and name not in defaults)
-    most = properties.get("num_images", {}).get("maximum", 1)
-    return Endpoint(endpoint, reader.inputs(endpoint, properties), defaults, needed, int(most))
+    most = int(properties.get("num_images", {}).get("maximum", 1))
+    if most < 1:
+        raise UsageError(f"{endpoint} gives {most} images at most, by its document: nothing can be bought of it")
+    return Endpoint(endpoint, reader.inputs(endpoint, properties), defaults, needed, min(most, MAX_ROW_IMAGES))
 
 
 class _Reader:
     """Reads the schemas of one document."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
-        self._document = document
+        self._document, self._steps = document, 0
 
     def submit(self) -> tuple[str, Schema]:
         """The path that requests are posted to, and the schema of their body."""
@@ -124,6 +133,9 @@ class _Reader:
     def flat(self, schema: Schema) -> Schema:
         """A schema with its references followed, and without `null` among its choices."""
         for _ in range(DEEPEST):
+            self._steps += 1
+            if self._steps > MOST_STEPS:
+                raise ValueError("its schemas refer to one another without an end")
             choices = _choices(schema)
             alone = choices if len(choices) == 1 else []
             parts = [*alone, *schema.get("allOf", ()), *([self._at(schema["$ref"])] if "$ref" in schema else ())]
@@ -149,7 +161,7 @@ class _Reader:
         if choices:
             return Union[tuple(self.type(part, depth + 1) for part in choices)]  # noqa: UP007 - of a list
         if "enum" in schema:
-            return _one_of(schema["enum"])
+            return _one_of(schema["enum"]) if schema["enum"] else Any
         if kind == "object":
             return self._object(schema, depth)
         plain, read = _PLAIN.get(kind, (Any, _as_it_is))

@@ -7,6 +7,7 @@ is sent along with a download, and clashes with the header that has fal's key: t
 from __future__ import annotations
 
 import ssl
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.request import getproxies, proxy_bypass
 
@@ -14,12 +15,42 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     import aiohttp
 
 _NOT_USED = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """The session has its own. Without one, each transport would read all certificates once more, for nothing."""
+
+
+@contextmanager
+def _all_as_httpxs() -> Iterator[None]:
+    """What httpx-aiohttp lets through as it is (an answer that is no HTTP, a reason in no encoding) as httpx's error.
+
+    Whoever calls knows httpx's only: another one would end a run where an answer is only not to be read.
+    """
+    try:
+        yield
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError):
+        raise
+    except Exception as error:
+        raise httpx.RemoteProtocolError(f"{type(error).__name__}: {error}") from error
+
+
+class _Stream(httpx.AsyncByteStream):
+    """A body, whose errors are httpx's."""
+
+    def __init__(self, body: httpx.AsyncByteStream) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with _all_as_httpxs():
+            async for chunk in self._body:
+                yield chunk
+
+    async def aclose(self) -> None:
+        with _all_as_httpxs():
+            await self._body.aclose()
 
 
 class ProxiedTransport(httpx.AsyncBaseTransport):
@@ -39,7 +70,11 @@ class ProxiedTransport(httpx.AsyncBaseTransport):
         transport = self._by_origin.get(origin)
         if transport is None:
             transport = self._by_origin[origin] = self._through(self._proxy(*origin))
-        return await transport.handle_async_request(request)
+        with _all_as_httpxs():
+            response = await transport.handle_async_request(request)
+        if isinstance(response.stream, httpx.AsyncByteStream):
+            response.stream = _Stream(response.stream)
+        return response
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -7,7 +7,10 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import httpx
+
 from dagster_gptimg.errors import MissingKeyError, UsageError
+from dagster_gptimg.masking import hide_key, without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,6 +94,9 @@ class FalSettings:
     read_timeout: float = 30.0
     connect_timeout: float = 10.0
 
+    def __post_init__(self) -> None:
+        hide_key(self.key)
+
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> FalSettings:
         """The key from `FAL_KEY` (or `FAL_KEY_ID` and `FAL_KEY_SECRET`), the hosts as in `FalUrls.from_env`.
@@ -127,7 +133,24 @@ def check_key(key: str) -> str:
 
 
 def _checked(url: str, name: str) -> str:
+    shown = without_secrets(url)[:200]
     if not url.startswith(("http://", "https://")):
-        msg = f"{name} is {url!r}: it must begin with http:// or https://"
+        msg = f"{name} is {shown!r}: it must begin with http:// or https://"
+        raise UsageError(msg)
+    try:
+        parsed = httpx.URL(url)
+        is_one = bool(parsed.host) and url.isascii() and url.isprintable() and " " not in url
+    except httpx.InvalidURL:
+        is_one = False
+    if not is_one:
+        msg = (
+            f"{name} is {shown!r}, which is not a URL: it takes a host, and perhaps a port, as in http://127.0.0.1:8000"
+        )
+        raise UsageError(msg)
+    if parsed.userinfo or parsed.query or parsed.fragment:
+        msg = (
+            f"{name} is {shown!r} with a user, a password or a query in it: it takes scheme, host and port. "
+            "Nothing was sent."
+        )
         raise UsageError(msg)
     return url.rstrip("/")

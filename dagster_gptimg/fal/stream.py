@@ -13,6 +13,8 @@ import httpx
 from dagster_gptimg.errors import GoneError, ReadError
 from dagster_gptimg.fal.bodies import JSON_BYTES, parse_object, read_reply
 from dagster_gptimg.fal.types import Completed
+from dagster_gptimg.masking import harmless
+from dagster_gptimg.plain import words_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -65,14 +67,14 @@ async def _one_stream(
         async with wire.streams.stream("GET", url, params=params, headers=headers, timeout=limits) as response:
             if not response.headers.get("content-type", "").startswith("text/event-stream"):
                 until = asyncio.get_running_loop().time() + SILENCE
-                answers.status(await read_reply(response, JSON_BYTES, until), request.request_id)
+                answers.status(await read_reply(response, until), request.request_id)
                 raise ReadError("fal does not stream this status")
             async for event in _events(response):
                 status = answers.status_of(event, request.request_id)
                 if status is not None:
                     yield status
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-        raise ReadError(f"a stream of a status broke off: {error}") from error
+        raise ReadError(f"a stream of a status broke off: {words_of(error)}") from harmless(error)
 
 
 async def _events(response: httpx.Response) -> AsyncIterator[dict[str, Json]]:
@@ -80,7 +82,7 @@ async def _events(response: httpx.Response) -> AsyncIterator[dict[str, Json]]:
 
     fal puts each object on one `data:` line; several such lines of one event are joined, as the format has it.
     """
-    buffer, data = bytearray(), list[bytes]()
+    buffer, data, size = bytearray(), list[bytes](), 0
     async for chunk in response.aiter_raw():
         buffer += chunk
         *lines, rest = bytes(buffer).replace(b"\r\n", b"\n").split(b"\n")
@@ -88,10 +90,12 @@ async def _events(response: httpx.Response) -> AsyncIterator[dict[str, Json]]:
         for line in lines:
             if line.startswith(b"data:"):
                 data.append(line[5:].removeprefix(b" "))
+                size += len(line)
             elif not line and data:
                 yield parse_object(b"\n".join(data))
                 data.clear()
-            if sum(map(len, data)) > JSON_BYTES:
+                size = 0
+            if size > JSON_BYTES:
                 raise ReadError(f"an event of more than {JSON_BYTES} bytes")
         if len(buffer) > JSON_BYTES:
             raise ReadError(f"an event of more than {JSON_BYTES} bytes")

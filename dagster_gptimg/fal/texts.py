@@ -1,47 +1,11 @@
-"""Text from outside, made fit to be kept and shown: valid, bounded, without control characters, and without the key."""
+"""Text of fal's, made fit to be kept: valid, bounded, without control characters, and without the key."""
 
 from __future__ import annotations
 
-import base64
-import re
-from typing import TYPE_CHECKING
-from urllib.parse import quote
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-LETTERS = 500
-"""Letters of a text of fal's that are kept, where nothing else is said."""
+from dagster_gptimg.masking import Secrets, parts_of_key, without_authorization
+from dagster_gptimg.plain import LETTERS, shown
 
 URL_LETTERS = 4096
-
-_READ = 20 * LETTERS
-_HALF = 6
-"""Letters that a part of a key must have to be taken out wherever it stands."""
-
-_UNSHOWN = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb]+"
-)
-"""Control characters, and those that turn the direction of what stands behind them."""
-
-_AUTHORIZATION = re.compile(r"\b(?P<scheme>Key|Bearer)\s+[A-Za-z0-9_.:/+=-]{16,}", re.IGNORECASE)
-
-
-def shown(text: str, letters: int = LETTERS) -> str:
-    """A text from outside as it may be kept and printed: half characters replaced, control characters as one blank.
-
-    Args:
-        text: anything.
-        letters: letters of the result at most.
-    """
-    valid = text[: max(_READ, letters)].encode("utf-8", "replace").decode("utf-8", "replace")
-    plain = _UNSHOWN.sub(" ", valid).strip()
-    return plain if len(plain) <= letters else f"{plain[: letters - 1]}…"
-
-
-def words_of(error: BaseException) -> str:
-    """What an error says; its type where it says nothing (a time-out does not)."""
-    return shown(str(error)) or type(error).__name__
 
 
 class Texts:
@@ -49,24 +13,26 @@ class Texts:
 
     def __init__(self, key: str = "") -> None:
         """Prepare to take this key out, its two halves, and what encodes them."""
-        parts = {part for part in (key, *key.split(":")) if len(part) >= _HALF}
-        parts |= {quote(part, safe="") for part in parts} | {_base64(part) for part in parts}
-        self._secrets: Collection[str] = sorted(parts, key=len, reverse=True)
+        self._secrets = Secrets(*parts_of_key(key))
 
     def clean(self, value: object, letters: int = LETTERS) -> str:
         """A text of fal's; empty where it is not a text."""
         if not isinstance(value, str):
             return ""
-        text = value[: max(_READ, 4 * letters)]
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return shown(_AUTHORIZATION.sub(r"\g<scheme> ***", text), letters)
+        # Before anything is cut off: a part of a key would stay.
+        return shown(without_authorization(self._secrets.masked(value)), letters)
 
     def url(self, value: object, letters: int = URL_LETTERS) -> str:
-        """A URL of fal's, as it came; empty where it is too long, or has letters that no URL has."""
-        fits = isinstance(value, str) and len(value) <= letters and value.isascii() and value.isprintable()
-        return str(value) if fits and " " not in str(value) else ""
+        """A URL of fal's that is kept, as it came; empty where it is none (see `address`), or has the key in it."""
+        found = self.address(value, letters)
+        return "" if self.has_key(found) else found
 
+    def address(self, value: object, letters: int = URL_LETTERS) -> str:
+        """A URL of fal's that is called and kept nowhere; empty where it is too long, or has letters of no URL."""
+        if not isinstance(value, str) or len(value) > letters:
+            return ""
+        return value if value.isascii() and value.isprintable() and " " not in value else ""
 
-def _base64(text: str) -> str:
-    return base64.b64encode(text.encode()).decode().rstrip("=")
+    def has_key(self, text: str) -> bool:
+        """Whether the key, or a part of it, stands in a text: that is never kept as it is."""
+        return self._secrets.are_in(text)

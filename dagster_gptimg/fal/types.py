@@ -6,7 +6,7 @@ Field names are fal's (docs/fal-wire.md#endpoints-and-fields). Everything that f
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -71,9 +71,33 @@ class Completed:
 Status: TypeAlias = Queued | InProgress | Completed
 
 
+class Sink(Protocol):
+    """Where the bytes of a file go as they come."""
+
+    def restart(self) -> None:
+        """Forget what has come: it comes again from its first byte."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take the next bytes."""
+
+
+class Held(Protocol):
+    """An image that its result holds itself (`sync_mode`)."""
+
+    size: int
+    """Bytes at most."""
+
+    def copy(self, sink: Sink) -> None:
+        """Decode it into a sink. Raises `ReadError` when it is no image."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """One image of a result. Only `url` is certain; the rest may be missing or wrong (sizes in bytes and pixels)."""
+    """One image of a result. Only `url` is certain; the rest may be missing or wrong (sizes in bytes and pixels).
+
+    Attributes:
+        held: where its bytes are, if the result has brought them itself; `url` is a data URI then, without its data.
+    """
 
     url: str
     content_type: str | None = None
@@ -81,6 +105,7 @@ class ImageFile:
     file_size: int | None = None
     width: int | None = None
     height: int | None = None
+    held: Held | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
-import stamina
 
 from dagster_gptimg.errors import ReadError
 from dagster_gptimg.fal.addresses import check_public
 from dagster_gptimg.fal.bodies import parse_object
-from dagster_gptimg.fal.texts import URL_LETTERS, words_of
+from dagster_gptimg.fal.repeating import Repeated
+from dagster_gptimg.fal.texts import URL_LETTERS
+from dagster_gptimg.masking import harmless, hide, knows
+from dagster_gptimg.plain import words_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,7 +56,7 @@ class Uploader:
     def __init__(self, wire: Wire, settings: FalSettings, *, attempts: int = 3) -> None:
         """Use a client's connections. Each step of an upload is tried `attempts` times."""
         self._wire, self._settings = wire, settings
-        self._again = stamina.AsyncRetryingCaller(attempts=attempts, timeout=60.0, wait_initial=0.2, wait_max=5.0)
+        self._again = Repeated(attempts, timeout=60.0)
         self._token: Token | None = None
         self._renewing = asyncio.Lock()
 
@@ -120,6 +122,7 @@ class Uploader:
             if self._token is None or self._token.expires_at - EARLY < datetime.now(UTC):
                 url = f"{self._settings.urls.rest}/storage/auth/token?storage_type=fal-cdn-v3"
                 about = parse_object((await self._send("POST", url, self._key(), b"{}")).body)
+                hide(_word(about, "token"))
                 authorization = f"{_word(about, 'token_type')} {_word(about, 'token')}"
                 base = self._url(about.get("base_url") or self._settings.urls.cdn, "base_url").rstrip("/")
                 try:
@@ -141,7 +144,7 @@ class Uploader:
         try:
             reply = await self._wire.call(method, url, headers=headers, content=body, has_key=False, seconds=seconds)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            raise ReadError(f"fal's storage did not answer: {words_of(error)}") from error
+            raise ReadError(f"fal's storage did not answer: {words_of(error)}") from harmless(error)
         if not reply.is_success or not reply.is_whole:
             msg = f"fal's storage answers HTTP {reply.status_code}"
             raise ReadError(msg, status_code=reply.status_code)
@@ -154,6 +157,9 @@ class Uploader:
         """A URL of an answer, when it can be called, and be sent to fal. Raises `ReadError`."""
         if not isinstance(url, str) or not url.isascii() or not url.isprintable() or len(url) > URL_LETTERS:
             msg = f"fal's storage gives no {name}"
+            raise ReadError(msg)
+        if knows(url):
+            msg = f"the {name} of fal's storage has a secret in it: it would stand in a request, and on record"
             raise ReadError(msg)
         urls = self._settings.urls
         check_public(url, (urls.rest, urls.cdn), f"the {name} of fal's storage")

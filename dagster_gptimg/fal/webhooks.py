@@ -11,7 +11,7 @@ import base64
 import binascii
 import hashlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import httpx
@@ -19,9 +19,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from dagster_gptimg.errors import ReadError, WebhookError
-from dagster_gptimg.fal.answers import is_request_id
+from dagster_gptimg.fal.answers import ids_in_text, is_request_id
 from dagster_gptimg.fal.bodies import parse_object, read_reply
-from dagster_gptimg.fal.texts import shown, words_of
+from dagster_gptimg.plain import shown, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,12 +54,14 @@ class Webhook:
         status: `OK` or `ERROR`; it is not the queue's status.
         error: such as `Invalid status code: 422`.
         payload: the model's output, or its error; None when fal could not write it down.
+        user_id: fal's name for whose request it is; signed.
     """
 
     request_id: str
     status: str
     error: str | None
     payload: dict[str, Json] | None
+    user_id: str = ""
 
 
 class WebhookKeys:
@@ -83,7 +85,8 @@ class WebhookKeys:
         signature = _hex(headers.get("x-fal-webhook-signature", ""))
         if not await self._fits(message, signature):
             raise WebhookError("the signature is not fal's")
-        return _webhook(headers.get("x-fal-webhook-request-id", ""), body)
+        found = _webhook(headers.get("x-fal-webhook-request-id", ""), body)
+        return replace(found, user_id=headers.get("x-fal-webhook-user-id", ""))
 
     async def _fits(self, message: bytes, signature: bytes) -> bool:
         await self._fetch(KEYS_KEPT)
@@ -144,7 +147,10 @@ def _webhook(request_id: str, body: bytes) -> Webhook:
     try:
         told = parse_object(body)
     except ReadError as error:
-        raise WebhookError("the body is no JSON object that can be read") from error
+        found = ids_in_text(body)
+        if found != {request_id}:
+            raise WebhookError("the body is no JSON object that can be read") from error
+        return Webhook(request_id, "", None, None)  # that it has ended is certain: fal is asked what came of it
     named = told.get("request_id")
     if not isinstance(named, str) or not is_request_id(named):
         raise WebhookError("the body names no request")
@@ -169,7 +175,7 @@ async def _published(url: str) -> list[Ed25519PublicKey]:
             httpx.AsyncClient(timeout=KEYS_SECONDS) as http,
             http.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response,
         ):
-            reply = await read_reply(response, KEYS_BYTES, until)
+            reply = await read_reply(response, until, KEYS_BYTES)
     except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
         raise ReadError(f"the keys of fal's webhooks cannot be had from {url}: {words_of(error)}") from error
     if not reply.is_success or not reply.is_whole:

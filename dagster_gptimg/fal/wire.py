@@ -5,29 +5,35 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import logging
+from dataclasses import astuple
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Self
 
 import aiohttp
 import httpx
-import stamina
 
 from dagster_gptimg.errors import GoneError, KeyRejectedError, ReadError
 from dagster_gptimg.fal.addresses import check_public, origin_of
 from dagster_gptimg.fal.answers import never_sent
-from dagster_gptimg.fal.bodies import JSON_BYTES, Reply, parse_object, read_reply
+from dagster_gptimg.fal.bodies import JSON_BYTES, Reply, decoded, parse_object, read_reply
 from dagster_gptimg.fal.proxies import ProxiedTransport
-from dagster_gptimg.fal.texts import words_of
+from dagster_gptimg.fal.repeating import Repeated
+from dagster_gptimg.fal.resolver import PublicResolver
+from dagster_gptimg.masking import harmless, without_known
+from dagster_gptimg.plain import words_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 
     from dagster_gptimg.fal.settings import FalSettings
-    from dagster_gptimg.fal.types import Json
+    from dagster_gptimg.fal.types import Json, Sink
 
     Params = Mapping[str, str | list[str]]
     Take = Callable[[int], Awaitable[None]]
+    Reader = Callable[[httpx.Response, float], Awaitable[Reply]]
 
 MAX_IMAGE_BYTES = 64 * 1024 * 1024
 """Larger than any image the registry's models make; a bound, so that a wrong answer cannot fill the memory."""
@@ -51,6 +57,20 @@ def _wall_clock() -> datetime:
     return datetime.now(UTC)
 
 
+class _Masked(logging.Filter):
+    """httpx logs every URL that it calls: those of webhooks are signed, and an answer's may hold anything."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Take secrets out of a line; every line passes."""
+        line = record.getMessage()
+        if (found := without_known(line)) != line:
+            record.msg, record.args = found, ()
+        return True
+
+
+_MASKED = _Masked()
+
+
 class Wire:
     """httpx over aiohttp (docs/architecture.md says why), and what is read with it.
 
@@ -58,6 +78,7 @@ class Wire:
         http: the client; it opens no connection before it is used, follows no redirects, and knows no key.
         streams: the same for streams: each holds its connection as long as a request takes, and must not keep others
             from theirs.
+        others: the same for hosts that an answer names: it connects to public addresses only.
         again: repeats a read.
         clock_offset: seconds by which fal's clock is ahead of this machine's, as its latest answer said; None before.
     """
@@ -71,17 +92,22 @@ class Wire:
     ) -> None:
         """Take the settings of one key; `transport` and `wall_clock` are this machine's own, but for tests."""
         self._settings, self._transport, self._wall_clock = settings, transport, wall_clock
-        self.again = stamina.AsyncRetryingCaller(attempts=read_attempts, timeout=30.0, wait_initial=0.2, wait_max=5.0)
+        self.again = Repeated(read_attempts, timeout=30.0)
+        logging.getLogger("httpx").addFilter(_MASKED)
         self.http, self.streams = self._client(settings.connections), self._client(0)
+        self.others = self._client(settings.connections, is_public=True)
+        self._own = {origin_of(url) for url in (*astuple(settings.urls), settings.urls.backup) if url}
         self.clock_offset: float | None = None
         self._rejected_since: float | None = None
+        self._one_large = asyncio.Semaphore(1)  # a page of the history may be 32 MiB, and several times that as values
 
-    def _client(self, connections: int) -> httpx.AsyncClient:
-        """A client with so many connections at most; 0: any number."""
+    def _client(self, connections: int, *, is_public: bool = False) -> httpx.AsyncClient:
+        """A client with so many connections at most, 0: any number; `is_public`: to public addresses only."""
 
         def session() -> aiohttp.ClientSession:
-            connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEP_ALIVE)
-            return aiohttp.ClientSession(connector=connector)
+            resolver = PublicResolver() if is_public else None
+            connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEP_ALIVE, resolver=resolver)
+            return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
         return httpx.AsyncClient(
             transport=self._transport() if self._transport else ProxiedTransport(session),
@@ -91,8 +117,12 @@ class Wire:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self.http.aclose()
-        await self.streams.aclose()
+        for client in (self.http, self.streams, self.others):
+            await client.aclose()
+
+    def _to(self, url: str) -> httpx.AsyncClient:
+        """The client for a URL: one of fal's own services, or a host that an answer has named."""
+        return self.http if origin_of(url) in self._own else self.others
 
     @property
     def auth(self) -> dict[str, str]:
@@ -109,7 +139,7 @@ class Wire:
         headers: Mapping[str, str] | None = None,
         content: bytes | AsyncIterable[bytes] | None = None,
         has_key: bool = True,
-        limit: int = JSON_BYTES,
+        read: Reader = read_reply,
     ) -> Reply:
         """One call of a service of fal's, and its answer as far as it comes.
 
@@ -121,20 +151,21 @@ class Wire:
             headers: more of them.
             has_key: whether the key goes along: to fal's own services only.
             content: the body.
-            limit: bytes of the answer at most.
+            read: reads the answer, up to some number of bytes and until some moment.
 
         Raises:
             httpx.HTTPError, httpx.InvalidURL, TimeoutError: there is no answer.
         """
         until = asyncio.get_running_loop().time() + seconds
         own = {"Accept-Encoding": "identity", **(headers or {}), **(self.auth if has_key else {})}
-        request = self.http.build_request(
+        http = self._to(url)
+        request = http.build_request(
             method, url, params=params, headers=own, content=content, timeout=self._timeout(seconds)
         )
         async with asyncio.timeout_at(until):
-            response = await self.http.send(request, stream=True)
+            response = await http.send(request, stream=True)
         try:
-            reply = await read_reply(response, limit, until)
+            reply = await read(response, until)
         finally:
             await response.aclose()
         self._note_clock(reply)
@@ -151,16 +182,16 @@ class Wire:
         except (KeyError, ValueError, TypeError, OverflowError):
             return
 
-    async def get(self, url: str, params: Params | None = None, limit: int = JSON_BYTES) -> Reply:
+    async def get(self, url: str, params: Params | None = None, read: Reader = read_reply) -> Reply:
         """What a service of fal answers, whole; it is asked again a few times.
 
         Raises:
             ReadError: it does not.
             KeyRejectedError: it has not known the key for minutes.
         """
-        return await self.again(is_repeatable, self._get, url, params, limit)
+        return await self.again(is_repeatable, self._get, url, params, read)
 
-    async def fetch(self, url: str, params: Params | None = None, limit: int = JSON_BYTES) -> Reply:
+    async def fetch(self, url: str, params: Params | None = None, read: Reader = read_reply) -> Reply:
         """One try of that. When the queue cannot be reached, its backup is asked: the requests there are the same.
 
         Raises:
@@ -168,19 +199,20 @@ class Wire:
         """
         queue, backup, seconds = self._settings.urls.queue, self._settings.urls.backup, self._settings.read_timeout
         try:
-            return await self.call("GET", url, params=params, limit=limit, seconds=seconds)
+            return await self.call("GET", url, params=params, seconds=seconds, read=read)
         except httpx.HTTPError as error:
             if not backup or not never_sent(error) or origin_of(url) != origin_of(queue):
                 raise
-        return await self.call("GET", backup + url.removeprefix(queue), params=params, limit=limit, seconds=seconds)
+        url = backup + url.removeprefix(queue)
+        return await self.call("GET", url, params=params, seconds=seconds, read=read)
 
-    async def _get(self, url: str, params: Params | None, limit: int) -> Reply:
+    async def _get(self, url: str, params: Params | None, read: Reader) -> Reply:
         try:
-            reply = await self.fetch(url, params, limit)
+            reply = await self.fetch(url, params, read)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            raise ReadError(f"fal did not answer: {words_of(error)}") from error
+            raise ReadError(f"fal did not answer: {words_of(error)}") from harmless(error)
         if not reply.is_whole:
-            raise ReadError(f"an answer of fal's broke off, or is larger than {limit} bytes")
+            raise ReadError("an answer of fal's broke off, or is larger than any of its kind")
         if reply.status_code == httpx.codes.UNAUTHORIZED:
             raise self._rejected()
         self._rejected_since = None
@@ -201,41 +233,84 @@ class Wire:
 
     async def api(self, path: str, params: Params, limit: int = JSON_BYTES) -> dict[str, Json]:
         """A JSON object of fal's platform API. Raises `ReadError`, and `KeyRejectedError`."""
-        reply = await self.get(f"{self._settings.urls.api}{path}", params, limit)
-        if not reply.is_success:
-            raise ReadError(f"no answer from {path} (HTTP {reply.status_code})", status_code=reply.status_code)
-        return parse_object(reply.body)
+        async with _Turn(self._one_large) as turn:
+            read = partial(read_reply, limit=limit, on_large=turn.take)
+            reply = await self.get(f"{self._settings.urls.api}{path}", params, read)
+            if not reply.is_success:
+                raise ReadError(f"no answer from {path} (HTTP {reply.status_code})", status_code=reply.status_code)
+            return parse_object(reply.body)
 
-    async def download(self, url: str, take: Take) -> bytes:
-        """The bytes of one image, without the key, at most `MAX_IMAGE_BYTES`. With `sync_mode` the URL holds them.
+    async def download(self, url: str, sink: Sink, take: Take) -> str:
+        """Have the bytes of one image go into a sink, without the key, at most `MAX_IMAGE_BYTES`; returns their type.
 
-        `take` is awaited with their number before they are read; with the largest where the CDN does not tell it.
+        Args:
+            url: as a result names it; a data URI holds them.
+            sink: where they go; it is told when they come anew.
+            take: awaited with their number before they are read; with the largest where the CDN does not tell it.
 
         Raises:
             GoneError: the CDN does not have it.
             ReadError: anything else that is not the whole file.
         """
         if url.startswith("data:"):
-            return _decoded(url)
+            sink.write(_from_uri(url))
+            return url[5:].partition(";")[0]
         urls = self._settings.urls
         check_public(url, (urls.cdn, urls.queue), "the URL of an image of a result")
-        return await self.again(is_repeatable, self._download, url, take)
+        return await self.again(is_repeatable, self._download, url, sink, take)
 
-    async def _download(self, url: str, take: Take) -> bytes:
-        # As it comes: no decoder in between, which would cost more than the rest of the download.
+    async def _download(self, url: str, sink: Sink, take: Take) -> str:
+        sink.restart()
         try:
             async with asyncio.timeout(self._settings.read_timeout) as opening:
-                async with self.http.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response:
+                async with self._to(url).stream("GET", url, headers={"Accept-Encoding": "identity"}) as response:
                     _check_found(response)
                     opening.reschedule(None)  # whoever waits for room has no deadline: others go before
                     length = _length(response)
                     await take(length)
                     opening.reschedule(_now() + IMAGE_SECONDS + length / SLOWEST_IMAGE)
-                    return await _image_bytes(response)
+                    async for data in decoded(response, MAX_IMAGE_BYTES):
+                        sink.write(data)
+                    return str(response.headers.get("content-type", ""))
         except TimeoutError as error:
             raise ReadError("a download took too long") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ReadError(f"a download broke off: {words_of(error)}") from error
+            raise ReadError(f"a download broke off: {words_of(error)}") from harmless(error)
+
+
+class _Turn:
+    """A turn that is taken when it is needed, once, and given back at the end of the block."""
+
+    def __init__(self, turns: asyncio.Semaphore) -> None:
+        self._turns, self._has_it = turns, False
+
+    async def take(self) -> None:
+        if not self._has_it:
+            await self._turns.acquire()
+            self._has_it = True
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._has_it:
+            self._turns.release()
+
+
+class InMemory:
+    """A sink whose bytes stay in memory."""
+
+    def __init__(self) -> None:
+        """Nothing has come yet."""
+        self.found = bytearray()
+
+    def restart(self) -> None:
+        """Forget what has come."""
+        self.found.clear()
+
+    def write(self, data: bytes) -> None:
+        """Take more bytes."""
+        self.found += data
 
 
 def _check_found(response: httpx.Response) -> None:
@@ -246,27 +321,21 @@ def _check_found(response: httpx.Response) -> None:
         raise ReadError(msg, status_code=response.status_code)
 
 
-async def _image_bytes(response: httpx.Response) -> bytes:
-    found = bytearray()
-    async for chunk in response.aiter_raw():
-        found += chunk
-        if len(found) > MAX_IMAGE_BYTES:
-            found.clear()  # an error's traceback would keep them
-            raise ReadError(f"an image of more than {MAX_IMAGE_BYTES} bytes; it is not one")
-    return bytes(found)
-
-
 def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
 def _length(response: httpx.Response) -> int:
+    """Bytes that come, at most. Raises `ReadError` when the answer itself says that they are too many."""
     told = response.headers.get("Content-Length", "")
-    is_number = told.isascii() and told.isdigit() and len(told) <= len(str(MAX_IMAGE_BYTES))
-    return min(int(told), MAX_IMAGE_BYTES) if is_number else MAX_IMAGE_BYTES
+    if "content-encoding" in response.headers or not (told.isascii() and told.isdigit()):
+        return MAX_IMAGE_BYTES
+    if len(told) > len(str(MAX_IMAGE_BYTES)) or int(told) > MAX_IMAGE_BYTES:
+        raise ReadError(f"an image of more than {MAX_IMAGE_BYTES} bytes is not taken: this one has {told[:20]}")
+    return int(told)
 
 
-def _decoded(uri: str) -> bytes:
+def _from_uri(uri: str) -> bytes:
     head, _, body = uri.partition(",")
     try:
         if head.endswith(";base64") and len(body) <= MAX_IMAGE_BYTES * 4 // 3 + 4:

@@ -11,7 +11,8 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from dagster_gptimg.errors import TableError
-from dagster_gptimg.prompts.formats import Place, by_name, without_secrets
+from dagster_gptimg.masking import without_secrets
+from dagster_gptimg.prompts.formats import Place, by_name
 from dagster_gptimg.prompts.opening import told_opening
 from dagster_gptimg.prompts.rowkeys import Bounds
 

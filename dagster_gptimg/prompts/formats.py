@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
 from dagster_gptimg.errors import TableError, UsageError
+from dagster_gptimg.masking import without_secrets
 
 TableFormat: TypeAlias = Literal["csv", "tsv", "txt", "json", "jsonl", "parquet", "arrow", "xlsx"]
 
@@ -42,8 +43,6 @@ _INSTEAD = {
     (".yaml", ".yml", ".toml", ".xml"): "write it as JSON lines, one object a line",
 }
 _SHEET = re.compile(r"(?P<url>.*\.xls[xm](\?[^#]*)?)#(?P<sheet>.+)", re.IGNORECASE | re.DOTALL)
-_USER = re.compile(r"://[^/@\s]*@")
-_QUERY = re.compile(r"([a-z][a-z0-9+.-]*://[^?#\s]*)[?#](?:(?!::)[^\s'\"])*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +108,6 @@ class Place(NamedTuple):
     form: str | None
     compression: str = ""
     sheet: str = ""
-
-
-def without_secrets(text: str) -> str:
-    """A URL without the user, the password, the signature or the token that it may hold; a sheet's name stays."""
-    sheet = _SHEET.fullmatch(text)
-    plain = _QUERY.sub(r"\1", _USER.sub("://", sheet["url"] if sheet else text))
-    return f"{plain}#{sheet['sheet']}" if sheet else plain
 
 
 def place_of(url: str, table_format: str | None = None) -> Place:

@@ -7,7 +7,6 @@ import lzma
 import re
 import shutil
 import sys
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -17,9 +16,11 @@ from typing import IO, Any
 import fsspec
 import pyarrow as pa
 
-from dagster_gptimg.errors import TableError
-from dagster_gptimg.prompts.formats import TEXT_FORMATS, Place, by_name, without_secrets
+from dagster_gptimg.errors import GptImgError, TableError
+from dagster_gptimg.masking import harmless, masked
+from dagster_gptimg.prompts.formats import TEXT_FORMATS, Place, by_name
 from dagster_gptimg.prompts.words import listed
+from dagster_gptimg.temporary import temporary_file
 
 _FSSPECS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz"}
 _ARROWS = {".zst": "zstd", ".lz4": "lz4"}
@@ -37,7 +38,6 @@ _BROKEN = (
     pa.ArrowException,
 )
 _LONGEST_MESSAGE = 1000
-_COPY = "dagster-gptimg-table-"
 _HTML = re.compile(rb"\s*<(!doctype\s+html|html)\b", re.IGNORECASE)
 _MAGIC = {
     b"PK\x03\x04": "a workbook of Excel, or a zip archive: give it the ending .xlsx or .zip",
@@ -57,13 +57,13 @@ def told_opening(name: str) -> Iterator[None]:
     """What a file system says while something is opened, told as an error of the table."""
     try:
         yield
-    except TableError:
+    except GptImgError:
         raise
     except FileNotFoundError as error:
         unless = ", or it cannot be reached" if "://" in name else ""
-        raise TableError(f"there is no table at {name}{unless}") from error
-    except Exception as error:  # each file system has errors of its own (no credentials, no such bucket)
-        raise TableError(f"the table {name} cannot be opened: {_said(error)}") from error
+        raise TableError(f"there is no table at {name}{unless}") from harmless(error)
+    except Exception as error:  # noqa: BLE001 - each file system has errors of its own (no credentials, no such bucket)
+        raise TableError(f"the table {name} cannot be opened: {_said(error)}") from harmless(error)
 
 
 @contextmanager
@@ -74,11 +74,11 @@ def told(name: str) -> Iterator[None]:
     except TableError:
         raise
     except _BROKEN as error:
-        raise TableError(f"the table {name} cannot be read: {_said(error)}") from error
+        raise TableError(f"the table {name} cannot be read: {_said(error)}") from harmless(error)
 
 
 def _said(error: Exception) -> str:
-    return without_secrets(str(error))[:_LONGEST_MESSAGE] or type(error).__name__
+    return masked(str(error))[:_LONGEST_MESSAGE] or type(error).__name__
 
 
 @contextmanager
@@ -111,7 +111,7 @@ def _seekable(file: IO[bytes], closing: ExitStack) -> IO[bytes]:
         file.seek(0, io.SEEK_END)
         file.seek(0)
     except (OSError, ValueError):
-        copy = closing.enter_context(tempfile.TemporaryFile(prefix=_COPY))  # noqa: SIM115 - the stack closes it
+        copy = closing.enter_context(temporary_file())
         shutil.copyfileobj(file, copy)
         copy.seek(0)
         return copy

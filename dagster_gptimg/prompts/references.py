@@ -12,20 +12,27 @@ import base64
 import binascii
 import hashlib
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from dagster_gptimg.errors import ImageReferenceError, UsageError
 from dagster_gptimg.fal.addresses import is_private
+from dagster_gptimg.masking import harmless, hide_in, hide_values, without_secrets
+from dagster_gptimg.plain import words_of
+from dagster_gptimg.regular import NotAFileError, open_regular
 
 MAX_BYTES = 50 * 1024 * 1024
 """fal's own bound for an image that it downloads (its toolkit), and OpenAI's for one that it edits."""
+
+DECODED_AT_MOST = 5
+"""Times that a path may be encoded: one that is encoded more often is refused."""
 
 CACHED = 4096
 _SHOWN = 100
@@ -44,6 +51,9 @@ class ReferenceRoot:
 
     uri: str
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __repr__(self) -> str:
+        return f"ReferenceRoot({without_secrets(self.uri)!r})"
 
 
 @dataclass(frozen=True)
@@ -125,12 +135,16 @@ class References:
             raise ImageReferenceError("it does not lie below a root that references may be read from: name one")
         fs, path = found
         try:
-            with fs.open(path, "rb") as file:
+            # Its path has no link in it any more: one that is there now was put there since.
+            local = isinstance(fs, LocalFileSystem)
+            with open_regular(path) if local else fs.open(path, "rb") as file:
                 data = bytes(file.read(MAX_BYTES + 1))
         except FileNotFoundError as error:
-            raise ImageReferenceError("it is not there") from error
-        except Exception as error:  # each file system has errors of its own
-            raise ImageReferenceError(f"it cannot be read: {type(error).__name__}") from error
+            raise ImageReferenceError("it is not there") from harmless(error)
+        except NotAFileError as error:
+            raise ImageReferenceError(f"{error}, and not a file") from None
+        except Exception as error:  # noqa: BLE001 - each file system has errors of its own
+            raise ImageReferenceError(f"it cannot be read: {type(error).__name__}") from harmless(error)
         if len(data) > MAX_BYTES:
             raise ImageReferenceError(f"it has more than {MAX_BYTES:,} bytes")
         return data
@@ -169,12 +183,20 @@ def private_reason(url: str) -> str | None:
 
 
 def _opened(root: ReferenceRoot) -> tuple[Any, str]:
+    hide_in(root.uri)
+    hide_values(root.storage_options)
+    # A server below whose URL something may be read has no say about other servers.
+    more = {"allow_redirects": False} if _is_web(root.uri) else {}
     try:
-        fs, path = fsspec.url_to_fs(root.uri, **dict(root.storage_options))
-    except (ImportError, ValueError) as error:
-        msg = f"references cannot be read from {root.uri!r}: {error}"
-        raise UsageError(msg) from error
+        fs, path = fsspec.url_to_fs(root.uri, **{**root.storage_options, **more})
+    except Exception as error:  # noqa: BLE001 - each file system has errors of its own
+        msg = f"references cannot be read from {without_secrets(root.uri)!r}: {words_of(error)}"
+        raise UsageError(msg) from harmless(error)
     return fs, (os.path.realpath(path) if isinstance(fs, LocalFileSystem) else path).rstrip("/")
+
+
+def _is_web(uri: str) -> bool:
+    return uri.lower().startswith(("http://", "https://"))
 
 
 def _path_below(fs: Any, base: str, text: str) -> str | None:  # noqa: ANN401 - fsspec has no types
@@ -192,12 +214,40 @@ def _path_below(fs: Any, base: str, text: str) -> str | None:  # noqa: ANN401 - 
         absolute = PurePosixPath(text).is_absolute()
         if absolute and not local:
             return None
-        path = text if absolute else f"{base}/{text}"
+        path = text if absolute else f"{base}/{text if local else text.removeprefix('./')}"
     if local:
         path = os.path.realpath(path)
-    elif ".." in path.split("/"):
+        return path if path.startswith(f"{base}/") else None
+    if _leaves(path):
         return None
-    return path if path.startswith(f"{base}/") else None
+    is_below = _is_below_url(base, path) if _is_web(base) else path.startswith(f"{base}/")
+    return path if is_below else None
+
+
+def _leaves(path: str) -> bool:
+    """Whether a path goes up somewhere, however often it is decoded on its way: servers and clients do, some twice."""
+    for _ in range(DECODED_AT_MOST):
+        if any(segment.partition(";")[0].strip() in {".", ".."} for segment in re.split(r"[/\\]", path)):
+            return True
+        path, before = unquote(path), path
+        if path == before:
+            return False
+    return True
+
+
+def _is_below_url(base: str, url: str) -> bool:
+    """Whether a URL lies below another one: the same server, and a longer path, as servers read them."""
+    try:
+        root, found = urlsplit(base), urlsplit(url)
+        ports = [parts.port or {"http": 80, "https": 443}.get(parts.scheme) for parts in (root, found)]
+    except ValueError:
+        return False
+    if (root.scheme, root.hostname, ports[0]) != (found.scheme, found.hostname, ports[1]):
+        return False
+    if found.username is not None or found.password is not None:
+        return False
+    above = unquote(root.path).rstrip("/")
+    return unquote(found.path).startswith(f"{above}/")
 
 
 def _decoded(uri: str) -> bytes:

@@ -11,6 +11,7 @@ from contextlib import closing
 from typing import Any, TypeAlias
 
 from dagster_gptimg.errors import RowProblem
+from dagster_gptimg.masking import hide_in, hide_values
 from dagster_gptimg.prompts import folders, frames
 from dagster_gptimg.prompts.arrow import Columns
 from dagster_gptimg.prompts.chunks import Chunk, Header, Items, Line, NewFile
@@ -95,6 +96,8 @@ def _read_file(
     table: TableFile, storage_options: Mapping[str, Any] | None, bounds: Sequence[Bounds]
 ) -> Generator[Chunk]:
     url = os.fspath(table.url)
+    hide_in(url)
+    hide_values(storage_options or {})
     if table.is_stdin:
         place = Place(url, table.name(), table.table_format)
         with from_stdin(place) as (file, _), told(place.name):

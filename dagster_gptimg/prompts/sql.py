@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, quote_plus
 
 from dagster_gptimg.errors import TableError
+from dagster_gptimg.masking import GONE, harmless, hide
 from dagster_gptimg.prompts.arrow import check_names
 from dagster_gptimg.prompts.chunks import Header
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from dagster_gptimg.prompts.rowkeys import Bounds
 
 ROWS_AT_ONCE = 2048
-HIDDEN = "***"
 _LONGEST_MESSAGE = 2000
 _COLON = re.compile(r"(?<!\\):")
 """SQLAlchemy takes `:word` for a parameter, and a query of a user has none; behind a backslash, a colon stays one."""
@@ -103,10 +103,12 @@ class SqlTable:
             msg = f"tables from a database need more packages: pip install 'dagster-gptimg[sql]' ({error})"
             raise TableError(msg) from error
         address, number = self._address(), None
+        for secret in _secrets(address) - {address}:
+            hide(secret)
         try:
             engine = sqlalchemy.create_engine(address)
         except (sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError) as error:
-            raise self._failed(address, error, number) from error
+            raise self._failed(address, error, number) from harmless(error)
         try:
             for item in self._read(engine, bounds):
                 number = item[0] if isinstance(item, tuple) else 0
@@ -114,7 +116,7 @@ class SqlTable:
         except TableError:
             raise
         except (sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError, ArithmeticError) as error:
-            raise self._failed(address, error, number) from error
+            raise self._failed(address, error, number) from harmless(error)
         finally:
             engine.dispose()
 
@@ -134,7 +136,7 @@ class SqlTable:
         """What a database says, without anything of its URL that may be a secret; `number`: the rows that it gave."""
         said, name = str(error), self.name()
         for secret in sorted(_secrets(address), key=len, reverse=True):
-            said = said.replace(secret, name if secret == address else HIDDEN)
+            said = said.replace(secret, name if secret == address else GONE)
         after = "" if number is None else f" at a value after row {number} (cast its column to text in the query)"
         return TableError(f"the query on {name} failed{after}: {said[:_LONGEST_MESSAGE]}")
 

@@ -9,8 +9,10 @@ import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from dagster_gptimg.errors import OriginError, UnreadableError
+from dagster_gptimg.errors import OriginError, StoreError, UnreadableError
+from dagster_gptimg.masking import harmless
 from dagster_gptimg.store.inbox import Inbox
+from dagster_gptimg.store.parallel import side_by_side
 from dagster_gptimg.store.paths import check_dataset
 from dagster_gptimg.store.receipts import Receipts
 
@@ -21,6 +23,9 @@ VERSION = 1
 _ABOUT = "dataset.json"
 MOST_BESIDE = 200
 """Folders that are looked into for other datasets."""
+
+FOLDERS = ("receipts", "images", "settled", "manifests", "runs", "uploads")
+"""Where a run writes."""
 
 RECEIPTS = 2
 """The version of the receipts of a new dataset. A dataset that says none began with version 1."""
@@ -103,6 +108,15 @@ class Dataset:
                 f"{_who(origin)}. Give another --dataset or --store. Nothing was sent."
             )
             raise OriginError(msg)
+
+    def try_folders(self) -> None:
+        """Write into each of its folders, as a run does it later. Raises `StoreError`, which names the first."""
+        try:
+            for _ in side_by_side(self.store, self.store.try_folder, [f"{self.folder}/{name}" for name in FOLDERS]):
+                pass
+        except StoreError as error:
+            msg = f"{error}. A run writes there: make it writable for this user. Nothing was sent"
+            raise StoreError(msg) from harmless(error)
 
     def signature(self, text: str) -> str:
         """By what a dataset knows again what it has signed itself: HMAC-SHA256 with a secret made from its salt.

@@ -99,12 +99,13 @@ F = TypeVar("F", bound=_Fact)
 
 
 class StoredImage(BaseModel):
-    """One image in the store, as its bytes were checked before this was written.
+    """One image in the store, as its bytes were looked at before this was written.
 
     Attributes:
         path: relative to the dataset.
         bytes: its length.
-        width, height: pixels.
+        width, height: pixels; None where its format does not tell, or is not known here.
+        notes: what is odd about it, in words.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -112,9 +113,10 @@ class StoredImage(BaseModel):
     path: str
     sha256: str
     bytes: int
-    width: int
-    height: int
+    width: int | None
+    height: int | None
     content_type: str
+    notes: tuple[str, ...] = ()
 
 
 class Outcome(_Fact):

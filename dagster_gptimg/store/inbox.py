@@ -1,12 +1,13 @@
 """The inbox: what webhooks brought, until a run has taken it. Writing here is what a receiver does before it says 2xx.
 
 `inbox/<run>/<key>.<attempt>.<request id>.json`: one folder for each run, so that one listing tells a run which of all
-its requests have ended. A callback is text from outside: nothing in it is a path, and its URLs are checked like any
-result's.
+its requests have ended. `inbox/users/<digest>`: fal's names of the accounts whose requests these are. A callback is
+text from outside: nothing in it is a path, and its URLs are checked like any result's.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from contextlib import suppress
 from datetime import datetime
@@ -18,8 +19,9 @@ from dagster_gptimg.errors import StoreError, UnreadableError
 from dagster_gptimg.store.facts import Accepted, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
+    from dagster_gptimg.store.facts import FactName
     from dagster_gptimg.store.receipts import Names, Receipts
 
 _NAME = re.compile(r"(?P<key>[0-9a-f]{64})\.(?P<attempt>\d{1,6})\.(?P<request_id>[A-Za-z0-9_-]+)\.json")
@@ -55,8 +57,19 @@ class Arrival(NamedTuple):
     request_id: str
 
 
+MOST_IDS = 4
+"""Request ids that webhooks may bring for one attempt: one is as it should be, and each is followed for ever."""
+
+_BOUND: set[str] = set()
+"""Where users are on record, as far as this process knows: a store is asked once."""
+
+
 class UnknownAttemptError(Exception):
     """There is no intent that this callback could belong to."""
+
+
+class ForeignCallbackError(Exception):
+    """fal has signed this callback, but for another account's request: whoever knows a URL can have one sent to it."""
 
 
 class Inbox:
@@ -66,20 +79,30 @@ class Inbox:
         """Beside these receipts."""
         self._receipts, self._store, self._folder = receipts, receipts.store, f"{receipts.folder}/inbox"
 
-    def take(self, run: str, key: str, attempt: int, callback: Callback) -> None:
+    def take(self, run: str, key: str, attempt: int, callback: Callback, user: str = "") -> None:
         """Put a callback on record, durably; who brings it a second time changes nothing.
 
         An id that nobody has recorded yet (the reply to its submit was lost) becomes a fact of the attempt that the
         webhook's URL named. (`tests/specification/receipts.py` has this step, too.)
 
+        Args:
+            run: the run whose inbox it is.
+            key: of the request.
+            attempt: its number.
+            callback: what came.
+            user: a digest of fal's name for the account that sent the request. The accounts of requests whose replies
+                came are noted: an id that nobody knows is taken from one of these only.
+
         Raises:
             UnknownAttemptError: there is no such attempt.
+            ForeignCallbackError: its id is not known, and it comes from another account, or too many came before.
             StoreError: it is not on record; it has to be sent again.
         """
         names = self._receipts.names(key)
         mine = [parsed for _, parsed in names if parsed.attempt == attempt]
         if not any(parsed.kind == "intent" for parsed in mine):
             raise UnknownAttemptError
+        self._check_user(user, mine, callback.request_id)
         if _is_collected(names, attempt, callback.request_id):
             self._reopen_outcome(run, key, attempt, names, callback)
             return
@@ -104,6 +127,31 @@ class Inbox:
             self._store.create(self._path(arrival), _json(callback))
         if _is_collected(self._receipts.names(key), attempt, callback.request_id):
             self.remove([arrival])  # it was collected meanwhile, and its run may have cleared the inbox before this
+
+    def _check_user(self, user: str, mine: Sequence[FactName], request_id: str) -> None:
+        """Note the account of a request whose reply came; raise `ForeignCallbackError` for what is not to be taken."""
+        hows = {parsed.how for parsed in mine if parsed.request_id == request_id}
+        if "reply" in hows:
+            self._note(user)
+        elif not hows and (self._is_strange(user) or self._are_many(mine)):
+            raise ForeignCallbackError
+
+    def _note(self, user: str) -> None:
+        name = f"{self._folder}/users/{user}"
+        where = self._store.uri(name)
+        if user and where not in _BOUND:
+            with suppress(FileExistsError):
+                self._store.create(name, b"{}")
+            _BOUND.add(where)
+
+    def _is_strange(self, user: str) -> bool:
+        """Whether other accounts are known, and this one is not."""
+        known = self._store.names(f"{self._folder}/users") if user else []
+        return bool(known) and user not in known
+
+    @staticmethod
+    def _are_many(mine: Sequence[FactName]) -> bool:
+        return sum(parsed.kind == "accepted" and parsed.how == "webhook" for parsed in mine) >= MOST_IDS
 
     def _reopen_outcome(self, run: str, key: str, attempt: int, names: Names, callback: Callback) -> None:
         """Record that a request has images after all, although another outcome stands on record: the next run collects.
@@ -170,4 +218,6 @@ def _is_collected(names: Names, attempt: int, request_id: str) -> bool:
 
 
 def _json(callback: Callback) -> bytes:
-    return callback.model_dump_json().encode()
+    """Also with half of a letter in it (a cut emoji), which is no UTF-8."""
+    about = {**callback.model_dump(), "received_at": callback.received_at.isoformat()}
+    return json.dumps(about, ensure_ascii=False).encode("utf-8", "replace")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import weakref
 from bisect import bisect_right
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+
+from dagster_gptimg.temporary import temporary_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,9 +32,9 @@ class Lines:
     """
 
     def __init__(self, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> None:
-        """Lay them out."""
+        """Lay them out. Raises `TemporaryError`."""
         self._schema = schema
-        self._file = tempfile.TemporaryFile(prefix="dagster-gptimg-lines-")  # noqa: SIM115 - closed with this object
+        self._file = temporary_file()
         weakref.finalize(self, self._file.close)
         self._starts, self._places, self._count, self._end = list[int](), list[tuple[int, int]](), 0, 0
         self._kept: OrderedDict[int, pa.RecordBatch | list[Line]] = OrderedDict()
@@ -41,7 +42,7 @@ class Lines:
             self.add(batch)
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """More lines, behind the others."""
+        """More lines, behind the others. Raises `TemporaryError`."""
         for start in range(0, batch.num_rows, CHUNK):
             chunk = batch.slice(start, CHUNK)
             data = chunk.serialize()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dagster_gptimg.errors import UnreadableError
+from dagster_gptimg.store.columns import BATCH, batch_of, completed, read_parquet
 from dagster_gptimg.store.money import MONEY, rounded
 from dagster_gptimg.store.paths import partition_folder
-from dagster_gptimg.store.settled import batch_of, read_parquet
+from dagster_gptimg.temporary import TemporaryFolder, create
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -47,12 +46,12 @@ SCHEMA = pa.schema(
         ("stored_at", _TIME),
         ("inference_s", pa.float64()),
         ("columns", pa.string()),
+        ("notes", pa.string()),
     ],
     metadata={"dagster_gptimg.manifest.version": "1"},
 )
 """One record per image, and one per request of a row that has none. `arguments` and `columns` are JSON."""
 
-BATCH = 2048
 _FILE = "manifest.parquet"
 _RECIPE, _CONTENT = b"dagster_gptimg.recipe", b"dagster_gptimg.content"
 
@@ -94,10 +93,12 @@ def write_manifest_in(
 ) -> str:
     """The same, by the name of a partition's folder."""
     name = f"manifests/{folder}/manifest.parquet"
-    with tempfile.NamedTemporaryFile(prefix="dagster-gptimg-manifest-") as file:
-        _write_parquet(file, records, recipe, content)
-        file.flush()
-        dataset.store.write_file(f"{dataset.folder}/{name}", Path(file.name))
+    with TemporaryFolder() as made:
+        path = made / "manifest.parquet"
+        with create(path) as file:
+            _write_parquet(file, records, recipe, content)
+            file.flush()
+        dataset.store.write_file(f"{dataset.folder}/{name}", path)
     return dataset.uri(name)
 
 
@@ -140,7 +141,7 @@ def _read(dataset: Dataset, path: str) -> pa.Table:
     name = f"{dataset.folder}/{path}"
     data = dataset.store.read(name)
     try:
-        return read_parquet(data)
+        return completed(read_parquet(data), SCHEMA)
     except (pa.ArrowException, ValueError) as error:
         msg = f"{dataset.store.uri(name)} is there and cannot be read: {error}"
         raise UnreadableError(msg) from error
@@ -149,10 +150,11 @@ def _read(dataset: Dataset, path: str) -> pa.Table:
 def scan_manifest(dataset: Dataset, partition: str | None, columns: list[str]) -> Iterator[pa.RecordBatch]:
     """Some columns of a partition's manifest, batch by batch; raises what `read_manifest` does."""
     name = f"{dataset.folder}/{manifest_name(partition)}"
-    with tempfile.NamedTemporaryFile(prefix="dagster-gptimg-manifest-") as copy:
-        dataset.store.fetch(name, Path(copy.name))
+    with TemporaryFolder() as made:
+        copy = made / "manifest.parquet"
+        dataset.store.fetch(name, copy)
         try:
-            with pq.ParquetFile(copy.name, pre_buffer=False) as file:
+            with pq.ParquetFile(copy, pre_buffer=False) as file:
                 yield from file.iter_batches(BATCH, columns=columns, use_threads=False)
         except (pa.ArrowException, ValueError) as error:
             msg = f"{dataset.store.uri(name)} is there and cannot be read: {error}"

@@ -1,14 +1,15 @@
-"""Which image files are there: one listing by prefix, against what should be there."""
+"""Which image files are there, and how large: one listing by prefix, against what should be there."""
 
 from __future__ import annotations
 
-import tempfile
 import weakref
 from array import array
 from collections import defaultdict
+from itertools import repeat
 from typing import IO, TYPE_CHECKING
 
 from dagster_gptimg.store.parallel import side_by_side
+from dagster_gptimg.temporary import temporary_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.store.dataset import Dataset
 
 _PREFIX = len("images/ab")
+_NONE = -1
 
 HELD = 2**15
 """Images that are in memory before they are spilled."""
@@ -23,22 +25,15 @@ HELD = 2**15
 
 def image_paths(dataset: Dataset) -> Iterator[str]:
     """The paths of all image files of a dataset, relative to it. Raises `StoreError`."""
-    for _, paths in _by_prefix(dataset):
-        yield from paths
-
-
-def _by_prefix(dataset: Dataset) -> Iterator[tuple[str, Iterable[str]]]:
-    folder = f"{dataset.folder}/images"
-    prefixes = dataset.store.names(folder)
-    store = dataset.store
-    for prefix, names in side_by_side(store, lambda prefix: store.names(f"{folder}/{prefix}"), prefixes):
-        yield f"images/{prefix}", map(f"images/{prefix}/".__add__, names)
+    store, folder = dataset.store, f"{dataset.folder}/images"
+    for prefix, names in side_by_side(store, lambda prefix: store.names(f"{folder}/{prefix}"), store.names(folder)):
+        yield from map(f"images/{prefix}/".__add__, names)
 
 
 class WantedImages:
-    """Images that should be there, by this process's `hash` of their paths relative to the dataset.
+    """Images that should be there, by this process's `hash` of their paths relative to the dataset, and their sizes.
 
-    Eight bytes for each lie in a temporary file, by the prefix under which it will be listed; few are in memory.
+    Sixteen bytes for each lie in a temporary file, by the prefix under which it will be listed; few are in memory.
     """
 
     def __init__(self) -> None:
@@ -48,39 +43,48 @@ class WantedImages:
         self._file: IO[bytes] | None = None
         self._spilled: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
 
-    def add(self, paths: Iterable[str]) -> None:
-        """More of them."""
+    def add(self, paths: Iterable[str], sizes: Iterable[int | None] = repeat(None)) -> None:
+        """More of them, each with its size in bytes; None where that is not known."""
         held = self._held
-        for path in paths:
-            held[path[:_PREFIX]].append(hash(path))
+        for path, size in zip(paths, sizes, strict=False):
+            held[path[:_PREFIX]].extend((hash(path), _NONE if size is None else size))
             self._count += 1
         if self._count >= HELD:
             self._spill()
 
     def missing(self, dataset: Dataset) -> set[int]:
-        """Those of which no file is there. Raises `StoreError`."""
+        """Those whose file is not there as it was stored: gone, emptied, cut or replaced. Raises `StoreError`."""
         missing, left = set[int](), self._held.keys() | self._spilled.keys()
-        for prefix, paths in _by_prefix(dataset) if left else ():
-            missing.update(self._wanted(prefix).difference(map(hash, paths)))
+        for prefix, there in _by_prefix(dataset) if left else ():
+            for path, size in self._wanted(prefix).items() - there.items():
+                known = there.get(path, _NONE)
+                if known == _NONE or (known is not None and size != _NONE):
+                    missing.add(path)
             left.discard(prefix)
         return missing.union(*map(self._wanted, left))
 
     def _spill(self) -> None:
         if self._file is None:
-            self._file = tempfile.TemporaryFile(prefix="dagster-gptimg-images-")  # noqa: SIM115 - closed with this object
+            self._file = temporary_file()
             weakref.finalize(self, self._file.close)
-        for prefix, hashes in self._held.items():
-            self._spilled[prefix].append((self._file.tell(), len(hashes)))
-            self._file.write(hashes)
+        for prefix, numbers in self._held.items():
+            self._spilled[prefix].append((self._file.tell(), len(numbers)))
+            self._file.write(numbers)
         self._held.clear()
         self._count = 0
 
-    def _wanted(self, prefix: str) -> set[int]:
-        found = set(self._held.get(prefix, ()))
+    def _wanted(self, prefix: str) -> dict[int, int]:
+        found = array("q", self._held.get(prefix, ()))
         for start, count in self._spilled.get(prefix, ()):
-            hashes = array("q")
             if self._file is not None:
                 self._file.seek(start)
-                hashes.fromfile(self._file, count)
-            found.update(hashes)
-        return found
+                found.fromfile(self._file, count)
+        return dict(zip(found[::2], found[1::2], strict=True))
+
+
+def _by_prefix(dataset: Dataset) -> Iterator[tuple[str, dict[int, int | None]]]:
+    """By prefix the files that are there: the hash of each path, and its size where the store tells it."""
+    store, folder = dataset.store, f"{dataset.folder}/images"
+    for prefix, sizes in side_by_side(store, lambda prefix: store.sizes(f"{folder}/{prefix}"), store.names(folder)):
+        path = f"images/{prefix}"
+        yield path, dict(zip(map(hash, map(f"{path}/".__add__, sizes)), sizes.values(), strict=True))

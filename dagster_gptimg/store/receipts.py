@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from itertools import groupby
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -50,7 +49,9 @@ class Receipts:
         """Create the intent of an attempt; True when it is ours, and only then may its POST leave.
 
         A repeated conditional put (s3fs does that by itself) makes a winner look like a loser, and a lost reply looks
-        like a failure: both times our own nonce in the object tells. Nobody but this process knows that nonce.
+        like a failure: both times our own nonce in the object tells. Nobody but this process knows that nonce. What a
+        far store has acknowledged is read back: one that loses it, or has let somebody else write as well, is found out
+        before anything is paid for.
 
         Raises:
             StoreError: nobody knows. Nothing may be sent.
@@ -59,7 +60,7 @@ class Receipts:
             self._create(key, attempt, "intent", intent)
         except (FileExistsError, StoreError) as error:
             return self._has_nonce(key, attempt, intent.nonce, error)
-        return True
+        return self.store.is_near or self._is_there(key, attempt, intent.nonce)
 
     def create_accepted(self, key: str, attempt: int, how: How, accepted: Accepted) -> None:
         """Record that fal has a request for this attempt. Who comes second changes nothing."""
@@ -72,19 +73,26 @@ class Receipts:
         another outcome behind one that ended nothing (see `Outcome.may_follow`).
 
         Raises:
+            UnreadableError: one is on record, and the store does not give it.
             StoreError: it is not on record.
         """
         there: list[Outcome] = []
         for number in range(OUTCOMES_MOST):
             kind = f"outcome.{outcome.request_id}.{number}" if number else f"outcome.{outcome.request_id}"
             name = f"{self.folder}/{fact_path(key, attempt, kind)}"
+            is_there = False
             if outcome.may_follow(there):
-                with suppress(FileExistsError):
+                try:
                     self._create(key, attempt, kind, outcome)
+                except FileExistsError:
+                    is_there = True
+                else:
                     return outcome
             try:
                 there.append(parse_fact(Outcome, self.store.read(name), name))
-            except FileNotFoundError:
+            except FileNotFoundError as error:
+                if is_there:
+                    raise UnreadableError(f"{name} is there, and the store does not give it: {error}") from error
                 return next((known for known in there if known.kind == "stored"), there[-1])
         msg = f"request {outcome.request_id} has {OUTCOMES_MOST} outcomes on record: look at them"
         raise StoreError(msg)
@@ -105,6 +113,13 @@ class Receipts:
 
     def _create(self, key: str, attempt: int, kind: str, fact: Intent | Accepted | Outcome | GivenUp | Void) -> None:
         self.store.create(f"{self.folder}/{fact_path(key, attempt, kind)}", fact.model_dump_json().encode())
+
+    def _is_there(self, key: str, attempt: int, nonce: str) -> bool:
+        """Whether an intent that was acknowledged is ours. One that cannot be read now counts as acknowledged."""
+        try:
+            return self._has_nonce(key, attempt, nonce, StoreError("the store has acknowledged it, and lost it"))
+        except UnreadableError:
+            return True
 
     def _has_nonce(self, key: str, attempt: int, nonce: str, error: Exception) -> bool:
         name = f"{self.folder}/{fact_path(key, attempt, 'intent')}"

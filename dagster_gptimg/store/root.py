@@ -5,28 +5,37 @@
 * `write` replaces an object as a whole: no reader ever sees half of it.
 * `read` tells "not there" (`FileNotFoundError`) from "could not be read" (`UnreadableError`): the second never buys.
 
-Local folders get their own writer, because fsspec's would leave a torn file behind a crash: a file is written whole
-beside its place, synced, and linked or renamed in; then the folder is synced.
+Local folders get their own writer (`store.local`), because fsspec's would leave a torn file behind a crash.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import secrets
 import shutil
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
-from dagster_gptimg.errors import StoreError, UnreadableError, UsageError
+from dagster_gptimg.errors import StoreError, TemporaryError, UnreadableError, UsageError
+from dagster_gptimg.masking import harmless, hide_in, hide_values, without_credentials
+from dagster_gptimg.plain import words_of
+from dagster_gptimg.regular import check_regular
+from dagster_gptimg.store.local import PART, Folders, create_file, remove_part, replace_file, try_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+
+MOST_PARTS = 10_000
+"""Files left behind that are remembered until they are removed; more are left to a later run."""
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class Store:
@@ -38,33 +47,39 @@ class Store:
     """
 
     def __init__(self, uri: str, storage_options: Mapping[str, Any] | None = None) -> None:
-        """Open a root; nothing is read or written yet.
+        """Open a root; nothing is read or written yet, but a file system may connect.
 
         Args:
             uri: `file:///...` or a plain path, `memory://...`, `s3://...`, `gs://...`, `abfs://...`.
             storage_options: passed to fsspec as they are.
 
         Raises:
-            UsageError: fsspec does not know the protocol, or its package is not installed.
+            UsageError: fsspec does not know the protocol, its package is not installed, or the service refuses.
         """
+        if not uri.strip():
+            raise UsageError("the store has no root: name a folder or an fsspec URL")
+        hide_in(uri)
+        hide_values(storage_options or {})
         try:
             # No listings cache: another process's receipts must be seen at once.
             self.fs, self.root = fsspec.url_to_fs(uri, use_listings_cache=False, **dict(storage_options or {}))
-        except (ImportError, ValueError) as error:
-            msg = f"the store {uri!r} cannot be opened: {error}"
-            raise UsageError(msg) from error
+        except Exception as error:  # noqa: BLE001 - each file system has errors of its own (no credentials, nobody answers)
+            msg = f"the store {without_credentials(uri)!r} cannot be opened: {words_of(error)}"
+            raise UsageError(msg) from harmless(error)
         self.is_local = isinstance(self.fs, LocalFileSystem)
         self.is_near = self.is_local or isinstance(self.fs, MemoryFileSystem)
         self.root = self.root.rstrip("/")
-        self._folders = _Folders(Path(self.root))
+        self._shown = _shown_root(self.fs, self.root, uri)
+        self._folders = Folders(Path(self.root))
+        self._parts: set[str] = set()
 
     def path(self, name: str) -> str:
         """The path of an object in fsspec's words."""
         return f"{self.root}/{name}"
 
     def uri(self, name: str) -> str:
-        """A URI of an object that `fsspec.open` opens."""
-        return str(self.fs.unstrip_protocol(self.path(name)))
+        """A URI of an object that `fsspec.open` opens, given the credentials: none of them stand in it."""
+        return f"{self._shown}/{name}" if self._shown else str(self.fs.unstrip_protocol(self.path(name)))
 
     def create(self, name: str, data: bytes) -> None:
         """Make an object that must not be there yet, durably.
@@ -76,7 +91,7 @@ class Store:
         """
         with _Explained("create", name):
             if self.is_local:
-                _create_file(self._folders, Path(self.path(name)), data)
+                create_file(self._folders, Path(self.path(name)), data)
             else:
                 self.fs.pipe_file(self.path(name), data, mode="create")
 
@@ -84,7 +99,7 @@ class Store:
         """Make or replace an object as a whole, durably. Raises `StoreError`."""
         with _Explained("write", name):
             if self.is_local:
-                _replace_file(self._folders, Path(self.path(name)), data)
+                replace_file(self._folders, Path(self.path(name)), data)
             else:
                 self.fs.pipe_file(self.path(name), data)
 
@@ -93,23 +108,26 @@ class Store:
         with _Explained("write", name):
             if self.is_local:
                 with source.open("rb") as file:
-                    _replace_file(self._folders, Path(self.path(name)), file)
+                    replace_file(self._folders, Path(self.path(name)), file)
             else:
                 self.fs.put_file(str(source), self.path(name))
 
     def open(self, name: str) -> IO[bytes]:
         """An object, to be read here and there; raises what `read` does."""
         with _reading(self.uri(name), name):
+            self._check_file(name)
             file: IO[bytes] = self.fs.open(self.path(name), "rb")
             return file
 
     def fetch(self, name: str, target: Path) -> None:
-        """Copy an object to a file of this machine; raises what `read` does."""
+        """Copy an object to a file of this machine; raises what `read` does, or `TemporaryError`."""
         with _reading(self.uri(name), name):
-            if self.is_local:
-                shutil.copyfile(self.path(name), target)
-            else:
-                self.fs.get_file(self.path(name), str(target))
+            self._check_file(name)
+            with _told_of(target):
+                if self.is_local:
+                    shutil.copyfile(self.path(name), target)
+                else:
+                    self.fs.get_file(self.path(name), str(target))
 
     def read(self, name: str) -> bytes:
         """The bytes of an object.
@@ -119,7 +137,13 @@ class Store:
             UnreadableError: it may be there, and cannot be read.
         """
         with _reading(self.uri(name), name):
+            self._check_file(name)
             return bytes(self.fs.cat_file(self.path(name)))
+
+    def _check_file(self, name: str) -> None:
+        """Raise `OSError` for what can be put into a folder and is no file: whoever opens a pipe waits for ever."""
+        if self.is_local:
+            check_regular(self.path(name))
 
     def names(self, folder: str, prefix: str = "") -> list[str]:
         """The names of the objects right in a folder (that begin with `prefix`), sorted; none where there is no folder.
@@ -130,11 +154,53 @@ class Store:
             found = self._list(self.path(folder), prefix)
         except (FileNotFoundError, NotADirectoryError):  # a desktop's own file lies where a folder of ours would
             return []
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - each file system has errors of its own
             msg = f"cannot list {self.uri(folder)}: {error}"
-            raise StoreError(msg) from error
+            raise StoreError(msg) from harmless(error)
         names = found if self.is_local else (path.rstrip("/").rpartition("/")[2] for path in found)
-        return sorted(name for name in names if name.startswith(prefix) and not name.startswith(_PART))
+        every = list(names)
+        self._note_parts(folder, every)
+        return sorted(name for name in every if name.startswith(prefix) and not name.startswith(PART))
+
+    def _note_parts(self, folder: str, names: list[str]) -> None:
+        """Remember what killed processes may have left beside the objects of a folder."""
+        if self.is_local and len(self._parts) < MOST_PARTS:
+            self._parts.update(self.path(f"{folder}/{name}") for name in names if name.startswith(PART))
+
+    def remove_parts(self) -> None:
+        """Remove, of what was seen in listings, the halves of files that killed processes have left behind."""
+        while self._parts:
+            remove_part(Path(self._parts.pop()))
+
+    def sizes(self, folder: str, prefix: str = "") -> dict[str, int | None]:
+        """The objects right in a folder (that begin with `prefix`), each with its size in bytes; folders are left out.
+
+        A size is None where the store does not tell it. Raises `StoreError`.
+        """
+        return {name: size for name, size, is_folder in self._entries(folder, prefix) if not is_folder}
+
+    def _entries(self, folder: str, prefix: str) -> list[_Entry]:
+        path = self.path(folder).rstrip("/")
+        try:
+            found = _local_entries(path) if self.is_local else self._far_entries(path, prefix)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except Exception as error:  # noqa: BLE001 - each file system has errors of its own
+            msg = f"cannot list {self.uri(folder)}: {error}"
+            raise StoreError(msg) from harmless(error)
+        return [entry for entry in found if entry.name.startswith(prefix) and not entry.name.startswith(PART)]
+
+    def _far_entries(self, path: str, prefix: str) -> list[_Entry]:
+        if prefix and self._finds_by_prefix:
+            found = list(self.fs.find(path, maxdepth=None, prefix=prefix, detail=True).values())
+        else:
+            found = self.fs.ls(path, detail=True, refresh=True)
+        entries = list[_Entry]()
+        for entry in found:
+            above, _, name = str(entry["name"]).rstrip("/").rpartition("/")
+            if name and above.strip("/") == path.strip("/"):  # `find` goes into the folders below, too
+                entries.append(_Entry(name, entry.get("size"), entry.get("type") == "directory"))
+        return entries
 
     def _list(self, path: str, prefix: str) -> list[str]:
         if self.is_local:
@@ -151,10 +217,39 @@ class Store:
         names = [self.fs.protocol] if isinstance(self.fs.protocol, str) else self.fs.protocol
         return not {"s3", "gs", "abfs"}.isdisjoint(names)
 
+    def try_folder(self, folder: str) -> None:
+        """Write something into a folder and into those below it, and remove it again. Raises `StoreError`.
+
+        Of object stores only the name before all others is tried: there are no folders, and rights go by prefix.
+        """
+        with _Explained("write into", folder):
+            if self.is_local:
+                try_folder(Path(self.path(folder)))
+                return
+            probe = self.path(f"{folder}/{PART}probe")
+            self.fs.pipe_file(probe, b"probe")
+            with suppress(Exception):  # whoever may not delete leaves a small object that no reader looks at
+                self.fs.rm_file(probe)
+
     def delete(self, name: str) -> None:
         """Remove an object, if it is there. Raises `StoreError`."""
         with _Explained("delete", name), suppress(FileNotFoundError):
             self.fs.rm_file(self.path(name))
+
+
+def _shown_root(fs: Any, root: str, uri: str) -> str:  # noqa: ANN401 - fsspec has no types
+    """The root's URI where it has to be shown as it was given, without credentials; empty where fsspec tells it.
+
+    What has a host (sftp, ftp, WebDAV) loses it in a path of fsspec's, and would not open without it.
+    """
+    try:
+        host = urlsplit(uri).hostname if "://" in uri and "::" not in uri else None
+    except ValueError:
+        host = None
+    told = str(fs.unstrip_protocol(root))
+    if host and host not in told.lower():
+        return without_credentials(uri).rstrip("/")
+    return "" if without_credentials(told) == told else without_credentials(told)
 
 
 @contextmanager
@@ -162,11 +257,24 @@ def _reading(uri: str, name: str) -> Iterator[None]:
     """Tells "not there" from "cannot be read"."""
     try:
         yield
+    except TemporaryError:
+        raise
     except FileNotFoundError as error:
         raise FileNotFoundError(name) from error
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - each file system has errors of its own
         msg = f"cannot read {uri}: {error}"
-        raise UnreadableError(msg) from error
+        raise UnreadableError(msg) from harmless(error)
+
+
+@contextmanager
+def _told_of(target: Path) -> Iterator[None]:
+    """Tells "the copy cannot be written" from "cannot be read"."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL or not target.parent.is_dir():
+            raise TemporaryError(error.strerror or str(error)) from error
+        raise
 
 
 class _Explained:
@@ -181,96 +289,27 @@ class _Explained:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if not isinstance(error, Exception) or isinstance(error, FileExistsError):
             return
-        hint = " (the disk is full)" if getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT} else ""
+        hint = " (the disk is full)" if getattr(error, "errno", None) in _FULL else ""
         msg = f"cannot {self.verb} {self.name} in the store{hint}: {error}"
-        raise StoreError(msg) from error
+        raise StoreError(msg) from harmless(error)
 
 
-_PART = ".part-"
+class _Entry(NamedTuple):
+    """What is right in a folder.
+
+    Attributes:
+        size: in bytes; None where it is not known.
+    """
+
+    name: str
+    size: int | None
+    is_folder: bool
 
 
-def _create_file(folders: _Folders, path: Path, data: bytes) -> None:
-    part = _written(folders, path, data)
-    try:
-        # A link is atomic and exclusive; an open with "x" could be torn by a crash.
-        os.link(part, path)
-    finally:
-        part.unlink()
-    _sync(path.parent)
-
-
-def _replace_file(folders: _Folders, path: Path, data: bytes | IO[bytes]) -> None:
-    part = _written(folders, path, data)
-    try:
-        part.replace(path)
-    except OSError:
-        part.unlink()
-        raise
-    _sync(path.parent)
-
-
-def _written(folders: _Folders, path: Path, data: bytes | IO[bytes]) -> Path:
-    """A synced file beside `path`, under a name that no reader looks at."""
-    folders.make(path.parent)
-    part = path.with_name(f"{_PART}{secrets.token_hex(8)}")
-    try:
-        with part.open("xb") as file:
-            if isinstance(data, bytes):
-                file.write(data)
-            else:
-                shutil.copyfileobj(data, file)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
-    return part
-
-
-class _Folders:
-    """The folders of a store whose own names are durable, as far as this process knows."""
-
-    def __init__(self, root: Path) -> None:
-        """None is known. What is above `root` is the user's, unless it has to be made."""
-        self._root = root
-        self._durable: set[Path] = set()
-
-    def make(self, folder: Path) -> None:
-        """See to it that a folder is there, and that a power cut does not forget it with all that is synced in it.
-
-        One that is there already may have been made by a process that was killed before it synced the name, or that is
-        only about to.
-        """
-        if folder.is_dir():
-            if folder not in self._durable:
-                self._sync_name(folder)
-            return
-        self.make(folder.parent)
-        try:
-            folder.mkdir(exist_ok=True)
-        except FileExistsError as error:  # it must not pass for an object that somebody else has created
-            msg = f"{folder} is a file, not a folder"
-            raise NotADirectoryError(msg) from error
-        _sync(folder.parent)
-        self._durable.add(folder)
-
-    def _sync_name(self, folder: Path) -> None:
-        """One sync makes all names beside it durable, too: a store has a few hundred folders, in a few folders."""
-        beside = [folder]
-        if folder == self._root:
-            with suppress(OSError):  # the folder above may not be ours to open
-                _sync(folder.parent)
-        elif folder.is_relative_to(self._root):
-            self.make(folder.parent)
-            beside = list(folder.parent.iterdir())
-            _sync(folder.parent)
-        self._durable.update(beside)
-
-
-def _sync(folder: Path) -> None:
-    """Make the folder's entries durable: without it, a power cut may forget a file that was synced itself."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _local_entries(path: str) -> list[_Entry]:
+    found = list[_Entry]()
+    with os.scandir(path) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):  # gone since, or a link to nothing
+                found.append(_Entry(entry.name, entry.stat().st_size, entry.is_dir()))
+    return found

@@ -10,9 +10,6 @@ once single keys are asked for; the rest is read when it is asked for.
 from __future__ import annotations
 
 import logging
-import shutil
-import tempfile
-import weakref
 import zlib
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,11 +25,14 @@ import pyarrow.parquet as pq
 
 from dagster_gptimg.digests import KEY, SIZE, DigestMap, Digests, digests_of
 from dagster_gptimg.errors import UnreadableError
+from dagster_gptimg.plain import words_of
+from dagster_gptimg.store.columns import batch_of, read_batches
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.lines import Lines
 from dagster_gptimg.store.money import MONEY, rounded
 from dagster_gptimg.store.present import WantedImages
 from dagster_gptimg.store.root import Store
+from dagster_gptimg.temporary import TemporaryFolder, create
 
 _log = logging.getLogger(__name__)
 _TIME = pa.timestamp("us", tz="UTC")
@@ -64,6 +64,7 @@ SCHEMA = pa.schema(
         ("submitted_at", _TIME),
         ("completed_at", _TIME),
         ("stored_at", _TIME),
+        ("notes", pa.list_(pa.string())),
     ],
     metadata={"dagster_gptimg.settled.version": "1"},
 )
@@ -72,15 +73,13 @@ _KNOWN = ["key", "request_id", "kind", "images", "cost_usd"]
 PLACED = 2**16
 """Keys that are looked for at once, at least: each time all lines are gone through."""
 MERGE_ABOVE = 32
-BATCH = 2048
-"""Lines that are in memory at once."""
 
 Kind = Literal["stored", "refused", "ended", "erased"]
 _KINDS: tuple[Kind, ...] = ("ended", "refused", "stored", "erased")
 _STATUS = {"ended": "lost"}
 """By kind, the status of its row, where it is another word."""
 _MISSING = 128
-"""Beside the kind: a file of its images is gone."""
+"""Beside the kind: a file of its images is not there as it was stored."""
 _BRIEF = {n | gone: (kind, bool(gone)) for n, kind in enumerate(_KINDS) for gone in (0, _MISSING)}
 
 
@@ -90,6 +89,7 @@ class Settled(NamedTuple):
     Attributes:
         bought_by: the run that sent it. settled_by: the run that recorded the outcome.
         images: as `StoredImage`s are, each a dict.
+        notes: for each of the images what is odd about it, in words; None where nothing is. None as a whole: of none.
     """
 
     key: str
@@ -108,6 +108,7 @@ class Settled(NamedTuple):
     submitted_at: datetime
     completed_at: datetime
     stored_at: datetime
+    notes: Sequence[str | None] | None = None
 
     @property
     def status(self) -> str:
@@ -120,7 +121,7 @@ class Brief(NamedTuple):
 
     Attributes:
         images: how many it has.
-        is_missing: whether a file of them was gone when the index was loaded.
+        is_missing: whether a file of them was gone when the index was loaded, or had another size.
         version: changes when anything of the line does; 32 bits.
     """
 
@@ -149,7 +150,7 @@ class SettledIndex:
         """`folder` is the dataset's, relative to the store."""
         self._store, self._folder = store, f"{folder}/settled"
         # Copies of the pieces: another run may put them together, and remove them, while this one goes on.
-        self._copies: Path | None = None
+        self._copies: TemporaryFolder | None = None
         self._forget()
 
     def _forget(self) -> None:
@@ -171,7 +172,7 @@ class SettledIndex:
         missing, number = self._wanted.missing(dataset), 0
         self._wanted = WantedImages()
         for batch in self._batches(["images"]) if missing else ():
-            paths = iter(_paths(batch))
+            paths = iter(_images(batch, "path"))
             for count in pc.list_value_length(batch["images"]).to_pylist():
                 if not missing.isdisjoint([*map(hash, islice(paths, count))]):
                     self._kinds[number] |= _MISSING
@@ -336,32 +337,35 @@ class SettledIndex:
             try:
                 self._read(name)
             except (FileNotFoundError, UnreadableError, pa.ArrowException, ValueError) as error:
-                _log.warning("a piece of the settled index is left out (its receipts are read instead): %s", error)
+                words = words_of(error)
+                _log.warning("a piece of the settled index is left out (its receipts are read instead): %s", words)
                 broken.add(name)
                 return False
         return True
 
     def _read(self, name: str) -> None:
         self._store.fetch(f"{self._folder}/{name}", self._copy(name))
-        for batch in _read_batches(self._copy(name), _KNOWN):
+        for batch in read_batches(self._copy(name), pa.schema(map(SCHEMA.field, _KNOWN))):
             self._add(batch)
-            self._wanted.add(_paths(batch))
+            self._wanted.add(_images(batch, "path"), _images(batch, "bytes"))
         self._pieces.append(name)
 
     def _lay_out(self, name: str, batches: Iterable[pa.RecordBatch]) -> None:
-        with pq.ParquetWriter(self._copy(name), SCHEMA, compression="zstd") as writer:
-            for batch in batches:
-                writer.write_batch(batch)
+        with create(self._copy(name)) as file:
+            with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
+                for batch in batches:
+                    writer.write_batch(batch)
+            file.flush()
 
     def _copy(self, name: str) -> Path:
         if self._copies is None:  # not before there is something to copy: what a SIGKILL leaves lying is then rare
-            self._copies = Path(tempfile.mkdtemp(prefix="dagster-gptimg-settled-"))
-            weakref.finalize(self, shutil.rmtree, self._copies, ignore_errors=True)
-        return self._copies / name
+            self._copies = TemporaryFolder()
+        return self._copies.path / name
 
     def _batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        schema = SCHEMA if columns is None else pa.schema(map(SCHEMA.field, columns))
         for name in list(self._pieces):
-            yield from _read_batches(self._copy(name), columns)
+            yield from read_batches(self._copy(name), schema)
 
     def _add(self, batch: pa.RecordBatch) -> None:
         self._keys.extend(_bytes_of(batch["key"]))
@@ -380,9 +384,9 @@ def _batch_of(rows: Sequence[Settled]) -> pa.RecordBatch:
     return batch_of(told, SCHEMA)
 
 
-def _paths(batch: pa.RecordBatch) -> list[str]:
-    """The paths of all images of some lines, in their order."""
-    found: list[str] = batch["images"].flatten().field("path").to_pylist()
+def _images(batch: pa.RecordBatch, field: str) -> list[Any]:
+    """One field of all images of some lines, in their order."""
+    found: list[Any] = batch["images"].flatten().field(field).to_pylist()
     return found
 
 
@@ -396,44 +400,3 @@ def _bytes_of(keys: pa.Array) -> bytes:
 
 def _knowledge(line: Settled) -> tuple[int, Decimal, int]:
     return _KINDS.index(line.kind), Decimal(-1) if line.cost_usd is None else line.cost_usd, line.attempt
-
-
-def _read_batches(path: Path, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """The lines of one piece, read in this thread (see `read_parquet`)."""
-    schema = SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in columns])
-    with pq.ParquetFile(path, pre_buffer=False) as file:  # the whole file would be in memory otherwise
-        for batch in file.iter_batches(BATCH, columns=columns, use_threads=False):
-            yield batch.cast(schema)
-
-
-def batch_of(records: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
-    """Records in columns; a value that its column cannot hold is null in it, with a warning in the log."""
-    try:
-        return pa.RecordBatch.from_pylist(records, schema=schema)
-    except (pa.ArrowException, ValueError, TypeError, OverflowError):
-        columns = [_column([record.get(field.name) for record in records], field) for field in schema]
-        return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def _column(values: list[Any], field: pa.Field) -> pa.Array:
-    try:
-        return pa.array(values, field.type)
-    except (pa.ArrowException, ValueError, TypeError, OverflowError):
-        return pa.concat_arrays([_cell(value, field) for value in values])
-
-
-def _cell(value: object, field: pa.Field) -> pa.Array:
-    try:
-        return pa.array([value], field.type)
-    except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
-        _log.warning("a value of %s cannot be written, and is null in the table: %s", field.name, error)
-        return pa.nulls(1, field.type)
-
-
-def read_parquet(data: bytes) -> pa.Table:
-    """A table from a Parquet file's bytes, read in this thread.
-
-    Arrow's thread pools are left alone: a process that ends while they wind down can be aborted ("terminate called
-    without an active exception"), and these files are small.
-    """
-    return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dagster_gptimg.batch.ledger import Unsettled
 from dagster_gptimg.batch.records import _shares, row_status
-from dagster_gptimg.batch.summary import Summary, Tally
+from dagster_gptimg.batch.summary import Spent, Summary, Tally
 from dagster_gptimg.fal.prices import Price
 from dagster_gptimg.store.settled import Settled
 
@@ -77,12 +77,23 @@ def test_the_sums_hold(rows: list[list[Any]]) -> None:
 
 
 def test_money_in_doubt_is_in_the_upper_bound_only() -> None:
-    tally = Tally("me")
+    spent = Spent()
+    spent.add(None, PRICE)
+    spent.add(Decimal("0.02"), PRICE)
+    tally = Tally("me", spent)
     tally.request(Unsettled("k", "held", bought_by="me"), PRICE)
-    tally.request(settled(cost=None), PRICE)
-    tally.request(settled(cost="0.02"), PRICE)
     s = tally.summary(0)
     assert (s.cost_low, s.cost_billed, s.cost_high) == (Decimal("0.02"), Decimal("0.02"), Decimal("0.14"))
+
+
+def test_what_a_row_has_cost_before_is_not_what_this_run_spends() -> None:
+    """A row's cost is that of all its requests, also where nobody knows one; a run's is that of what it records."""
+    spent = Spent()
+    spent.add(Decimal("0.02"), PRICE)
+    for cost in (None, "0.50"):
+        tally = Tally("me", spent)
+        tally.request(settled(cost=cost), PRICE)
+        assert tally.summary(0).cost_billed == Decimal("0.02")
 
 
 @pytest.mark.parametrize(

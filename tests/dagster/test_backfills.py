@@ -67,6 +67,44 @@ def test_a_plan_of_several_buys_and_materializes_nothing(fal: Fal, resources: di
     assert (result.success, events(result), fal.bill()["rows"]) == (True, {}, [])
 
 
+def test_a_plan_in_a_backfill_says_at_once_that_dagster_will_call_it_failed(
+    fal: Fal, resources: dict[str, Any], tmp_path: Path
+) -> None:
+    def said(tags: dict[str, str], config: dict[str, Any], **more: Any) -> list[str]:
+        instance = dagster_instance(tmp_path)
+        asset = images() if more else images(backfill_policy=SINGLE)
+        result = run(asset, resources, config, tags=tags, instance=instance, **more)
+        assert result.success
+        found = [r.event_log_entry.user_message for r in instance.get_records_for_run(result.run_id).records]
+        return [words for words in found if "plan only" in words]
+
+    backfill = {"dagster/backfill": "abcdefgh"}
+    many = said({**over("bags", "shoes"), **backfill}, {"plan_only": True})
+    assert "although nothing went wrong" in many[0]
+    assert many[-1] == "plan only, nothing was bought: 2 partitions, 6 images to buy, $0.06"
+    one = said(backfill, {"plan_model": "gpt-image-1.5"}, partition_key="bags")
+    assert "Dagster will call the backfill" in one[0]
+    assert len(one) == 2
+    alone = said({}, {"plan_only": True}, partition_key="bags")
+    assert len(alone) == 1
+    assert "backfill" not in alone[0]
+    assert fal.bill()["rows"] == []
+
+
+def test_a_release_of_dagster_with_other_internals_makes_partitions_all_the_same(
+    fal: Fal, resources: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dagster._core.execution.plan import execute_step
+
+    monkeypatch.delattr(execute_step, "_build_data_version_tags")
+    # (Dagster's own step needs it as well, but only for results, which a run over several does not yield.)
+    result = run(images(backfill_policy=SINGLE), resources, tags=over("bags", "shoes"))
+    found = events(result)
+    assert sorted(found) == ["bags", "shoes"]
+    assert {event.tags["dagster/code_version"] for event in found.values()} != {None}
+    assert len(fal.charged()) == 6
+
+
 def test_bad_rows_of_one_partition_do_not_hold_up_the_others(fal: Fal, resources: dict[str, Any]) -> None:
     rows = [*ROWS, {"sku": "x", "category": "shoes", "product": ""}]
     result = run(images(prompts=iter(rows), backfill_policy=SINGLE), resources, tags=over("bags", "shoes"))

@@ -149,6 +149,15 @@ def test_a_damaged_file_is_found_by_the_checks_that_read_it(copy: Path, kind: st
     assert all(found[name, "bags"].metadata["row_ids"].value == ["bags-0"] for name in red)
 
 
+def test_a_file_that_cannot_be_read_fails_its_checks_with_the_reason_and_raises_nothing(copy: Path) -> None:
+    path = first_image(copy)
+    path.unlink()
+    path.mkdir()
+    found = look(copy, BAGS)
+    assert bad(found) == {("files_as_recorded", "bags"), ("images_decode", "bags")}
+    assert "could not be read" in found["images_decode", "bags"].description
+
+
 def test_a_white_shape_on_a_transparent_ground_is_not_blank(copy: Path) -> None:
     picture = Image.new("RGBA", (1024, 1024), (255, 255, 255, 0))
     picture.paste((255, 255, 255, 255), (100, 100, 300, 300))

@@ -37,6 +37,14 @@ PHOTOS: dict[str, Any] = {
 }
 
 
+TEXTS = [
+    "template", "prompt_column", "id_column", "model", "table_format", "webhook_url", "dataset", "prompts",
+]  # fmt: skip
+"""Attributes that are texts."""
+
+NUMBERS = ["max_cost_usd", "max_failed", "max_refused", "max_in_flight"]
+
+
 @contextmanager
 def loaded(*components: dict[str, Any], kind: str = "dagster_gptimg.GptImgComponent") -> Iterator[dg.Definitions]:
     """The definitions of a folder with these components, each in its own `defs.yaml`."""
@@ -236,6 +244,86 @@ def test_a_secret_that_dagster_would_keep_is_refused(
     told = refused(**attributes)
     assert "Write {env: NAME} instead" in told
     assert "topsecret" not in told
+
+
+def test_the_environment_is_looked_at_by_no_attribute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dagster makes the word "None" of a variable that is not set: images would go into a folder of that name."""
+    monkeypatch.delenv("NOT_SET", raising=False)
+    text, nested = "{{ env.NOT_SET }}/images", {"a": ["{{ {'x': {}, 'y': env['NOT_SET']} }}"]}
+    attributes: dict[str, Any] = dict.fromkeys((*TEXTS, *NUMBERS), text) | {
+        "watch": text,
+        "asset": {"key": "photos", "description": text},
+        "arguments": {"quality": text},
+        "inputs": [text],
+        "image_columns": [text],
+        "references_from": [text],
+        "partitions": {"by_column": text, "keys": ["a"]},
+        "request": {"tags": {"team": text}},
+        "op": {"tags": nested},
+        "checks": {"include": [text]},
+        "schedule": {"cron_schedule": text},
+        "sensor": {"watermark": text},
+        "store": {"root": text},
+        "fal": {"base_url": text},
+        "storage_options": nested,
+    }
+    missing = set(GptImgComponent.model().model_fields) - set(attributes)
+    assert missing == set(), "a new attribute: may it look at the environment?"
+    for name, value in attributes.items():
+        told = refused(**{name: value})
+        assert "Write {env: NAME} instead" in told, name
+        assert f"{name}" in told
+
+
+def test_a_variable_is_named_and_fails_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOT_SET", raising=False)
+    for name in (*TEXTS, *NUMBERS):
+        given = {"env": "NOT_SET"}
+        told = refused(**{name: given})
+        assert "the environment variable NOT_SET is not set" in told, name
+    for attributes in (
+        {"arguments": {"quality": {"env": "NOT_SET"}}},
+        {"references_from": [{"env": "NOT_SET"}]},
+        {"fal": {"base_url": {"env": "NOT_SET"}}},
+    ):
+        assert "the environment variable NOT_SET is not set" in refused(**attributes)
+    assert "{env: NAME} takes the name of a variable" in refused(template={"env": "a b"})
+
+
+def test_attributes_are_read_from_the_variables_that_they_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {
+        "T": "Photo of {product}",
+        "ID": "sku",
+        "Q": "low",
+        "COST": "2.5",
+        "URL": "s3://b/{{x}}.csv",
+        "M": "gpt-image-1",
+    }
+    for name, value in {**given, "ROOT": "s3://user:secret-word@bucket/images"}.items():
+        monkeypatch.setenv(name, value)
+    attributes = {
+        "template": {"env": "T"},
+        "id_column": {"env": "ID"},
+        "model": {"env": "M"},
+        "arguments": {"quality": {"env": "Q"}, "image_size": "1024x1024"},
+        "max_cost_usd": {"env": "COST"},
+        "prompts": {"env": "URL"},
+        "store": {"root": {"env": "ROOT"}},
+    }
+    with loaded({**PHOTOS, **attributes}) as defs:
+        made, store = definition_of(image_asset(defs)), (defs.resources or {})["image_store"]
+        kept = serialize_value(RepositorySnap.from_def(defs.get_repository_def()))
+    spec = made.generation.spec
+    assert (spec.template, spec.id_column, spec.model.name) == ("Photo of {product}", "sku", "gpt-image-1")
+    assert made.generation.max_cost_usd == 2.5
+    assert str(made.source) == "s3://b/{{x}}.csv"
+    assert isinstance(store.root, dg.EnvVar)
+    assert "secret-word" not in kept
+
+
+def test_rows_are_taken_as_they_are_written() -> None:
+    with loaded({**PHOTOS, "prompts": [{"sku": "1", "product": "the words {{ env.X }}"}]}) as defs:
+        assert definition_of(image_asset(defs)).source == [{"sku": "1", "product": "the words {{ env.X }}"}]
 
 
 @pytest.mark.parametrize("given", ["{{ env.FAL_KEY }}", "123-abc:topsecret"])

@@ -3,9 +3,7 @@
 import warnings
 from typing import Any
 
-import pytest
-
-from dagster_gptimg import ImageChecks, ImageStoreResource, UsageError, build_gptimg_checks, by_dynamic
+from dagster_gptimg import ImageChecks, build_gptimg_checks, by_dynamic
 from tests.dagster.support import LOW, images, metadata, run
 
 
@@ -43,13 +41,3 @@ def test_loading_definitions_warns_of_nothing_of_ours() -> None:
         asset = images(checks=ImageChecks())
         build_gptimg_checks(images())
         build_gptimg_checks(asset)
-
-
-@pytest.mark.parametrize("options", [{"secret": "topsecret"}, {"client_kwargs": {"aws_session_token": "x"}}])
-def test_a_store_refuses_a_secret_itself_in_its_options(options: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="holds the secret itself") as told:
-        ImageStoreResource(root="s3://bucket", storage_options=options)
-    assert "topsecret" not in str(told.value)
-    ImageStoreResource(
-        root="s3://bucket", storage_options={"secret": {"env": "STORE_SECRET"}, "anon": False, "token": "anon"}
-    )

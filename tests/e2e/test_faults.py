@@ -62,6 +62,7 @@ def test_with_the_history_off_each_doubtful_row_is_held_and_nobody_is_told_to_bu
 
 def test_every_fault_at_once_and_the_bill_is_explained_to_the_cent(fal: Fal, store: Path, tmp_path: Path) -> None:
     fal.set(faults=dict.fromkeys(EVERY_FAULT, 0.05), history_lag=0.5)
+    fal.fail("picture 3", "stuck", times=1)  # drawn alone, it might strike nothing
     for _ in range(2):
         ran = cli(fal, *two_each(tmp_path, store, "--settle", "3"))
         assert ran.status in {0, 3}, ran.stderr
@@ -71,6 +72,7 @@ def test_every_fault_at_once_and_the_bill_is_explained_to_the_cent(fal: Fal, sto
 @pytest.mark.kill  # another minute, and no quick test
 def test_every_fault_at_once_and_an_account_that_is_locked_now_and_then(fal: Fal, store: Path, tmp_path: Path) -> None:
     fal.set(faults=dict.fromkeys((*EVERY_FAULT, "locked"), 0.05), history_lag=0.5)
+    fal.fail("picture 3", "stuck", times=1)
     rows = 2 * ROWS  # enough for another lock in the next run
     runs = [cli(fal, *two_each(tmp_path, store, "--settle", "3", rows=rows)) for _ in range(3)]
     assert [run.status for run in runs].count(5) > 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,15 +16,17 @@ import pytest
 
 from dagster_gptimg.batch.callbacks import webhook_url
 from dagster_gptimg.cli import main
+from dagster_gptimg.emulator.signing import Signer
 from dagster_gptimg.store.dataset import Dataset
-from dagster_gptimg.store.facts import Intent
+from dagster_gptimg.store.facts import Accepted, Intent
+from dagster_gptimg.store.inbox import MOST_IDS
 from dagster_gptimg.store.root import Store
 from tests.emulator.receiver import Came, receiving
 from tests.harness import Fal, until
 from tests.processes import first_line, fork
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 KEY = "ab" * 32
 RUN = "20261125T000000-00000000"
@@ -32,10 +34,10 @@ ENDPOINT = "fal-ai/gpt-image-1-mini"
 
 
 @contextmanager
-def receiver(fal: Fal, store: Path) -> Iterator[str]:
+def receiver(fal: Fal, store: Path, program: Callable[[], None] = main) -> Iterator[str]:
     with TemporaryDirectory() as folder:
         said, errors = Path(folder, "stdout"), Path(folder, "stderr")
-        process = fork(main, ("receive", "--store", str(store), "--port", "0"), fal.env, said, errors)
+        process = fork(program, ("receive", "--store", str(store), "--port", "0"), fal.env, said, errors)
         try:
             yield first_line(process, said).removeprefix("receiver: ")
         finally:
@@ -171,3 +173,112 @@ def test_it_answers_only_when_it_is_on_record(fal: Fal, store: Path, dataset: Da
         blocked.unlink()
         assert post(url, came) == 200
     assert json.loads(inbox(store)[0].read_text())["status"] == "OK"
+
+
+# -- what only fal itself could have signed, and is not this attempt's, or nothing that can be read
+
+
+def sign(folder: Path, body: bytes, request_id: str, user: str) -> Came:
+    """A callback with the keys of the emulator whose state is in this folder, as fal would send it for a customer."""
+    headers = Signer(folder, user).headers(request_id, int(time.time()), body, 1)
+    return Came("/", {name.lower(): text for name, text in headers.items()}, body, 0.0)
+
+
+def told(request_id: str, payload: str = '{"images": []}') -> bytes:
+    named = f'"request_id": "{request_id}", "gateway_request_id": "{request_id}"'
+    return f'{{{named}, "status": "OK", "payload": {payload}}}'.encode()
+
+
+def accepted(dataset: Dataset) -> set[str]:
+    [attempt] = dataset.receipts.load(KEY)
+    return set(attempt.accepted)
+
+
+def test_once_an_account_is_known_no_other_one_adds_an_id(
+    fal: Fal, store: Path, dataset: Dataset, tmp_path: Path
+) -> None:
+    signed(fal)  # makes the keys
+    folder = tmp_path / "fal-emulator"
+    record = Accepted(
+        request_id="by-reply", endpoint=ENDPOINT, status_url="", response_url="", cancel_url="",
+        accepted_at=datetime.now(UTC),
+    )  # fmt: skip
+    with receiver(fal, store) as base:
+        url = webhook_url(base, dataset, KEY, 0, RUN)
+        early = post(url, sign(folder, told("early"), "early", "somebody"))  # nothing is known yet: fal's word counts
+        dataset.receipts.create_accepted(KEY, 0, "reply", record)
+        own = post(url, sign(folder, told("by-reply"), "by-reply", "us"))
+        foreign = post(url, sign(folder, told("foreign"), "foreign", "them"))
+        again = post(url, sign(folder, told("by-reply"), "by-reply", "us"))
+        lost_reply = post(url, sign(folder, told("lost-reply"), "lost-reply", "us"))
+    assert (early, own, foreign, again, lost_reply) == (200, 200, 403, 200, 200)
+    assert accepted(dataset) == {"early", "by-reply", "lost-reply"}
+    assert len(list((store / "d/e/inbox/users").iterdir())) == 1
+    assert "us" not in [path.stem for path in (store / "d/e/inbox/users").iterdir()]
+
+
+def test_an_attempt_takes_a_few_ids_at_most(fal: Fal, store: Path, dataset: Dataset, tmp_path: Path) -> None:
+    signed(fal)
+    with receiver(fal, store) as base:
+        url = webhook_url(base, dataset, KEY, 0, RUN)
+        ids = [f"id-{number}" for number in range(10)]
+        came = [sign(tmp_path / "fal-emulator", told(name), name, "u") for name in ids]
+        codes = [post(url, one) for one in came]
+        assert codes == [200] * MOST_IDS + [403] * (10 - MOST_IDS)
+        assert post(url, came[0]) == 200  # what is on record may come again
+    assert accepted(dataset) == set(ids[:MOST_IDS])
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        ('{"a": ' * 5000 + "1" + "}" * 5000, 200),
+        ('{"images": [], "seed": ' + "9" * 5000 + "}", 200),
+        ('{"images": [], "words": "half \\ud83d"}', 200),
+        ('{"images": [], "ratio": NaN}', 200),
+        ('{"request_id": "two"', 401),
+    ],
+    ids=["deep", "digits", "half a letter", "no number", "two ids, cut off"],
+)
+def test_a_signed_body_of_any_kind_is_taken_or_refused_and_nothing_breaks(
+    fal: Fal, store: Path, dataset: Dataset, tmp_path: Path, payload: str, code: int
+) -> None:
+    signed(fal)
+    with receiver(fal, store) as base:
+        url = webhook_url(base, dataset, KEY, 0, RUN)
+        assert post(url, sign(tmp_path / "fal-emulator", told("one", payload), "one", "u")) == code
+        assert httpx.get(f"{base}/health").status_code == 200
+    assert len(dataset.inbox.arrivals(RUN)) == (code == 200)
+    if code == 200:
+        callback = dataset.inbox.read(dataset.inbox.arrivals(RUN)[0])
+        assert callback is not None
+        assert callback.request_id == "one"
+
+
+def impatient() -> None:
+    """`main`, with less patience for heads."""
+    from dagster_gptimg import receiver as module
+
+    module.HEAD_SECONDS = 0.5
+    main()
+
+
+def test_halves_of_heads_hold_nobody_up_for_long(fal: Fal, store: Path, dataset: Dataset) -> None:
+    came = signed(fal)
+    with receiver(fal, store, impatient) as base:
+        url = httpx.URL(webhook_url(base, dataset, KEY, 0, RUN))
+        halves = [socket.create_connection((url.host, url.port or 80), timeout=30) for _ in range(300)]
+        try:
+            for half in halves:
+                half.sendall(b"POST /x HTTP/1.1\r\nHost: x\r\n")
+            until("calls are answered again", lambda: httpx.get(f"{base}/health").status_code == 200)
+            assert post(str(url), came) == 200
+        finally:
+            for half in halves:
+                half.close()
+        with socket.create_connection((url.host, url.port or 80), timeout=30) as kept:
+            kept.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b"200 OK" in kept.recv(2000)
+            kept.sendall(b"GET /health HTTP/1.1\r\n")
+            with suppress(ConnectionResetError):
+                assert kept.recv(2000) == b""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import subprocess
 import sys
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.harness import CLI, until
+from tests.harness import CLI, cli, until
 from tests.support import ROOT
 
 if TYPE_CHECKING:
@@ -66,6 +68,18 @@ def test_the_command_line_ends_although_its_store_hangs(command: str, fal: Fal, 
     process = begin(fal, marker, command, str(tmp_path / "t.jsonl"), "--dataset", "d")
     until("the store is read", marker.exists)
     assert ends(process) == 130
+    assert fal.bill()["rows"] == []
+
+
+@pytest.mark.parametrize("command", ["generate", "plan"])
+def test_a_pipe_among_the_references_is_told_at_once(command: str, fal: Fal, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    row = {"prompt": "a cup", "image_urls": "pipe.png"}
+    (tmp_path / "t.jsonl").write_text(json.dumps(row))
+    place = ("--store", str(tmp_path / "s"), "--dataset", "d", "--references-from", str(tmp_path))
+    ran = cli(fal, command, str(tmp_path / "t.jsonl"), *place, "--model", "gpt-image-1.5")
+    assert ran.status == 2
+    assert "it is a pipe, and not a file" in ran.stderr
     assert fal.bill()["rows"] == []
 
 

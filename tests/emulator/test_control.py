@@ -29,7 +29,7 @@ def app(tmp_path: Path) -> Iterator[App]:
 def test_only_from_this_machine(path: str, peer: str, code: int, app: App) -> None:
     async def codes() -> tuple[int, int]:
         transport = httpx.ASGITransport(app, client=(peer, 1))
-        async with httpx.AsyncClient(transport=transport, base_url="http://emulator") as caller:
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as caller:
             fal = await caller.post(f"/{ENDPOINT}", json={}, headers={"Authorization": "Key k"})
             return (await caller.get(path)).status_code, fal.status_code
 

@@ -12,14 +12,14 @@ URLS = {"response_url", "status_url", "cancel_url"}
 
 
 def test_submit(quick: Emulator) -> None:
-    reply = quick.post(headers={"Host": "queue.fal.run"})
+    reply = quick.post(headers={"Host": "localhost:12345"})
     body = reply.json()
     assert reply.status_code == 200
     assert set(body) == {"status", "request_id", "gateway_request_id", "queue_position", *URLS}
     assert body["status"] == "IN_QUEUE"
     assert body["queue_position"] == 0
     assert reply.headers["x-fal-request-id"] == body["request_id"]
-    assert body["response_url"] == f"http://queue.fal.run/{ENDPOINT}/requests/{body['request_id']}"
+    assert body["response_url"] == f"http://localhost:12345/{ENDPOINT}/requests/{body['request_id']}"
     assert body["status_url"] == body["response_url"] + "/status"
     assert body["cancel_url"] == body["response_url"] + "/cancel"
 
@@ -250,4 +250,5 @@ def test_control_refuses_nonsense(quick: Emulator) -> None:
         ("/emulator/faults", {}),
     ):
         assert quick.http.post(path, json=body).status_code == 400, (path, body)
-    assert quick.http.post("/emulator/faults", content=b"{").status_code == 400
+    broken = quick.http.post("/emulator/faults", content=b"{", headers={"Content-Type": "application/json"})
+    assert broken.status_code == 400

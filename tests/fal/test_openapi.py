@@ -243,3 +243,30 @@ def test_a_model_that_ends_is_told_from_sixty_days_before() -> None:
     both = get_model("gpt-image-1-mini").notice(date(2026, 11, 25), ["deprecated"])
     assert both is not None
     assert "is deprecated at fal and ends on 2026-12-01" in both
+
+
+def test_schemas_that_refer_to_one_another_are_refused_and_not_followed_for_ever() -> None:
+    loops: list[dict[str, Any]] = [
+        {"A": {"$ref": "#/components/schemas/A"}},
+        {"A": {"allOf": [{"$ref": "#/components/schemas/B"}]}, "B": {"allOf": [{"$ref": "#/components/schemas/A"}]}},
+        {"A": {"anyOf": [{"$ref": "#/components/schemas/A"}, {"type": "null"}]}},
+        {f"N{n}": {"allOf": [{"$ref": f"#/components/schemas/N{n + 1}"}] * 9} for n in range(40)}
+        | {"A": {"$ref": "#/components/schemas/N0"}, "N40": {"type": "string"}},
+    ]
+    for schemas in loops:
+        made = document("painter")
+        made["components"]["schemas"] |= schemas
+        [post] = [at["post"] for at in made["paths"].values() if "post" in at]
+        post["requestBody"]["content"]["application/json"]["schema"] = {"$ref": "#/components/schemas/A"}
+        with pytest.raises(UsageError, match="no OpenAPI document"):
+            FalModel.from_openapi(made, price=per_image("0.03"))
+
+
+@pytest.mark.parametrize("most", [0, -4, "none", None, float("nan"), float("inf"), [], {}])
+def test_an_endpoint_that_gives_no_images_is_refused(most: object) -> None:
+    made = document("painter")
+    for schema in made["components"]["schemas"].values():
+        if "num_images" in schema.get("properties", {}):
+            schema["properties"]["num_images"]["maximum"] = most
+    with pytest.raises(UsageError):
+        FalModel.from_openapi(made, price=per_image("0.03"))

@@ -29,7 +29,9 @@ pytestmark = pytest.mark.xdist_group("wire page")
 ENDPOINTS = read_endpoints()
 FIELDS = read_fields()
 
-READ_NOTHING = {"addresses", "inputs", "model", "models", "portal", "prices", "proxies", "request_settings", "settings"}
+READ_NOTHING = {
+    "addresses", "inputs", "model", "models", "portal", "prices", "proxies", "request_settings", "resolver", "settings",
+}  # fmt: skip
 """Modules of `fal/` that read no answer of fal's. One that is new is looked at."""
 
 NEVER_TOLD = {

@@ -13,6 +13,8 @@ from dagster_gptimg.fal import upload
 from dagster_gptimg.fal.client import FalClient
 from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.fal.settings import FalSettings
+from dagster_gptimg.fal.types import ImageFile
+from dagster_gptimg.fal.wire import InMemory
 from tests.fal.recorded import ENDPOINT, KEY, LOW, World, until
 
 if TYPE_CHECKING:
@@ -111,6 +113,18 @@ async def _download(fal: FalClient, request: Submitted, world: World) -> None:
     assert await fal.download(image["url"])
 
 
+async def _fetch(fal: FalClient, request: Submitted, world: World) -> None:
+    async def take(size: int) -> None:
+        assert size
+
+    sink = InMemory()
+    world.by = NOBODY
+    [image] = (await world.http.get(request.response_url)).json()["images"]
+    world.by = "fetch"
+    assert await fal.fetch(ImageFile(image["url"]), sink, take) == "image/png"
+    assert sink.found
+
+
 async def _history(fal: FalClient, _: Submitted, world: World) -> None:
     now = datetime.now(UTC)
     assert [line async for line in fal.history(ENDPOINT, now - timedelta(hours=1), now + timedelta(hours=1))]
@@ -160,6 +174,7 @@ DRIVES: dict[str, Callable[[FalClient, Submitted, World], Awaitable[None]]] = {
     "result": _result,
     "subscribe": _subscribe,
     "download": _download,
+    "fetch": _fetch,
     "history": _history,
     "lookup": _lookup,
     "delete_payloads": _delete_payloads,

@@ -5,6 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import os
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -190,3 +194,89 @@ def test_a_file_that_changes_is_another_purchase(folder: Path) -> None:
     (folder / "a.png").write_bytes(picture("green"))
     (after,) = rows([{"prompt": "x", "image_urls": "a.png"}], folder)
     assert before.arguments != after.arguments
+
+
+class Intranet(BaseHTTPRequestHandler):
+    """A server of one's own network: pictures below `/pub`, a redirect out of it, and what is nobody's business."""
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        self.server.asked.append(self.path)  # type: ignore[attr-defined]
+        if path == "/pub/moved.png":
+            self.send_response(302)
+            self.send_header("Location", "/secret.png")
+            self.end_headers()
+            return
+        data = {"/pub/a b.png": RED, "/pub/a%20b.png": RED, "/secret.png": picture("black")}.get(path)
+        self.send_response(200 if data else 404)
+        self.send_header("Content-Length", str(len(data or b"")))
+        self.end_headers()
+        self.wfile.write(data or b"")
+
+    do_HEAD = do_GET  # noqa: N815 - the name that the class asks for
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def intranet() -> Iterator[tuple[str, list[str]]]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Intranet)
+    server.asked = []  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", server.asked  # type: ignore[attr-defined]
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_below_a_root_that_is_a_url_nothing_else_of_its_server_is_read(intranet: tuple[str, list[str]]) -> None:
+    base, asked = intranet
+    references = References([ReferenceRoot(f"{base}/pub")])
+    assert references.resolve(f"{base}/pub/a%20b.png").token == TOKEN
+    assert references.resolve("a%20b.png").token == TOKEN
+    asked.clear()
+    host = base.removeprefix("http://")
+    for text in (
+        f"{base}/pub/%2e%2e/secret.png",
+        f"{base}/pub/%252e%252e/secret.png",
+        f"{base}/pub/..%2fsecret.png",
+        f"{base}/pub/.%2e/secret.png",
+        f"{base}/pub/..\\secret.png",
+        f"{base}/pub/%2e%2e%5csecret.png",
+        f"{base}/pub/..;/secret.png",
+        f"{base}/pub/%{'25' * 9}2e%2e/secret.png",
+        f"{base}/public/a.png",
+        f"http://user:word@{host}/pub/a.png",
+        f"http://{host.partition(':')[0]}/pub/a.png",
+    ):
+        with pytest.raises(ImageReferenceError, match=r"not a public address|a user name or a password"):
+            references.resolve(text)
+    for text in ("%2e%2e/secret.png", "../secret.png", "x/..%2f..%2fsecret.png"):
+        with pytest.raises(ImageReferenceError, match="does not lie below a root"):
+            references.resolve(text)
+    assert asked == []
+
+
+def test_a_server_of_a_root_sends_nobody_elsewhere(intranet: tuple[str, list[str]]) -> None:
+    base, asked = intranet
+    with pytest.raises(ImageReferenceError, match=r"cannot be read|no PNG"):
+        References([ReferenceRoot(f"{base}/pub")]).resolve(f"{base}/pub/moved.png")
+    assert "/secret.png" not in asked
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "folder", "device"])
+def test_what_is_no_file_is_told_at_once(folder: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = folder / "odd.png"
+    listening = socket.socket(socket.AF_UNIX)
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        monkeypatch.chdir(folder)  # its name may not be long
+        listening.bind("odd.png")
+    elif kind == "folder":
+        path.mkdir()
+    references = References([ReferenceRoot(str(folder) if kind != "device" else "/dev")])
+    with listening, pytest.raises(ImageReferenceError, match=r"and not a file|cannot be read"):
+        references.resolve(str(path) if kind != "device" else "/dev/zero")

@@ -13,7 +13,7 @@ from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.facts import Accepted
 from dagster_gptimg.store.manifest import read_manifest
 from tests.simulation.virtual_time import EPOCH
-from tests.simulation.world import LOW, Life, Request, World
+from tests.simulation.world import LOW, Life, Request, World, picture
 
 
 def manifest(world: World) -> list[dict[str, Any]]:
@@ -144,6 +144,26 @@ def test_a_paid_image_that_cannot_be_had_is_lost_for_now_and_found_later() -> No
     world.faults = {}
     assert live(world).stored == 1
     assert len(world.requests) == 1
+
+
+def test_a_file_that_is_cut_at_fal_itself_is_kept_when_it_comes_so_ten_minutes_apart() -> None:
+    world = World(11, {"image_broken": 1.0}, ["thing"])
+    assert live(world).stored == 1
+    assert world.now >= 600
+    [row] = manifest(world)
+    assert "it is cut off before its chunk IEND" in row["notes"]
+    assert "it came so again" in row["notes"]
+    [path] = [path for path in world.store.fs.find(world.store.root) if "/images/" in path]
+    assert world.store.fs.cat(path) == picture(world.requests["R0"].urls[0])[:-20]
+
+
+def test_a_file_that_comes_broken_in_another_way_each_time_is_never_kept_and_looked_for_again() -> None:
+    world = World(12, {"image_flipped": 1.0}, ["thing"])
+    assert live(world).lost == 1
+    assert not [path for path in world.store.fs.find(world.store.root) if "/images/" in path]
+    world.faults = {}
+    assert live(world).stored == 1
+    assert [row["notes"] for row in manifest(world)] == ["it has 8 x 8 pixels, and 1024 x 1024 were asked for"]
 
 
 def test_free_failures_are_bounded_in_a_run_and_tried_again_by_the_next() -> None:

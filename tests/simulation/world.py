@@ -52,6 +52,9 @@ from tests.simulation.virtual_time import EPOCH, Clock, VirtualLoop, bury
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
+    from dagster_gptimg.batch.job import Take
+    from dagster_gptimg.fal.types import Sink
+
 PRICE = Decimal("0.01")
 LOW = {"quality": "low", "image_size": "1024x1024"}
 PATIENCE = 40.0
@@ -337,7 +340,7 @@ class SimFal:
         raise ReadError("no streams here")
         yield
 
-    async def result(self, request: Submitted, *, inline: bool = False) -> Any:
+    async def result(self, request: Submitted, *, take: Take | None = None) -> Any:
         found = await self._read("result", request)
         if self.loop.time() < found.ends_at:
             return Pending()
@@ -396,7 +399,12 @@ class SimFal:
     async def upload(self, data: bytes, content_type: str, file_name: str, seconds: int) -> str:
         raise NotImplementedError
 
-    async def download(self, url: str, take: Callable[[int], Awaitable[None]]) -> bytes:
+    async def fetch(self, file: ImageFile, sink: Sink, take: Take) -> str:
+        sink.restart()
+        sink.write(await self._image(file.url))
+        return "image/png"
+
+    async def _image(self, url: str) -> bytes:
         await self._wire()
         if self.world.strikes("image_broken"):
             return picture(url)[:-20]

@@ -46,6 +46,29 @@ def receipts(tmp_path: Path) -> Receipts:
     return Receipts(Store(str(tmp_path)), "d")
 
 
+@pytest.mark.parametrize("how", ["lost", "overwritten", "unreadable", "kept"])
+def test_what_a_far_store_has_acknowledged_is_read_back_before_anything_is_sent(
+    receipts: Receipts, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    receipts.store.is_near = False
+    create, read = Store.create, Store.read
+
+    def lying(self: Store, name: str, data: bytes) -> None:
+        if how != "lost":
+            create(self, name, data.replace(b'"mine"', b'"others"') if how == "overwritten" else data)
+
+    def failing(self: Store, name: str) -> bytes:
+        raise UnreadableError(f"{name}: the service is busy")
+
+    monkeypatch.setattr(Store, "create", lying)
+    monkeypatch.setattr(Store, "read", failing if how == "unreadable" else read)
+    if how == "lost":
+        with pytest.raises(StoreError, match="acknowledged it, and lost it"):
+            receipts.create_intent(KEY, 0, INTENT)
+    else:
+        assert receipts.create_intent(KEY, 0, INTENT) is (how != "overwritten")
+
+
 def test_facts_come_back_as_they_were(receipts: Receipts) -> None:
     assert receipts.load(KEY) == []
     assert receipts.create_intent(KEY, 0, INTENT)

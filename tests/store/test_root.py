@@ -133,6 +133,16 @@ def test_what_cannot_be_read_is_not_absent(tmp_path: Path) -> None:
         store.read("x")
 
 
+@pytest.mark.parametrize("read", ["read", "open", "fetch"])
+def test_a_pipe_in_a_store_is_no_object_and_holds_nobody_up(tmp_path: Path, read: str) -> None:
+    os.mkfifo(tmp_path / "x")
+    store = Store(str(tmp_path))
+    with pytest.raises(UnreadableError, match="it is a pipe"):
+        store.fetch("x", tmp_path / "copy") if read == "fetch" else getattr(store, read)("x")
+    with pytest.raises(FileNotFoundError):
+        store.fetch("y", tmp_path / "copy") if read == "fetch" else getattr(store, read)("y")
+
+
 def test_a_full_disk_says_so_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(str(tmp_path))
 

@@ -1,0 +1,45 @@
+"""The one way in which a command prints: nothing moves a terminal's cursor, and no secret is shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from dagster_gptimg.masking import masked
+from dagster_gptimg.plain import plain_lines
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+
+def say(message: str) -> None:
+    """A message for people, on stderr."""
+    click.echo(plain_lines(message), err=True)
+
+
+def tell(line: str) -> None:
+    """A line for programs, on stdout."""
+    click.echo(plain_lines(line))
+
+
+def tell_json(value: object, indent: int | None = None) -> None:
+    """A value for programs, as JSON in ASCII, on stdout."""
+    click.echo(json.dumps(_masked(value), indent=indent))
+
+
+def printable(message: str, style: str = "") -> Text:
+    """A message as rich prints it: none of it is markup."""
+    from rich.text import Text
+
+    return Text(plain_lines(message), style)
+
+
+def _masked(value: object) -> object:
+    if isinstance(value, str):
+        return masked(value)
+    if isinstance(value, Mapping):
+        return {str(_masked(name)): _masked(item) for name, item in value.items()}
+    return [_masked(item) for item in value] if isinstance(value, Sequence) else value

@@ -1,0 +1,37 @@
+"""Image files as they are: which kind, how large, where they end, what is missing. No pixel is made of them.
+
+Pillow reads the headers. What it cannot do is walked by hand: prove that a file ends too early, or has something behind
+its end. Whether a decoder can make a picture of a file is another matter, and no reason not to keep it
+(docs/receipts.md#images).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dagster_gptimg.store.formats import kinds
+from dagster_gptimg.store.formats.headers import bmp_hole, size_of, tiff_hole
+from dagster_gptimg.store.formats.kinds import UNKNOWN, Data, Kind, called, contradiction, kind_of
+from dagster_gptimg.store.formats.walks import Walked, walk_boxes, walk_gif, walk_jpeg, walk_png, walk_svg, walk_webp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["UNKNOWN", "Data", "Kind", "Walked", "called", "contradiction", "kind_of", "size_of", "walk"]
+
+_WALKS: dict[Kind, Callable[[Data], Walked]] = {
+    kinds.PNG: walk_png,
+    kinds.JPEG: walk_jpeg,
+    kinds.WEBP: walk_webp,
+    kinds.GIF: walk_gif,
+    kinds.SVG: walk_svg,
+    kinds.BMP: lambda data: Walked(hole=bmp_hole(data)),
+    kinds.TIFF: lambda data: Walked(hole=tiff_hole(data)),
+    **dict.fromkeys((kinds.AVIF, kinds.HEIC, kinds.JXL, kinds.JP2), walk_boxes),
+}
+
+
+def walk(kind: Kind, data: Data) -> Walked:
+    """Walk through a file of this kind. Of a kind without a walk nothing is known but its bytes."""
+    walker = _WALKS.get(kind)
+    return walker(data) if walker else Walked()

@@ -1,0 +1,79 @@
+"""What Pillow reads in the header of an image file: its size, and where its pixels must lie."""
+
+from __future__ import annotations
+
+import io
+import struct
+from contextlib import suppress
+from itertools import islice
+from typing import IO, TYPE_CHECKING, Any, Literal, cast
+
+from PIL import Image, ImageFile, ImageSequence
+
+from dagster_gptimg.decoding import readable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dagster_gptimg.store.formats.kinds import Data
+
+_PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+
+_MOST_DIRECTORIES = 1000
+"""Directories of a TIFF file that are looked at, at most."""
+
+
+def size_of(data: Data) -> tuple[int | None, int | None]:
+    """Width and height in pixels, as the header has them; None where Pillow does not know the kind."""
+    if data[:16] == _PNG:  # Pillow reads all chunks before the picture into memory
+        width, height = struct.unpack_from(">II", data, 16) if len(data) >= 24 else (None, None)  # noqa: PLR2004
+        return width, height
+    image = _header(data)
+    return image.size if image is not None else (None, None)
+
+
+def bmp_hole(data: Data) -> str:
+    """What proves that pixels of an uncompressed BMP file are missing, in words; empty: nothing does."""
+    image = _header(data)
+    for codec, box, offset, args in image.tile if image is not None else ():
+        if codec == "raw" and isinstance(args, tuple) and box and offset + args[1] * box[3] > len(data):
+            return "it is cut off within its pixels"
+    return ""
+
+
+def tiff_hole(data: Data) -> str:
+    """What proves that strips or tiles of a TIFF file are missing, in words; empty: nothing does."""
+    order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
+    address, count, entry = (8, 8, 20) if b"+" in data[2:4] else (4, 2, 12)
+    first = int.from_bytes(data[address : 2 * address], order)
+    entries = int.from_bytes(data[first : first + count], order)
+    if first + count + entries * entry > len(data):  # Pillow goes on with half a directory
+        return "it is cut off before the end of its directory"
+    with suppress(Exception):  # Pillow raises about everything: then nothing is proved
+        for tags in _directories(data):
+            for starts, lengths in ((273, 279), (324, 325)):
+                ends = map(int.__add__, tags.get(starts, ()), tags.get(lengths, ()))
+                if max(ends, default=0) > len(data):
+                    return "it is cut off before the end of what its directory names"
+    return ""
+
+
+def _directories(data: Data) -> Iterator[Any]:
+    image = _header(data)
+    for frame in islice(ImageSequence.Iterator(image), _MOST_DIRECTORIES) if image is not None else ():
+        yield frame.tag_v2  # type: ignore[attr-defined]
+
+
+def _header(data: Data) -> ImageFile.ImageFile | None:
+    """An image of which only the header was read; None where Pillow cannot.
+
+    `Image.open` refuses what has very many pixels, and they are none of a header's business: nothing is decoded here.
+    """
+    for name in readable():
+        factory, accepts = Image.OPEN[name]
+        with suppress(Exception):  # Pillow raises about everything for bytes from outside
+            if accepts is None or accepts(data[:16]) is True:
+                file = io.BytesIO(data) if isinstance(data, bytes) else cast("IO[bytes]", data)  # a map needs no copy
+                file.seek(0)
+                return factory(file, "")
+    return None

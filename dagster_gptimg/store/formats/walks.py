@@ -1,0 +1,207 @@
+"""Walks through the structure of image files, by hand: no library proves that a file ends too early.
+
+Each walk goes only as far as that takes. Decoders are no judges of it: they forgive a cut tail, or refuse a file for
+other reasons.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from typing import TYPE_CHECKING, NamedTuple
+
+from dagster_gptimg.decoding import decodes_to_its_end
+from dagster_gptimg.store.formats.kinds import HEAD, MARKS_UTF16, svg_from
+
+if TYPE_CHECKING:
+    from dagster_gptimg.store.formats.kinds import Data
+
+
+class Walked(NamedTuple):
+    """What the structure of an image file says of it.
+
+    Attributes:
+        end: where the image ends, in bytes; what stands behind it is a trailer. None: where the file does, or unknown.
+        hole: what proves that bytes are missing or were changed, in words; empty: nothing does.
+        note: what is odd about the structure all the same, in words.
+    """
+
+    end: int | None = None
+    hole: str = ""
+    note: str = ""
+
+
+def _cut(where: str) -> Walked:
+    return Walked(hole=f"it is cut off {where}")
+
+
+def walk_png(data: Data) -> Walked:
+    """All chunks up to IEND, each with its CRC (https://www.w3.org/TR/png-3, section 5).
+
+    A wrong CRC is a hole in a critical chunk, without which there is no picture; of the others it is a note.
+    """
+    view, at, size = memoryview(data), 8, len(data)
+    wrong = dict[bool, str]()
+    while at + 12 <= size:
+        length, kind = struct.unpack_from(">I4s", view, at)
+        end = at + 12 + length
+        if end > size:
+            break
+        (crc,) = struct.unpack_from(">I", view, end - 4)
+        if zlib.crc32(view[at + 4 : end - 4]) != crc:
+            is_critical = not kind.isalpha() or kind[:1].isupper()
+            wrong.setdefault(is_critical, f"the checksum of its chunk {_name(kind)} at byte {at} is wrong")
+        if kind == b"IEND":
+            return Walked(end, wrong.get(True, ""), wrong.get(False, ""))
+        at = end
+    return _cut(f"before its chunk IEND, behind byte {at}")
+
+
+def _name(kind: bytes) -> str:
+    return kind.decode("ascii") if kind.isalnum() else kind.hex()
+
+
+_MARKER = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
+"""A marker that ends a scan: no restart, and none of the bytes that stand for data behind 0xFF (ITU T.81, B.1.1)."""
+
+_SOF = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
+_SEQUENTIAL = frozenset({0xC0, 0xC1})
+_SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
+
+
+def walk_jpeg(data: Data) -> Walked:
+    """All segments up to EOI. What looks like a marker within a segment (a thumbnail of Exif) is passed over.
+
+    Some writers leave EOI out. Then a decoder is asked, for once, and only whether all pixels are there.
+    """
+    at, size, scans, frame = 2, len(data), 0, 0
+    while found := _MARKER.search(data, at):
+        marker, at = data[found.start() + 1], found.end()
+        if marker == _EOI:
+            return Walked(_behind_picture(data, at))
+        if marker == _SOI:
+            continue
+        length = int.from_bytes(data[at : at + 2], "big")
+        if at + max(length, 2) > size:
+            break
+        frame = frame or (marker if marker in _SOF else 0)
+        scans += marker == _SOS
+        at += length
+    if scans == 1 and frame in _SEQUENTIAL and decodes_to_its_end(data):
+        return Walked(note="its end marker is missing")
+    return _cut("before its end marker")
+
+
+def _behind_picture(data: Data, at: int) -> int | None:
+    """The end; None where another picture follows (a gain map, a stereo pair): that is no trailer."""
+    return None if data[at : at + 3] == b"\xff\xd8\xff" else at
+
+
+def walk_gif(data: Data) -> Walked:
+    """All blocks up to the trailer (https://www.w3.org/Graphics/GIF/spec-gif89a.txt)."""
+    size = len(data)
+    if size < 13:  # noqa: PLR2004 - header and screen descriptor
+        return _cut("within its header")
+    at, images = 13 + _colours(data[10]), 0
+    while at < size:
+        block = data[at]
+        if block == 0x3B:  # noqa: PLR2004 - the trailer
+            return Walked(at + 1)
+        if block == 0x21:  # noqa: PLR2004 - an extension
+            at = _behind_blocks(data, at + 2)
+        elif block == 0x2C and at + 10 < size:  # noqa: PLR2004 - an image
+            at, images = _behind_blocks(data, at + 11 + _colours(data[at + 9])), images + 1
+        elif block == 0x2C:  # noqa: PLR2004 - an image without its end
+            break
+        else:
+            return Walked(note=f"an unknown block stands at byte {at}")
+    if at == size and images:
+        return Walked(note="its end marker is missing")
+    return _cut("within a block")
+
+
+def _colours(flags: int) -> int:
+    """Bytes of a colour table."""
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
+
+
+def _behind_blocks(data: Data, at: int) -> int:
+    """The place behind a chain of data blocks; beyond the file's end where that comes first."""
+    size = len(data)
+    while at < size and (length := data[at]):
+        at += length + 1
+    return at + 1
+
+
+def walk_webp(data: Data) -> Walked:
+    """The size in the RIFF header (https://developers.google.com/speed/webp/docs/riff_container)."""
+    end = int.from_bytes(data[4:8], "little") + 8
+    return Walked(end) if end <= len(data) else _cut(f"before the {end} bytes that its header speaks of")
+
+
+_PAYLOADS = frozenset({b"mdat", b"jxlc", b"jxlp", b"jp2c"})
+"""Boxes that hold the picture itself."""
+
+_DESCRIPTIONS = frozenset({b"meta", b"moov"})
+"""Boxes of AVIF and HEIC that say what the picture is made of."""
+
+_MUST_BE_WHOLE = _PAYLOADS | _DESCRIPTIONS | {b"moof", b"idat"}
+"""Boxes behind the picture without which it is none: anything else that does not end within the file is a trailer."""
+
+_MOST_BOXES = 10_000
+
+
+def walk_boxes(data: Data) -> Walked:
+    """The outermost boxes of AVIF, HEIC, JPEG XL and JPEG 2000 (ISO/IEC 14496-12, and their own standards).
+
+    A bare codestream of JPEG XL says nothing of its end.
+    """
+    if data[:2] == b"\xff\x0a":
+        return Walked()
+    seen, at, size = set[bytes](), 0, len(data)
+    for _ in range(_MOST_BOXES):
+        if at == size:
+            break
+        kind, end = _box(data, at)
+        if not at < end <= size and kind not in _MUST_BE_WHOLE and _has_picture(data, seen):
+            return Walked(at)
+        if not at < end <= size:
+            return _cut(f"within its box {_name(kind)}" if kind.isalnum() else "before its picture")
+        seen.add(kind)
+        at = end
+    return Walked() if _has_picture(data, seen) else _cut("before its picture")
+
+
+def _has_picture(data: Data, seen: set[bytes]) -> bool:
+    """Whether the boxes that were seen can make a picture."""
+    is_described = data[4:8] != b"ftyp" or not seen.isdisjoint(_DESCRIPTIONS)
+    # some small files have their picture within `meta`, in a box `idat`
+    return is_described and (not seen.isdisjoint(_PAYLOADS) or data.find(b"idat") >= 0)
+
+
+def _box(data: Data, at: int) -> tuple[bytes, int]:
+    """The name of the box at a place, and where it ends: maybe behind the file's end; at its start, if it is none."""
+    head = data[at : at + 16]
+    kind, length = head[4:8], int.from_bytes(head[:4], "big")
+    if len(kind) < 4:  # noqa: PLR2004 - a name's length
+        return kind, at
+    if length == 1:
+        length = int.from_bytes(head[8:16], "big")
+    if length == 0 and kind.isalnum():  # up to the end of all
+        return kind, len(data)
+    return kind, at + length if length >= 8 else at  # noqa: PLR2004 - a box's head
+
+
+_ROOT = re.compile(r"""<((?:[A-Za-z_][\w.-]*:)?svg)(?=[\s/>])((?:[^"'>]|"[^"]*"|'[^']*')*)>""")
+
+
+def walk_svg(data: Data) -> Walked:
+    """An SVG whose root element is not closed is cut off."""
+    if data[:2] in MARKS_UTF16:
+        return Walked()
+    root = _ROOT.match(svg_from(data))
+    if root is None:  # its first tag has no end, as far as that was read
+        return Walked() if len(data) > HEAD else _cut("within its root element")
+    is_closed = root[2].endswith("/") or data.rfind(f"</{root[1]}".encode()) >= 0
+    return Walked() if is_closed else _cut("before its root element is closed")
