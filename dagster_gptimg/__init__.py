@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.checks import build_gptimg_checks
     from dagster_gptimg.component import GptImgComponent
     from dagster_gptimg.errors import GptImgError, UsageError
-    from dagster_gptimg.execution import GenerateConfig, ImageGeneration
+    from dagster_gptimg.execution import ImageGeneration
     from dagster_gptimg.fal.client import FalClient
     from dagster_gptimg.fal.model import FalModel
     from dagster_gptimg.fal.models import get_model, register
@@ -24,14 +24,16 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.prices import per_image, unknown_price
     from dagster_gptimg.fal.request_settings import RequestSettings
     from dagster_gptimg.fal.settings import FalSettings
+    from dagster_gptimg.image_checks import ImageChecks
     from dagster_gptimg.image_record import ImageRecord
     from dagster_gptimg.io_manager import ManifestLoader
     from dagster_gptimg.notebook import GeneratedImages, generate
-    from dagster_gptimg.ops import GenerateImagesConfig, generate_images_op
+    from dagster_gptimg.ops import generate_images_op
     from dagster_gptimg.partitions import TablePartitions, by_column, by_date, by_dimensions, by_dynamic, by_hash
     from dagster_gptimg.prompt_table import build_prompt_table
     from dagster_gptimg.prompts import SqlTable, TableFile
     from dagster_gptimg.resource import EmulatedFalResource, FalResource, ImageStoreResource
+    from dagster_gptimg.run_config import GenerateConfig, GenerateImagesConfig
     from dagster_gptimg.sensors import build_gptimg_schedule, build_prompt_table_sensor, failure_reasons
 
 _HOMES = {
@@ -40,12 +42,13 @@ _HOMES = {
     "FalModel": "fal.model",
     "FalResource": "resource",
     "FalSettings": "fal.settings",
-    "GenerateConfig": "execution",
-    "GenerateImagesConfig": "ops",
+    "GenerateConfig": "run_config",
+    "GenerateImagesConfig": "run_config",
     "GeneratedImages": "notebook",
     "GptImgComponent": "component",
     "GptImgError": "errors",
     "UsageError": "errors",
+    "ImageChecks": "image_checks",
     "ImageGeneration": "execution",
     "ImageRecord": "image_record",
     "ImageStoreResource": "resource",
@@ -87,6 +90,7 @@ __all__ = [
     "GeneratedImages",
     "GptImgComponent",
     "GptImgError",
+    "ImageChecks",
     "ImageGeneration",
     "ImageRecord",
     "ImageStoreResource",

@@ -2,26 +2,33 @@
 
 import functools
 import inspect
-import typing
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 import dagster as dg
+from dagster._utils.warnings import disable_dagster_warnings
 
 from dagster_gptimg import metadata
+from dagster_gptimg.asset_arguments import AssetArguments
 from dagster_gptimg.batch.job import Watch
 from dagster_gptimg.errors import UsageError
-from dagster_gptimg.execution import GenerateConfig, ImageGeneration
+from dagster_gptimg.execution import ImageGeneration
 from dagster_gptimg.fal.model import FalModel
 from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
 from dagster_gptimg.fal.request_settings import RequestSettings
+from dagster_gptimg.image_checks import ImageChecks, in_doubt_spec
 from dagster_gptimg.io_manager import loader_for
 from dagster_gptimg.materialization import AssetEvent, Execute, materialized
+from dagster_gptimg.options import OPTIONS, check, refuse_unknown
 from dagster_gptimg.partitions import TablePartitions
+from dagster_gptimg.prompt_function import NEEDED, PromptFunction, sign
 from dagster_gptimg.prompt_table import table_of
-from dagster_gptimg.prompts import PromptSpec, Source, with_format
+from dagster_gptimg.prompts import PromptSpec, Source, SqlTable, TableFile, with_format
 from dagster_gptimg.prompts.frames import repeatable
+from dagster_gptimg.prompts.sources import name_of
+from dagster_gptimg.run_config import GenerateConfig
 from dagster_gptimg.store.paths import check_dataset
 
 KINDS = frozenset({"fal", "openai"})
@@ -35,6 +42,14 @@ _TAKEN = {
     "is_virtual": "images are made and paid for",
 }
 """Arguments of `dg.asset` that an image asset settles by itself."""
+
+_ASSETS_OWN = frozenset(inspect.signature(dg.asset).parameters) - {"compute_fn", "kwargs"} | {"legacy_freshness_policy"}
+"""All arguments of `dg.asset`."""
+
+_OWN = frozenset(name for name, option in OPTIONS.items() if "asset" in option.faces) | {
+    "partitions", "request", "checks", "execute",
+}  # fmt: skip
+"""All arguments of `gptimg_asset` that are no arguments of `dg.asset`."""
 
 _MADE_FROM = "__gptimg__"
 _SOURCE = "__gptimg_source__"
@@ -59,7 +74,12 @@ class ImageAsset:
     def inputs(self, asset: dg.AssetsDefinition) -> dict[str, dg.AssetKey]:
         """The function's arguments, with the assets upstream that they are; `asset` is what was made from this."""
         keys = asset.keys_by_input_name
-        return {name: keys[name] for name in inspect.signature(self.function).parameters}
+        return {name: keys[name] for name in self.asks.inputs}
+
+    @property
+    def asks(self) -> PromptFunction:
+        """What the function asks Dagster for."""
+        return PromptFunction.of(self.function)
 
     def table_asset(self, asset: dg.AssetsDefinition) -> dg.AssetKey | None:
         """The one asset upstream that the table is; None when it is made from several, or is none."""
@@ -101,13 +121,15 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
     request: RequestSettings | None = None,
     watch: Watch = "poll",
     webhook_url: str = "",
+    checks: ImageChecks | None = None,
     execute: Execute = materialized,
     **asset_arguments: Any,  # noqa: ANN401 - whatever dg.asset takes
 ) -> Callable[[Callable[..., Source]], dg.AssetsDefinition]:
     """Make an image asset from a function that returns a prompt table.
 
-    The function's arguments are upstream assets, as with `dg.asset`; it returns a URL, a data frame, an Arrow table or
-    a list of dicts. The asset needs the resources `fal` and `image_store`;
+    The function's arguments are upstream assets, resources, `context` and `config`, as with `dg.asset`; its config's
+    fields stand beside those of the image asset in the run config. It returns a URL, a data frame, an Arrow table or a
+    list of dicts. The asset needs the resources `fal` and `image_store`;
     assets downstream take its manifest as an argument.
 
     Args:
@@ -132,6 +154,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
         watch: how the ends of requests are noticed: `poll` asks when one is likely done, `stream` has fal tell at once
             (64 requests in flight at most), `webhook` takes them from the inbox that `dagster-gptimg receive` fills.
         webhook_url: the receiver's public URL, for `webhook`.
+        checks: checks of its images, made in the asset's own step.
         execute: what a run does; `materialized` by default. Wrap it to log, to look at the table or the events.
         asset_arguments: every other argument of `dg.asset`: `key`, `group_name`, `owners`, `deps`, `tags`, ...
 
@@ -141,6 +164,31 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
     """
     for name in asset_arguments.keys() & _TAKEN.keys():
         raise UsageError(f"{name} cannot be given to an image asset: {_TAKEN[name]}")
+    refuse_unknown(asset_arguments, _ASSETS_OWN, "an image asset", also=_OWN)
+    check(
+        model=model if isinstance(model, str) else None,
+        dataset=dataset,
+        template=template,
+        prompt_column=prompt_column,
+        id_column=id_column,
+        arguments=arguments,
+        inputs=inputs,
+        table_format=table_format,
+        image_columns=image_columns,
+        references_from=references_from,
+        storage_options=storage_options,
+        max_failed=max_failed,
+        max_refused=max_refused,
+        max_cost_usd=max_cost_usd,
+        max_in_flight=max_in_flight,
+        watch=watch,
+        webhook_url=webhook_url,
+    )
+    if not isinstance(model, str):
+        _check_made(model, FalModel, "model", "FalModel(...), where it is no name")
+    _check_made(partitions, TablePartitions, "partitions", "by_column(...), by_hash(...), by_date(...), ...")
+    _check_made(request, RequestSettings, "request", "RequestSettings(...)")
+    _check_made(checks, ImageChecks, "checks", "ImageChecks(...)")
 
     def decorate(function: Callable[..., Source]) -> dg.AssetsDefinition:
         given = dict(asset_arguments)
@@ -169,6 +217,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
             request or RequestSettings(),
             watch,
             webhook_url,
+            checks=checks,
         )
         source, prompts_key = getattr(function, _SOURCE, (None, None))
         source = None if source is None else with_format(source, table_format)
@@ -181,7 +230,7 @@ def build_gptimg_asset(
     name: str,
     *,
     prompts: Source | dg.AssetsDefinition,
-    **arguments: Any,  # noqa: ANN401 - those of gptimg_asset
+    **arguments: Unpack[AssetArguments],
 ) -> dg.AssetsDefinition:
     """Make an image asset from a prompt table that is known now: any fsspec URL (read when it runs), or a small table.
 
@@ -210,35 +259,40 @@ def build_gptimg_asset(
     return gptimg_asset(**arguments)(table)
 
 
+def _check_made(value: object, kind: type, name: str, by: str) -> None:
+    if value is not None and not isinstance(value, kind):
+        raise UsageError(f"{name} is of the type {type(value).__name__}: it must be made by {by}")
+
+
 def _formatted(function: Callable[..., Source], table_format: str | None) -> Callable[..., Source]:
     """A function that says the format of the table whose URL it returns."""
     if table_format is None:
         return function
 
     @functools.wraps(function)
-    def table(**inputs: Any) -> Source:  # noqa: ANN401 - upstream assets
-        return with_format(function(**inputs), table_format)
+    def table(**given: Any) -> Source:  # noqa: ANN401 - whatever the function asks for
+        return with_format(function(**given), table_format)
 
     return table
 
 
 def _asset(about: ImageAsset, execute: Execute, given: dict[str, Any]) -> dg.AssetsDefinition:
     """The Dagster asset around what it is made from; `given` are the user's arguments of `dg.asset`."""
-    made, function = about.generation, about.function
+    made, asks = about.generation, about.asks
 
-    @functools.wraps(function)
+    @functools.wraps(about.function)
     def body(
         context: dg.AssetExecutionContext,
         config: GenerateConfig,
-        **inputs: Any,  # noqa: ANN401 - upstream assets
+        **given: Any,  # noqa: ANN401 - resources and upstream assets
     ) -> Iterator[AssetEvent]:
         known = replace(made, table_asset=about.table_asset(context.assets_def))
-        yield from execute(known, context, config, function(**inputs))
+        yield from execute(known, context, config, asks.table(context, config, given))
 
-    body.__signature__ = signature_of(function, context=dg.AssetExecutionContext, config=GenerateConfig)  # type: ignore[attr-defined]
+    sign(body, asks.signature())
     setattr(body, _MADE_FROM, about)
-    del body.__wrapped__  # Dagster would look through it, and miss context and config
-    asset = dg.asset(io_manager_def=loader_for(made.dataset), output_required=False, **_settings(about, given))
+    with disable_dagster_warnings():  # that io_manager_def is in beta is no news of the user's
+        asset = dg.asset(io_manager_def=loader_for(made.dataset), output_required=False, **_settings(about, given))
     return cast("dg.AssetsDefinition", asset(body))
 
 
@@ -249,38 +303,34 @@ def _settings(about: ImageAsset, given: dict[str, Any]) -> dict[str, Any]:
     if made.partitions is not None:
         # Dagster's default is one run a partition; saying it here would warn next to assets that do not.
         defaults["partitions_def"] = made.partitions.definition
-    if about.function.__doc__:
-        defaults["description"] = inspect.cleandoc(about.function.__doc__)
+    defaults["description"] = inspect.cleandoc(about.function.__doc__ or "") or _description(about)
     settings = defaults | given
-    settings["metadata"] = {"dataset": made.dataset, **_about(made.spec.model), **(given.get("metadata") or {})}
-    settings["check_specs"] = [metadata.in_doubt_spec(key), *(given.get("check_specs") or ())]
-    settings["required_resource_keys"] = {"fal", "image_store"} | set(given.get("required_resource_keys") or ())
+    by = made.partitions.rows if made.partitions is not None else None
+    own = metadata.of_definition(made.spec, made.max_cost_usd, by)
+    settings["metadata"] = {"dataset": made.dataset, **own, **(given.get("metadata") or {})}
+    parts = None if made.partitions is None else made.partitions.definition
+    checks = [in_doubt_spec(key, parts), *(made.checks.specs(key, parts) if made.checks is not None else ())]
+    settings["check_specs"] = [*checks, *(given.get("check_specs") or ())]
+    named = set(given.get("required_resource_keys") or ())
+    if not about.asks.resources:
+        settings["required_resource_keys"] = named | set(NEEDED)
+    elif named:
+        raise UsageError("name a resource as an argument of the function or in required_resource_keys, and not in both")
     if about.prompts_key is not None:
         settings["deps"] = [*(given.get("deps") or ()), about.prompts_key]
     return settings
 
 
-def _about(model: FalModel) -> dict[str, str]:
-    ends = f"{model.sunset}; move to {model.successor}" if model.successor else str(model.sunset)
-    return {"model": model.name} | ({"model_ends": ends} if model.sunset else {})
-
-
-def signature_of(function: Callable[..., object], **first: Any) -> inspect.Signature:  # noqa: ANN401 - annotations
-    """What Dagster reads of a body around a function: these parameters first, then the function's upstream assets."""
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    before = [inspect.Parameter(name, kind, annotation=annotation) for name, annotation in first.items()]
-    own = inspect.signature(function).parameters.values()
-    return inspect.Signature([*before, *(p.replace(annotation=_annotation(p, function)) for p in own)])
-
-
-def _annotation(parameter: inspect.Parameter, function: Callable[..., object]) -> Any:  # noqa: ANN401
-    """An input's type, also where the user's module keeps annotations as text; Any where it cannot be known here."""
-    if not isinstance(parameter.annotation, str):
-        return parameter.annotation
-    try:
-        return typing.get_type_hints(function)[parameter.name]
-    except NameError:
-        return Any
+def _description(about: ImageAsset) -> str:
+    """What an asset is, where its user has not said it."""
+    made = about.generation
+    named = about.prompts_key.to_user_string() if about.prompts_key is not None else None
+    if named is None and isinstance(about.source, str | os.PathLike | TableFile | SqlTable):
+        named = name_of(about.source)
+    if named is None and len(about.asks.inputs) == 1:
+        named = about.asks.inputs[0]
+    is_dynamic = made.partitions is not None and made.partitions.dynamic_name is not None
+    return metadata.describe(made.spec, named, made.partitions.rows if made.partitions and is_dynamic else None)
 
 
 def _key_of(given: Mapping[str, Any]) -> dg.AssetKey:

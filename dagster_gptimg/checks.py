@@ -1,55 +1,52 @@
 """Asset checks: of what a run left in the store, and of the whole prompt table before anything is bought.
 
-The checks of images read the manifest, and a sample of the images, through the resource `image_store`. The checks of
-the table belong to the table's asset, where there is one: they run when the table is made or observed, once, and a
-blocking one keeps rows that cannot be used from buying anything.
+The checks of images are made here in a step of their own, after the asset's; `gptimg_asset(checks=...)` makes the same
+in the asset's own step. The checks of the table belong to the table's asset, where there is one: they run when the
+table is made or observed, once, and a blocking one keeps rows that cannot be used from buying anything.
 """
 
+import inspect
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import dagster as dg
-import pyarrow as pa
+from dagster._utils.warnings import disable_dagster_warnings
 
-from dagster_gptimg import inspection
-from dagster_gptimg.assets import ImageAsset, definition_of, signature_of
+from dagster_gptimg.assets import ImageAsset, definition_of
 from dagster_gptimg.errors import GptImgError, UsageError
+from dagster_gptimg.image_checks import (
+    ERROR,
+    NO_TABLE,
+    OF_IMAGES,
+    WARN,
+    check_blocking,
+    check_names,
+    evaluation_of,
+    images_of,
+    result_of,
+    spec_of,
+)
 from dagster_gptimg.inspection import Finding, ImageTable, Limits
+from dagster_gptimg.options import check
+from dagster_gptimg.prompt_function import sign
 from dagster_gptimg.prompts.scan import TableReport, look_over
 from dagster_gptimg.resource import resolved
-from dagster_gptimg.store.manifest import has_manifest, read_manifest
+from dagster_gptimg.store.manifest import has_manifest
 
-ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 _Event: TypeAlias = "dg.AssetCheckResult | dg.AssetCheckEvaluation | dg.Output[None]"
 
 SHOWN = 20
 VALUES_SHOWN = 100
-
-
-class _Kind(NamedTuple):
-    look: Callable[[ImageTable], Finding]
-    severity: dg.AssetCheckSeverity
-
-
-_OF_IMAGES: Mapping[str, _Kind] = {
-    "rows_settled": _Kind(inspection.rows_settled, ERROR),
-    "failure_rate": _Kind(inspection.failure_rate, ERROR),
-    "files_as_recorded": _Kind(inspection.files_as_recorded, ERROR),
-    "images_decode": _Kind(inspection.images_decode, ERROR),
-    "image_dimensions": _Kind(inspection.image_dimensions, WARN),
-    "no_blank_images": _Kind(inspection.no_blank_images, WARN),
-    "cost_within_budget": _Kind(inspection.cost_within_budget, ERROR),
-}
 _SCHEMA = "column_schema_change"
 _OF_TABLE = {
     "prompts_valid": ("Every row of the prompt table can become a request.", ERROR),
     "rows_in_partitions": ("Every row of the prompt table belongs to a partition.", WARN),
 }
-CHECKS = (*_OF_IMAGES, _SCHEMA, *_OF_TABLE)
+CHECKS = (*OF_IMAGES, _SCHEMA, *_OF_TABLE)
 """The names of all checks that there are."""
 
 
@@ -62,7 +59,7 @@ class _Choice:
     blocking: Collection[str]
 
     def severity_of(self, name: str) -> dg.AssetCheckSeverity:
-        given = {name: kind.severity for name, kind in _OF_IMAGES.items()} | {_SCHEMA: WARN}
+        given = {name: kind.severity for name, kind in OF_IMAGES.items()} | {_SCHEMA: WARN}
         given |= {name: severity for name, (_, severity) in _OF_TABLE.items()} | dict.fromkeys(self.blocking, ERROR)
         return self.severity.get(name, given[name])
 
@@ -101,64 +98,53 @@ def build_gptimg_checks(
     Raises:
         UsageError: a name is none of a check's, or one that blocks is to warn only.
     """
+    check(max_failure_rate=max_failure_rate, max_cost_usd=max_cost_usd, sample=sample)
     made = definition_of(asset)
     wanted = _applying(made, max_cost_usd) if include is None else list(include)
-    chosen = _checked(_Choice(wanted, severity or {}, blocking))
+    chosen = _checked(_Choice(wanted, severity or {}, blocking), made)
     cost = None if max_cost_usd is None else Decimal(str(max_cost_usd))
     found: list[dg.AssetChecksDefinition] = []
-    if names := [name for name in _OF_IMAGES if name in wanted]:
+    if names := [name for name in OF_IMAGES if name in wanted]:
         partitions_def = asset.partitions_def if partitioned else None
-        specs = [_spec(name, asset.key, str(_OF_IMAGES[name].look.__doc__), chosen, partitions_def) for name in names]
+        specs = [
+            spec_of(name, asset.key, str(OF_IMAGES[name].look.__doc__), name in blocking, partitions_def)
+            for name in names
+        ]
         found.append(_checks_of_images(made, specs, chosen, Limits(max_failure_rate, cost, sample)))
     if _SCHEMA in wanted:
-        found += dg.build_column_schema_change_checks(assets=[asset.key], severity=chosen.severity_of(_SCHEMA))
+        with disable_dagster_warnings():
+            found += dg.build_column_schema_change_checks(assets=[asset.key], severity=chosen.severity_of(_SCHEMA))
     if names := [name for name in _OF_TABLE if name in wanted]:
         found.append(_checks_of_table(asset, made, names, chosen))
     return found
 
 
 def _applying(made: ImageAsset, max_cost_usd: float | None) -> list[str]:
-    """The checks that say something about this asset."""
+    """The checks that say something about this asset, and that it does not make itself."""
+    own = made.generation.checks
     without = {"cost_within_budget"} if max_cost_usd is None else set()
+    without |= set(OF_IMAGES) if own is not None else set()
+    without |= set() if made.asks.is_plain else set(_OF_TABLE)
     if made.generation.partitions is None:
         without.add("rows_in_partitions")
     return [name for name in CHECKS if name not in without]
 
 
-def _checked(chosen: _Choice) -> _Choice:
-    named = [*chosen.names, *chosen.severity, *chosen.blocking]
-    if unknown := [name for name in named if name not in CHECKS]:
-        raise UsageError(f"there is no check {unknown[0]!r}; there are {', '.join(CHECKS)}")
-    if warning := [name for name in chosen.blocking if chosen.severity_of(name) == WARN]:
-        raise UsageError(f"the check {warning[0]!r} cannot block and only warn: Dagster lets a warning pass")
+def _checked(chosen: _Choice, made: ImageAsset) -> _Choice:
+    check_names([*chosen.names, *chosen.severity, *chosen.blocking], CHECKS)
+    own = made.generation.checks.names if made.generation.checks is not None else []
+    if twice := [name for name in chosen.names if name in own]:
+        raise UsageError(f"the asset makes the check {twice[0]!r} itself: leave it out of one of the two")
+    if not made.asks.is_plain and (named := [name for name in chosen.names if name in _OF_TABLE]):
+        words = f"the check {named[0]!r} reads the table outside the asset's own run, and its function takes"
+        raise UsageError(f"{words} a context, config or resources: check the asset that it is made from")
+    check_blocking(chosen.blocking, chosen.severity_of)
     if _SCHEMA in chosen.blocking:
         raise UsageError(f"{_SCHEMA} is Dagster's own check, and it cannot block")
     return chosen
 
 
-def _spec(
-    name: str,
-    key: dg.AssetKey,
-    words: str,
-    chosen: _Choice,
-    partitions_def: dg.PartitionsDefinition[str] | None = None,
-    prefix: str = "",
-    deps: Collection[dg.AssetKey] = (),
-) -> dg.AssetCheckSpec:
-    return dg.AssetCheckSpec(
-        f"{prefix}{name}",
-        asset=key,
-        description=words,
-        blocking=name in chosen.blocking,
-        partitions_def=partitions_def,
-        additional_deps=deps,
-        metadata={"check": name},
-    )
-
-
 # -- of the images
-
-_NO_TABLE = Finding(passed=False, words="there is no image table yet")
 
 
 def _checks_of_images(
@@ -167,7 +153,9 @@ def _checks_of_images(
     """All of them in one step: the manifest and each image of the sample are read once."""
     name = f"{specs[0].asset_key.to_python_identifier()}_image_checks"
 
-    @dg.multi_asset_check(specs=specs, name=name, can_subset=True, required_resource_keys={"image_store"})
+    with disable_dagster_warnings():
+        decorate = dg.multi_asset_check(specs=specs, name=name, can_subset=True, required_resource_keys={"image_store"})
+
     def image_checks(context: dg.AssetCheckExecutionContext) -> Iterator[_Event]:
         step = context.op_execution_context
         selected = [spec for spec in specs if spec.key in context.selected_asset_check_keys]
@@ -177,9 +165,10 @@ def _checks_of_images(
                 return
             images = _images(made, step, _made_partitions(made, step), limits)
             for spec in selected:
-                yield _result(spec, _OF_IMAGES[spec.name].look(images) if images else _NO_TABLE, chosen)
+                finding = OF_IMAGES[spec.name].look(images) if images else NO_TABLE
+                yield result_of(spec, finding, chosen.severity_of(spec.name))
 
-    return image_checks
+    return decorate(image_checks)
 
 
 def _by_partition(
@@ -196,26 +185,24 @@ def _by_partition(
     for key in keys:
         images = _images(made, step, [key], limits)
         for spec in specs:
-            result = _result(spec, _OF_IMAGES[spec.name].look(images) if images else _NO_TABLE, chosen)
-            failed[spec.name] += not result.passed
-            yield _evaluation(step, spec, result, key)
+            finding = OF_IMAGES[spec.name].look(images) if images else NO_TABLE
+            failed[spec.name] += not finding.passed
+            result = result_of(spec, finding, chosen.severity_of(spec.name))
+            yield evaluation_of(step.instance, spec, result, key)
     for spec in specs:
         if not is_partitioned:
             words = f"{failed[spec.name]} of {len(keys)} partitions failed"
-            result = _result(spec, Finding(not failed[spec.name], words, {"partitions": len(keys)}), chosen)
-            yield _evaluation(step, spec, result, None)
+            finding = Finding(not failed[spec.name], words, {"partitions": len(keys)})
+            result = result_of(spec, finding, chosen.severity_of(spec.name))
+            yield evaluation_of(step.instance, spec, result, None)
         yield dg.Output(None, spec.get_python_identifier())
 
 
 def _images(
     made: ImageAsset, step: dg.OpExecutionContext, keys: Sequence[str | None], limits: Limits
 ) -> ImageTable | None:
-    """The manifests of these partitions as one table; None when there is none."""
     dataset = made.generation.dataset_in(step)
-    tables = [read_manifest(dataset, key) for key in keys if has_manifest(dataset, key)]
-    if not tables:
-        return None
-    return ImageTable(pa.concat_tables(tables), dataset, made.generation.spec.model, limits, step.run_id)
+    return images_of(dataset, made.generation.spec.model, keys, limits, step.run_id)
 
 
 def _made_partitions(made: ImageAsset, step: dg.OpExecutionContext) -> Sequence[str | None]:
@@ -224,45 +211,6 @@ def _made_partitions(made: ImageAsset, step: dg.OpExecutionContext) -> Sequence[
         return [None]
     dataset = made.generation.dataset_in(step)
     return [key for key in made.generation.partitions.get_partition_keys(step.instance) if has_manifest(dataset, key)]
-
-
-def _result(spec: dg.AssetCheckSpec, finding: Finding, chosen: _Choice) -> dg.AssetCheckResult:
-    found: dict[str, Any] = dict(finding.numbers)
-    if finding.rows:
-        found["row_ids"] = dg.MetadataValue.json(list(finding.rows))
-    return dg.AssetCheckResult(
-        passed=finding.passed,
-        asset_key=spec.asset_key,
-        check_name=spec.name,
-        severity=chosen.severity_of(spec.metadata["check"]),
-        description=finding.words,
-        metadata=found,
-    )
-
-
-def _evaluation(
-    step: dg.OpExecutionContext, spec: dg.AssetCheckSpec, result: dg.AssetCheckResult, partition: str | None
-) -> dg.AssetCheckEvaluation:
-    """A result as Dagster records it, with the materialization that was looked at."""
-    from dagster._core.definitions.asset_checks.asset_check_evaluation import (
-        AssetCheckEvaluationTargetMaterializationData as Target,
-    )
-
-    wanted = dg.AssetRecordsFilter(asset_key=spec.asset_key, asset_partitions=[partition] if partition else None)
-    latest = step.instance.fetch_materializations(wanted, limit=1).records
-    return dg.AssetCheckEvaluation(
-        asset_key=spec.asset_key,
-        check_name=spec.name,
-        passed=result.passed,
-        metadata=result.metadata,
-        target_materialization_data=next(
-            (Target(run_id=r.run_id, storage_id=r.storage_id, timestamp=r.timestamp) for r in latest), None
-        ),
-        severity=result.severity,
-        description=result.description,
-        blocking=spec.blocking,
-        partition=partition,
-    )
 
 
 # -- of the whole prompt table
@@ -277,7 +225,7 @@ def _checks_of_table(
     own = asset.key.to_python_identifier()
     others = [other for other in inputs.values() if other != key]
     prefix = "" if key == asset.key else f"{own}_"
-    specs = [_spec(name, key, _OF_TABLE[name][0], chosen, None, prefix, others) for name in names]
+    specs = [spec_of(name, key, _OF_TABLE[name][0], name in chosen.blocking, None, prefix, others) for name in names]
 
     def table_checks(
         context: dg.AssetCheckExecutionContext,
@@ -288,10 +236,13 @@ def _checks_of_table(
         for spec in specs:
             if spec.key in context.selected_asset_check_keys:
                 finding, shown = _FINDINGS[spec.metadata["check"]](report)
-                result = _result(spec, finding, chosen)
+                result = result_of(spec, finding, chosen.severity_of(spec.metadata["check"]))
                 yield result.with_metadata({**result.metadata, **shown})
 
-    table_checks.__signature__ = signature_of(made.function, context=dg.AssetCheckExecutionContext)  # type: ignore[attr-defined]
+    first = inspect.Parameter(
+        "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=dg.AssetCheckExecutionContext
+    )
+    sign(table_checks, inspect.Signature([first, *(made.asks.parameters[name] for name in inputs)]))
     decorate = dg.multi_asset_check(
         specs=specs,
         name=f"{own}_table_checks",

@@ -88,31 +88,7 @@ def cli() -> None:
 @cli.command()
 @given_as.table_options
 @given_as.request_options
-@click.option(
-    "--max-in-flight", type=click.IntRange(min=1), metavar="N", help="Requests at fal at once; found out by default."
-)
-@click.option(
-    "--max-cost", type=given_as.Dollars(), default=None, metavar="USD", help="What this run may spend at most."
-)
-@click.option(
-    "--watch",
-    type=click.Choice(["poll", "stream", "webhook"]),
-    default="poll",
-    show_default=True,
-    help="How ends are noticed: by asking, by a stream a request, or by webhooks (`receive`).",
-)
-@click.option("--webhook-url", default="", metavar="URL", help="The public URL of `receive`, for --watch webhook.")
-@click.option("--logs", is_flag=True, help="Show queue positions, states and the model's log.")
-@click.option("--allow-rebuy", is_flag=True, help="Buy again what a changed template, model or default makes anew.")
-@click.option("--on-ambiguous", type=click.Choice(["hold", "resubmit"]), default="hold", show_default=True)
-@click.option(
-    "--settle", type=click.FloatRange(min=0), default=120.0, show_default=True, metavar="S",
-    help="Seconds to wait for fal's history to show an ambiguous submit.",
-)  # fmt: skip
-@click.option(
-    "--patience", type=click.FloatRange(min=0), default=7200.0, show_default=True, metavar="S",
-    help="Seconds after which a request that does not end is left to a later run.",
-)  # fmt: skip
+@given_as.run_options
 def generate(table: str, store: str, dataset: str, *, as_json: bool, **given: Any) -> None:  # noqa: ANN401
     """Turn TABLE (a file, a folder or a glob at any fsspec URL; `-` for stdin) into images."""
     from dagster_gptimg import session

@@ -9,6 +9,7 @@ import click
 
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.masking import harmless, hide_in
+from dagster_gptimg.options import OPTIONS, WATCHES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,6 +43,32 @@ class Dollars(click.ParamType[Decimal]):
         return dollars
 
 
+def given(name: str, *flags: str, metavar: str, **more: Any) -> Callable[[Command], Command]:  # noqa: ANN401 - click's
+    """An option of `dagster_gptimg.options` on the command line: its help, its default and its rule are from there.
+
+    Args:
+        name: of the option.
+        flags: as it is written, and the parameter's name; `--some-name` by default.
+        metavar: what stands for its value.
+        more: of `click.option`.
+    """
+    option = OPTIONS[name]
+
+    def keep(_: click.Context, __: click.Parameter, value: Any) -> Any:  # noqa: ANN401 - click's
+        if (wrong := option.rule.wrong(value)) is not None:
+            raise click.BadParameter(wrong.removeprefix("is "))
+        return value
+
+    shown = {"default": option.default, "show_default": True} if isinstance(option.default, int | float | str) else {}
+    named = flags or (f"--{name.replace('_', '-')}",)
+    return click.option(*named, metavar=metavar, help=option.description, callback=keep, **(shown | more))
+
+
+def flag(name: str) -> Callable[[Command], Command]:
+    """An option of `dagster_gptimg.options` that is said or not."""
+    return click.option(f"--{name.replace('_', '-')}", is_flag=True, help=OPTIONS[name].description)
+
+
 def _together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         for option in reversed(options):
@@ -64,34 +91,38 @@ table_options = _together(
     dataset_options,
     click.argument("table", metavar="TABLE"),
     model_options,
-    click.option("--set", "settings", multiple=True, metavar="INPUT=VALUE", help="A model input for all rows."),
-    click.option(
-        "--inputs", multiple=True, metavar="COLUMN,...|none", help="The columns that are model inputs, and no other."
-    ),
-    click.option("--table-format", metavar="F", help="csv, xlsx, ...: of a TABLE whose name tells none, or `-`."),
+    click.option("--set", "settings", multiple=True, metavar="INPUT=VALUE", help=OPTIONS["arguments"].description),
+    click.option("--inputs", multiple=True, metavar="COLUMN,...|none", help=OPTIONS["inputs"].description),
+    given("table_format", metavar="F"),
     click.option("--query", metavar="SQL", help="What to select; TABLE is then a SQLAlchemy URL."),
-    click.option("--template", metavar="TEXT", help="A prompt with {column} fields."),
-    click.option("--prompt-column", metavar="C", help="The column that holds the prompt."),
-    click.option("--id-column", metavar="C", help="The column that holds the row's id."),
-    click.option("--image-column", "image_columns", multiple=True, metavar="C", help="A column of reference images."),
-    click.option("--references-from", multiple=True, metavar="URI", help="Where rows may name images that are files."),
-    click.option("--partition", metavar="COLUMN=VALUE", help="Only the rows with this value, as a partition."),
-    click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N rows."),
-    click.option(
-        "--again",
-        multiple=True,
-        metavar="failed|held|refused|lost|missing|ROW",
-        help="Buy these again, once, as they stood when the run began.",
-    ),
-    click.option("--without-guarantee", is_flag=True, help="Let sync_mode and X-Fal-Store-IO through (docs/fal.md)."),
+    given("template", metavar="TEXT"),
+    given("prompt_column", metavar="C"),
+    given("id_column", metavar="C"),
+    given("image_columns", "--image-column", "image_columns", multiple=True, metavar="C"),
+    given("references_from", multiple=True, metavar="URI"),
+    click.option("--partition", metavar="COLUMN=VALUE", help=OPTIONS["partition"].description),
+    given("limit", type=int, metavar="N"),
+    given("again", multiple=True, metavar="failed|held|refused|lost|missing|ROW"),
+    flag("without_guarantee"),
     json_option,
 )
+run_options = _together(
+    given("max_in_flight", type=int, metavar="N"),
+    given("max_cost_usd", "--max-cost", "--max-cost-usd", "max_cost", type=Dollars(), metavar="USD"),
+    given("watch", metavar="|".join(WATCHES)),
+    given("webhook_url", metavar="URL", show_default=False),
+    flag("logs"),
+    flag("allow_rebuy"),
+    given("on_ambiguous", metavar="hold|resubmit"),
+    given("settle", type=float, metavar="S"),
+    given("patience", type=float, metavar="S"),
+)
 request_options = _together(
-    click.option("--priority", type=click.Choice(["normal", "low"]), help="In fal's queue; low lets others go first."),
-    click.option("--start-timeout", type=float, metavar="S", help="Seconds until a request must have begun."),
-    click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="For fal's billing reports."),
-    click.option("--lifecycle", type=int, metavar="S", help="Seconds that fal's CDN keeps the output files."),
-    click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="Another header of fal's platform."),
+    given("priority", metavar="normal|low"),
+    given("start_timeout", type=float, metavar="S"),
+    click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help=OPTIONS["tags"].description),
+    given("lifecycle", type=int, metavar="S"),
+    click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help=OPTIONS["headers"].description),
 )
 
 

@@ -52,7 +52,6 @@ class RunView:
         self._notices = 0
 
     def __enter__(self) -> Self:
-        self._bar.start()
         return self
 
     def __exit__(
@@ -83,6 +82,8 @@ class RunView:
             self._say(line)
 
     def _step(self, step: Step) -> None:
+        if step.total:  # a run that has nothing to do draws no bar
+            self._bar.start()
         rate = step.done / max(time.monotonic() - self._began, 0.001)
         spent = float(step.spent)
         self._bar.update(
@@ -113,6 +114,8 @@ class RunView:
             self._say(f"stopped ({summary.stop}): {summary.message}", "bold red")
         self._say(f"{summary.sentence()}, {summary.seconds:.1f} s", "bold")
         if event.manifest:
+            folder = event.manifest.rpartition("/manifests/")[0]
+            self._say(f"images: {folder}/images")
             self._say(f"manifest: {event.manifest}")
 
     def _say(self, line: str, style: str = "") -> None:
@@ -146,10 +149,15 @@ def columns_lines(spec: PromptSpec) -> list[str]:
 
 def forecast(summary: Summary) -> str:
     """A plan in one line: what there is, what would be bought, what that costs."""
-    parts = [f"{summary.rows} rows", f"{summary.reused} images reused"]
+    parts = [counted(summary.rows, "row"), f"{counted(summary.reused, 'image')} reused"]
     if summary.reattached:
         parts.append(f"{summary.reattached} paid for and not collected yet")
-    told = ("held", "lost", "refused", "missing", "erased")
-    parts += [f"{count} rows {name}" for name in told if (count := getattr(summary, name))]
-    words = f". {summary.message}" if summary.message and not summary.stop else ""
-    return f"{', '.join(parts)}; {summary.bought} images to buy for {summary.cost}{words}"
+    names = ("held", "refused", "failed", "lost", "missing", "erased")
+    parts += [f"{counted(count, 'row')} {name}" for name in names if (count := getattr(summary, name))]
+    told = f". {summary.message}" if summary.message and not summary.stop else ""
+    return f"{', '.join(parts)}; {counted(summary.bought, 'image')} to buy for {summary.cost}{told}"
+
+
+def counted(count: int, thing: str) -> str:
+    """`1 row`, `2 rows`."""
+    return f"{count} {thing}{'' if count == 1 else 's'}"

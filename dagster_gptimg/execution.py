@@ -1,22 +1,19 @@
 """One run under Dagster: what assets and ops share. Config in, log lines and a verdict out."""
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import dagster as dg
 from dagster_shared.libraries import DagsterLibraryRegistry
-from pydantic import Field
 
 from dagster_gptimg import session
 from dagster_gptimg._version import __version__
-from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Progress, Updated, Warned
+from dagster_gptimg.batch.events import Finished
 from dagster_gptimg.batch.job import Options, Watch
 from dagster_gptimg.batch.summary import Summary
-from dagster_gptimg.console import columns_lines, forecast, plan_lines, update_lines
+from dagster_gptimg.console import plan_lines
 from dagster_gptimg.errors import (
     FalError,
     GptImgError,
@@ -28,59 +25,17 @@ from dagster_gptimg.errors import (
 )
 from dagster_gptimg.fal.models import get_model
 from dagster_gptimg.fal.request_settings import MOST_TAGS, RequestSettings
+from dagster_gptimg.image_checks import ImageChecks
 from dagster_gptimg.partitions import TablePartitions
-from dagster_gptimg.plain import plain_lines
 from dagster_gptimg.prompts import Move, PromptSpec, ReferenceRoot, References, Source, known_as, read_rows
 from dagster_gptimg.resource import resolved
+from dagster_gptimg.run_config import GenerateConfig
+from dagster_gptimg.run_log import RunLog
 from dagster_gptimg.store.dataset import Dataset
 
 DagsterLibraryRegistry.register("dagster-gptimg", __version__, is_dagster_package=False)
 
 Context: TypeAlias = dg.AssetExecutionContext | dg.OpExecutionContext
-
-LOG_EVERY = 5.0
-"""Seconds between two progress lines: a log line is an event in Dagster's database."""
-
-
-class GenerateConfig(dg.Config):
-    """Run config of an image asset (or op): what one run may do differently."""
-
-    max_cost_usd: float | None = Field(default=None, description="US dollars that this run may spend at most.")
-    plan_only: bool = Field(
-        default=False,
-        description="Log what would be bought and its cost; buy nothing. Dagster calls a backfill of it failed.",
-    )
-    plan_model: str | None = Field(
-        default=None, description="Log what a move to this model would cost, and what it leaves behind; buy nothing."
-    )
-    limit: int | None = Field(
-        default=None, description="Only the first rows of the table or partition; the others stay as they are."
-    )
-    again: list[str] = Field(
-        default_factory=list,
-        description="Buy again, once, what stood so when the run began: `refused`, `held`, `lost`, `missing` (images"
-        " whose files are gone), or row ids.",
-    )
-    allow_rebuy: bool = Field(
-        default=False, description="Buy again what a changed template, model or argument makes anew, however much."
-    )
-    watch: Literal["as_asset", "poll", "stream", "webhook"] = Field(
-        default="as_asset",
-        description="How the ends of requests are noticed: `poll`, `stream` or `webhook`; as the asset says.",
-    )
-    webhook_url: str | None = Field(default=None, description="The receiver's public URL; as the asset says.")
-    logs: bool = Field(
-        default=False, description="Log queue positions, states and the model's own log, at debug level."
-    )
-    patience: float = Field(
-        default=7200.0,
-        ge=0,
-        description="Seconds after which a request that does not end, or whose images cannot be had, is left to a later"
-        " run.",
-    )
-    on_ambiguous: Literal["hold", "resubmit"] = Field(
-        default="hold", description="What to do with a submit whose reply was lost, when fal's history shows nothing."
-    )
 
 
 @dataclass(frozen=True)
@@ -103,6 +58,7 @@ class ImageGeneration:
         watch: how the ends of requests are noticed: `poll`, `stream` or `webhook`; run config goes before it.
         webhook_url: the public URL of a receiver, for `webhook`.
         table_asset: the asset upstream that the table is, if it is one: the lineage of columns leads there.
+        checks: those that the asset's own step makes.
     """
 
     spec: PromptSpec
@@ -118,11 +74,12 @@ class ImageGeneration:
     watch: Watch = "poll"
     webhook_url: str = ""
     table_asset: dg.AssetKey | None = None
+    checks: ImageChecks | None = None
 
     @property
     def code_version(self) -> str:
         """Changes when model, template or arguments do: what was made before is then shown as stale."""
-        return self.spec.about
+        return self.spec.recipe[:12]
 
     def execute(
         self,
@@ -148,13 +105,14 @@ class ImageGeneration:
             What came of it, or the plan's summary for `plan_only`; a failure, to be raised, when something has to be
             mended first and nothing was sent.
         """
-        log = log or RunLog(context)
-        log.about(partition)
+        log = log or RunLog(context.log)
         try:
+            config.check()
+            log.begin(partition, limit=self._limit(config), spent=float(spent))
             dataset = self.dataset_in(context)
             spec = self._spec(context, config, partition)
             options = replace(self._options(context, config, spec, spent), table=_table(context, source))
-            log.columns = partial(columns_lines, spec)
+            log.spec = spec
             rows = read_rows(source, spec, resolved(self.storage_options))
             if config.plan_only or config.plan_model:
                 found = session.plan(rows, spec.model, dataset, partition=partition, options=options)
@@ -187,7 +145,7 @@ class ImageGeneration:
         summary = end.summary
         if summary.stop is not None:
             reason = ("store" if end.store_failed else "fal") if summary.stop == "unusable" else summary.stop
-            return reason, f"stopped ({reason}): {summary.message}. {summary.sentence()}"
+            return reason, f"stopped ({reason}): {summary.message}. {summary.sentence()}{_what_goes_on(summary)}"
         bad = summary.failed + summary.held + summary.lost + summary.in_flight + summary.missing
         if bad > self.max_failed * summary.rows:
             message = f"{bad} of {summary.rows} rows have no images: {summary.sentence()}. Run again to try them again."
@@ -216,14 +174,18 @@ class ImageGeneration:
         move = Move(get_model(config.plan_model), former)
         return replace(spec, model=move.model, move=move)
 
+    def _limit(self, config: GenerateConfig) -> float | None:
+        return self.max_cost_usd if config.max_cost_usd is None else config.max_cost_usd
+
     def _options(self, context: Context, config: GenerateConfig, spec: PromptSpec, spent: Decimal) -> Options:
-        limit = self.max_cost_usd if config.max_cost_usd is None else config.max_cost_usd
+        limit = self._limit(config)
         return Options(
-            max_in_flight=self.max_in_flight,
+            max_in_flight=self.max_in_flight if config.max_in_flight is None else config.max_in_flight,
             max_cost=None if limit is None else max(Decimal(str(limit)) - spent, Decimal(0)),
             again=frozenset(config.again),
             word=word_of(context),
             on_ambiguous=config.on_ambiguous,
+            settle=config.settle,
             patience=config.patience,
             recipe=spec.recipe,
             is_limited=spec.limit is not None,
@@ -245,6 +207,16 @@ class ImageGeneration:
 def _table(context: Context, source: Source) -> str:
     """By what the table is known again: an asset has one, whatever its name is today; an op takes any."""
     return "" if isinstance(context, dg.AssetExecutionContext) else known_as(source)
+
+
+def _what_goes_on(summary: Summary) -> str:
+    """What becomes of rows that a run has left, in sentences; empty when it has left none."""
+    told = ""
+    if summary.in_flight:
+        told += f". {summary.in_flight} rows run on at fal: the next run collects them, and does not buy them again"
+    if summary.not_submitted:
+        told += f". {summary.not_submitted} rows were not bought: they cost nothing"
+    return told
 
 
 def word_of(context: Context) -> str:
@@ -286,72 +258,3 @@ _REASONS: tuple[tuple[type[GptImgError], str], ...] = (
 def reason_of(error: GptImgError) -> str:
     """The stable word for an error before anything was sent: `store`, `key`, `fal`, `rebuy`, else `usage`."""
     return next((reason for kind, reason in _REASONS if isinstance(error, kind)), "usage")
-
-
-class RunLog:
-    """Turns a run's events into few log lines: the plan, where it is, rows in trouble, the end.
-
-    A log line is an event in Dagster's database: the first comes at once, the others at most every 5 seconds, and what
-    was to be said in between comes with them. A run over one table (or partition) also says its end at once.
-    """
-
-    def __init__(self, context: Context) -> None:
-        """Log to a step's own log."""
-        self._log = context.log
-        self.warned: list[str] = []
-        self.columns: Callable[[], list[str]] = list
-        self._said = -LOG_EVERY
-        self._noticed: list[Noticed] = []
-        self._held_back: list[str] = []
-        self._partition = ""
-        self._partitions = 0
-
-    def about(self, partition: str | None) -> None:
-        """What follows is about this partition."""
-        self._partition = "" if partition is None else f"{partition[:80]!r}: "
-        self._partitions += 1
-
-    def __call__(self, event: Event) -> None:
-        """Take one event."""
-        if isinstance(event, Planned):
-            self.say("\n".join([f"plan: {forecast(event.summary)}", *self.columns()]))
-        elif isinstance(event, Warned) and event.message not in self.warned:  # each partition says the same
-            self.warned.append(event.message)
-            self._log.warning(plain_lines(event.message))
-        elif isinstance(event, Noticed):
-            self._noticed.append(event)
-        elif isinstance(event, Updated):
-            self._log.debug("\n".join(update_lines(event)))
-        elif isinstance(event, Progress) and self._is_time():
-            counts = f"{event.done} of {event.total} requests done, {event.in_flight} in flight"
-            self.say(f"{counts}, ${event.spent:.2f}")
-            self._warn()
-        elif isinstance(event, Finished):
-            self.say(f"{event.summary.sentence()}, {event.summary.seconds:.1f} s")
-            if self._partitions == 1:
-                self.flush()
-
-    def say(self, message: str) -> None:
-        """Log a line, now or with the next one."""
-        self._held_back.append(f"{self._partition}{message}")
-        if self._is_time():
-            self.flush()
-
-    def flush(self) -> None:
-        """Log what was held back."""
-        self._warn()
-        if self._held_back:
-            self._said = time.monotonic()
-            self._log.info(plain_lines("\n".join(self._held_back)))
-            self._held_back.clear()
-
-    def _is_time(self) -> bool:
-        return time.monotonic() - self._said >= LOG_EVERY
-
-    def _warn(self) -> None:
-        if self._noticed:
-            first = self._noticed[0]
-            more = f" (and {len(self._noticed) - 1} more rows)" if len(self._noticed) > 1 else ""
-            words = f"row {first.row_id[:80]!r}: {first.status}: {first.message}{more}"
-            self._log.warning(plain_lines(f"{self._partition}{words}"))
-            self._noticed.clear()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cached_property
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 SETTLED = frozenset({"stored", "refused", "erased"})
 """Statuses in which a row stays: no later run does anything about it by itself."""
+
+IN_DOUBT = ("held", "lost", "missing")
+"""Statuses of rows that may have been paid for, and have no image in the store."""
 
 MAYBE_BILLED = frozenset({"stored", "refused", "held", "in_flight", "lost", "missing"})
 EXAMPLES = 20
@@ -158,6 +162,29 @@ class ImageTable:
 _BATCH = 2048
 
 
+def no_row_in_doubt(images: ImageTable) -> Finding:
+    """No row is held, lost or missing: none may have been paid for without its image being in the store."""
+    doubtful = {row_id: status for row_id, status in images.rows.items() if status in IN_DOUBT}
+    counts = Counter(doubtful.values())
+    numbers: dict[str, int | float] = {status: counts[status] for status in IN_DOUBT}
+    if not doubtful:
+        return Finding(passed=True, words="No row is held, lost or missing.", numbers=numbers)
+    costs = dict[str, Decimal]()
+    for record in images.records("request_key", "status", "arguments"):
+        if record["status"] in IN_DOUBT:
+            costs[record["request_key"]] = images.model.cost(json.loads(record["arguments"])).high
+    high = sum(costs.values(), Decimal(0))
+    if high.is_finite():
+        numbers["in_doubt_at_most_usd"] = float(high)
+    what = [f"{count} {'row is' if count == 1 else 'rows are'} {status}" for status, count in sorted(counts.items())]
+    price = f"up to ${high:.2f}" if high.is_finite() else "an amount that is not known"
+    words = (
+        f"{' and '.join(what)}: {price} may have been paid for images that are not in the store. Each run looks for "
+        "them again; docs/troubleshooting.md says what else there is."
+    )
+    return Finding(passed=False, words=words, numbers=numbers, rows=_some(doubtful))
+
+
 def rows_settled(images: ImageTable) -> Finding:
     """No row waits for anything: each has its images, or a final refusal."""
     words = "are neither stored nor refused: run again"
@@ -168,7 +195,9 @@ def failure_rate(images: ImageTable) -> Finding:
     """Not too many rows are without images, refused ones among them."""
     most = images.limits.failure_rate
     found = _rows(images, lambda status: status not in {"stored", "erased"}, "without_images", "have no images", most)
-    return Finding(found.passed, f"{found.words}; {most:.0%} may", found.numbers, found.rows)
+    total, without = found.numbers["rows"], found.numbers["without_images"]
+    words = f"all {total} rows have images" if not without else found.words
+    return Finding(found.passed, f"{words} (up to {most:.0%} may lack them)", found.numbers, found.rows)
 
 
 def files_as_recorded(images: ImageTable) -> Finding:

@@ -2,10 +2,12 @@
 
 One partition ends as a `MaterializeResult`. Several in one run (`BackfillPolicy.single_run()`) end as one
 `AssetMaterialization` each, because a result has no partition and would be recorded for all of them, the failed ones
-too (docs/dagster.md). Then `Failure` names those that failed, and the daemon shows exactly these as failed.
+too (docs/dagster.md). Then comes an output that is recorded as no materialization: checks and assets downstream in the
+same run wait for it. When a partition failed, `Failure` comes in its place and names those that did: the daemon shows
+exactly these as failed, and nothing downstream runs on a part.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, TypeAlias
@@ -14,17 +16,25 @@ import dagster as dg
 
 from dagster_gptimg import metadata
 from dagster_gptimg.batch.summary import Summary
-from dagster_gptimg.execution import GenerateConfig, ImageGeneration, RunLog
+from dagster_gptimg.execution import ImageGeneration
 from dagster_gptimg.fal.prices import Price
+from dagster_gptimg.own_checks import OwnChecks
 from dagster_gptimg.plain import words_of
-from dagster_gptimg.prompts import Source
+from dagster_gptimg.prompts import PromptSpec, Source
 from dagster_gptimg.prompts.frames import repeatable
+from dagster_gptimg.prompts.scan import DigestedPartition
+from dagster_gptimg.run_config import GenerateConfig
+from dagster_gptimg.run_log import RunLog
 from dagster_gptimg.store.manifest import read_manifest
 
-AssetEvent: TypeAlias = "dg.AssetCheckResult | dg.MaterializeResult[Any] | dg.AssetMaterialization"
-Execute: TypeAlias = (
-    "Callable[[ImageGeneration, dg.AssetExecutionContext, GenerateConfig, Source], Iterator[AssetEvent]]"
+AssetEvent: TypeAlias = (
+    dg.AssetCheckEvaluation
+    | dg.AssetCheckResult
+    | dg.MaterializeResult[Any]
+    | dg.AssetMaterialization
+    | dg.Output[None]
 )
+Execute: TypeAlias = Callable[[ImageGeneration, dg.AssetExecutionContext, GenerateConfig, Source], Iterator[AssetEvent]]
 """What a run does: `materialized`, or something around it."""
 
 PREVIEWS = 20
@@ -56,6 +66,7 @@ class Made:
         reason, message: why it failed; empty when it did not.
         summary: its counts; None when something had to be mended first.
         planned: whether only a plan was made. is_made: whether there is a manifest.
+        tags: of its materialization: the digest of its rows, for sensors.
     """
 
     partition: str | None
@@ -66,45 +77,52 @@ class Made:
     summary: Summary | None = None
     planned: bool = False
     is_made: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 def materialized(
     made: ImageGeneration, context: dg.AssetExecutionContext, config: GenerateConfig, source: Source
 ) -> Iterator[AssetEvent]:
-    """The events of one run: the check that comes along, and what was materialized; nothing of it for `plan_only`.
+    """The events of one run: what was materialized, and its checks; for `plan_only` there is nothing but the plan.
 
     Raises:
         dg.Failure: with a stable `reason` in its metadata. What was made before it stays.
     """
-    log = RunLog(context)
+    log = RunLog(context.log)
+    checks = OwnChecks(made, context)
     if (config.plan_only or config.plan_model) and BACKFILL in context.run.tags:
         context.log.warning(PLANNED_IN_A_BACKFILL)
     if made.partitions is None:
-        yield from _one(_make(made, context, config, source, None, log))
+        yield from _one(_make(made, context, config, source, None, log), checks)
         return
     keys = [str(key) for key in context.partition_keys]
     if len(keys) == 1:
-        yield from _one(_make(made, context, config, source, keys[0], log))
+        yield from _one(_make(made, context, config, source, keys[0], log), checks)
     else:
-        yield from _several(made, context, config, repeatable(source), log)
+        yield from _several(made, context, config, repeatable(source), log, checks)
 
 
-def _one(end: Made) -> Iterator[AssetEvent]:
+def _one(end: Made, checks: OwnChecks) -> Iterator[AssetEvent]:
     """The events of a run over one partition, or over a whole table."""
-    if end.summary is not None:
-        yield metadata.no_row_in_doubt([end.summary])
+    if not end.reason and not end.planned:
+        yield dg.MaterializeResult(metadata=end.found, data_version=end.version, tags=end.tags)
+    yield from checks.of(end.partition, end.summary, is_made=end.is_made)
     if end.reason:
         raise dg.Failure(end.message, metadata={"reason": end.reason, **end.found}, allow_retries=False)
-    if not end.planned:
-        yield dg.MaterializeResult(metadata=end.found, data_version=end.version)
+    yield from checks.outputs()
 
 
 def _several(
-    made: ImageGeneration, context: dg.AssetExecutionContext, config: GenerateConfig, source: Source, log: RunLog
+    made: ImageGeneration,
+    context: dg.AssetExecutionContext,
+    config: GenerateConfig,
+    source: Source,
+    log: RunLog,
+    checks: OwnChecks,
 ) -> Iterator[AssetEvent]:
     """The events of a run over several partitions, one after another; the budget is that of the run."""
     keys: Sequence[str] = context.partition_keys
-    context.log.info("%s partitions in one run; assets downstream of them follow in a run of their own", len(keys))
+    context.log.info("%s partitions in one run, one after another", len(keys))
     tags, spent, ends = _tags(context), Decimal(0), list[Made]()
     for key in keys:
         end = _make(made, context, config, source, str(key), log, spent, preview=len(keys) <= PREVIEWS)
@@ -112,14 +130,22 @@ def _several(
         spent += end.summary.cost_high if end.summary and not end.planned else Decimal(0)
         if not end.reason and end.is_made:
             version = {DATA_VERSION: end.version.value} if end.version is not None else {}
-            own = {name: text for name, text in tags.items() if name != DATA_VERSION} | version | _dimensions(key)
+            own = (
+                {name: text for name, text in tags.items() if name != DATA_VERSION}
+                | version
+                | _dimensions(key)
+                | dict(end.tags)
+            )
             yield dg.AssetMaterialization(context.asset_key, metadata=end.found, partition=key, tags=own)
+        yield from checks.of(str(key), end.summary, is_made=end.is_made)
         if end.reason in HOPELESS:
             break
     log.flush()
     _say_total(context, ends)
-    yield metadata.no_row_in_doubt([end.summary for end in ends if end.summary])
     _raise_for(ends, [str(key) for key in keys[len(ends) :]])
+    yield from checks.outputs()
+    if not any(end.planned for end in ends):
+        yield from _recorded(context)
 
 
 def _say_total(context: dg.AssetExecutionContext, ends: Sequence[Made]) -> None:
@@ -180,7 +206,14 @@ def _make(
         words = f"{type(error).__name__}: {words_of(error)}"
         context.log.warning("what is shown of the images could not be made: %s", words)
         found, version = {"dagster/uri": end.manifest}, None
-    return Made(partition, found | counts | warned, version, reason, message, end.summary, is_made=True)
+    tags = _digest_of_rows(log.spec, config)
+    return Made(partition, found | counts | warned, version, reason, message, end.summary, is_made=True, tags=tags)
+
+
+def _digest_of_rows(spec: PromptSpec | None, config: GenerateConfig) -> dict[str, str]:
+    """The tag by which a sensor knows the rows that a partition was made from; none where only some were read."""
+    where = None if spec is None else spec.where
+    return {metadata.ROWS_TAG: where.digest} if isinstance(where, DigestedPartition) and config.limit is None else {}
 
 
 def _about(
@@ -189,14 +222,31 @@ def _about(
     """What is shown of a partition's images, and their version: read from its manifest."""
     dataset = made.dataset_in(context)
     table = read_manifest(dataset, partition)
-    found = metadata.of_manifest(table, dataset, preview=preview) | metadata.timings(table)
+    found = metadata.of_manifest(table, dataset, preview=preview) | metadata.cost(table) | metadata.timings(table)
     found |= metadata.of_table(table, manifest, partitioned=partition is not None)
     if made.table_asset is not None:
         found |= metadata.lineage(table, made.spec, made.table_asset)
     return found, metadata.data_version(table)
 
 
-# -- the tags that Dagster gives to the events it makes itself
+# -- what Dagster does with its own results, for events of our own
+
+
+def _recorded(context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]]:
+    """The asset's output, whose materializations were recorded before: Dagster makes none of it.
+
+    Without an output, Dagster 1.13 skips all that waits for the asset in the same run, and calls that a success. From
+    an output it makes a materialization for each partition of the run, a second one, unless the output has this mark,
+    by which Dagster tells observations that its own code has recorded. The tests of backfills count the events. A
+    release of Dagster without the mark gets no output: better skipped than recorded twice.
+    """
+    try:
+        from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION as MARK
+    except ImportError:
+        context.log.warning("this release of Dagster skips what is downstream in this run: start it in one of its own")
+        return
+    yield dg.Output(None, context.assets_def.get_output_name_for_asset_key(context.asset_key), metadata={MARK: True})
+
 
 DATA_VERSION = "dagster/data_version"
 

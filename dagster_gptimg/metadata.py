@@ -3,8 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
@@ -18,9 +17,12 @@ from dagster_gptimg.fal.model import sides
 from dagster_gptimg.image_record import read_image
 from dagster_gptimg.plain import shown, words_of
 from dagster_gptimg.prompts import PromptSpec
+from dagster_gptimg.prompts.rowkeys import RowKey
 from dagster_gptimg.store.dataset import Dataset
 
-NO_ROW_IN_DOUBT = "no_row_in_doubt"
+ROWS_TAG = "dagster_gptimg/rows"
+"""The digest of rows: the tag of a run that a sensor asked for, and of a materialization that was made from them."""
+
 THUMBNAILS = 8
 TRIED = 3 * THUMBNAILS
 """Images that are read for the preview at most, where some cannot be decoded."""
@@ -55,7 +57,7 @@ COLUMNS = {
     "request_id": "fal's own.",
     "endpoint": "The model's, at fal.",
     "arguments": "The model's inputs as they were sent.",
-    "cost_usd": "This image's share of its request; 0 where another record has it. Empty where it is not known.",
+    "cost_usd": "This image's share of its request, empty where not known; their sum is what the images here cost.",
     "shared_with": "The partition that bought the image, where that is another one.",
     "billable_units": "What fal said it billed.",
     "error_type": "fal's word for what went wrong.",
@@ -77,10 +79,58 @@ _ESCAPED = str.maketrans(
 
 
 def counts(summary: Summary) -> dict[str, Any]:
-    """The numbers that Dagster plots over time. Dollars and seconds are floats."""
+    """The numbers of one run that Dagster plots over time. Dollars and seconds are floats."""
     found: dict[str, Any] = {name: getattr(summary, name) for name in _COUNTS}
     found |= {name: count for name in _RARE if (count := getattr(summary, name))}
-    return found | {"run_cost_usd": float(summary.cost_billed), "seconds": round(summary.seconds, 1)}
+    return found | {"run_cost_usd": float(summary.cost_billed), "run_seconds": round(summary.seconds, 1)}
+
+
+def cost(table: pa.Table) -> dict[str, float]:
+    """What the images of a partition (or a whole table) cost, over all runs, as far as it is known, in US dollars."""
+    return {"cost_usd": float(pc.sum(table["cost_usd"]).as_py() or 0)}
+
+
+def of_definition(spec: PromptSpec, max_cost_usd: float | None, partitions: RowKey | None) -> dict[str, Any]:
+    """What an asset's images are made from, for the asset itself: template, arguments, budget, model, partitions."""
+    model, found = spec.model, dict[str, Any]()
+    found["model"] = model.name
+    if model.sunset:
+        found["model_ends"] = f"{model.sunset}; move to {model.successor}" if model.successor else str(model.sunset)
+    found["template" if spec.template else "prompt_column"] = spec.template or spec.prompt_column or "prompt"
+    found["arguments"] = dg.MetadataValue.json(_shown_arguments(spec))
+    if max_cost_usd is not None:
+        found["max_cost_usd"] = max_cost_usd
+    if partitions is not None:
+        found["partitioned_by"] = ", ".join(partitions.columns)
+    return found
+
+
+def describe(spec: PromptSpec, table: str | None, dynamic: RowKey | None) -> str:
+    """What an asset is, in Markdown, where its user has not said it.
+
+    Args:
+        spec: how its table becomes prompts.
+        table: the table's name, where it is known.
+        dynamic: how the table is cut, when Dagster is told the partitions as rows come.
+    """
+    inputs = ", ".join(str(value) for value in _shown_arguments(spec).values() if isinstance(value, str | int | float))
+    of = f" of `{code(spec.model.name)}`" + (f" ({text(inputs, 200)})" if inputs else "")
+    source = f" from {text(table, 200)}" if table else ""
+    prompt = f": {text(spec.template, 300)}" if spec.template else ""
+    words = f"Images{of}{source}{prompt}"
+    if dynamic is not None:
+        columns = ", ".join(f"`{code(column)}`" for column in dynamic.columns)
+        words += f"\n\nThere is a partition for each value of {columns}, as the sensor of the prompt table finds them."
+    return words
+
+
+def _shown_arguments(spec: PromptSpec) -> dict[str, Any]:
+    return {name: value for name, value in spec.arguments.items() if name not in spec.model.reference_inputs}
+
+
+def code(value: str) -> str:
+    """Text as Markdown's code, which has no escapes."""
+    return value.replace("`", "'")
 
 
 def of_manifest(table: pa.Table, dataset: Dataset, *, preview: bool = True) -> dict[str, Any]:
@@ -110,8 +160,8 @@ def of_table(table: pa.Table, uri: str, *, partitioned: bool) -> dict[str, Any]:
 def timings(table: pa.Table) -> dict[str, float]:
     """How long requests took, from fal's acceptance to their end: the median and the 95th percentile, in seconds.
 
-    Over all requests of the image table, also those that an earlier run sent. `queue_wait_s` is the median of what is
-    left of it without the model's own time: mostly the wait in fal's queue; it is there where fal tells that time.
+    Over all requests of the image table, also those that an earlier run sent. `queue_seconds_median` is what is left of
+    it without the model's own time: mostly the wait in fal's queue; it is there where fal tells that time.
     """
     ended = table.filter(pc.is_valid(pc.subtract(table["completed_at"], table["submitted_at"])))
     ended = ended.group_by("request_id").aggregate(
@@ -121,11 +171,14 @@ def timings(table: pa.Table) -> dict[str, float]:
         return {}
     took = pc.subtract(ended["completed_at_min"], ended["submitted_at_min"]).cast(pa.int64())
     median, high = pc.quantile(took, [0.5, 0.95]).to_pylist()
-    found = {"p50_s": round(median / 1e6, 2), "p95_s": round(high / 1e6, 2)}
+    found = {
+        "request_seconds_median": round(median / 1e6, 2),
+        "request_seconds_p95": round(high / 1e6, 2),
+    }
     [wait] = pc.quantile(
         pc.subtract(pc.divide(took.cast(pa.float64()), 1e6), ended["inference_s_min"]), 0.5
     ).to_pylist()
-    return found if wait is None else found | {"queue_wait_s": round(max(wait, 0.0), 2)}
+    return found if wait is None else found | {"queue_seconds_median": round(max(wait, 0.0), 2)}
 
 
 def lineage(table: pa.Table, spec: PromptSpec, upstream: dg.AssetKey) -> dict[str, dg.TableColumnLineage]:
@@ -161,24 +214,6 @@ def _overrides(table: pa.Table, spec: PromptSpec) -> list[str]:
         sent = json.loads(row["arguments"]) | {"num_images": row["images_wanted"]}  # it was cut into requests
         found |= {name for name, value in sent.items() if value != given.get(name)}
     return sorted(found - {"prompt", *spec.model.reference_inputs})
-
-
-def in_doubt_spec(key: dg.AssetKey) -> dg.AssetCheckSpec:
-    """The check that every image asset brings: it warns while paid or perhaps paid images are not in the store."""
-    words = "No row is held, lost or missing: none may have been paid for without its image being in the store."
-    return dg.AssetCheckSpec(NO_ROW_IN_DOUBT, asset=key, description=words)
-
-
-def no_row_in_doubt(summaries: Sequence[Summary]) -> dg.AssetCheckResult:
-    """The result of that check, over all partitions of a run; the rows, and what settles them, are in the manifest."""
-    counts = {name: sum(getattr(summary, name) for summary in summaries) for name in ("held", "lost", "missing")}
-    high = sum((summary.cost_high for summary in summaries), Decimal(0))
-    return dg.AssetCheckResult(
-        passed=not any(counts.values()),
-        check_name=NO_ROW_IN_DOUBT,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={**counts, "cost_high_usd": float(high) if high.is_finite() else "unknown"},
-    )
 
 
 def column_schema(table: pa.Table) -> dg.TableSchema:

@@ -6,21 +6,24 @@ Keys are given, computed, kept by Dagster, or read once from a local file: defin
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 import dagster as dg
 
 from dagster_gptimg.errors import TableError, UsageError
+from dagster_gptimg.options import check
 from dagster_gptimg.prompts import sources
 from dagster_gptimg.prompts.formats import by_name
-from dagster_gptimg.prompts.rowkeys import ByBoth, ByBucket, ByDate, BySlug, ByValue, Every, OnePartition, RowKey
+from dagster_gptimg.prompts.rowkeys import WEEKDAYS, ByBoth, ByBucket, ByDate, BySlug, ByValue, Every, RowKey, meant
+from dagster_gptimg.prompts.scan import DigestedPartition
 from dagster_gptimg.prompts.values import CellError, cell_text
 
 MOST_BUCKETS = 100_000
 """Dagster's advice for one asset: 100,000 partitions at most."""
 
 _DEFINITIONS = {
+    "hourly": dg.HourlyPartitionsDefinition,
     "daily": dg.DailyPartitionsDefinition,
     "weekly": dg.WeeklyPartitionsDefinition,
     "monthly": dg.MonthlyPartitionsDefinition,
@@ -39,9 +42,18 @@ class TablePartitions:
     definition: dg.PartitionsDefinition[str]
     rows: RowKey
 
-    def where(self, key: str) -> OnePartition:
-        """The row filter of one partition."""
-        return OnePartition(self.rows, str(key))
+    def where(self, key: str) -> DigestedPartition:
+        """The row filter of one partition; it also tells what it has kept.
+
+        Raises:
+            UsageError: no row can have this key, whatever the table: it was added to Dagster by hand.
+        """
+        if (right := meant(self.rows, str(key))) != str(key):
+            raise UsageError(
+                f"the partition {key!r} can have no row: the rows with this text belong to {right!r}. Delete the "
+                f"partition {key!r}, and add {right!r}, or leave it to build_prompt_table_sensor. Nothing was sent."
+            )
+        return DigestedPartition(self.rows, str(key))
 
     def get_partition_keys(self, instance: dg.DagsterInstance | None = None) -> list[str]:
         """The keys of all partitions that there are now; `instance` is asked for dynamic ones."""
@@ -54,18 +66,20 @@ class TablePartitions:
         return self.definition.name if isinstance(self.definition, dg.DynamicPartitionsDefinition) else None
 
 
-def by_column(column: str, keys: Sequence[str] | os.PathLike[str]) -> TablePartitions:
+def by_column(column: str, keys: Sequence[str] | str | os.PathLike[str]) -> TablePartitions:
     """One partition for each of these values of a column.
 
     Args:
         column: its cells' text is the key.
-        keys: the values; or a local file, read once, now: a prompt table (each value of the column that it has), or
-            any other text file, with one value a line.
+        keys: a list of the values; or the path of a local file, as a text or a `Path`, read once, now: a prompt table
+            (each value of the column that it has), or any other text file, with one value a line.
 
     Raises:
         UsageError: there is no key, one stands twice, Dagster takes it for no key, or the file cannot be read.
     """
-    found = list(keys) if not isinstance(keys, os.PathLike) else _keys_of_file(Path(keys), column)
+    found = _keys_of_file(Path(keys), column) if isinstance(keys, str | os.PathLike) else list(keys)
+    if not all(isinstance(key, str) for key in found):
+        raise UsageError(f"partitions by {column!r}: each key must be a text, as the cells' own text is")
     if not found or len(set(found)) != len(found) or not all(str(key).strip() for key in found):
         raise UsageError(f"partitions by {column!r}: give each value once, and at least one; none may be blank")
     try:
@@ -97,29 +111,36 @@ def by_date(
     end: date | str | None = None,
     end_offset: int = 0,
     timezone: str = "UTC",
+    week_starts_on: str = "sunday",
 ) -> TablePartitions:
-    """One partition for each day, week (from Sunday) or month of a column of dates (or ISO 8601 text).
+    """One partition for each hour, day, week or month of a column of dates (or ISO 8601 text).
 
     Args:
         column: dates, or moments; those with a time zone become days in `timezone`.
-        every: `daily`, `weekly` or `monthly`.
+        every: `hourly` (of moments, in UTC), `daily`, `weekly` or `monthly`.
         start: the first day; its week or month begins where it should.
         end: the day before which the last partition ends; none by default.
         end_offset: Dagster's: a day (week, month) has its partition when it is over; 1 gives it to the present one.
         timezone: of days, and of Dagster's schedule.
+        week_starts_on: the first day of a week: `sunday`, as in Dagster, `monday`, ...
 
     Raises:
-        UsageError: the period, a date or the time zone is none.
+        UsageError: the period, a date, the day of the week or the time zone is none, or hours are to be cut elsewhere
+            than in UTC.
     """
+    check(every=every, week_starts_on=week_starts_on)
+    if every == "hourly" and timezone != "UTC":
+        words = "hours are cut in UTC: elsewhere one of them comes twice a year"
+        raise UsageError(f"partitions by {column!r}: {words}; leave timezone out")
     try:
-        by = ByDate(column, every, timezone)
-        first = by.first(_date(start))
-        last = None if end is None else _date(end).isoformat()
-        made = _DEFINITIONS[every](
-            start_date=first.isoformat(), end_date=last, end_offset=end_offset, timezone=timezone
-        )
+        by = ByDate(column, every, timezone, WEEKDAYS.index(week_starts_on))
+        first = _midnight(by.first(_date(start)))
+        last = None if end is None else _midnight(_date(end))
+        given = {"start_date": first, "end_date": last, "end_offset": end_offset, "timezone": timezone}
+        more = {"day_offset": by.week_starts_on} if every == "weekly" else {}
+        made = _DEFINITIONS[every](**given, **more)
     except (ValueError, KeyError, dg.DagsterInvalidDefinitionError) as error:
-        raise UsageError(f"partitions by {column!r}: {error}; every is daily, weekly or monthly") from error
+        raise UsageError(f"partitions by {column!r}: {error}") from error
     return TablePartitions(made, by)
 
 
@@ -156,7 +177,7 @@ def partitions_from(about: Mapping[str, object], folder: Path | None = None) -> 
     Args:
         about: one of `by_column` (with `keys` or `keys_file`), `by_hash` (`buckets`), `by_date` (`every`, `start`,
             ...), `by_dynamic` (`name`), `by_dimensions` (a mapping of two of these).
-        folder: where a `keys_file` is looked for.
+        folder: where a file of keys is looked for.
 
     Raises:
         UsageError: it is none of these, or wrong.
@@ -167,8 +188,11 @@ def partitions_from(about: Mapping[str, object], folder: Path | None = None) -> 
     more = {str(name): value for name, value in about.items() if name != kinds[0]}
     if isinstance(more.get("keys"), list):
         more["keys"] = [str(key) for key in more["keys"]]  # type: ignore[attr-defined]  # YAML has numbers, too
-    if "keys_file" in more:
-        more["keys"] = (folder or Path()) / str(more.pop("keys_file"))
+    for name in ("keys", "keys_file"):
+        if isinstance(file := more.pop(name, None), str):
+            more["keys"] = (folder or Path()) / file
+        elif file is not None:
+            more["keys"] = file
     made, what = _FROM[kinds[0]], about[kinds[0]]
     try:
         if isinstance(what, Mapping):
@@ -193,7 +217,8 @@ def _keys_of_file(path: Path, column: str) -> list[str]:
             return _values(path, column)
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError, TableError) as error:
-        raise UsageError(f"partitions by {column!r}: the file of keys cannot be read: {error}") from error
+        words = f"partitions by {column!r}: the file of keys cannot be read: {error}"
+        raise UsageError(f"{words}. A text names a file; the values themselves are given as a list") from error
     return list(dict.fromkeys(line.strip() for line in lines if line.strip()))
 
 
@@ -207,6 +232,10 @@ def _values(path: Path, column: str) -> list[str]:
             except CellError:
                 continue  # the check of the whole table tells of it
     return list(found)
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day)  # noqa: DTZ001 - Dagster gives it the zone of the partitions
 
 
 def _date(value: date | str) -> date:

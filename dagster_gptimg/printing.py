@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
@@ -18,6 +19,7 @@ from rich.text import Text
 
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.plain import plain
+from dagster_gptimg.prompts.words import listed, meant
 from dagster_gptimg.store.manifest import SCHEMA, read_all_manifests, read_manifest
 
 if TYPE_CHECKING:
@@ -25,8 +27,12 @@ if TYPE_CHECKING:
 
     from dagster_gptimg.store.dataset import Dataset
 
-PIPED_WIDTH = 240
-_WIDTHS = {"row": 8, "status": 13, "image": 5, "size": 9, "US$": 6, "prompt": 20, "uri, or why there is none": 20}
+_WIDTHS = {"row": 8, "status": 13, "image": 5, "size": 9, "US$": 7}
+"""Columns of the table for people that are never narrower, in letters; prompt and path have the rest of a terminal."""
+
+LONGEST_ROW, LONGEST_PROMPT = 20, 80
+WIDE = 2_000
+"""Letters of a line where there is no terminal: more than any line has."""
 _JSON_COLUMNS = ("arguments", "columns")
 
 
@@ -42,7 +48,7 @@ def print_manifest(dataset: Dataset, partition: str | None, form: str) -> None:
     if form == "parquet":
         pq.write_table(table, pa.PythonFile(sys.stdout.buffer, mode="w"))
     elif form == "table":
-        _print_table(table)
+        _print_table(table, dataset.uri(""))
     elif form == "csv":
         writer = csv.DictWriter(sys.stdout, SCHEMA.names)
         writer.writeheader()
@@ -62,7 +68,9 @@ def _read(dataset: Dataset, partition: str | None) -> pa.Table:
         return read_all_manifests(dataset) if partition is None else read_manifest(dataset, partition)
     except FileNotFoundError as error:
         where = f"partition {partition!r} of dataset" if partition is not None else "dataset"
-        msg = f"{where} {dataset.name!r} has no manifest in this store yet: run `generate` first"
+        others = dataset.beside()
+        hint = f". There are {listed(others)}{meant(dataset.name, others)}" if others and partition is None else ""
+        msg = f"{where} {dataset.name!r} has no manifest in this store yet: run `generate` first{hint}"
         raise UsageError(msg) from error
 
 
@@ -97,15 +105,27 @@ def _value(value: object) -> object:
     return float(value) if isinstance(value, Decimal) else value
 
 
-def _print_table(table: pa.Table) -> None:
-    """One line a record; what does not fit is cut with an ellipsis, so that a page of them can be read."""
-    shown = Table(box=None)
-    for name, width in _WIDTHS.items():
-        shown.add_column(name, no_wrap=True, min_width=width)
+def _print_table(table: pa.Table, folder: str) -> None:
+    """One line a record. On a terminal, what does not fit is cut with an ellipsis; elsewhere each path is whole.
+
+    Paths are those within the dataset's folder, which the last line names.
+    """
+    is_terminal = sys.stdout.isatty()
+    longest = pc.max(pc.utf8_length(table["row_id"])).as_py() or 0
+    widths = _WIDTHS | {"row": min(max(longest, _WIDTHS["row"]), LONGEST_ROW)}
+    shown = Table(box=None, expand=is_terminal)
+    for name, width in widths.items():
+        shown.add_column(name, no_wrap=True, width=width if is_terminal else None, min_width=width)
+    for name in ("prompt", "file, or why there is none"):
+        shown.add_column(name, no_wrap=True, ratio=1 if is_terminal else None)
     for r in _records(table):
         size = f"{r['width']}x{r['height']}" if r["uri"] else ""
         image = "" if r["image_index"] is None else f"{r['image_index'] + 1}/{r['images_wanted']}"
         cost = "" if r["cost_usd"] is None else f"{r['cost_usd']:.4f}"
-        cells = (r["row_id"], r["status"], image, size, cost, r["prompt"], r["uri"] or r["error"] or "")
+        prompt = r["prompt"] if len(r["prompt"]) <= LONGEST_PROMPT else f"{r['prompt'][:LONGEST_PROMPT]}…"
+        where = (r["uri"] or r["error"] or "").removeprefix(folder).lstrip("/")
+        cells = (r["row_id"], r["status"], image, size, cost, prompt, where)
         shown.add_row(*(Text(plain(" ".join(str(cell).split()))) for cell in cells))
-    Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH).print(shown)
+    console = Console(highlight=False, soft_wrap=not is_terminal, width=None if is_terminal else WIDE)
+    console.print(shown, crop=is_terminal, soft_wrap=not is_terminal)
+    console.print(f"files are in {folder}", soft_wrap=True)

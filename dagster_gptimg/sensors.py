@@ -5,19 +5,20 @@ from itertools import product
 
 import dagster as dg
 
+from dagster_gptimg.asked import SENSOR_TAG, Asked
 from dagster_gptimg.assets import definition_of
 from dagster_gptimg.errors import GptImgError, UsageError
-from dagster_gptimg.execution import GenerateConfig
+from dagster_gptimg.metadata import ROWS_TAG
+from dagster_gptimg.options import check
 from dagster_gptimg.partitions import TablePartitions
 from dagster_gptimg.prompts import Source
+from dagster_gptimg.prompts.scan import NO_ROWS
 from dagster_gptimg.resource import resolved
+from dagster_gptimg.run_config import GenerateConfig
 from dagster_gptimg.watching import Cursor, Found, look
 
 KEYS_PER_TICK = 1000
 """A tick has 60 seconds, and each key becomes a run."""
-
-ROWS_TAG = "dagster_gptimg/rows"
-"""The tag of a run that a sensor asked for: the digest of the rows that it was asked for."""
 
 
 def build_gptimg_schedule(
@@ -45,11 +46,13 @@ def build_gptimg_schedule(
     """
     made, run_config = definition_of(asset), _run_config(asset, config)
 
-    def due(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
-        when = context.scheduled_execution_time.isoformat()
-        for key in _due(made.generation.partitions, context):
+    def due(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        when, keys = context.scheduled_execution_time.isoformat(), _due(made.generation.partitions, context)
+        for key in keys:
             run_key = when if key is None else f"{when}|{key}"
             yield dg.RunRequest(run_key, run_config, tags, partition_key=key)
+        if not keys:
+            yield dg.SkipReason(_why_none(made.generation.partitions))
 
     return dg.ScheduleDefinition(
         name=name or f"{_python_name(asset)}_schedule",
@@ -74,10 +77,12 @@ def build_prompt_table_sensor(  # noqa: PLR0913 - its keywords are the interface
     minimum_interval_seconds: int = 60,
     default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
 ) -> dg.SensorDefinition:
-    """Watch a prompt table: add the dynamic partitions that it has, and ask for a run of each that has changed.
+    """Watch a prompt table: add the dynamic partitions that it has, and ask for a run of each that is to be made anew.
 
-    The table is read when its file has changed (ETag, or time of change). Each run is asked for once for the same rows:
-    its run key is made from them, so neither a restart nor a lost cursor starts it again.
+    The table is read when its file has changed (ETag, or time of change). A run is asked for where the rows differ from
+    those that the images were made from last, also where no row is left, so neither a restart nor a lost cursor starts
+    one twice. A run that failed is asked for again, after 5 minutes, then 10, 20, ... up to a day, unless only a person
+    can mend it: then its reason is `budget`, `rebuy`, `usage` or `refused`.
 
     Args:
         asset: an image asset.
@@ -94,23 +99,34 @@ def build_prompt_table_sensor(  # noqa: PLR0913 - its keywords are the interface
     Raises:
         UsageError: the asset's table comes from upstream assets, and no other is given.
     """
+    check(keys_per_tick=keys_per_tick, minimum_interval_seconds=minimum_interval_seconds)
     made, run_config = definition_of(asset), _run_config(asset, config)
     watched = made.source if table is None else table
     if watched is None:
         raise UsageError(f"{_python_name(asset)}: its table comes from a function; say what to watch: table=...")
-    partitions = made.generation.partitions
+    partitions, named = made.generation.partitions, name or f"{_python_name(asset)}_sensor"
 
     def tick(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         options = resolved(made.generation.storage_options)
         by, cursor = partitions.rows if partitions else None, Cursor.parse(context.cursor)
+        is_own = table is None and watermark is None
+        asked = Asked(context.instance, asset.key, named, is_own)
         try:
-            found = look(watched, by, cursor, most=keys_per_tick, watermark=watermark, storage_options=options)
+            found = look(
+                watched,
+                by,
+                cursor,
+                most=keys_per_tick,
+                watermark=watermark,
+                storage_options=options,
+                emptied=lambda keys: asked.emptied(keys, partitioned=partitions is not None),
+            )
         except GptImgError as error:
             return dg.SkipReason(str(error))
-        return _asked(context, partitions, found, run_config, tags)
+        return _answer(context, partitions, found, asked, run_config, tags)
 
     return dg.SensorDefinition(
-        name=name or f"{_python_name(asset)}_sensor",
+        name=named,
         evaluation_fn=tick,
         target=asset,
         minimum_interval_seconds=minimum_interval_seconds,
@@ -129,34 +145,44 @@ def failure_reasons(context: dg.RunFailureSensorContext) -> list[str]:
     return reasons
 
 
-def _asked(
+def _answer(
     context: dg.SensorEvaluationContext,
     partitions: TablePartitions | None,
     found: Found,
+    asked: Asked,
     run_config: dg.RunConfig | None,
     tags: Mapping[str, str] | None,
 ) -> dg.SensorResult | dg.SkipReason:
     """The tick's answer: partitions to add, runs to start, the cursor."""
-    new, known = _new_keys(context.instance, partitions, found.keys)
-    requests = [
-        dg.RunRequest(
-            f"{key}@{digest}", run_config, {**(tags or {}), ROWS_TAG: digest}, partition_key=key if partitions else None
-        )
-        for key, digest in found.keys.items()
-        if known is None or key in known
-    ]
-    outside = len(found.keys) - len(requests)
+    present = [key for key, digest in found.keys.items() if digest != NO_ROWS]
+    new, known = _new_keys(context.instance, partitions, present)
+    requests, outside = dict[str, dg.RunRequest](), 0
+
+    def ask(key: str, digest: str, run_key: str) -> None:
+        own = {**(tags or {}), SENSOR_TAG: asked.sensor, ROWS_TAG: digest}
+        requests.setdefault(key, dg.RunRequest(run_key, run_config, own, partition_key=key if partitions else None))
+
+    for key, digest in found.keys.items():
+        if known is not None and key not in known:
+            outside += digest != NO_ROWS
+        elif (run_key := asked.run_key(key, digest)) is not None:
+            ask(key, digest, run_key)
+    for key, digest, run_key in asked.failed():
+        if known is None or key in known:
+            ask(key, digest, run_key)
     if outside:
         context.log.warning("%s keys of the table have no partition; the check of the table names them", outside)
     if found.left:
         context.log.info("%s keys more come with the next ticks", found.left)
     additions = [partitions.definition.build_add_request(new)] if new and partitions else []  # type: ignore[attr-defined]
     skip = None if requests else dg.SkipReason("nothing new in the table")
-    return dg.SensorResult(requests, skip, cursor=str(found.cursor), dynamic_partitions_requests=additions)
+    return dg.SensorResult(
+        list(requests.values()), skip, cursor=str(found.cursor), dynamic_partitions_requests=additions
+    )
 
 
 def _new_keys(
-    instance: dg.DagsterInstance, partitions: TablePartitions | None, keys: Mapping[str, str]
+    instance: dg.DagsterInstance, partitions: TablePartitions | None, keys: Sequence[str]
 ) -> tuple[list[str], set[str] | None]:
     """The dynamic keys to add, and all keys that are partitions then; None when there are none to ask for."""
     if partitions is None:
@@ -181,6 +207,13 @@ def _due(partitions: TablePartitions | None, context: dg.ScheduleEvaluationConte
     return _last_or_all(made, context)
 
 
+def _why_none(partitions: TablePartitions | None) -> str:
+    dynamic = partitions.dynamic_name if partitions is not None else None
+    if dynamic is None:
+        return "no partition is due yet"
+    return f"there are no partitions of {dynamic!r} yet: the sensor of build_prompt_table_sensor adds them"
+
+
 def _last_or_all(made: dg.PartitionsDefinition[str], context: dg.ScheduleEvaluationContext) -> Sequence[str]:
     if isinstance(made, dg.TimeWindowPartitionsDefinition):
         keys = made.get_partition_keys(current_time=context.scheduled_execution_time)
@@ -189,7 +222,10 @@ def _last_or_all(made: dg.PartitionsDefinition[str], context: dg.ScheduleEvaluat
 
 
 def _run_config(asset: dg.AssetsDefinition, config: GenerateConfig | None) -> dg.RunConfig | None:
-    return None if config is None else dg.RunConfig(ops={asset.op.name: config})
+    if config is None:
+        return None
+    config.check()
+    return dg.RunConfig(ops={asset.op.name: config})
 
 
 def _python_name(asset: dg.AssetsDefinition) -> str:

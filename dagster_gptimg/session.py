@@ -24,6 +24,7 @@ from dagster_gptimg.fal.prices import unknown_price
 from dagster_gptimg.fal.request_settings import VOIDED
 from dagster_gptimg.fal.settings import FalSettings
 from dagster_gptimg.prompts import References
+from dagster_gptimg.prompts.words import listed, meant
 from dagster_gptimg.runtime import iterate, system_runtime
 from dagster_gptimg.store.manifest import scan_manifest
 
@@ -176,7 +177,9 @@ def rebuild(dataset: Dataset, model: FalModel) -> Rebuilt:
         StoreError: the store cannot be used.
     """
     if dataset.origin() is None:
-        msg = f"there is no dataset {dataset.name!r} in this store"
+        others = dataset.beside()
+        hint = f". There are {listed(others)}{meant(dataset.name, others)}" if others else ""
+        msg = f"there is no dataset {dataset.name!r} in this store{hint}"
         raise UsageError(msg)
     runtime = system_runtime()
     run = f"{runtime.clock.now():%Y%m%dT%H%M%S}-rebuilt-{runtime.token()[:8]}"

@@ -1,8 +1,7 @@
 """What a sensor remembers of a prompt table, and what is new in it. No Dagster: a cursor in, keys and a cursor out.
 
 A tick hands out at most so many keys; what is left comes with the next ticks, from the same state of the table. Each
-key goes with a digest of its (new) rows, from which its run key is made: however often the same rows are seen, after a
-restart or with the cursor lost, Dagster starts one run for them.
+key goes with a digest of its (new) rows; whether a run is to be asked for is told by what was made from last.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ from dagster_gptimg.fal.model import is_missing
 from dagster_gptimg.masking import harmless, hide_in, hide_values, without_secrets
 from dagster_gptimg.prompts.folders import is_several, parts_of
 from dagster_gptimg.prompts.formats import TableFile
-from dagster_gptimg.prompts.scan import digests, sum_of
+from dagster_gptimg.prompts.scan import NO_ROWS, digest_text, digests, sum_of
 from dagster_gptimg.prompts.values import UnusableError, json_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from dagster_gptimg.prompts.rowkeys import RowKey
     from dagster_gptimg.prompts.sources import Source
@@ -87,6 +86,7 @@ def look(
     most: int,
     watermark: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    emptied: Callable[[Collection[str]], Collection[str]] = lambda _: (),
 ) -> Found:
     """What is new in a table since a cursor.
 
@@ -98,6 +98,7 @@ def look(
         watermark: a column whose values only grow (a number, a time); only rows above it count, rows without a value
             never.
         storage_options: passed to fsspec.
+        emptied: given the table's keys, those that it had once and has no more; not asked with a watermark.
 
     Raises:
         TableError: the table cannot be read.
@@ -108,7 +109,10 @@ def look(
     is_new_round = cursor.after is None or (watermark is None and version != cursor.version)
     after, target = ("", None) if is_new_round else (cursor.after or "", cursor.target)
     sums, high = _sums(source, by, watermark, (cursor.mark, target), storage_options)
-    found = {key: f"{total:032x}"[:20] for key, total in sorted(sums.items()) if is_new_round or key > after}
+    all_keys = {key: digest_text(total) for key, total in sums.items()}
+    if watermark is None:
+        all_keys |= dict.fromkeys(emptied(sums.keys()), NO_ROWS)
+    found = {key: digest for key, digest in sorted(all_keys.items()) if is_new_round or key > after}
     page = dict(list(found.items())[:most])
     left = len(found) - len(page)
     mark, target = cursor.mark, target or high or cursor.mark

@@ -6,6 +6,7 @@ import sys
 import time
 import warnings
 
+import httpx
 from rich.console import Console
 
 from example_project.home import HOME, dagster_home
@@ -77,7 +78,8 @@ def _tell() -> None:
         from dagster_gptimg import emulator
 
         running = emulator.ensure(str(HOME / "emulator"))
-        console.print(f"the bill       {running.url}/emulator/bill")
+        total = httpx.get(f"{running.url}/emulator/bill").raise_for_status().json()["total_usd"]
+        console.print(f"the bill       ${total} in all, by the emulator's own count")
     console.print("\nRun `make demo` again: it buys nothing. `make dev` opens the Dagster UI on it.")
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, ParamSpec, Protocol, TypeAlias, TypeVar
 
 from dagster_gptimg.fal.request_settings import RequestSettings
+from dagster_gptimg.options import check, default
 from dagster_gptimg.prompts.references import References
 
 if TYPE_CHECKING:
@@ -170,24 +171,31 @@ class Options:
             `webhook` has fal post it to a receiver, which puts it into the store's inbox; asking is the backstop.
         webhook_url: the receiver's public URL, for `webhook`.
         logs: whether `Updated` events tell of queue positions, states and the model's log.
+
+    Raises:
+        UsageError: one of them is not what `dagster_gptimg.options` says that it must be.
     """
 
     max_in_flight: int | None = None
     max_cost: Decimal | None = None
     again: frozenset[str] = frozenset()
     word: str = ""
-    on_ambiguous: Literal["hold", "resubmit"] = "hold"
-    settle: float = 120.0
+    on_ambiguous: Literal["hold", "resubmit"] = default("on_ambiguous")
+    settle: float = default("settle")
     attempts: int = 3
     recipe: str = ""
     table: str = ""
     is_limited: bool = False
     allow_rebuy: bool = False
-    patience: float = 7200.0
+    patience: float = default("patience")
     request: RequestSettings = field(default_factory=RequestSettings)
     watch: Watch = "poll"
     webhook_url: str = ""
     logs: bool = False
+
+    def __post_init__(self) -> None:
+        names = ("max_in_flight", "again", "on_ambiguous", "settle", "allow_rebuy", "patience", "watch", "webhook_url")
+        check(max_cost_usd=self.max_cost, logs=self.logs, **{name: getattr(self, name) for name in names})
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,14 @@ from typing import Annotated, Any, Literal, TypeAlias
 import dagster as dg
 from jinja2 import Environment, TemplateError
 from jinja2.meta import find_undeclared_variables
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
+from dagster_gptimg.component.described import Described
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.request_settings import RequestSettings
+from dagster_gptimg.image_checks import OF_IMAGES, ImageChecks
+from dagster_gptimg.options import default
+from dagster_gptimg.prompts.rowkeys import Every
 from dagster_gptimg.resource import FalResource, ImageStoreResource
 
 _FROM_ENV = re.compile(r"\{[{%].*\benv\b", re.DOTALL)
@@ -156,7 +160,7 @@ StorageOptions = Annotated[
 ]
 
 
-class FalAttributes(dg.Model, dg.Resolvable):
+class FalAttributes(Described):
     """`fal: {api_key_env: FAL_KEY}`, or `fal: {emulated: true}`."""
 
     api_key_env: Annotated[
@@ -175,7 +179,7 @@ class FalAttributes(dg.Model, dg.Resolvable):
         return _fal(self.api_key_env, self.base_url, self.emulated)
 
 
-class StoreAttributes(dg.Model, dg.Resolvable):
+class StoreAttributes(Described):
     """`store: {root: s3://bucket/images}`."""
 
     root: Annotated[str | Variable, given_as(str, _root, "A folder, any fsspec URL, or {env: NAME}.")]
@@ -203,13 +207,13 @@ def _store(root: str, variable: str, storage_options: str) -> ImageStoreResource
     )
 
 
-class UpstreamTable(dg.Model, dg.Resolvable):
+class UpstreamTable(Described):
     """`prompts: {asset: products}`: an asset of Dagster is the table."""
 
     asset: str = Field(description="The key of an asset upstream; it is loaded by its own IO manager.")
 
 
-class QueryTable(dg.Model, dg.Resolvable):
+class QueryTable(Described):
     """`prompts: {url: {env: DATABASE_URL}, query: SELECT ...}`: a query is the table."""
 
     url: Annotated[
@@ -221,8 +225,8 @@ class QueryTable(dg.Model, dg.Resolvable):
             description="A SQLAlchemy URL, or {env: NAME}.",
         ),
     ]
-    query: str
-    text_columns: list[str] = Field(default_factory=list)
+    query: str = Field(description="What to select.")
+    text_columns: list[str] = Field(default_factory=list, description="Columns to be read as text, as they stand.")
 
 
 Prompts: TypeAlias = str | list[dict[str, Any]] | UpstreamTable | QueryTable
@@ -248,23 +252,49 @@ PromptsAttribute = Annotated[
 ]
 
 
-def _as_written(context: dg.ResolutionContext, value: Any) -> Any:  # noqa: ANN401 - YAML
+class Partitions(dg.Model):
+    """How a table is cut: one of the five `by_...`, with what belongs to it.
+
+    The schema has no other names, so `dg check yaml` finds one that is misspelt; when definitions load,
+    `partitions_from` names what there is.
+    """
+
+    model_config = ConfigDict(extra="allow", json_schema_extra={"additionalProperties": False})
+
+    by_column: str | None = Field(default=None, description="A column; with `keys`, or `keys_file`.")
+    keys: list[Any] | str | None = Field(default=None, description="Its values, or a file of them, beside this one.")
+    keys_file: str | None = Field(default=None, description="A value a line, or a table with the column.")
+    by_hash: str | None = Field(default=None, description="A column, best that of row ids; with `buckets`.")
+    buckets: int | None = Field(default=None, description="How many partitions.")
+    by_date: str | None = Field(default=None, description="A column of dates; with `start`.")
+    every: Every | None = Field(default=None, description="The length of a partition; a day by default.")
+    start: Any = Field(default=None, description="The first day.")
+    end: Any = Field(default=None, description="The day before which the last partition ends.")
+    end_offset: int | None = Field(default=None, description="Partitions beyond the last one that is over.")
+    timezone: str | None = Field(default=None, description="Of days; UTC by default.")
+    week_starts_on: str | None = Field(default=None, description="The first day of a week; Sunday by default.")
+    by_dynamic: str | None = Field(default=None, description="A column whose values are added as rows come.")
+    name: str | None = Field(default=None, description="Under which Dagster keeps the keys of `by_dynamic`.")
+    by_dimensions: "dict[str, Partitions] | None" = Field(default=None, description="Two of these, by a name each.")
+
+
+def _cut(_: dg.ResolutionContext, value: Any) -> Any:  # noqa: ANN401 - YAML
     """A mapping as it stands: Dagster would make a number of the partition key "1e3"."""
-    return context.resolve_value(value) if isinstance(value, str) else value
+    return value.model_dump(exclude_unset=True) if isinstance(value, Partitions) else value
 
 
 PartitionsAttribute = Annotated[
     dict[str, Any],
     dg.Resolver(
-        _as_written,
+        _cut,
         inject_before_resolve=False,
-        model_field_type=dict[str, Any],
+        model_field_type=Partitions,
         description="How the table is cut: {by_column: category, keys: [bags, shoes]}, {by_hash: id, buckets: 10}, ...",
     ),
 ]
 
 
-class RequestAttributes(dg.Model, dg.Resolvable):
+class RequestAttributes(Described):
     """The arguments of `RequestSettings`; the resource's fill in what is left open."""
 
     priority: Literal["normal", "low"] | None = None
@@ -272,38 +302,76 @@ class RequestAttributes(dg.Model, dg.Resolvable):
     tags: dict[str, str] = Field(default_factory=dict)
     lifecycle: int | None = None
     headers: dict[str, str] = Field(default_factory=dict)
+    without_guarantee: bool = False
 
     def settings(self) -> RequestSettings:
         """The same, checked. Raises `UsageError`."""
         return RequestSettings(**self.model_dump())
 
 
-class ChecksAttributes(dg.Model, dg.Resolvable):
-    """The arguments of `build_gptimg_checks`; `checks: {}` takes them all as they are."""
+class ChecksAttributes(Described):
+    """The arguments of `ImageChecks` and `build_gptimg_checks`; `checks: {}` takes them all as they are.
 
-    include: list[str] | None = None
-    severity: dict[str, Literal["WARN", "ERROR"]] = Field(default_factory=dict)
-    blocking: list[str] = Field(default_factory=list)
-    max_failure_rate: float = 0.05
-    max_cost_usd: float | None = None
-    sample: int | None = 20
-    partitioned: bool = True
+    The asset's own step makes the checks of images, unless `partitioned` is false.
+    """
+
+    include: list[str] | None = Field(default=None, description="Names of the checks; all that apply, by default.")
+    severity: dict[str, Literal["WARN", "ERROR"]] = Field(default_factory=dict, description="By a check's name.")
+    blocking: list[str] = Field(
+        default_factory=list, description="Names of the checks that keep assets downstream from running."
+    )
+    max_failure_rate: float = default("max_failure_rate")
+    max_cost_usd: float | None = Field(
+        default=None, description="US dollars that the images of a partition may have cost, over all runs."
+    )
+    sample: int | None = default("sample")
+    partitioned: bool = Field(default=True, description="One result for each partition, or one over all of them.")
+
+    def own(self) -> ImageChecks | None:
+        """The checks that the asset's own step makes. Raises `UsageError`."""
+        if not self.partitioned:
+            return None
+        include = None if self.include is None else [name for name in self.include if name in OF_IMAGES]
+        return ImageChecks(
+            include=include,
+            severity={name: severity for name, severity in self._severity().items() if name in OF_IMAGES},
+            blocking=[name for name in self.blocking if name in OF_IMAGES],
+            max_failure_rate=self.max_failure_rate,
+            max_cost_usd=self.max_cost_usd,
+            sample=self.sample,
+        )
+
+    def others(self) -> dict[str, Any]:
+        """The arguments of `build_gptimg_checks`, for the checks that the asset's own step does not make."""
+        given = self.model_dump() | {"severity": self._severity()}
+        own = OF_IMAGES if self.partitioned else ()
+        if self.include is not None:
+            given["include"] = [name for name in self.include if name not in own]
+        return given
+
+    def _severity(self) -> dict[str, dg.AssetCheckSeverity]:
+        return {name: dg.AssetCheckSeverity(text) for name, text in self.severity.items()}
 
 
-class ScheduleAttributes(dg.Model, dg.Resolvable):
+_STATUS = "Whether it runs from the start."
+
+
+class ScheduleAttributes(Described):
     """The arguments of `build_gptimg_schedule`."""
 
-    cron_schedule: str
-    execution_timezone: str | None = None
-    default_status: Literal["RUNNING", "STOPPED"] = "STOPPED"
+    cron_schedule: str = Field(description="When, e.g. `0 6 * * *`.")
+    execution_timezone: str | None = Field(default=None, description="Of the clock; UTC by default.")
+    default_status: Literal["RUNNING", "STOPPED"] = Field(default="STOPPED", description=_STATUS)
     config: dict[str, Any] = Field(default_factory=dict, description="Run config of every run, e.g. max_cost_usd.")
 
 
-class SensorAttributes(dg.Model, dg.Resolvable):
+class SensorAttributes(Described):
     """The arguments of `build_prompt_table_sensor`."""
 
-    watermark: str | None = None
-    keys_per_tick: int = 1000
-    minimum_interval_seconds: int = 60
-    default_status: Literal["RUNNING", "STOPPED"] = "STOPPED"
+    watermark: str | None = Field(
+        default=None, description="A column whose values only grow: only rows above the last one count."
+    )
+    keys_per_tick: int = default("keys_per_tick")
+    minimum_interval_seconds: int = default("minimum_interval_seconds")
+    default_status: Literal["RUNNING", "STOPPED"] = Field(default="STOPPED", description=_STATUS)
     config: dict[str, Any] = Field(default_factory=dict, description="Run config of every run, e.g. max_cost_usd.")

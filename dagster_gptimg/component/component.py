@@ -30,14 +30,17 @@ from dagster_gptimg.component.attributes import (
     text,
     text_as,
 )
+from dagster_gptimg.component.described import Described
 from dagster_gptimg.component.scaffolder import GptImgScaffolder
 from dagster_gptimg.errors import UsageError
-from dagster_gptimg.execution import GenerateConfig, ImageGeneration
+from dagster_gptimg.execution import ImageGeneration
 from dagster_gptimg.fal.models import DEFAULT_MODEL
 from dagster_gptimg.materialization import AssetEvent, materialized
+from dagster_gptimg.options import default, description
 from dagster_gptimg.partitions import partitions_from
 from dagster_gptimg.prompt_table import build_prompt_table
 from dagster_gptimg.prompts import Source, SqlTable
+from dagster_gptimg.run_config import GenerateConfig
 from dagster_gptimg.sensors import build_gptimg_schedule, build_prompt_table_sensor
 
 _SAME = (
@@ -66,17 +69,17 @@ def _resolved(context: dg.ResolutionContext, value: Any) -> str:  # noqa: ANN401
 
 
 @dg.scaffold_with(GptImgScaffolder)
-class GptImgComponent(dg.Component, dg.Model, dg.Resolvable):
+class GptImgComponent(dg.Component, Described):
     """Images from a prompt table, as one asset. Its attributes are the arguments of `build_gptimg_asset`.
 
     In a subclass, override `get_asset_spec` for the asset's key, owners, tags, and `execute` for what a run does.
     """
 
-    asset: ResolvedAssetSpec
+    asset: ResolvedAssetSpec = Field(description="Key, group, owners, tags and condition of the asset.")
     prompts: PromptsAttribute
-    template: Annotated[str | None, text_as("A prompt with {column} fields.")] = None
-    prompt_column: Annotated[str | None, text_as("The column that holds the prompt.")] = None
-    id_column: Annotated[str | None, text_as("The column that holds the row's id.")] = None
+    template: Annotated[str | None, text_as(description("template"))] = None
+    prompt_column: Annotated[str | None, text_as(description("prompt_column"))] = None
+    id_column: Annotated[str | None, text_as(description("id_column"))] = None
     image_model: Annotated[
         str,
         dg.Resolver(
@@ -87,36 +90,33 @@ class GptImgComponent(dg.Component, dg.Model, dg.Resolvable):
             description="A model of the registry.",
         ),
     ] = DEFAULT_MODEL
-    arguments: Annotated[
-        dict[str, Any], given_as(dict[str, Any], text, "Model inputs for all rows, in fal's names.")
-    ] = Field(default_factory=dict)
-    inputs: list[str] | Literal["none"] | None = Field(
-        default=None, description="The columns that are model inputs; by default each that has the name of one."
+    arguments: Annotated[dict[str, Any], given_as(dict[str, Any], text, description("arguments"))] = Field(
+        default_factory=dict
     )
-    table_format: Annotated[str | None, text_as("Of a table whose name does not tell it: csv, xlsx, ...")] = None
-    partitions: PartitionsAttribute | None = None
-    max_cost_usd: Annotated[float | None, number_as("US dollars that one run may spend at most.")] = None
-    max_failed: Annotated[float, number_as("The share of rows that may fail before a run does.")] = 0.0
-    max_refused: Annotated[float | None, number_as("The share of rows that may be refused.")] = None
-    max_in_flight: Annotated[
-        int | None, number_as("Requests at fal at once; as many as the account's slots call for, by default.")
-    ] = None
-    watch: Watch = Field(
-        default="poll", description="How the ends of requests are noticed: `poll`, `stream`, `webhook`."
+    inputs: list[str] | Literal["none"] | None = None
+    table_format: Annotated[str | None, text_as(description("table_format"))] = None
+    partitions: PartitionsAttribute | None = Field(
+        default=None,
+        description="How the table is cut: {by_column: category, keys: [bags, shoes]}, {by_hash: id, buckets: 10}, ...",
     )
-    webhook_url: Annotated[str, text_as("The public URL of `dagster-gptimg receive`, for `webhook`.")] = ""
+    max_cost_usd: Annotated[float | None, number_as(description("max_cost_usd"))] = None
+    max_failed: Annotated[float, number_as(description("max_failed"))] = 0.0
+    max_refused: Annotated[float | None, number_as(description("max_refused"))] = None
+    max_in_flight: Annotated[int | None, number_as(description("max_in_flight"))] = None
+    watch: Watch = default("watch")
+    webhook_url: Annotated[str, text_as(description("webhook_url"))] = ""
     dataset: Annotated[str | None, text_as("The name of the images in the store; by default the key.")] = None
     storage_options: StorageOptions = Field(default_factory=dict)
-    image_columns: list[str] = Field(default_factory=list, description="Columns of reference images, for edits.")
+    image_columns: list[str] = Field(default_factory=list)
     references_from: Annotated[
         list[str],
-        given_as(list[str | Variable], text, "Folders and fsspec roots below which a row may name reference images."),
+        given_as(list[str | Variable], text, description("references_from")),
     ] = Field(default_factory=list)
     request: RequestAttributes | None = Field(default=None, description="What its requests are sent with.")
     op: OpSpec | None = Field(default=None, description="Pool, tags and backfill policy of the op.")
     checks: ChecksAttributes | None = Field(default=None, description="Asset checks: {} for all of them.")
-    schedule: ScheduleAttributes | None = None
-    sensor: SensorAttributes | None = None
+    schedule: ScheduleAttributes | None = Field(default=None, description="Runs on a clock.")
+    sensor: SensorAttributes | None = Field(default=None, description="Runs by what is new in the table.")
     fal: FalAttributes | None = Field(default=None, description="fal's resource, unless the code location has it.")
     store: StoreAttributes | None = Field(default=None, description="The store, unless the code location has it.")
 
@@ -190,6 +190,8 @@ class GptImgComponent(dg.Component, dg.Model, dg.Resolvable):
     def _settings(self, folder: Path) -> dict[str, Any]:
         found: dict[str, Any] = {name: getattr(self, name) for name in _SAME}
         found |= {"model": self.image_model, "references_from": [_located(r, folder) for r in self.references_from]}
+        if self.checks is not None:
+            found["checks"] = self.checks.own()
         if self.request is not None:
             found["request"] = self.request.settings()
         if self.partitions is not None:
@@ -204,9 +206,7 @@ class GptImgComponent(dg.Component, dg.Model, dg.Resolvable):
     def _checks(self, asset: dg.AssetsDefinition) -> list[dg.AssetChecksDefinition]:
         if self.checks is None:
             return []
-        given = self.checks.model_dump()
-        severity = {name: dg.AssetCheckSeverity(text) for name, text in given.pop("severity").items()}
-        return build_gptimg_checks(asset, severity=severity, **given)
+        return build_gptimg_checks(asset, **self.checks.others())
 
     def _schedules(self, asset: dg.AssetsDefinition) -> list[dg.ScheduleDefinition]:
         if self.schedule is None:

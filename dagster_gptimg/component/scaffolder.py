@@ -1,5 +1,6 @@
 """What `dg scaffold defs dagster_gptimg.GptImgComponent NAME` writes: a component that runs as it is, and its table."""
 
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -11,6 +12,17 @@ _ROWS = """id,product,style
 1,leather tote,"on pale marble, top view"
 2,canvas backpack,"on linen, soft daylight"
 3,paper globe lamp,"against terracotta, warm evening light"
+"""
+
+
+IGNORED = ("/images/", "/.fal-emulator/")
+
+_MORE = """  # What else there is (docs/dagster.md):
+  # fal: {api_key_env: FAL_KEY}   # fal itself, in place of the emulator; this costs money. Give it another store, too.
+  # partitions: {by_column: style, keys_file: prompts.csv}
+  # checks: {blocking: [rows_settled]}
+  # schedule: {cron_schedule: "0 6 * * *"}
+  # sensor: {}
 """
 
 
@@ -33,3 +45,19 @@ class GptImgScaffolder(dg.Scaffolder):
             "store": {"root": "images"},
         }
         scaffold_component(request, attributes)
+        if not request.append:
+            written = request.target_path / "defs.yaml"
+            written.write_text(written.read_text(encoding="utf-8").rstrip() + "\n" + _MORE, encoding="utf-8")
+            _ignore(request.target_path)
+
+
+def _ignore(folder: Path) -> None:
+    """Keep images and the emulator's state out of the project's repository, where there is one."""
+    project = next((parent for parent in folder.parents if (parent / "pyproject.toml").exists()), None)
+    if project is None:
+        return
+    file = project / ".gitignore"
+    has = file.read_text(encoding="utf-8") if file.exists() else ""
+    new = [line for line in IGNORED if line not in has.splitlines()]
+    if new:
+        file.write_text((f"{has.rstrip()}\n" if has.strip() else "") + "\n".join(new) + "\n", encoding="utf-8")

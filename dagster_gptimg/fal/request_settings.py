@@ -15,6 +15,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from dagster_gptimg.errors import UsageError
+from dagster_gptimg.options import check
 
 MOST_TAGS, MOST_KEY, MOST_VALUE, MOST_BYTES = 10, 64, 256, 1024
 """fal's bounds for tags (docs/fal-wire.md#submit)."""
@@ -68,15 +69,14 @@ class RequestSettings:
     without_guarantee: bool = False
 
     def __post_init__(self) -> None:
-        if self.priority not in {None, "normal", "low"}:
-            msg = f"priority is {self.priority!r}: fal knows normal and low"
-            raise UsageError(msg)
-        if self.start_timeout is not None and not self.start_timeout > 1:
-            msg = f"start_timeout is {self.start_timeout}: it must be more than 1 second"
-            raise UsageError(msg)
-        if self.lifecycle is not None and self.lifecycle < LEAST_LIFECYCLE:
-            msg = f"lifecycle is {self.lifecycle}: output files must stay for {LEAST_LIFECYCLE} seconds at least"
-            raise UsageError(msg)
+        check(
+            priority=self.priority,
+            start_timeout=self.start_timeout,
+            tags=self.tags,
+            lifecycle=self.lifecycle,
+            headers=self.headers,
+            without_guarantee=self.without_guarantee,
+        )
         if len(self.tags) > MOST_TAGS:
             msg = f"there are {len(self.tags)} tags, and fal takes {MOST_TAGS}"
             raise UsageError(msg)
@@ -125,10 +125,6 @@ class RequestSettings:
             why = f"only {', '.join(_OTHERS.values())} may be set"
         msg = f"the header {name[:60]!r} is not sent: {why}"
         raise UsageError(msg)
-
-
-LEAST_LIFECYCLE = 3600
-"""Seconds. A request that ends just as its run is stopped must still have its images when the next run asks."""
 
 
 def tags_text(tags: Mapping[str, str]) -> str:

@@ -70,7 +70,8 @@ class Seen:
             quoted(column) if column == name else f"{quoted(column)} (as {name})"
             for column, name in self.inputs.items()
         ]
-        near = {name: difflib.get_close_matches(folded(name)[:80], input_names, 1, _NEAR) for name in self.carried[:50]}
+        others = [name for name in self.carried if name not in self.inputs]  # reference images are carried along, too
+        near = {name: difflib.get_close_matches(folded(name)[:80], input_names, 1, _NEAR) for name in others[:50]}
         hints = [
             f"; {quoted(name)} is not taken for {found[0]}: rename it if it is meant"
             for name, found in near.items()

@@ -19,7 +19,10 @@ from dagster_gptimg.prompts.values import CellError, cell_text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Every: TypeAlias = Literal["daily", "weekly", "monthly"]
+Every: TypeAlias = Literal["hourly", "daily", "weekly", "monthly"]
+
+WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
+"""As Dagster counts them, from 0."""
 
 BETWEEN = "|"
 """What stands between the two parts of a key: Dagster's own sign, which no part may hold."""
@@ -163,15 +166,18 @@ class ByBucket:
 
 @dataclass(frozen=True, slots=True)
 class ByDate:
-    """The key is the first day of the cell's day, week (from Sunday, as in Dagster) or month: `2026-01-31`.
+    """The key is the first day of the cell's day, week or month, `2026-01-31`, or its hour, `2026-01-31-23:00`.
 
     Attributes:
-        timezone: in which a moment with a time zone becomes a day. Moments without one are taken as they stand.
+        timezone: in which a moment with a time zone becomes a day. Moments without one are taken as they stand. Hours
+            are those of UTC: elsewhere one of them comes twice a year.
+        week_starts_on: the first day of a week, as `WEEKDAYS` counts.
     """
 
     column: str
     every: Every
     timezone: str = "UTC"
+    week_starts_on: int = 0
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -179,18 +185,33 @@ class ByDate:
         return (self.column,)
 
     def of(self, cells: Mapping[str, object]) -> str:
-        """The first day of the cell's day, week or month."""
-        day = self.day(cells.get(self.column))
+        """The first day of the cell's day, week or month, or its hour."""
+        value = cells.get(self.column)
+        if self.every == "hourly":
+            return self.hour(value)
+        day = self.day(value)
         if day is None:
-            words = "empty" if is_missing(cells.get(self.column)) else "no date as 2026-01-31 (ISO 8601) or 20260131"
+            words = "empty" if is_missing(value) else "no date as 2026-01-31 (ISO 8601) or 20260131"
             raise CellError(self.column, f"the cell is {words}")
         return self.first(day).isoformat()
+
+    def hour(self, value: object) -> str:
+        """The hour of a moment, in UTC. Raises `CellError` when a cell is no moment."""
+        moment = _dated(value)
+        words = "empty" if is_missing(value) else "no moment as 2026-01-31T23:59 (ISO 8601): it has no hour"
+        if not isinstance(moment, datetime) or (isinstance(value, str | int) and not _has_hour(str(value))):
+            raise CellError(self.column, f"the cell is {words}")
+        try:
+            found = moment.astimezone(UTC) if moment.tzinfo else moment
+        except OverflowError as error:
+            raise CellError(self.column, "the cell is beyond the hours that there are") from error
+        return f"{found:%Y-%m-%d-%H}:00"
 
     def first(self, day: date) -> date:
         """The first day of a day's day, week or month."""
         if self.every == "monthly":
             return day.replace(day=1)
-        return day - timedelta(days=day.isoweekday() % 7 if self.every == "weekly" else 0)
+        return day - timedelta(days=(day.isoweekday() - self.week_starts_on) % 7 if self.every == "weekly" else 0)
 
     def day(self, value: object) -> date | None:
         """A cell as a day; None when it is none."""
@@ -204,8 +225,8 @@ class ByDate:
 
     def bounds(self, key: str) -> list[Bounds]:
         """From the first day to the last one, and a day around them, for time zones."""
-        first = date.fromisoformat(key)
-        days = {"daily": 1, "weekly": 7, "monthly": 31}[self.every]
+        first = date.fromisoformat(key[:10])
+        days = {"hourly": 1, "daily": 1, "weekly": 7, "monthly": 31}[self.every]
         low, high = first.toordinal() - 1, first.toordinal() + days + 1
         return [Bounds(self.column, date.fromordinal(max(low, 1)), date.fromordinal(min(high, date.max.toordinal())))]
 
@@ -247,6 +268,11 @@ def _dated(value: object) -> object:
         return None
 
 
+def _has_hour(text: str) -> bool:
+    """Whether a text that is a date has a time of day, too."""
+    return ":" in text or "T" in text.upper()
+
+
 def slug(text: str) -> str:
     """A partition key from any text: the text itself when it is one, else a safe part of it and a short hash.
 
@@ -258,6 +284,17 @@ def slug(text: str) -> str:
         return text
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{safe}-{digest}" if safe else digest
+
+
+def meant(by: RowKey, key: str) -> str:
+    """The key that somebody means who writes a key: where slugs are keys, the slug of a text in its place."""
+    if isinstance(by, BySlug):
+        return slug(key)
+    if isinstance(by, ByBoth) and key.count(BETWEEN) == len(by.dimensions) - 1:
+        return BETWEEN.join(
+            meant(part, text) for (_, part), text in zip(by.dimensions, key.split(BETWEEN), strict=True)
+        )
+    return key
 
 
 def may_hold(bound: Bounds, low: object, high: object) -> bool:

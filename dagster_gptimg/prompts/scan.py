@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dagster_gptimg.errors import RowProblem, TableError
 from dagster_gptimg.fal.model import is_missing
 from dagster_gptimg.prompts import sources
-from dagster_gptimg.prompts.rowkeys import has_cells
+from dagster_gptimg.prompts.rowkeys import OnePartition, has_cells
 from dagster_gptimg.prompts.rows import read_rows
 from dagster_gptimg.prompts.values import CellError, UnusableError, json_of
 
@@ -27,6 +27,9 @@ KEPT_VALUES = 1000
 """So many different values of rows without a partition are kept; all rows are counted."""
 
 _DIGITS = 2**128
+
+NO_ROWS = "0" * 20
+"""The digest of no rows at all."""
 
 
 @dataclass
@@ -152,6 +155,25 @@ def digests(
             continue
 
 
+@dataclass(frozen=True, slots=True)
+class DigestedPartition(OnePartition):
+    """The rows of one partition, and the digest of those that were read: as a sensor sees it in the same table."""
+
+    _sums: list[int] = field(default_factory=lambda: [0], compare=False)
+
+    def keeps(self, cells: Mapping[str, object]) -> bool:
+        """Whether a row is wanted. Raises `CellError` when a cell is no text, or no date."""
+        if not (has_cells(self.by, cells) and self.by.of(cells) == self.key):
+            return False
+        self._sums[0] = sum_of(self._sums[0], _digest(cells))
+        return True
+
+    @property
+    def digest(self) -> str:
+        """Of the rows so far."""
+        return digest_text(self._sums[0])
+
+
 @dataclass(frozen=True)
 class TableProfile:
     """What a table is like.
@@ -201,6 +223,11 @@ _TYPES = {
 def sum_of(digest: int, other: int) -> int:
     """Two rows' digests as one, whatever their order."""
     return (digest + other) % _DIGITS
+
+
+def digest_text(total: int) -> str:
+    """The digest of some rows, as run keys and tags have it."""
+    return f"{total:032x}"[:20]
 
 
 def _carried(value: object) -> Json:

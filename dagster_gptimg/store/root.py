@@ -178,13 +178,13 @@ class Store:
             check_regular(self.path(name))
 
     def names(self, folder: str, prefix: str = "") -> list[str]:
-        """The names of the objects right in a folder (that begin with `prefix`), sorted; none when it is not there.
+        """The names of the objects right in a folder (that begin with `prefix`), sorted; none where there is no folder.
 
         Raises `StoreError`.
         """
         try:
             found = self._list(self.path(folder), prefix)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # a desktop's own file lies where a folder of ours would
             return []
         except Exception as error:  # noqa: BLE001 - each file system has errors of its own
             msg = f"cannot list {self.uri(folder)}: {error}"

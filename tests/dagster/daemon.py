@@ -60,9 +60,10 @@ class Dev:
         assert "errors" not in found, found["errors"]
         return dict(found["data"])
 
-    def backfill(self, asset: str, partitions: Sequence[str]) -> str:
-        """Launch a backfill, and return its id."""
-        params = {"assetSelection": [{"path": [asset]}], "partitionNames": list(partitions)}
+    def backfill(self, assets: str | Sequence[str], partitions: Sequence[str]) -> str:
+        """Launch a backfill of one asset, or of several together, and return its id."""
+        named = [assets] if isinstance(assets, str) else assets
+        params = {"assetSelection": [{"path": [name]} for name in named], "partitionNames": list(partitions)}
         found = self.ask(LAUNCH, params=params)["launchPartitionBackfill"]
         assert found["__typename"] == "LaunchBackfillSuccess", found
         return str(found["backfillId"])

@@ -285,3 +285,10 @@ def test_what_fal_says_on_the_way_is_logged_at_debug_level(
     assert "IN_QUEUE, 1 before it" in told
     assert "IN_PROGRESS" in told
     assert " - DEBUG - " in told[: told.index("IN_QUEUE")].splitlines()[-1]
+
+
+def test_a_partition_without_rows_warns_of_the_values_that_there_are(resources: dict[str, Any]) -> None:
+    asset = images(partitions=by_column("category", ["bag", "shoes"]))
+    found = metadata(run(asset, resources, partition_key="bag"))
+    assert found["images"] == 0
+    assert "no row belongs to the partition 'bag'; did you mean 'bags'?" in found["warnings"]

@@ -6,7 +6,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from dagster_gptimg import by_column, by_hash
+from dagster_gptimg import ImageChecks, build_gptimg_checks, by_column, by_hash
+from dagster_gptimg.checks import CHECKS
 from tests.dagster.support import ROWS, dagster_instance, failure, images, metadata, over, run
 from tests.harness import Fal
 
@@ -47,8 +48,8 @@ def test_the_failed_ones_are_named_and_only_they_are_not_materialized(fal: Fal, 
     assert told.metadata["reason"].value == "failed_rows"
     assert told.metadata["failed_partitions"].data == ["shoes"]
     assert "1 of 2 partitions failed: 'shoes'" in str(told.description)
-    [check] = result.get_asset_check_evaluations()
-    assert check.passed
+    found = {e.partition: e for e in result.get_asset_check_evaluations()}
+    assert (sorted(found), all(e.passed for e in found.values())) == (["bags", "shoes"], True)
 
 
 def test_the_budget_is_that_of_the_run_and_ends_it(fal: Fal, resources: dict[str, Any]) -> None:
@@ -113,23 +114,80 @@ def test_bad_rows_of_one_partition_do_not_hold_up_the_others(fal: Fal, resources
     assert "the cell is empty" in str(told.description)
 
 
-def test_assets_downstream_of_a_range_wait_for_a_run_of_their_own(resources: dict[str, Any], tmp_path: Path) -> None:
-    one = images(backfill_policy=SINGLE)
-
-    @dg.asset(partitions_def=one.partitions_def, backfill_policy=SINGLE)
+def below_of(one: dg.AssetsDefinition, policy: dg.BackfillPolicy | None) -> dg.AssetsDefinition:
+    @dg.asset(partitions_def=one.partitions_def, backfill_policy=policy)
     def below(images: dict[str, list[dict[str, Any]]]) -> None:
         assert {key: len(rows) for key, rows in images.items()} == {"bags": 3, "shoes": 3}
 
-    instance = dagster_instance(tmp_path)
-    result = run([one, below], resources, tags=over("bags", "shoes"), instance=instance)
+    return below
+
+
+def together(resources: dict[str, Any], instance: dg.DagsterInstance, where: str, **options: Any) -> Any:
+    """One run over both partitions: the images, all their checks, and an asset downstream."""
+    one = images(backfill_policy=SINGLE, checks=ImageChecks(**options) if where == "own step" else None)
+    checks = build_gptimg_checks(one, **({} if where == "own step" else options))
+    defs = dg.Definitions(assets=[one, below_of(one, SINGLE)], asset_checks=checks, resources=resources)
+    job = defs.resolve_implicit_global_asset_job_def()
+    return job.execute_in_process(tags=over("bags", "shoes"), instance=instance, raise_on_error=False)
+
+
+WHERE = pytest.mark.parametrize("where", ["own step", "another step"])
+
+
+@WHERE
+def test_checks_and_assets_downstream_follow_in_the_same_run(
+    fal: Fal, resources: dict[str, Any], tmp_path: Path, where: str
+) -> None:
+    result = together(resources, dagster_instance(tmp_path), where)
     assert result.success
+    assert not [event.step_key for event in result.all_events if event.is_step_skipped]
+    assert sorted(events(result)) == ["bags", "shoes"]  # each of them once
+    assert {event.partition for event in result.asset_materializations_for_node("below")} == {"bags", "shoes"}
+    found = {(e.check_name, e.partition): e for e in result.get_asset_check_evaluations()}
+    assert {(name, key) for name in CHECKS[:6] for key in ("bags", "shoes")} <= set(found)
+    assert {"column_schema_change", "prompts_valid", "rows_in_partitions"} <= {name for name, _ in found}
+    assert all(e.passed for e in found.values())
+    of_the_run = {data.run_id for e in found.values() if e.partition and (data := e.target_materialization_data)}
+    assert of_the_run == {result.run_id}
+    assert len(fal.charged()) == 6
+
+
+@WHERE
+def test_a_blocking_check_keeps_what_is_downstream_from_running_in_the_same_run(
+    fal: Fal, resources: dict[str, Any], tmp_path: Path, where: str
+) -> None:
+    fal.fail("shoes number 1", "refused")
+    instance = dagster_instance(tmp_path)
+    result = together(resources, instance, where, blocking=["failure_rate"])
+    assert not result.success
+    assert sorted(events(result)) == ["bags", "shoes"]
     assert result.asset_materializations_for_node("below") == []
-    messages = [r.event_log_entry.user_message for r in instance.get_records_for_run(result.run_id).records]
-    assert any("follow in a run of their own" in message for message in messages)
-    ran = dg.materialize(
-        [one, below], selection=["below"], resources=resources, tags=over("bags", "shoes"), instance=instance
-    )
-    assert ran.success
+    bad = {(e.check_name, e.partition) for e in result.get_asset_check_evaluations() if not e.passed}
+    assert bad == {("failure_rate", "shoes")}
+    assert together(resources, instance, where, blocking=["failure_rate"], max_failure_rate=0.5).success
+
+
+def test_checks_of_the_own_step_are_made_of_the_partitions_of_a_run_that_fails(
+    fal: Fal, resources: dict[str, Any], tmp_path: Path
+) -> None:
+    fal.fail("shoes number 1")
+    result = together(resources, dagster_instance(tmp_path), "own step", max_failure_rate=0.0)
+    assert not result.success
+    found = {(e.check_name, e.partition): e for e in result.get_asset_check_evaluations()}
+    assert found["failure_rate", "bags"].passed
+    assert not found["rows_settled", "shoes"].passed
+    assert found["rows_settled", "shoes"].target_materialization_data is None  # nothing was materialized of it
+    assert found["rows_settled", "bags"].target_materialization_data is not None
+
+
+def test_nothing_is_downstream_of_a_plan_or_of_a_part(fal: Fal, resources: dict[str, Any], tmp_path: Path) -> None:
+    one = images(backfill_policy=SINGLE)
+    both = [one, below_of(one, SINGLE)]
+    result = run(both, resources, {"plan_only": True}, tags=over("bags", "shoes"))
+    assert (result.success, result.asset_materializations_for_node("below")) == (True, [])
+    fal.fail("shoes number 1")
+    result = run(both, resources, tags=over("bags", "shoes"))
+    assert (result.success, result.asset_materializations_for_node("below")) == (False, [])
 
 
 def test_many_partitions_have_no_previews_and_few_log_lines(resources: dict[str, Any], tmp_path: Path) -> None:
@@ -144,4 +202,4 @@ def test_many_partitions_have_no_previews_and_few_log_lines(resources: dict[str,
     lines = [r.event_log_entry for r in records if r.event_log_entry.dagster_event is None]
     seconds = lines[-1].timestamp - lines[0].timestamp
     assert 3 <= len(lines) <= 5 + seconds / 5  # that its model ends is a line of its own, once
-    assert all(f"'c{n:02}': plan: 1 rows" in "".join(line.user_message for line in lines) for n in range(21))
+    assert all(f"'c{n:02}': plan: 1 row, " in "".join(line.user_message for line in lines) for n in range(21))

@@ -93,7 +93,16 @@ def test_a_partition_shows_its_counts_and_cost_and_its_preview_opens_with_thumbn
     ui.open_partition(page, dev.url, "photos", "bags")
     page.get_by_text("cost_usd").first.wait_for()
     rows = {row.split("\t")[0].strip(): row for row in page.locator("tr").all_inner_texts()}
-    assert {"images", "bought", "reused", "refused", "failed", "cost_usd", "p50_s", "p95_s"} <= rows.keys()
+    assert {
+        "images",
+        "bought",
+        "reused",
+        "refused",
+        "failed",
+        "cost_usd",
+        "run_cost_usd",
+        "request_seconds_median",
+    } <= rows.keys()
     assert "0.03" in rows["cost_usd"]
     assert "3" in rows["bought"]
     thumbnails = ui.open_preview(page)

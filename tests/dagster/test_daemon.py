@@ -15,7 +15,7 @@ A_PARTITION = 2
 CODE = """
 import os
 import dagster as dg
-from dagster_gptimg import FalResource, ImageStoreResource, build_gptimg_asset, by_column
+from dagster_gptimg import FalResource, ImageStoreResource, build_gptimg_asset, build_gptimg_checks, by_column
 
 PARTS = by_column("Category", [line for line in open("categories.txt", encoding="utf-8").read().splitlines()])
 
@@ -27,8 +27,24 @@ def images(name, **more):
     )
 
 
+ONE_RUN = dg.BackfillPolicy.single_run()
+watched = images("watched", backfill_policy=ONE_RUN)
+
+
+@dg.asset(partitions_def=PARTS.definition, backfill_policy=ONE_RUN)
+def below_in_one_run(watched: dict[str, list[dict]]) -> None: ...
+
+
+@dg.asset(partitions_def=PARTS.definition)
+def below_in_a_run_each(watched: list[dict]) -> None: ...
+
+
 defs = dg.Definitions(
-    assets=[images("one_run_each"), images("one_run", backfill_policy=dg.BackfillPolicy.single_run())],
+    assets=[
+        images("one_run_each"), images("one_run", backfill_policy=ONE_RUN),
+        watched, below_in_one_run, below_in_a_run_each,
+    ],
+    asset_checks=build_gptimg_checks(watched, include=["rows_settled"], blocking=["rows_settled"]),
     resources={
         "fal": FalResource(api_key=dg.EnvVar("FAL_KEY")),
         "image_store": ImageStoreResource(root=os.environ["STORE"]),
@@ -88,3 +104,12 @@ def test_a_backfill_shows_exactly_the_failed_partition_and_a_second_one_buys_onl
     for asset in assets:
         assert (dev.statuses(asset)["failed"], len(dev.statuses(asset)["materialized"])) == ([], 12)
     assert [row["prompt"] for row in bank.charged()[len(before) :]] == [unlucky] * 2
+
+
+def test_assets_downstream_of_one_run_follow_whatever_their_policy(dev: Dev) -> None:
+    keys = ["Animals", "Buildings", "Clothing"]
+    assets = ("watched", "below_in_one_run", "below_in_a_run_each")
+    end = dev.ended(dev.backfill(assets, keys))
+    assert (end["status"], end["failed"]) == ("COMPLETED_SUCCESS", 0)
+    for asset in assets:
+        assert (dev.statuses(asset)["materialized"], dev.statuses(asset)["failed"]) == (keys, []), asset

@@ -1,6 +1,6 @@
 """Partitions: Dagster's definition and the row filter agree, and keys that make trouble are refused when they load."""
 
-from datetime import date
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import pytest
 
 from dagster_gptimg import UsageError, by_column, by_date, by_dimensions, by_dynamic, by_hash
 from dagster_gptimg.partitions import TablePartitions, partitions_from
+from dagster_gptimg.prompts.values import CellError
 from tests.dagster.support import dagster_instance, images, metadata, run
 from tests.harness import Fal
 
@@ -25,14 +26,60 @@ def test_static_keys_are_given_or_read_once_from_a_local_file(tmp_path: Path) ->
     assert by_column("kind", ["bags", "shoes"]).get_partition_keys() == ["bags", "shoes"]
     assert by_column("kind", tmp_path / "keys.txt").get_partition_keys() == ["bags", "shoes"]
     assert by_column("kind", tmp_path / "t.csv").get_partition_keys() == ["shoes", "Food & Beverage"]
-    with pytest.raises(UsageError, match="file of keys cannot be read"):
-        by_column("kind", tmp_path / "none.txt")
+    assert by_column("kind", str(tmp_path / "t.csv")).get_partition_keys() == ["shoes", "Food & Beverage"]
+    for wrong in (tmp_path / "none.txt", "table", "bags"):  # a text is never taken apart into letters
+        with pytest.raises(UsageError, match="file of keys cannot be read"):
+            by_column("kind", wrong)
+    with pytest.raises(UsageError, match="each key must be a text"):
+        by_column("kind", [1, 2])  # type: ignore[list-item]
+    for name in ("keys", "keys_file"):
+        made = partitions_from({"by_column": "kind", name: "keys.txt"}, tmp_path)
+        assert made.get_partition_keys() == ["bags", "shoes"]
 
 
 @pytest.mark.parametrize("keys", [[], ["a", "a"], ["a", " "], ["a...b"], ["a\nb"]])
 def test_keys_that_are_none_are_refused(keys: list[str]) -> None:
     with pytest.raises(UsageError, match="partitions by 'kind'"):
         by_column("kind", keys)
+
+
+def test_hours_are_those_of_dagster_in_utc() -> None:
+    made = by_date("at", "hourly", start="2026-01-05", end="2026-01-07")
+    keys = made.get_partition_keys()
+    assert (len(keys), keys[0], keys[-1]) == (48, "2026-01-05-00:00", "2026-01-06-23:00")
+    rows = {
+        "2026-01-05T13:59:59": "2026-01-05-13:00",
+        "2026-01-05 23:30:00+02:00": "2026-01-05-21:00",
+        "2026-01-05 10:00:00 UTC": "2026-01-05-10:00",
+        datetime(2026, 1, 6, 1, 5, tzinfo=timezone(timedelta(hours=5))): "2026-01-05-20:00",
+        "2026-01-05T00:00": "2026-01-05-00:00",
+    }
+    for cell, key in rows.items():
+        assert made.rows.of({"at": cell}) == key
+        assert key in keys
+        assert made.where(key).keeps({"at": cell})
+        [bound] = made.rows.bounds(key)
+        assert bound.low < date.fromisoformat(key[:10]) < bound.high  # type: ignore[operator]
+    for cell in ("2026-01-05", date(2026, 1, 5), 20260105, "20260105", "soon"):  # a day has no hour
+        with pytest.raises(CellError, match="it has no hour"):
+            made.rows.of({"at": cell})
+    with pytest.raises(UsageError, match="hours are cut in UTC"):
+        by_date("at", "hourly", start="2026-01-05", timezone="Europe/Berlin")
+
+
+@pytest.mark.parametrize("timezone", ["UTC", "America/New_York"])
+@pytest.mark.parametrize(
+    ("first", "wednesdays"), [("monday", "2026-01-05"), ("sunday", "2026-01-04"), ("thursday", "2026-01-01")]
+)
+def test_weeks_start_on_the_day_that_is_said(first: str, wednesdays: str, timezone: str) -> None:
+    made = by_date("day", "weekly", start="2026-01-07", end="2026-03-31", week_starts_on=first, timezone=timezone)
+    keys = made.get_partition_keys()
+    assert keys[0] == wednesdays
+    for n in range(60):
+        day = date(2026, 1, 7) + timedelta(days=n)
+        key = made.rows.of({"day": day})
+        assert key in keys
+        assert 0 <= (day - date.fromisoformat(key)).days < 7
 
 
 def test_a_hash_has_sorted_keys_and_each_row_is_in_one() -> None:
@@ -61,7 +108,7 @@ def test_every_day_has_a_partition_of_dagsters(every: Any) -> None:
 
 def test_a_period_that_is_none_is_told() -> None:
     with pytest.raises(UsageError, match="daily, weekly or monthly"):
-        by_date("day", "hourly", start="2026-01-01")  # type: ignore[arg-type]
+        by_date("day", "yearly", start="2026-01-01")  # type: ignore[arg-type]
 
 
 def test_two_dimensions_have_dagsters_keys() -> None:

@@ -1,12 +1,16 @@
 """Schedules and sensors: what is new in a table is asked for once, a thousand keys a tick, over restarts."""
 
 import os
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.events import DagsterEvent, StepMaterializationData
+from dagster._core.utils import make_new_run_id
 
 from dagster_gptimg import (
     FalResource,
@@ -23,9 +27,13 @@ from dagster_gptimg import (
     failure_reasons,
     gptimg_asset,
 )
+from dagster_gptimg.asked import FIRST_PAUSE
+from dagster_gptimg.metadata import ROWS_TAG
 from dagster_gptimg.watching import Cursor, look, version_of
 from tests.dagster.support import ROWS, dagster_instance, images
 from tests.harness import Fal
+
+STARTED, FAILURE = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.FAILURE
 
 
 def table(path: Path, rows: list[tuple[Any, ...]], header: str = "sku,category,product") -> str:
@@ -37,12 +45,17 @@ def table(path: Path, rows: list[tuple[Any, ...]], header: str = "sku,category,p
 
 
 class Daemon:
-    """What Dagster's daemon does with a sensor's answers: it keeps the cursor, and starts each run key once."""
+    """What Dagster's daemon does with a sensor's answers: it keeps the cursor, and starts each run key once.
+
+    Each run that it starts ends at once, as a run of the asset does: stored, and with its materialization when it is a
+    success. `status` says how the next ones end; None leaves them out.
+    """
 
     def __init__(self, sensor: dg.SensorDefinition, instance: dg.DagsterInstance) -> None:
         self.sensor, self.instance = sensor, instance
         self.cursor: str | None = None
         self.run_keys: set[str] = set()
+        self.status: dg.DagsterRunStatus | None = dg.DagsterRunStatus.SUCCESS
 
     def tick(self) -> list[str | None]:
         """The partitions of the runs that start."""
@@ -55,7 +68,25 @@ class Daemon:
             self.instance.add_dynamic_partitions(request.partitions_def_name, request.partition_keys)
         fresh = [r for r in found.run_requests or () if r.run_key not in self.run_keys]
         self.run_keys |= {request.run_key for request in fresh}
+        for request in fresh:
+            self.run(request.partition_key, request.tags, self.status)
         return [request.partition_key for request in fresh]
+
+    def run(self, key: str | None, tags: Mapping[str, str], status: dg.DagsterRunStatus | None) -> None:
+        """One run of a partition, with these tags, ended like this."""
+        if status is None:
+            return
+        is_made = status == dg.DagsterRunStatus.SUCCESS
+        given = {**tags, **({"dagster/partition": key} if key else {})}
+        run = dg.DagsterRun("job", make_new_run_id(), tags=given, status=status if is_made else STARTED)
+        self.instance.add_run(run)
+        if status == dg.DagsterRunStatus.FAILURE:
+            self.instance.report_run_failed(run)
+        if is_made:  # without partitions, the run alone tells what it was made from
+            rows = {ROWS_TAG: tags[ROWS_TAG]} if key and ROWS_TAG in tags else {}
+            data = StepMaterializationData(dg.AssetMaterialization("images", partition=key, tags=rows))
+            event = DagsterEvent("ASSET_MATERIALIZATION", "job", event_specific_data=data)
+            self.instance.report_dagster_event(event, run.run_id)
 
 
 @pytest.fixture
@@ -92,9 +123,100 @@ def test_neither_a_restart_nor_a_lost_cursor_starts_a_run_twice(instance: dg.Dag
         assert daemon.tick() == []
 
 
+@pytest.mark.parametrize("kind", ["dynamic", "static", "whole"])
+def test_a_table_that_is_as_it_was_before_is_asked_for_again(
+    instance: dg.DagsterInstance, tmp_path: Path, kind: str
+) -> None:
+    kinds = {"dynamic": by_dynamic("category", "kinds"), "static": by_column("category", ["bags"]), "whole": None}
+    key = None if kind == "whole" else "bags"
+    path = tmp_path / "t.csv"
+    asset = images(prompts=table(path, [("1", "bags", "tote")]), partitions=kinds[kind])
+    daemon = Daemon(build_prompt_table_sensor(asset), instance)
+    assert daemon.tick() == [key]
+    table(path, [("1", "bags", "sack")])
+    assert daemon.tick() == [key]
+    table(path, [("1", "bags", "tote")])
+    assert [daemon.tick(), daemon.tick()] == [[key], []]
+    table(path, [("1", "bags", "tote")])  # written again, and the same
+    assert daemon.tick() == []
+
+
+@pytest.mark.parametrize("is_cut", [True, False])
+def test_what_is_empty_for_a_moment_is_asked_for_then_and_when_it_is_filled_again(
+    instance: dg.DagsterInstance,
+    tmp_path: Path,
+    is_cut: bool,  # noqa: FBT001
+) -> None:
+    path, rows = tmp_path / "t.csv", [("1", "bags", "tote")]
+    asset = images(prompts=table(path, rows), partitions=by_dynamic("category", "kinds") if is_cut else None)
+    daemon, key = Daemon(build_prompt_table_sensor(asset), instance), "bags" if is_cut else None
+    assert daemon.tick() == [key]
+    table(path, [])
+    assert [daemon.tick(), daemon.tick()] == [[key], []]
+    table(path, rows)
+    assert [daemon.tick(), daemon.tick()] == [[key], []]
+
+
+def test_a_partition_whose_rows_have_all_left_is_asked_for_once(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    daemon = Daemon(watched(table(path, [("1", "bags", "tote"), ("2", "mugs", "cup")])), instance)
+    assert daemon.tick() == ["bags", "mugs"]
+    table(path, [("1", "bags", "tote")])
+    assert [daemon.tick(), daemon.tick()] == [["mugs"], []]
+    table(path, [("1", "bags", "tote"), ("3", "hats", "fez")])
+    assert daemon.tick() == ["hats"]
+    instance.delete_dynamic_partition("kinds", "mugs")
+    table(path, [("1", "bags", "sack")])
+    assert daemon.tick() == ["bags", "hats"]
+    assert "mugs" not in instance.get_dynamic_partitions("kinds")  # taken away by hand, and it has no row
+
+
+def test_what_another_run_has_made_since_is_compared_too(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    daemon = Daemon(watched(table(path, [("1", "bags", "tote")])), instance)
+    assert daemon.tick() == ["bags"]
+    daemon.run("bags", {ROWS_TAG: "another"}, dg.DagsterRunStatus.SUCCESS)  # by hand, while the table was another
+    table(path, [("1", "bags", "tote")])
+    assert [daemon.tick(), daemon.tick()] == [["bags"], []]
+
+
+def test_a_run_that_is_under_way_is_not_asked_for_twice(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    daemon = Daemon(watched(table(path, [("1", "bags", "tote")])), instance)
+    daemon.status = STARTED
+    assert daemon.tick() == ["bags"]
+    table(path, [("1", "bags", "tote"), ("2", "mugs", "cup")])
+    assert daemon.tick() == ["mugs"]
+    table(path, [("1", "bags", "sack"), ("2", "mugs", "cup")])
+    assert daemon.tick() == ["bags"]
+    table(path, [("1", "bags", "tote"), ("2", "mugs", "cup")])  # as the first run of bags, which may have ended by then
+    assert daemon.tick() == ["bags"]
+
+
+def test_a_failed_run_is_asked_for_again_after_growing_pauses(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [datetime.now(UTC).timestamp()]
+    monkeypatch.setattr("dagster_gptimg.asked.time", SimpleNamespace(time=lambda: now[0]))
+    daemon = Daemon(watched(table(tmp_path / "t.csv", [("1", "bags", "tote"), ("2", "mugs", "cup")])), instance)
+    assert len(daemon.tick()) == 2
+    table(tmp_path / "t.csv", [("1", "bags", "sack"), ("2", "mugs", "cup")])
+    daemon.status = FAILURE
+    assert [daemon.tick(), daemon.tick()] == [["bags"], []]
+    for pause in (FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE):
+        now[0] = datetime.now(UTC).timestamp() + pause - 60
+        assert daemon.tick() == []
+        now[0] += 120
+        assert daemon.tick() == ["bags"]
+    daemon.status = dg.DagsterRunStatus.SUCCESS
+    now[0] += 8 * FIRST_PAUSE
+    assert [daemon.tick(), daemon.tick()] == [["bags"], []]
+
+
 def test_a_tick_asks_for_a_thousand_keys_at_most(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     rows = [(n, f"kind {n % 2500:04}", "cup") for n in range(5000)]
     daemon = Daemon(watched(table(tmp_path / "t.csv", rows)), instance)
+    daemon.status = None
     ticks = [daemon.tick() for _ in range(4)]
     assert [len(tick) for tick in ticks] == [1000, 1000, 500, 0]
     assert len({key for tick in ticks for key in tick}) == 2500
@@ -225,6 +347,18 @@ def test_a_schedule_asks_for_the_last_day_and_for_every_other_partition(instance
     assert len({r.run_key for r in both}) == 2
     [request] = schedule(None, instance, config=GenerateConfig(max_cost_usd=1.0))
     assert request.run_config["ops"]["images"]["config"]["max_cost_usd"] == 1.0
+
+
+def test_a_schedule_without_partitions_says_what_to_switch_on(instance: dg.DagsterInstance) -> None:
+    asset = images(partitions=by_dynamic("category", "kinds"))
+    made = build_gptimg_schedule(asset, "0 6 * * *")
+    needed = {"fal": FalResource.emulated(), "image_store": ImageStoreResource(root="memory://x")}
+    repository = dg.Definitions(assets=[asset], schedules=[made], resources=needed).get_repository_def()
+    when = datetime(2026, 2, 3, 6, tzinfo=UTC)
+    found = made.evaluate_tick(
+        dg.build_schedule_context(instance, scheduled_execution_time=when, repository_def=repository)
+    )
+    assert "there are no partitions of 'kinds' yet" in str(found.skip_message)
 
 
 def test_a_schedule_follows_dynamic_partitions(instance: dg.DagsterInstance) -> None:

@@ -38,7 +38,7 @@ def test_a_file_that_is_gone_here_and_at_fal_is_trouble_until_somebody_says_what
     forget_at_fal(fal)
     plan = cli(None, "plan", rows, *target(store), "--id-column", "id", *LOW)
     assert (plan.summary["missing"], plan.summary["reused"], plan.summary["bought"]) == (1, 2, 0)
-    assert "1 rows missing" in plan.stderr
+    assert "1 row missing" in plan.stderr
     again = generate(fal, store, rows)
     assert (again.status, again.summary["missing"], again.summary["reused"], again.summary["bought"]) == (3, 1, 2, 0)
     assert "row 'r1': missing" in again.stderr

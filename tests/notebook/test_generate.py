@@ -69,7 +69,7 @@ def test_every_kind_of_table(fal: Fal, store: Path, tmp_path: Path, kind: str) -
 def test_a_plan_needs_no_key_and_buys_nothing(fal: Fal, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FAL_KEY", raising=False)
     planned = generate(["a cup"], store=store, dataset="d", arguments=LOW, plan_only=True)
-    assert repr(planned) == "<GeneratedImages: plan: 1 rows, 0 images reused; 1 images to buy for $0.01>"
+    assert repr(planned) == "<GeneratedImages: plan: 1 row, 0 images reused; 1 image to buy for $0.01>"
     assert (list(planned), planned.manifest, fal.bill()["rows"]) == ([], None, [])
     with pytest.raises(UsageError, match="no fal key"):
         generate(["a cup"], store=store, dataset="d")

@@ -150,3 +150,9 @@ def test_a_partition_without_rows_is_no_error_and_its_key_may_be_misspelt() -> N
         assert spec.seen.warning == warning
     assert list(read_rows([], spec := PromptSpec(MODEL, where=("kind", "bags")))) == []
     assert spec.seen.warning == ""
+
+
+def test_reference_images_are_an_input_and_not_called_a_misspelt_one() -> None:
+    spec = PromptSpec(get_model("gpt-image-1"))
+    list(read_rows([{"prompt": "x", "image_urls": "https://example.com/a.png"}], spec))
+    assert "is not taken for" not in spec.seen.sentence(spec.model.input_names)

@@ -17,6 +17,7 @@ from dagster_gptimg import (
     GenerateImagesConfig,
     GptImgComponent,
     GptImgError,
+    ImageChecks,
     ImageGeneration,
     ImageRecord,
     ImageStoreResource,
@@ -50,6 +51,7 @@ from dagster_gptimg import (
 )
 
 version: str = __version__
+own_checks: ImageChecks = ImageChecks(blocking=["rows_settled"], max_cost_usd=5.0)
 fal: FalResource = FalResource(api_key=dg.EnvVar("FAL_KEY"))
 emulated: EmulatedFalResource = FalResource.emulated(latency=0.1)
 store: ImageStoreResource = ImageStoreResource(root="s3://bucket/images", storage_options={"anon": False})

@@ -1,0 +1,25 @@
+"""Descriptions for the attributes of a component, as `dg` and Dagster's UI show them.
+
+Dagster makes the schema of a component from its class, and in 1.13 drops the description of every field that has a
+default. Here each attribute has the one of its field, or else that of the option of its name.
+"""
+
+from typing import Any
+
+import dagster as dg
+
+from dagster_gptimg.options import OPTIONS
+
+
+class Described(dg.Model, dg.Resolvable):
+    """Attributes whose descriptions reach the schema; the base of ours, and so of a user's subclass."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **more: Any) -> None:  # noqa: ANN401 - pydantic's hook
+        super().__pydantic_init_subclass__(**more)
+        schema = cls.model()
+        for name, field in schema.model_fields.items():
+            own = cls.model_fields.get(name)
+            said = (own.description if own is not None else None) or field.description
+            field.description = said or (OPTIONS[name].description if name in OPTIONS else None)
+        schema.model_rebuild(force=True)

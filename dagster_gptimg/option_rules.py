@@ -1,0 +1,113 @@
+"""The rules of options: what a value must be, and what is told of one that is not."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from numbers import Integral, Real
+from typing import Any
+
+LONGEST_SHOWN = 80
+"""Characters of a wrong value that its message shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a value must be.
+
+    Attributes:
+        words: the end of the sentence "it must be ...".
+        holds: whether a value is so; called with any object.
+        may_be_none: whether None is a value, too: nothing was said.
+        choices: the words that there are, where there are only some.
+        is_shown: whether a wrong value stands in the message; not where it may hold a secret.
+    """
+
+    words: str
+    holds: Callable[[Any], bool]
+    may_be_none: bool = True
+    choices: tuple[str, ...] = ()
+    is_shown: bool = True
+
+    def wrong(self, value: object) -> str | None:
+        """What is wrong with a value, as the end of a sentence; None when nothing is."""
+        if (value is None and self.may_be_none) or (value is not None and self.holds(value)):
+            return None
+        told = shown(value) if self.is_shown else f"of the type {type(value).__name__}"
+        return f"is {told}: it must be {self.words}{_near(value, self.choices)}"
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a finite number; numpy's are, too."""
+    if isinstance(value, bool) or not isinstance(value, Real | Decimal):
+        return False
+    try:
+        return math.isfinite(value)
+    except (ValueError, OverflowError):  # a signalling NaN; a number that no float is as great as
+        return False
+
+
+def number(words: str, low: float, high: float = math.inf, *, may_be_none: bool = False) -> Rule:
+    """A finite number in a range."""
+    return Rule(words, lambda value: is_number(value) and low <= value <= high, may_be_none)
+
+
+def whole(low: int, *, may_be_none: bool = True) -> Rule:
+    """A whole number of at least so much."""
+
+    def holds(value: object) -> bool:
+        return is_number(value) and isinstance(value, Integral) and int(value) >= low
+
+    return Rule(f"a whole number, {low} or more", holds, may_be_none)
+
+
+def one_of(*words: str, may_be_none: bool = False) -> Rule:
+    """One of some words."""
+    listed = f"{', '.join(words[:-1])} or {words[-1]}"
+    return Rule(listed, lambda value: isinstance(value, str) and value in words, may_be_none, words)
+
+
+def are_texts(value: object) -> bool:
+    """Whether a value is a list of texts, none of them blank."""
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Collection):
+        return False
+    return all(isinstance(item, str) and item.strip() for item in value)
+
+
+def are_places(value: object) -> bool:
+    """Whether a value is a list of folders or URLs, none of them blank."""
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Collection):
+        return False
+    return all(isinstance(item, str | os.PathLike) and os.fspath(item).strip() for item in value)
+
+
+def is_pair(value: object) -> bool:
+    """Whether a value is two texts."""
+    return isinstance(value, tuple | list) and len(value) == 2 and all(isinstance(part, str) for part in value)  # noqa: PLR2004
+
+
+TEXT = Rule("a text", lambda value: isinstance(value, str))
+SAID_TEXT = Rule("a text", lambda value: isinstance(value, str), may_be_none=False)
+FILLED = Rule("a text that is not blank", lambda value: isinstance(value, str) and bool(value.strip()))
+TEXTS = Rule("a list of texts, none of them blank", are_texts, may_be_none=False)
+FLAG = Rule("true or false", lambda value: isinstance(value, bool), may_be_none=False)
+MAPPING = Rule("a mapping of names to values", lambda value: isinstance(value, Mapping), is_shown=False)
+SECONDS = number("a number of seconds, 0 or more", 0)
+DOLLARS = number("an amount of US dollars, 0 or more", 0, may_be_none=True)
+SHARE = number("a share from 0 to 1", 0, 1)
+SHARE_OR_ANY = number("a share from 0 to 1", 0, 1, may_be_none=True)
+
+
+def _near(value: object, choices: Collection[str]) -> str:
+    near = difflib.get_close_matches(value.strip().lower(), choices, 1) if isinstance(value, str) else []
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: short."""
+    text = str(value) if isinstance(value, Decimal) else repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."

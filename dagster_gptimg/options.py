@@ -1,0 +1,352 @@
+"""Every option of this package, once: its name, its default, its rule, and what it does.
+
+All faces (image asset, run config, op, component, command line, notebook) take defaults and descriptions from here and
+refuse a wrong value in the words of its rule, before anything is read or sent. A name means the same on each of them;
+`OTHER_NAMES` has what some face calls otherwise. The module imports nothing heavy: the command line's help is made
+from it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal, TypeAlias
+
+from dagster_gptimg.errors import UsageError
+from dagster_gptimg.option_rules import (
+    DOLLARS,
+    FILLED,
+    FLAG,
+    MAPPING,
+    SAID_TEXT,
+    SECONDS,
+    SHARE,
+    SHARE_OR_ANY,
+    TEXT,
+    TEXTS,
+    Rule,
+    are_places,
+    are_texts,
+    is_number,
+    is_pair,
+    one_of,
+    shown,
+    whole,
+)
+
+Face: TypeAlias = Literal[
+    "asset", "run", "op", "component", "notebook", "command line", "checks", "sensor", "requests", "partitions"
+]
+"""Where an option is given: an asset's definition, the run config of one run (`run`), the op's config, the component's
+attributes, `generate()`, the command line, the checks, the sensor, `RequestSettings`, and partitions
+by date."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option.
+
+    Attributes:
+        name: as every face calls it, if `OTHER_NAMES` has no other name for it.
+        default: what holds when nothing is said.
+        rule: what a value must be.
+        description: what it does, in one or two sentences; for help, schemas and docs.
+        faces: where it is given.
+    """
+
+    name: str
+    default: Any
+    rule: Rule
+    description: str
+    faces: frozenset[Face] = frozenset()
+
+
+LEAST_LIFECYCLE: Final = 3600
+"""Seconds. A request that ends just as its run is stopped must still have its images when the next run asks."""
+
+WATCHES: Final = ("poll", "stream", "webhook")
+
+_TABLE: Final[frozenset[Face]] = frozenset({"asset", "op", "component", "notebook", "command line"})
+_RUN: Final[frozenset[Face]] = frozenset({"run", "op", "notebook", "command line"})
+_REQUESTS: Final[frozenset[Face]] = frozenset({"requests", "op", "component", "command line"})
+
+
+def _on(faces: frozenset[Face], *options: Option) -> tuple[Option, ...]:
+    return tuple(replace(option, faces=faces) for option in options)
+
+
+_ALL = (
+    # the table
+    *_on(
+        _TABLE,
+        Option("model", None, FILLED, "The model: a name of the registry."),
+        Option("dataset", None, FILLED, "The name of the images in the store."),
+        Option("template", None, TEXT, "The prompt of every row, with {column} fields."),
+        Option("prompt_column", None, FILLED, "The column that holds the prompt; `prompt` by default."),
+        Option(
+            "id_column", None, FILLED, "The column that holds the row's id; made from the row's content by default."
+        ),
+        Option(
+            "arguments",
+            None,
+            MAPPING,
+            "Model inputs for all rows, in fal's names; a column of the same name overrides one for its row.",
+        ),
+        Option(
+            "inputs",
+            None,
+            Rule(
+                "a list of columns, or the word none",
+                lambda value: are_texts(value) or (isinstance(value, str) and value.strip().lower() == "none"),
+            ),
+            "The columns that are model inputs, or `none`; by default each column that has the name of one.",
+        ),
+        Option(
+            "table_format",
+            None,
+            FILLED,
+            "The format of a table whose name does not tell it: csv, tsv, txt, json, jsonl, xlsx, parquet or arrow.",
+        ),
+        Option(
+            "image_columns",
+            (),
+            TEXTS,
+            "The columns that hold the reference images of edits; a column named `image_urls` by default.",
+        ),
+        Option(
+            "references_from",
+            (),
+            Rule("a list of folders or URLs, none of them blank", are_places, may_be_none=False, is_shown=False),
+            "Folders and fsspec roots below which a row may name reference images, beside those of the store.",
+        ),
+    ),
+    *_on(
+        frozenset({"asset", "op", "component"}),
+        Option(
+            "storage_options",
+            None,
+            MAPPING,
+            "Passed to fsspec when the table, or a reference image, is read from a URL.",
+        ),
+        Option(
+            "max_failed",
+            0.0,
+            SHARE,
+            "The share of rows (0 to 1) that may stay without images because they failed, are held or lost, before the "
+            "run counts as failed.",
+        ),
+        Option(
+            "max_refused",
+            None,
+            SHARE_OR_ANY,
+            "The share of rows (0 to 1) that may be refused for their content before the run counts as failed; any by "
+            "default.",
+        ),
+    ),
+    # money and time of a run
+    *_on(
+        _TABLE | {"run"},
+        Option("max_cost_usd", None, DOLLARS, "US dollars that one run may spend at most; no limit by default."),
+        Option(
+            "max_in_flight",
+            None,
+            whole(1),
+            "Requests at fal at once; by default as many as keep the account's slots busy.",
+        ),
+        Option(
+            "watch",
+            "poll",
+            one_of(*WATCHES),
+            "How a run notices that a request has ended: `poll` asks when it is likely to have, `stream` has fal tell "
+            "at once (64 requests in flight at most), `webhook` reads the inbox that `dagster-gptimg receive` fills.",
+        ),
+        Option("webhook_url", "", SAID_TEXT, "The public URL of `dagster-gptimg receive`, for `webhook`."),
+    ),
+    *_on(
+        _RUN,
+        Option("limit", None, whole(1), "Only so many rows, the first of the table or partition."),
+        Option(
+            "again",
+            (),
+            TEXTS,
+            "What to buy again, once, as it stood when the run began: `failed`, `held`, `refused`, `lost`, `missing`, "
+            "or row ids.",
+        ),
+        Option(
+            "allow_rebuy",
+            default=False,
+            rule=FLAG,
+            description="Let a run buy images again because the template, the model or an argument has changed. "
+            "Without it a run that would buy more than a tenth of its rows again stops before anything is sent.",
+        ),
+        Option(
+            "on_ambiguous",
+            "hold",
+            one_of("hold", "resubmit"),
+            "What to do with a request whose reply was lost, when fal's history does not show it: `hold` leaves it "
+            "until there is evidence, `resubmit` sends it again, which is a bet (docs/guarantee.md).",
+        ),
+        Option("settle", 120.0, SECONDS, "Seconds to wait for fal's history to show a request whose reply was lost."),
+        Option(
+            "patience",
+            7200.0,
+            SECONDS,
+            "Seconds after which a request that does not end, or whose images cannot be had, is left to a later run.",
+        ),
+    ),
+    *_on(
+        frozenset({"run", "op", "command line"}),
+        Option("logs", default=False, rule=FLAG, description="Show queue positions, states and the model's own log."),
+    ),
+    # plans
+    *_on(
+        frozenset({"run", "op", "notebook"}),
+        Option(
+            "plan_only",
+            default=False,
+            rule=FLAG,
+            description="Only say what would be bought and what it would cost; buy nothing.",
+        ),
+    ),
+    *_on(
+        frozenset({"run", "op"}),
+        Option(
+            "plan_model",
+            None,
+            FILLED,
+            "Only say what a move to this model would cost, and which inputs it leaves behind; buy nothing.",
+        ),
+    ),
+    # which rows
+    *_on(
+        frozenset({"notebook", "command line"}),
+        Option(
+            "partition",
+            None,
+            Rule("a pair, (column, value)", is_pair),
+            "Only the rows with this value in this column, as a partition of the dataset.",
+        ),
+    ),
+    # how a table is cut by date
+    *_on(
+        frozenset({"partitions"}),
+        Option(
+            "every",
+            "daily",
+            one_of("hourly", "daily", "weekly", "monthly"),
+            "The length of a partition by date; hours are those of UTC.",
+        ),
+        Option(
+            "week_starts_on",
+            "sunday",
+            one_of("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"),
+            "The first day of a week.",
+        ),
+    ),
+    # what requests are sent with
+    *_on(
+        _REQUESTS,
+        Option(
+            "priority",
+            None,
+            one_of("normal", "low", may_be_none=True),
+            "The place in fal's queue: `low` lets the other callers of the endpoint go first.",
+        ),
+        Option(
+            "start_timeout",
+            None,
+            Rule("more than 1 second", lambda value: is_number(value) and value > 1),
+            "Seconds until a request must have begun; then it ends, unbilled, and is tried again.",
+        ),
+        Option("tags", None, MAPPING, "Tags for fal's billing reports, beside dataset, partition and key; 10 at most."),
+        Option(
+            "lifecycle",
+            None,
+            whole(LEAST_LIFECYCLE),
+            "Seconds that fal's CDN keeps the output files; they are in the store by then.",
+        ),
+        Option("headers", None, MAPPING, "Other headers of fal's platform, by name."),
+        Option(
+            "without_guarantee",
+            default=False,
+            rule=FLAG,
+            description="Let the input `sync_mode` and the header X-Fal-Store-IO through: fal then keeps nothing to "
+            "find a lost request by (docs/fal.md).",
+        ),
+    ),
+    # checks and sensors, which the component has as attributes of their own
+    *_on(
+        frozenset({"checks", "component"}),
+        Option(
+            "max_failure_rate",
+            0.05,
+            SHARE,
+            "The share of rows (0 to 1) that may be without images, refused ones included.",
+        ),
+        Option(
+            "sample",
+            20,
+            whole(0),
+            "How many images the checks read that need their bytes, other ones in each run; all of them for null.",
+        ),
+    ),
+    *_on(
+        frozenset({"sensor", "component"}),
+        Option(
+            "keys_per_tick",
+            1000,
+            whole(1, may_be_none=False),
+            "Partitions that one tick looks at, and asks for, at most.",
+        ),
+        Option("minimum_interval_seconds", 60, whole(1, may_be_none=False), "Seconds between two ticks, at least."),
+    ),
+)
+
+OPTIONS: Final[Mapping[str, Option]] = {option.name: option for option in _ALL}
+
+OTHER_NAMES: Final[Mapping[str, str]] = {"max_cost": "max_cost_usd", "set": "arguments", "max_cost_usd": "max_cost"}
+"""What the command line and `generate()` call otherwise; each of them accepts the other name, or names its own."""
+
+
+def check(**values: object) -> None:
+    """Make sure that values are what their options take; the names are those of `OPTIONS`, or of `OTHER_NAMES`.
+
+    Raises:
+        UsageError: one is not; nothing was read or sent.
+    """
+    for name, value in values.items():
+        option = OPTIONS[name if name in OPTIONS else OTHER_NAMES[name]]
+        wrong = option.rule.wrong(value)
+        if wrong is not None:
+            raise UsageError(f"{name} {wrong}")
+
+
+def default(name: str) -> Any:  # noqa: ANN401 - each option has a type of its own
+    """The default of an option."""
+    return OPTIONS[name].default
+
+
+def description(name: str) -> str:
+    """What an option does."""
+    return OPTIONS[name].description
+
+
+def refuse_unknown(given: Iterable[str], known: Collection[str], whose: str, also: Collection[str] = ()) -> None:
+    """Refuse arguments that there are not, and name the one that may be meant.
+
+    Args:
+        given: names of arguments.
+        known: those that may be given.
+        whose: what takes them, as a message calls it.
+        also: others that may be meant.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for name in given:
+        if name not in known:
+            other, there_are = OTHER_NAMES.get(name), sorted({*known, *also})
+            near = [other] if other in there_are else difflib.get_close_matches(name, there_are, 1)
+            hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(there_are)}"
+            raise UsageError(f"{whose} has no argument {shown(name)}{hint}")

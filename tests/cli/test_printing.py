@@ -1,0 +1,52 @@
+"""The image table for people: every column can be read, on a terminal of any width and elsewhere."""
+
+import sys
+from decimal import Decimal
+
+import pyarrow as pa
+import pytest
+
+from dagster_gptimg.printing import _print_table
+from dagster_gptimg.store.manifest import SCHEMA
+
+FOLDER = "file:///home/someone/images/catalog/"
+FILE = f"images/7f/{'a' * 64}-{'b' * 36}-0.png"
+PROMPT = "Studio photo of a leather tote on pale marble, seen from above, in soft daylight" * 3
+
+
+def table() -> pa.Table:
+    empty = dict.fromkeys(SCHEMA.names) | {"arguments": "{}", "columns": "{}", "images_wanted": 1}
+    stored = {"status": "stored", "image_index": 0, "uri": FOLDER + FILE, "cost_usd": Decimal("0.01")}
+    return pa.Table.from_pylist(
+        [
+            {**empty, **stored, "row_id": "BA-0001", "prompt": PROMPT, "width": 1024, "height": 1024},
+            {**empty, "row_id": "x" * 40, "prompt": "a cup", "status": "not_submitted", "error": "the budget"},
+        ],
+        schema=SCHEMA,
+    )
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_on_a_terminal_every_column_is_there_whatever_the_prompts_are(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TERM", "dumb")
+    _print_table(table(), FOLDER)
+    head, stored, waiting, where = capsys.readouterr().out.splitlines()
+    assert head.split()[:6] == ["row", "status", "image", "size", "US$", "prompt"]
+    assert stored.split()[:5] == ["BA-0001", "stored", "1/1", "1024x1024", "0.0100"]
+    assert waiting.split()[0] == f"{'x' * 19}…"
+    assert "not_submitted" in waiting
+    assert all(len(line) <= width for line in (head, stored, waiting))
+    assert where == f"files are in {FOLDER}"
+
+
+def test_elsewhere_each_path_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    _print_table(table(), FOLDER)
+    _, stored, waiting, where = capsys.readouterr().out.splitlines()
+    assert stored.split()[-1] == FILE
+    assert stored.split()[:5] == ["BA-0001", "stored", "1/1", "1024x1024", "0.0100"]
+    assert waiting.split()[0] == "x" * 40
+    assert where.endswith(FOLDER)
