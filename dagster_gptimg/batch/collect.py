@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 PATIENT_AFTER = 8.0
 """Seconds of a pause from which on a request that has ended gives its place in the window to another."""
 
-PRICE_AGAIN = 30.0
-"""Seconds until fal is asked again for a price that it did not tell."""
+PRICE_SECONDS, PRICE_AGAIN = 15.0, 30.0
+"""Seconds to wait for a price, with all outcomes that need it; and until fal is asked again when it did not tell it."""
 
 DIGITS = 60
 """Digits with which units and a unit's price are multiplied: exact for every amount that is let through."""
@@ -380,11 +380,13 @@ class Collector:
         now = self._clock.monotonic()
         if now < self._asked_price_at.get(endpoint, float("-inf")) + PRICE_AGAIN:
             return None
-        self._asked_price_at[endpoint] = now
         try:
-            price = await self._job.fal.unit_price(endpoint)
-        except ReadError:
+            async with asyncio.timeout(PRICE_SECONDS):
+                price = await self._job.fal.unit_price(endpoint)
+        except (ReadError, TimeoutError):
             return None
+        finally:
+            self._asked_price_at[endpoint] = self._clock.monotonic()
         if price is not None:
             self._unit_prices[endpoint] = price
         return price

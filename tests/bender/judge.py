@@ -290,7 +290,7 @@ def _texts(path: str, data: bytes) -> Iterator[tuple[str, str]]:
     """The texts of an object of the store, with their names."""
     if path.endswith(".json"):
         yield from _inside("", json.loads(data))
-    elif path.startswith("manifests/"):  # what stands in the settled index stands in receipts, too
+    elif path.endswith("manifest.parquet"):  # what stands in the settled index stands in receipts, too
         for row in _rows(data):
             yield from _inside("", row)
 
