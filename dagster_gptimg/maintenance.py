@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from dagster_gptimg.batch.verify import verify as verify_dataset
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.client import FalClient
 from dagster_gptimg.fal.settings import FalSettings
+from dagster_gptimg.output import say, tell, tell_json
 from dagster_gptimg.plain import plain
 from dagster_gptimg.runtime import system_runtime
 from dagster_gptimg.store.dataset import Dataset
@@ -44,20 +44,20 @@ def prune(dataset: Dataset, *, left: bool, delete: bool, yes: bool, as_json: boo
     found = pruning.prunable(dataset, left=left)
     if not as_json:
         for path in found.paths:
-            click.echo(plain(dataset.uri(path)))
+            tell(dataset.uri(path))
     words, is_deleted = _words_of(found), False
     if delete and found.paths:
         if not yes:
             _ask(words, found)
         pruning.delete(dataset, found, datetime.now(UTC))
         is_deleted = True
-    click.echo(f"{words}{', deleted' if is_deleted else ''}", err=True)
+    say(f"{words}{', deleted' if is_deleted else ''}")
     if found.paths and not delete:
-        click.echo("nothing was deleted: --delete deletes them", err=True)
+        say("nothing was deleted: --delete deletes them")
     if as_json:
         counts = {"images": len(found.paths), "rows": found.rows, "bytes": found.bytes, "deleted": is_deleted}
         cost = {"cost_usd": dollars(found.cost_usd), "unknown": found.of_unknown_cost if found.has_left else 0}
-        click.echo(json.dumps(counts | cost | {"uris": [dataset.uri(path) for path in found.paths]}))
+        tell_json(counts | cost | {"uris": [dataset.uri(path) for path in found.paths]})
 
 
 def _words_of(found: Prunable) -> str:
@@ -88,16 +88,15 @@ def costs(store: Store, dataset: str | None, by: By, *, as_json: bool) -> None:
     """
     found = costs_of(_datasets(store, dataset), by)
     if as_json:
-        click.echo(json.dumps(found.as_json()))
+        tell_json(found.as_json())
         return
     lines = [_line(_name(group, by), amounts) for group, amounts in found.groups.items()]
     titles = (by, "requests", "images", "billed US$", "estimated US$", "unknown")
     _print([titles, *lines, _line("in all", found.total)])
     if found.total.estimated_usd or found.total.unknown:
-        click.echo(
+        say(
             "estimated: the worst case of what is in flight, held, or of unknown cost; unknown: requests of which "
-            "nobody knows what they may have cost",
-            err=True,
+            "nobody knows what they may have cost"
         )
 
 
@@ -127,7 +126,7 @@ def _print(lines: Sequence[Sequence[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for first, *rest in lines:
         cells = [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]
-        click.echo("  ".join([first.ljust(widths[0]), *cells]).rstrip())
+        tell("  ".join([first.ljust(widths[0]), *cells]).rstrip())
 
 
 def verify(dataset: Dataset, *, hashes: bool, as_json: bool) -> int:
@@ -142,18 +141,18 @@ def verify(dataset: Dataset, *, hashes: bool, as_json: bool) -> int:
     for wrong in found.wrong:
         row = f"row {plain(wrong.row_id)}, " if wrong.row_id else ""
         why = f": {plain(wrong.why)}" if wrong.why else ""
-        click.echo(f"{wrong.what}: {row}request {wrong.request_id}, {plain(dataset.uri(wrong.path))}{why}", err=True)
+        say(f"{wrong.what}: {row}request {wrong.request_id}, {plain(dataset.uri(wrong.path))}{why}")
     for path in found.unreadable:
-        click.echo(f"unreadable: {plain(path)}", err=True)
-    click.echo(_words_of_verified(found, hashes=hashes), err=True)
+        say(f"unreadable: {plain(path)}")
+    say(_words_of_verified(found, hashes=hashes))
     if note and (found.count("missing") or found.fetched):
-        click.echo(note, err=True)
+        say(note)
     if as_json:
         counts: dict[str, object] = {"requests": found.requests, "images": found.images, "bytes": found.bytes}
         counts |= {"fetched": found.fetched, "unnamed": found.unnamed, "unreadable": len(found.unreadable)}
         counts |= {"missing": found.count("missing"), "changed": found.count("changed")}
         counts |= {"pruned": found.count("pruned"), "wrong": [wrong._asdict() for wrong in found.wrong]}
-        click.echo(json.dumps(counts))
+        tell_json(counts)
     return 0 if found.is_well else INCOMPLETE
 
 
@@ -206,7 +205,7 @@ def adopt(dataset: Dataset, request_id: str, row: str) -> None:
                 raise UsageError("this dataset was not made with the fal that FAL_KEY and FAL_BASE_URL name")
             return await adopt_request(dataset, fal, system_runtime(), request_id, row)
 
-    click.echo(plain(asyncio.run(ask())), err=True)
+    say(asyncio.run(ask()))
 
 
 def _count(number: int, what: str) -> str:

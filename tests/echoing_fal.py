@@ -90,9 +90,8 @@ class EchoingFal(RecordedFal):
             urls = {name: f"{url}?key={SECRET}" for name, url in urls.items()}
         if "ids" in post.prompt:
             body["request_id"] = SECRET
-        return JSONResponse(
-            {**body, **urls}, headers={"X-Fal-Request-Id": post.request_id, "Set-Cookie": f"k={SECRET}"}
-        )
+        named = str(body["request_id"])
+        return JSONResponse({**body, **urls}, headers={"X-Fal-Request-Id": named, "Set-Cookie": f"k={SECRET}"})
 
     def accept(self, post: Post) -> Recorded:
         made = super().accept(post)

@@ -213,9 +213,9 @@ def test_tags_are_written_as_fal_takes_them() -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"priority": "high"}, "fal knows normal and low"),
+        ({"priority": "high"}, "it must be normal or low"),
         ({"start_timeout": 1}, "more than 1 second"),
-        ({"lifecycle": 60}, "3600 seconds at least"),
+        ({"lifecycle": 60}, "a whole number, 3600 or more"),
         ({"tags": {str(n): "x" for n in range(11)}}, "11 tags, and fal takes 10"),
         ({"headers": {"X-Fal-Store-IO": "0"}}, "could not be healed from its history"),
         ({"headers": {"Authorization": "Key x"}}, "the key comes from FAL_KEY"),
