@@ -10,16 +10,16 @@ import asyncio
 import binascii
 import mmap
 import os
-import tempfile
 import weakref
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
 import httpx
 
-from dagster_gptimg.errors import ReadError, StoreError
+from dagster_gptimg.errors import ReadError
 from dagster_gptimg.fal.bodies import JSON_BYTES, Reply, decoded, headers_of, read_reply
 from dagster_gptimg.fal.types import Images
+from dagster_gptimg.temporary import temporary_file, told
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -95,13 +95,11 @@ class _Body:
 
     def __init__(self) -> None:
         self.size = 0
-        with _Explained():
-            self.file: IO[bytes] = tempfile.TemporaryFile(prefix="dagster-gptimg-result-")  # noqa: SIM115 - see below
+        self.file: IO[bytes] = temporary_file()
         weakref.finalize(self, self.file.close)
 
     def write(self, data: bytes) -> None:
-        with _Explained():
-            self.file.write(data)
+        self.file.write(data)
         self.size += len(data)
 
     def cut_out(self) -> tuple[bytes, list[HeldImage]]:
@@ -110,7 +108,7 @@ class _Body:
         Raises:
             ReadError: what is left is larger than any answer.
         """
-        with _Explained():
+        with told():
             self.file.flush()
         rest, held, at = bytearray(), list[HeldImage](), 0
         if not self.size:  # no map is made of nothing
@@ -186,15 +184,3 @@ class HeldImage:
 
     def _read(self, start: int, end: int) -> bytes:
         return os.pread(self._body.file.fileno(), end - start, start)
-
-
-class _Explained:
-    """Turns what a full or missing temporary folder raises into words."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            msg = f"a result cannot be put into a temporary file in {tempfile.gettempdir()}: {error}"
-            raise StoreError(msg) from error

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dagster_gptimg.plain import words_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
@@ -38,7 +40,7 @@ def _cell(value: object, field: pa.Field) -> pa.Array:
     try:
         return pa.array([value], field.type)
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
-        _log.warning("a value of %s cannot be written, and is null in the table: %s", field.name, error)
+        _log.warning("a value of %s cannot be written, and is null in the table: %s", field.name, words_of(error))
         return pa.nulls(1, field.type)
 
 

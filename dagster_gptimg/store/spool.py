@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self
 
-from dagster_gptimg.errors import StoreError
+from dagster_gptimg.temporary import TemporaryFolder, create, told
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
 IN_MEMORY = 8 * 1024 * 1024
@@ -22,6 +21,7 @@ class Spool:
         """Nothing has come yet. `in_memory`: bytes."""
         self._held, self._most, self._size = bytearray(), in_memory, 0
         self._file: IO[bytes] | None = None
+        self._folder: TemporaryFolder | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -36,34 +36,30 @@ class Spool:
         self._held, self._size = bytearray(), 0
         if self._file is not None:
             self._file.close()
-            self._file = None
+        if self._folder is not None:
+            self._folder.close()
+        self._file = self._folder = None
 
     def write(self, data: bytes) -> None:
-        """Take more bytes. Raises `StoreError` when there is no room for a temporary file."""
+        """Take more bytes. Raises `TemporaryError` when there is no room for a temporary file."""
         self._size += len(data)
         if self._file is None and self._size <= self._most:
             self._held += data
             return
-        try:
-            if self._file is None:
-                self._file = tempfile.NamedTemporaryFile(prefix="dagster-gptimg-image-")  # noqa: SIM115 - see restart
-                self._file.write(self._held)
-                self._held = bytearray()
-            self._file.write(data)
-        except OSError as error:
-            msg = f"a large image cannot be put into a temporary file in {tempfile.gettempdir()}: {error}"
-            raise StoreError(msg) from error
+        if self._file is None:
+            self._folder = TemporaryFolder()
+            self._file = create(self._folder.path / "image")
+            self._file.write(self._held)
+            self._held = bytearray()
+        self._file.write(data)
 
     def content(self) -> bytes | Path:
         """What has come: its bytes, or the file that holds them until this object is left.
 
-        Raises `StoreError` when there is no room for it.
+        Raises `TemporaryError` when there is no room for it.
         """
-        if self._file is None:
+        if self._file is None or self._folder is None:
             return bytes(self._held)
-        try:
+        with told():
             self._file.flush()
-        except OSError as error:
-            msg = f"a large image cannot be put into a temporary file in {tempfile.gettempdir()}: {error}"
-            raise StoreError(msg) from error
-        return Path(self._file.name)
+        return self._folder.path / "image"

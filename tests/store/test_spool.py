@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dagster_gptimg.errors import StoreError
+from dagster_gptimg.errors import TemporaryError
 from dagster_gptimg.store.spool import Spool
 
 
@@ -31,9 +31,7 @@ def test_what_comes_again_replaces_what_had_come() -> None:
         assert spool.content() == b"new"
 
 
-def test_no_room_for_a_temporary_file_is_told_as_the_stores_fault(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_room_for_a_temporary_file_is_told_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
-    with Spool(1) as spool, pytest.raises(StoreError, match="temporary file"):
+    with Spool(1) as spool, pytest.raises(TemporaryError, match="no room for temporary files"):
         spool.write(b"12")
