@@ -102,7 +102,9 @@ def costs(store: Store, dataset: str | None, by: By, *, as_json: bool) -> None:
 
 def _datasets(store: Store, name: str | None) -> Sequence[Dataset]:
     if name is None:
-        return datasets_in(store)
+        if not (found := datasets_in(store)):
+            say("there is no dataset in this store")
+        return found
     dataset = Dataset(store, name)
     if dataset.origin() is None:
         raise UsageError(f"there is no dataset {name!r} in this store")

@@ -133,8 +133,8 @@ _ALL = (
             "max_failed",
             0.0,
             SHARE,
-            "The share of rows (0 to 1) that may stay without images because they failed, are held or lost, before the "
-            "run counts as failed.",
+            "The share of rows (0 to 1) that may stay without images because they failed, are held, lost or missing, "
+            "before the run counts as failed.",
         ),
         Option(
             "max_refused",

@@ -58,6 +58,7 @@ async def rebuild(dataset: Dataset, model: FalModel, io: Io, run: str) -> Rebuil
     )
     settled = [line for key, atts in facts.items() if (line := settled_of(key, atts, _owns(owner, key), EARLIER))]
     await io(ledger.index.replace, run, settled)
+    await ledger.look_at_images()
     for key in facts.keys() - {line.key for line in settled}:
         ledger.leave(_unsettled(key, facts[key], _owns(owner, key)))
     written = []

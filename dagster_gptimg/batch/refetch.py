@@ -17,7 +17,7 @@ from dagster_gptimg.store.spool import Spool
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dagster_gptimg.batch.job import Fal, Runtime
+    from dagster_gptimg.batch.job import Fal, Runtime, Take
     from dagster_gptimg.fal.types import ImageFile, Submitted
     from dagster_gptimg.store.dataset import Dataset
     from dagster_gptimg.store.facts import Outcome, StoredImage
@@ -47,14 +47,16 @@ class Refetch:
         if self._runtime.clock.now() - outcome.completed_at > KEPT:
             return f"fal keeps what it has made for {KEPT.days} days at most"
         try:
-            why = await self._bring(outcome, await self._of_result(submitted))
+            async with self._room.share() as take:  # a result may hold its images itself
+                files = await self._of_result(submitted, take)
+            why = await self._bring(outcome, files)
             return why and await self._bring(outcome, await self._of_history(submitted))
         except ReadError as error:
             return f"fal cannot be asked for it now ({error})"
 
-    async def _of_result(self, submitted: Submitted) -> Sequence[ImageFile]:
+    async def _of_result(self, submitted: Submitted, take: Take) -> Sequence[ImageFile]:
         try:
-            answer = await self._fal.result(submitted)
+            answer = await self._fal.result(submitted, take=take)
         except ReadError:
             return ()
         return answer.images if isinstance(answer, Images) else ()

@@ -118,7 +118,7 @@ def worst(statuses: Collection[str]) -> RowStatus:
 
 
 class Spent:
-    """US dollars of the outcomes that one run has recorded: its own, whatever else a row's requests have cost before.
+    """US dollars of what one run has sent, and of earlier requests that it has collected: no other request of a row's.
 
     Attributes:
         low: at least; what fal does not tell counts as nothing.

@@ -69,6 +69,7 @@ class Way:
         sent: whether this run has claimed an attempt of it.
         reserved: whether its price is reserved now.
         collected: whether this run has recorded an outcome of it that settles it.
+        recorded: the requests of it whose outcomes this run has put on record.
         trouble: what went wrong last.
         lost: requests of it that this run has looked for, and not brought to an end.
         still_at_fal: the last one of these.
@@ -90,6 +91,7 @@ class Way:
     sent: bool = False
     reserved: bool = False
     collected: bool = False
+    recorded: set[str] = field(default_factory=set)
     trouble: str = ""
     lost: set[str] = field(default_factory=set)
     still_at_fal: Unsettled | None = None
@@ -182,7 +184,16 @@ class Worker:
                 result = await self._step(way)
             return result
         finally:
+            self._count(way)
             await self._refund(way, None)
+
+    def _count(self, way: Way) -> None:
+        """Count what this run has spent: on what it sent, whoever recorded its end, and on what it recorded."""
+        for attempt in way.attempts:
+            is_sent = attempt.intent is not None and attempt.intent.run == self._ledger.run
+            for request_id, outcome in attempt.outcomes.items():
+                if outcome is not None and outcome.is_end and (is_sent or request_id in way.recorded):
+                    self._ledger.spent.add(outcome.cost_usd, way.price)
 
     async def _step(self, way: Way) -> Result | None:
         """Do what the table says now; a result when nothing more can be done."""
@@ -327,7 +338,7 @@ class Worker:
         self._job.runtime.reached("after outcome")
         if found == outcome:
             way.attempts[view.attempt].add_outcome(view.request_id, found)
-            self._ledger.spent.add(found.cost_usd, way.price)
+            way.recorded.add(view.request_id)
         else:
             way.take(await self._io(self._receipts.load, way.request.key))
         if self._arrivals is not None:

@@ -12,6 +12,7 @@ from tests.bender import judge
 from tests.bender.cells import Cell
 from tests.bender.fal import Habits
 from tests.bender.histories import live
+from tests.bender.hooks import HOST
 from tests.bender.process import Process
 from tests.bender.weather import Rule
 from tests.bender.world import Row, World
@@ -141,3 +142,14 @@ def test_a_line_of_the_history_that_cannot_be_read_hides_no_other_one(field: str
     world.weather.rules.append(Rule(Cell("history", "body", f"items[].{field}", "wrong type"), frozenset({"thing 0"})))
     assert set(statuses(run(world)).values()) == {"stored"}
     assert len(world.fal.requests) == ROWS
+
+
+def test_what_a_run_has_sent_is_its_spending_though_another_run_has_collected_it() -> None:
+    world = world_of()
+    buyer = Process(world, "buyer", Options(settle=60.0, patience=120.0, watch="webhook", webhook_url=HOST))
+    collector = Process(world, "collector", Options(settle=60.0, watch="stream"), starts=1.0)
+    live(buyer, collector)
+    assert buyer.end is not None
+    assert collector.end is not None
+    assert (collector.end.summary.bought, collector.end.summary.reattached) == (0, ROWS)
+    assert (buyer.end.summary.bought, buyer.end.summary.cost_billed) == (ROWS, Decimal("0.05"))
