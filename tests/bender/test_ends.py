@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from decimal import Decimal
 from math import inf
+from typing import TYPE_CHECKING
 
 import pytest
 
+from dagster_gptimg.batch.collect import Collector
 from dagster_gptimg.batch.job import Options
 from tests.bender import judge
 from tests.bender.cells import Cell
@@ -16,6 +18,10 @@ from tests.bender.hooks import HOST
 from tests.bender.process import Process
 from tests.bender.weather import Rule
 from tests.bender.world import Row, World
+
+if TYPE_CHECKING:
+    from dagster_gptimg.batch.collect import Case
+    from dagster_gptimg.store.facts import Outcome
 
 ROWS = 5
 ODD = "thing 2"
@@ -153,3 +159,20 @@ def test_what_a_run_has_sent_is_its_spending_though_another_run_has_collected_it
     assert collector.end is not None
     assert (collector.end.summary.bought, collector.end.summary.reattached) == (0, ROWS)
     assert (buyer.end.summary.bought, buyer.end.summary.cost_billed) == (ROWS, Decimal("0.05"))
+
+
+def test_an_error_that_nobody_expected_is_its_own_rows_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, true = world_of(), Collector.collect
+
+    async def broken(self: Collector, case: Case) -> Outcome:
+        if case.request.arguments["prompt"] == ODD:
+            raise RuntimeError("nobody expected this")
+        return await true(self, case)
+
+    monkeypatch.setattr(Collector, "collect", broken)
+    life = run(world)
+    check_others(life)
+    assert statuses(life)[ODD] == "in_flight"
+    monkeypatch.undo()
+    assert set(statuses(run(world)).values()) == {"stored"}
+    assert len(world.fal.requests) == ROWS
