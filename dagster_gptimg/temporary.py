@@ -14,6 +14,7 @@ import tempfile
 import time
 import weakref
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -75,7 +76,7 @@ class TemporaryFolder:
     def __init__(self) -> None:
         """Make it. Raises `TemporaryError`."""
         with told():
-            remove_left_behind(Path(tempfile.gettempdir()))
+            _look_once(tempfile.gettempdir())
             self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
             lock = (self.path / LOCK).open("wb")
         with suppress(OSError):  # a file system without locks: by its age alone nothing is removed there
@@ -102,6 +103,12 @@ def told() -> Iterator[None]:
         yield
     except OSError as error:
         raise TemporaryError(error.strerror or str(error)) from error
+
+
+@cache
+def _look_once(folder: str) -> None:
+    """Look for what was left behind once in a process: thousands of names in the folder would cost every run."""
+    remove_left_behind(Path(folder))
 
 
 def remove_left_behind(folder: Path) -> None:
