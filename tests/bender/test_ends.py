@@ -176,3 +176,12 @@ def test_an_error_that_nobody_expected_is_its_own_rows_alone(monkeypatch: pytest
     monkeypatch.undo()
     assert set(statuses(run(world)).values()) == {"stored"}
     assert len(world.fal.requests) == ROWS
+
+
+@pytest.mark.parametrize("code", ["404", "500"])
+def test_a_run_all_of_whose_streams_fail_looks_for_itself_and_keeps_its_patience(code: str) -> None:
+    world = World(3, [Row(f"thing {n}") for n in range(ROWS)], Habits(latency=(3.0, 3.5)), slots=10)
+    world.weather.rules.append(Rule(Cell("status stream", "error", code, "fal's own"), None))
+    life = run(world, "stream", patience=40.0)
+    assert set(statuses(life).values()) == {"stored"}
+    assert life.ended - life.began < 60.0
