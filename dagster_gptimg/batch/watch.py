@@ -13,6 +13,7 @@ import asyncio
 import heapq
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from dagster_gptimg.batch.latency import Latency
@@ -250,8 +251,12 @@ class Watcher:
     def _probe(self, now: float) -> Flight | None:
         """One that is looked at only to correct the picture."""
         probe = self._picture.unsure(now - SETTLED)
+        if probe is not None and probe.unread:
+            probe = None  # it is looked at anyway, again and again
         if probe is None and self._picture.waiting and now >= self._still_at:
-            probe, self._still_at = self._picture.waiting[0], now + FAILED_READ
+            # One that cannot be read must not hide those behind it.
+            probe = min(islice(self._picture.waiting, SUSPECT), key=lambda flight: flight.unread)
+            self._still_at = now + FAILED_READ
         if probe is None and self._ends >= self._suspect_at:
             probe, self._suspect_at = self._picture.suspect(), self._ends + SUSPECT
         return None if probe is None or probe.is_looked_at or not self._may_probe(probe) else probe

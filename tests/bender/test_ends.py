@@ -185,3 +185,11 @@ def test_a_run_all_of_whose_streams_fail_looks_for_itself_and_keeps_its_patience
     life = run(world, "stream", patience=40.0)
     assert set(statuses(life).values()) == {"stored"}
     assert life.ended - life.began < 60.0
+
+
+@pytest.mark.parametrize("code", ["425", "500"])
+def test_a_status_that_can_never_be_read_hides_none_that_wait_behind_it(code: str) -> None:
+    world = World(3, [Row(f"thing {n}") for n in range(ROWS)], slots=1)
+    world.weather.rules.append(Rule(Cell("status", "error", code, "fal's own"), frozenset({"thing 0"})))
+    life = run(world, patience=300.0)
+    assert {status for prompt, status in statuses(life).items() if prompt != "thing 0"} == {"stored"}
