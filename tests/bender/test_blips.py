@@ -17,6 +17,8 @@ from tests.bender.world import Row, World
 BEGINS = 4.0
 """The run's second at which a blip begins: the first requests have ended, the others run or wait."""
 
+SLOTS = 10
+
 LOST = frozenset({"thing 3", "thing 12", "thing 21"})
 MOST_HELD = 5
 LONGEST = max(SECONDS)
@@ -24,15 +26,17 @@ LONGEST = max(SECONDS)
 
 def blown(kinds: list[Cell], seconds: float, *, watch: str = "poll", loses: bool = False) -> tuple[World, Process]:
     """A run with a blip; 10 slots, so that a third of the rows has ended, a third runs and a third waits."""
-    world = World(1, [Row(f"thing {n}") for n in range(ROWS)], slots=10)
+    world = World(1, [Row(f"thing {n}") for n in range(ROWS)], slots=SLOTS)
     if watch == "webhook":
         Hooks(world)
     if loses:
         world.weather.rules += [Rule(Cell("submit", "answer", "", "broken before the head"), LOST, times=len(LOST))]
     world.weather.rules += [Rule(cell, since=BEGINS, until=BEGINS + seconds) for cell in kinds]
-    options = Options(settle=60.0, patience=900.0, watch=watch, webhook_url=HOST)  # type: ignore[arg-type]
+    # No more in flight than the account has slots: or all were sent before the blip began, and none was bent.
+    options = Options(settle=60.0, patience=900.0, watch=watch, webhook_url=HOST, max_in_flight=SLOTS)  # type: ignore[arg-type]
     life = Process(world, "run", options)
     live(life)
+    assert not world.weather.struck.keys().isdisjoint(kinds), "nothing was bent, and nothing was tested"
     return world, life
 
 

@@ -247,6 +247,13 @@ MUTATIONS = [
         "tests/bender/test_blips.py -k history",
     ),
     Mutation(
+        "send on and on while replies to submits are lost",
+        "batch/worker.py",
+        "            self._stop.left_in_doubt(error)\n",
+        "            pass\n",
+        "tests/bender/test_blips.py -k submits",
+    ),
+    Mutation(
         "have one row's error end the run",
         "batch/run.py",
         "        except Exception as error:  # noqa: BLE001 - whatever it is, it is this row's, and no other's\n",
