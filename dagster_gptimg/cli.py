@@ -1,7 +1,8 @@
 """The same engine without Dagster: `dagster-gptimg generate`, `plan`, `manifest`, `doctor`, `emulate`.
 
 Exit status: 0 every row has its images; 3 finished, and some rows have not; 4 stopped by the budget; 5 fal or the store
-cannot be used; 2 bad usage or a bad table, nothing was sent; 130 interrupted, what is in flight is on record.
+cannot be used any more; 2 something has to be mended first, nothing was sent; 130 interrupted, what is in flight is on
+record.
 Imports are made where they are needed: `--help` answers at once, and Dagster is never imported.
 """
 

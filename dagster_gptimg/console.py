@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Updated, Warned
 from dagster_gptimg.batch.events import Progress as Step
 from dagster_gptimg.output import printable
-from dagster_gptimg.plain import plain
+from dagster_gptimg.plain import counted, plain
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -156,8 +156,3 @@ def forecast(summary: Summary) -> str:
     parts += [f"{counted(count, 'row')} {name}" for name in names if (count := getattr(summary, name))]
     told = f". {summary.message}" if summary.message and not summary.stop else ""
     return f"{', '.join(parts)}; {counted(summary.bought, 'image')} to buy for {summary.cost}{told}"
-
-
-def counted(count: int, thing: str) -> str:
-    """`1 row`, `2 rows`."""
-    return f"{count} {thing}{'' if count == 1 else 's'}"

@@ -12,13 +12,14 @@ import click
 from dagster_gptimg.batch import prune as pruning
 from dagster_gptimg.batch.adopt import adopt as adopt_request
 from dagster_gptimg.batch.costs import costs_of, dollars
+from dagster_gptimg.batch.existing import check_exists
 from dagster_gptimg.batch.verify import WHATS
 from dagster_gptimg.batch.verify import verify as verify_dataset
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.client import FalClient
 from dagster_gptimg.fal.settings import FalSettings
 from dagster_gptimg.output import say, tell, tell_json
-from dagster_gptimg.plain import plain
+from dagster_gptimg.plain import counted, plain
 from dagster_gptimg.runtime import system_runtime
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.datasets import datasets_in
@@ -61,13 +62,13 @@ def prune(dataset: Dataset, *, left: bool, delete: bool, yes: bool, as_json: boo
 
 
 def _words_of(found: Prunable) -> str:
-    images = _count(len(found.paths), "image file")
+    images = counted(len(found.paths), "image file")
     if not found.has_left:
         return f"{images} that no receipt names ({_size(found.bytes)})"
     words = f"{images} that no image table shows, or no receipt names ({_size(found.bytes)})"
     if not found.rows:
         return words
-    words = f"{words}, of {_count(found.rows, 'row')}; ${dollars(found.cost_usd)} was paid for them"
+    words = f"{words}, of {counted(found.rows, 'row')}; ${dollars(found.cost_usd)} was paid for them"
     return f"{words}, and for {found.of_unknown_cost} nobody knows how much" if found.of_unknown_cost else words
 
 
@@ -106,8 +107,7 @@ def _datasets(store: Store, name: str | None) -> Sequence[Dataset]:
             say("there is no dataset in this store")
         return found
     dataset = Dataset(store, name)
-    if dataset.origin() is None:
-        raise UsageError(f"there is no dataset {name!r} in this store")
+    check_exists(dataset)
     return [dataset]
 
 
@@ -179,11 +179,11 @@ async def _verify(dataset: Dataset, *, hashes: bool) -> tuple[Verified, str]:
 
 def _words_of_verified(found: Verified, *, hashes: bool) -> str:
     how = "sizes and hashes" if hashes else "sizes"
-    parts = [f"{_count(found.images, 'image')} on record, compared by their {how}"]
-    parts += [f"{_count(found.fetched, 'request')} fetched from fal again"] if found.fetched else []
+    parts = [f"{counted(found.images, 'image')} on record, compared by their {how}"]
+    parts += [f"{counted(found.fetched, 'request')} fetched from fal again"] if found.fetched else []
     told = [f"{count} {name}" for name in WHATS if (count := found.count(name))]
     parts += told or ["all are there"]
-    parts += [f"{_count(found.unnamed, 'file')} that no receipt names (`prune`)"] if found.unnamed else []
+    parts += [f"{counted(found.unnamed, 'file')} that no receipt names (`prune`)"] if found.unnamed else []
     words = ", ".join(parts)
     if found.count("missing"):
         words = f"{words}. Put missing files back, or buy them again: `generate --again missing`"
@@ -208,10 +208,6 @@ def adopt(dataset: Dataset, request_id: str, row: str) -> None:
             return await adopt_request(dataset, fal, system_runtime(), request_id, row)
 
     say(asyncio.run(ask()))
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _size(number: int) -> str:

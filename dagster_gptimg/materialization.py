@@ -67,6 +67,7 @@ class Made:
         summary: its counts; None when something had to be mended first.
         planned: whether only a plan was made. is_made: whether there is a manifest.
         tags: of its materialization: the digest of its rows, for sensors.
+        spent: US dollars of what was sent for it, at worst case where nobody knows.
     """
 
     partition: str | None
@@ -78,6 +79,7 @@ class Made:
     planned: bool = False
     is_made: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
+    spent: Decimal = Decimal(0)
 
 
 def materialized(
@@ -127,7 +129,7 @@ def _several(
     for key in keys:
         end = _make(made, context, config, source, str(key), log, spent, preview=len(keys) <= PREVIEWS)
         ends.append(end)
-        spent += end.summary.cost_high if end.summary and not end.planned else Decimal(0)
+        spent += end.spent
         if not end.reason and end.is_made:
             version = {DATA_VERSION: end.version.value} if end.version is not None else {}
             own = (
@@ -199,7 +201,7 @@ def _make(
     warned = {"warnings": "\n".join(log.warned)} if log.warned else {}
     reason, message = made.verdict(end)
     if end.manifest is None:
-        return Made(partition, counts | warned, None, reason or "store", message, end.summary)
+        return Made(partition, counts | warned, None, reason or "store", message, end.summary, spent=end.spent)
     try:
         found, version = _about(made, context, partition, end.manifest, preview=preview)
     except Exception as error:  # noqa: BLE001 - what was paid for is in the store: only what people see of it is missing
@@ -207,7 +209,8 @@ def _make(
         context.log.warning("what is shown of the images could not be made: %s", words)
         found, version = {"dagster/uri": end.manifest}, None
     tags = _digest_of_rows(log.spec, config)
-    return Made(partition, found | counts | warned, version, reason, message, end.summary, is_made=True, tags=tags)
+    found |= counts | warned
+    return Made(partition, found, version, reason, message, end.summary, is_made=True, tags=tags, spent=end.spent)
 
 
 def _digest_of_rows(spec: PromptSpec | None, config: GenerateConfig) -> dict[str, str]:

@@ -56,3 +56,8 @@ def shown(text: str, letters: int = LETTERS) -> str:
 def words_of(error: BaseException) -> str:
     """What an error says; its type where it says nothing (a time-out does not)."""
     return shown(masked(str(error))) or type(error).__name__
+
+
+def counted(count: int, thing: str) -> str:
+    """A number with its noun: `1 row`, `2 rows`."""
+    return f"{count} {thing}{'' if count == 1 else 's'}"

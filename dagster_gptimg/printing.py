@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dagster_gptimg.batch.existing import others
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.plain import plain
-from dagster_gptimg.prompts.words import listed, meant
 from dagster_gptimg.store.manifest import SCHEMA, read_all_manifests, read_manifest
 
 if TYPE_CHECKING:
@@ -68,8 +68,7 @@ def _read(dataset: Dataset, partition: str | None) -> pa.Table:
         return read_all_manifests(dataset) if partition is None else read_manifest(dataset, partition)
     except FileNotFoundError as error:
         where = f"partition {partition!r} of dataset" if partition is not None else "dataset"
-        others = dataset.beside()
-        hint = f". There are {listed(others)}{meant(dataset.name, others)}" if others and partition is None else ""
+        hint = others(dataset) if partition is None else ""
         msg = f"{where} {dataset.name!r} has no manifest in this store yet: run `generate` first{hint}"
         raise UsageError(msg) from error
 

@@ -15,6 +15,7 @@ from dagster_gptimg.batch import forget as forgetting
 from dagster_gptimg.batch import rebuild as rebuilding
 from dagster_gptimg.batch import run as engine
 from dagster_gptimg.batch.events import Finished, Planned, Warned
+from dagster_gptimg.batch.existing import check_exists
 from dagster_gptimg.batch.job import Job, Options
 from dagster_gptimg.batch.room import AT_ONCE
 from dagster_gptimg.errors import GptImgError, UnreadableError, UsageError
@@ -23,8 +24,8 @@ from dagster_gptimg.fal.models import all_models
 from dagster_gptimg.fal.prices import unknown_price
 from dagster_gptimg.fal.request_settings import VOIDED
 from dagster_gptimg.fal.settings import FalSettings
+from dagster_gptimg.plain import counted
 from dagster_gptimg.prompts import References
-from dagster_gptimg.prompts.words import listed, meant
 from dagster_gptimg.runtime import iterate, system_runtime
 from dagster_gptimg.store.manifest import scan_manifest
 
@@ -176,11 +177,7 @@ def rebuild(dataset: Dataset, model: FalModel) -> Rebuilt:
         UsageError: there is no such dataset.
         StoreError: the store cannot be used.
     """
-    if dataset.origin() is None:
-        others = dataset.beside()
-        hint = f". There are {listed(others)}{meant(dataset.name, others)}" if others else ""
-        msg = f"there is no dataset {dataset.name!r} in this store{hint}"
-        raise UsageError(msg)
+    check_exists(dataset)
     runtime = system_runtime()
     run = f"{runtime.clock.now():%Y%m%dT%H%M%S}-rebuilt-{runtime.token()[:8]}"
     return asyncio.run(rebuilding.rebuild(dataset, model, runtime.io, run))
@@ -195,14 +192,15 @@ def forget(dataset: Dataset, rows: Collection[str]) -> list[str]:
     """
     found = forgetting.forget(dataset, rows)
     shared = [row for row in found.rows if row not in rows]
-    lines = [f"{len(found.keys)} requests erased; their cost and hashes stay on record"]
+    lines = [f"{counted(len(found.keys), 'request')} erased; their cost and hashes stay on record"]
     if shared:
         lines.append(f"rows that shared an image with them are erased as well: {', '.join(shared)}")
     return [*lines, asyncio.run(_forget_at_fal(dataset, found.request_ids))]
 
 
 async def _forget_at_fal(dataset: Dataset, request_ids: Collection[str]) -> str:
-    kept = f"fal keeps {len(request_ids)} payloads for up to 30 days"
+    payloads = counted(len(request_ids), "payload")
+    kept = f"fal keeps {payloads} for up to 30 days"
     try:
         settings = FalSettings.from_env()
     except UsageError:
@@ -215,7 +213,7 @@ async def _forget_at_fal(dataset: Dataset, request_ids: Collection[str]) -> str:
                 await fal.delete_payloads(request_id)
         except GptImgError as error:
             return f"{kept}: {error}"
-    return f"{len(request_ids)} payloads deleted at fal"
+    return f"{payloads} deleted at fal"
 
 
 def _kill_hook() -> Callable[[str], None] | None:

@@ -223,7 +223,7 @@ class Collector:
             odd = f"the result's header names another request, {answer.answers_for}"
         elif answer.unreadable:
             odd = f"{answer.unreadable} entries of the result name no image"
-        if not odd or case.readings.repeats(odd, FAR_APART, self._clock.monotonic()):
+        if not odd or case.readings.stays("result", odd, FAR_APART, self._clock.monotonic()):
             return True
         case.trouble = odd
         return False
@@ -299,7 +299,7 @@ class Collector:
             except IncompleteImageError as error:
                 apart = FAR_APART if error.is_proven else REFUSAL_APART
                 case.pause = None if case.readings.is_young else apart
-                if not case.readings.repeats(f"{stem}: {error.sha256}", apart, self._clock.monotonic()):
+                if not case.readings.stays(stem, error.sha256, apart, self._clock.monotonic()):
                     raise
             return await io(store_image, dataset.store, dataset.folder, stem, content, told, as_it_is=True)
 

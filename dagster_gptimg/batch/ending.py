@@ -64,16 +64,20 @@ class Readings:
         is_completed: whether fal itself has said that the request has ended: by a status, a stream or a signed webhook.
         error_type: the error that it has named then, if it did.
         first: when each ending was read for the first time: of the result, and of the history.
+        latest: what was read last of each thing that is taken only when it stays as it is, and since when it is so.
     """
 
     is_young: bool = True
     is_completed: bool = False
     error_type: str | None = None
     first: dict[tuple[str, str], float] = field(default_factory=dict)
+    latest: dict[str, tuple[str, float]] = field(default_factory=dict)
 
-    def repeats(self, what: str, seconds: float, now: float) -> bool:
-        """Whether the same thing was read before, at least so many seconds ago; notes it for the first time."""
-        return now - self.first.setdefault(("other", what), now) >= seconds
+    def stays(self, what: str, value: str, seconds: float, now: float) -> bool:
+        """Whether each reading of this thing had this value for at least so many seconds; another one begins anew."""
+        before, since = self.latest.get(what, (None, now))
+        self.latest[what] = (value, since if value == before else now)
+        return value == before and now - since >= seconds
 
     def evidence(self, failure: Failure, item: HistoryItem | None, now: float) -> str:
         """What makes an error of the result an outcome, in words; empty while that is not enough.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from dagster_gptimg.batch.budget import ZERO
+
 if TYPE_CHECKING:
     from decimal import Decimal
 
@@ -82,11 +84,13 @@ class Finished:
     Attributes:
         manifest: where the manifest is; None when it could not be written.
         store_failed: whether the store could not be used, at any moment of the run.
+        spent: US dollars of what this run has sent, at worst case where nobody knows: by this its budget is counted.
     """
 
     summary: Summary
     manifest: str | None
     store_failed: bool = False
+    spent: Decimal = ZERO
 
 
 Event: TypeAlias = Planned | Warned | Progress | Noticed | Updated | Finished

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from dagster_gptimg.batch.every_key import digest_of
+from dagster_gptimg.batch.existing import check_exists
 from dagster_gptimg.digests import DigestCounts
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.store.facts import Deleted
@@ -102,8 +103,7 @@ def prunable(dataset: Dataset, *, left: bool) -> Prunable:
             copy, so that nothing can be told to be superfluous.
         StoreError: the store cannot be used.
     """
-    if dataset.origin() is None:
-        raise UsageError(f"there is no dataset {dataset.name!r} in this store")
+    check_exists(dataset)
     if dataset.open_runs():
         raise UsageError(OPEN)
     search = _Search(dataset, left=left)

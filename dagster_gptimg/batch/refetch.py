@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,9 @@ KEPT = timedelta(days=90)
 """How far back fal looks by a request's id: what was stored longer ago is not asked for."""
 
 DOWNLOADS_AT_ONCE = 4
+
+PIECE = 1024 * 1024
+"""Bytes of a file that are compared at once."""
 
 
 class Refetch:
@@ -90,18 +94,30 @@ class Refetch:
             return f"fal does not give {image.path}: {error}"
 
     def _put(self, image: StoredImage, content: bytes | Path) -> str:
-        data = content if isinstance(content, bytes) else content.read_bytes()
-        if hashlib.sha256(data).hexdigest() != image.sha256:
-            return f"fal gives other bytes for {image.path} than are on record"
-        if not data.startswith(self._what_lies_at(image)):
-            return f"at {image.path} lies another file: move it away, then it is fetched again"
-        self._store.write(f"{self._folder}/{image.path}", data)
+        name = f"{self._folder}/{image.path}"
+        with _opened(content) as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != image.sha256:
+                return f"fal gives other bytes for {image.path} than are on record"
+            file.seek(0)
+            if not self._begins_with_what_lies_at(name, file):
+                return f"at {image.path} lies another file: move it away, then it is fetched again"
+        if isinstance(content, bytes):
+            self._store.write(name, content)
+        else:
+            self._store.write_file(name, content)
         return ""
 
-    def _what_lies_at(self, image: StoredImage) -> bytes:
-        """What is where an image belongs: nothing, its beginning (a copy that was cut off), or somebody's own file."""
+    def _begins_with_what_lies_at(self, name: str, file: io.BufferedIOBase) -> bool:
+        """Whether nothing is where an image belongs, or its beginning (a copy that was cut off): no file of others."""
         try:
-            with self._store.open(f"{self._folder}/{image.path}") as file:
-                return file.read(image.bytes + 1)
+            with self._store.open(name) as there:
+                while piece := there.read(PIECE):
+                    if file.read(len(piece)) != piece:
+                        return False
         except FileNotFoundError:
-            return b""
+            return True
+        return True
+
+
+def _opened(content: bytes | Path) -> io.BufferedIOBase:
+    return io.BytesIO(content) if isinstance(content, bytes) else content.open("rb")

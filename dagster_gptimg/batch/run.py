@@ -420,7 +420,7 @@ class _Run:
                     self.warn_once("not everything could be counted: run again to see what is there")
         seconds = self.clock.monotonic() - self.began
         summary = records.tally.summary(seconds, self.stop.reason, self.stop.message)
-        return Finished(summary, uri, self.store_failed)
+        return Finished(summary, uri, self.store_failed, self.budget.spent)
 
     async def unchanged(self) -> str | None:
         """Where the manifest is, if it says what it would say now; None when it has to be written."""

@@ -58,16 +58,6 @@ class Dataset:
         """A URI, openable with `fsspec.open`, of an object of this dataset."""
         return self.store.uri(f"{self.folder}/{name}")
 
-    def beside(self) -> list[str]:
-        """The names of other datasets in the same folder of the store, for whoever has misspelt this one's.
-
-        Raises `StoreError`.
-        """
-        parent = self.name.rpartition("/")[0]
-        names = self.store.names(parent)[:MOST_BESIDE]
-        found = [name for name in names if _ABOUT in self.store.names(f"{parent}/{name}" if parent else name, _ABOUT)]
-        return [f"{parent}/{name}" if parent else name for name in found if name != self.name.rpartition("/")[2]]
-
     def origin(self) -> str | None:
         """To whom the dataset belongs (`fal`, or `emulator:<id>`); None when it does not exist yet.
 

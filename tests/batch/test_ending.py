@@ -75,3 +75,12 @@ def test_one_line_of_the_history_is_no_end_and_two_readings_apart_are(*, is_youn
 )
 def test_a_line_without_an_end_or_with_images_is_no_failure(item: HistoryItem) -> None:
     assert failure_in_history(item) is None
+
+
+def test_bytes_that_come_twice_with_others_between_them_do_not_stay_the_same() -> None:
+    readings = Readings()
+    assert [readings.stays("image", value, 5.0, now) for now, value in enumerate("AAAAABAAAAAA")] == [
+        *[False] * 11,
+        True,
+    ]
+    assert not readings.stays("another image", "A", 5.0, 100.0)

@@ -159,6 +159,7 @@ def test_what_a_run_has_sent_is_its_spending_though_another_run_has_collected_it
     assert collector.end is not None
     assert (collector.end.summary.bought, collector.end.summary.reattached) == (0, ROWS)
     assert (buyer.end.summary.bought, buyer.end.summary.cost_billed) == (ROWS, Decimal("0.05"))
+    assert (buyer.end.spent, collector.end.spent) == (Decimal("0.05"), Decimal(0))  # by which budgets are counted
 
 
 def test_an_error_that_nobody_expected_is_its_own_rows_alone(monkeypatch: pytest.MonkeyPatch) -> None:

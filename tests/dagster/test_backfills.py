@@ -62,6 +62,16 @@ def test_the_budget_is_that_of_the_run_and_ends_it(fal: Fal, resources: dict[str
     assert sorted(named) == list("012345")
 
 
+def test_what_is_collected_was_bought_before_and_is_not_in_the_budget(fal: Fal, resources: dict[str, Any]) -> None:
+    asset = images(backfill_policy=SINGLE)
+    run(asset, resources, {"patience": 0.0}, tags=over("bags", "bags"))  # it sends them, and does not wait
+    assert len(fal.charged()) == 3
+    result = run(asset, resources, {"max_cost_usd": 0.03}, tags=over("bags", "shoes"))
+    assert result.success
+    assert {name: event.metadata["images"].value for name, event in events(result).items()} == {"bags": 3, "shoes": 3}
+    assert fal.bill()["total_usd"] == "0.06"
+
+
 def test_a_plan_of_several_buys_and_materializes_nothing(fal: Fal, resources: dict[str, Any]) -> None:
     result = run(images(backfill_policy=SINGLE), resources, {"plan_only": True}, tags=over("bags", "shoes"))
     assert (result.success, events(result), fal.bill()["rows"]) == (True, {}, [])

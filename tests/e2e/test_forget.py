@@ -33,7 +33,7 @@ def test_a_forgotten_row_is_erased_everywhere_and_never_bought_again(fal: Fal, s
     generate(fal, store, rows)
     before = {r["row_id"]: r for r in records(store, "d")}
     status, told = forget(None, store, "r1")
-    assert (status, "1 requests erased" in told, "ADMIN key" in told) == (0, True, True)
+    assert (status, "1 request erased" in told, "ADMIN key" in told) == (0, True, True)
 
     assert SECRET not in everything(store)
     assert not Path(before["r1"]["uri"].removeprefix("file://")).exists()

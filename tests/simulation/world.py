@@ -103,11 +103,20 @@ class World:
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
+        self.flips = set[tuple[str, bytes]]()
         self.store = Store(f"memory://simulation/{self.seed}-{id(self)}")
         self.model = get_model("gpt-image-1-mini")
 
     def strikes(self, fault: str) -> bool:
         return self.random.random() < self.faults.get(fault, 0.0)
+
+    def flip(self, url: str) -> bytes:
+        """An image with one wrong bit, another one each time: the same one twice would be how fal has the file."""
+        data = flipped(picture(url), self.random)
+        while (url, data) in self.flips:
+            data = flipped(picture(url), self.random)
+        self.flips.add((url, data))
+        return data
 
     def forget(self) -> None:
         """Give the memory back."""
@@ -409,7 +418,7 @@ class SimFal:
         if self.world.strikes("image_broken"):
             return picture(url)[:-20]
         if self.world.strikes("image_flipped"):
-            return flipped(picture(url), self.world.random)
+            return self.world.flip(url)
         if self.world.strikes("image_html"):
             return b"<html>502</html>"
         if self.world.strikes("image_empty"):
