@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,7 +12,7 @@ from dagster_gptimg.batch.collect import Collector
 from dagster_gptimg.batch.job import Options
 from tests.bender import judge
 from tests.bender.cells import Cell
-from tests.bender.fal import Habits
+from tests.bender.fal import HOUR, Habits
 from tests.bender.histories import live
 from tests.bender.hooks import HOST
 from tests.bender.process import Process
@@ -194,3 +194,33 @@ def test_a_status_that_can_never_be_read_hides_none_that_wait_behind_it(code: st
     world.weather.rules.append(Rule(Cell("status", "error", code, "fal's own"), frozenset({"thing 0"})))
     life = run(world, patience=300.0)
     assert {status for prompt, status in statuses(life).items() if prompt != "thing 0"} == {"stored"}
+
+
+@pytest.mark.parametrize("starts", [(0.0, 0.0, 0.0), (0.0, 1.0, 9.0)], ids=["at once", "one by one"])
+def test_runs_that_are_told_together_to_buy_refused_rows_again_buy_each_once(starts: tuple[float, ...]) -> None:
+    world = World(3, [Row(f"thing {n}") for n in range(ROWS)], Habits(), slots=10)
+    world.fal.ends = dict.fromkeys((row.prompt for row in world.rows), "refused")
+    run(world)
+    again = Options(settle=60.0, patience=900.0, again=frozenset({"refused"}))
+    live(*(Process(world, f"told {n}", again, starts=start) for n, start in enumerate(starts)))
+    assert len(world.fal.requests) == 2 * ROWS
+
+
+@pytest.mark.parametrize("skew", [2 * HOUR, -2 * HOUR], ids=["ahead", "behind"])
+@pytest.mark.parametrize("how", [{"again": frozenset({"held"})}, {"on_ambiguous": "resubmit"}], ids=["word", "policy"])
+def test_a_wrong_clock_shortens_no_wait_for_another_runs_submit(skew: float, how: dict[str, Any]) -> None:
+    world = World(3, [Row(ODD)], Habits(lag=60.0), slots=10)
+    world.weather.rules.append(Rule(Cell("submit", "answer", "", "slow"), frozenset({ODD}), times=1))
+    first = Process(world, "sends", Options(settle=60.0, patience=900.0))
+    live(first, Process(world, "wrong", Options(settle=30.0, patience=900.0, **how), skew=skew, starts=2.0))
+    assert len(world.fal.requests) == 1
+    assert statuses(run(world)) == {ODD: "stored"}
+
+
+@pytest.mark.parametrize("skew", [7 * 60.0, -HOUR, 5 * HOUR])
+def test_a_lost_reply_is_found_in_the_history_by_a_machine_with_a_wrong_clock(skew: float) -> None:
+    world = World(3, [Row(ODD)], Habits(), slots=10)
+    world.weather.rules.append(Rule(Cell("submit", "answer", "", "broken before the head"), frozenset({ODD}), times=1))
+    life = Process(world, "wrong", Options(settle=60.0, patience=900.0), skew=skew)
+    live(life)
+    assert (statuses(life), len(world.fal.requests)) == ({ODD: "stored"}, 1)
