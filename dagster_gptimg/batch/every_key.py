@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from dagster_gptimg.batch.state import owners
+from dagster_gptimg.batch.state import Found, accepted_at, owners
 from dagster_gptimg.digests import SIZE, DigestCounts
 from dagster_gptimg.store.parallel import side_by_side
 
@@ -53,8 +53,17 @@ def _owners_of_shared(dataset: Dataset) -> dict[str, tuple[str, int]]:
         twice.update(request_id for _, request_id in sorted(mine) if seen.count(digest_of(request_id)))
     if not twice:
         return {}
-    every = (name for _, names in dataset.receipts.by_key() for _, name in names if name.request_id in twice)
-    return owners((name.key, name.attempt, name.request_id, name.how or "history") for name in every)
+    return owners(_found(dataset, twice))
+
+
+def _found(dataset: Dataset, request_ids: set[str]) -> Iterator[Found]:
+    """Where some request ids stand."""
+    for _, names in dataset.receipts.by_key():
+        shared = [name for _, name in names if name.request_id in request_ids]
+        attempts = dataset.receipts.read(names) if shared else []
+        for n in shared:
+            at = accepted_at(attempts[n.attempt], n.request_id)
+            yield Found(n.key, n.attempt, n.request_id, n.how or "history", at)
 
 
 def digest_of(text: str) -> bytes:

@@ -13,7 +13,7 @@ from dagster_gptimg.store.present import WantedImages
 from dagster_gptimg.store.settled import Brief, Settled, SettledIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
     from dagster_gptimg.batch.job import Io
@@ -76,6 +76,11 @@ class Ledger:
         """What is known of a request; None when it was never looked at."""
         found = self.held_in_memory(key) or self.index.get(key)
         return as_missing(found) if isinstance(found, Settled) and self.is_missing(key) else found
+
+    def request_ids(self) -> Iterator[str]:
+        """The ids of all requests that have ended."""
+        yield from self.index.request_ids()
+        yield from (line.request_id for line in self._recent.values())
 
     async def look_at_images(self) -> None:
         """List the image files, so that one that is gone does not pass for stored. Raises `StoreError`."""

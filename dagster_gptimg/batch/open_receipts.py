@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from dagster_gptimg.batch.ledger import EARLIER, Ledger, Result, Unsettled, settled_of
 from dagster_gptimg.batch.plan import Request
 from dagster_gptimg.batch.records import all_ended, row_status
-from dagster_gptimg.batch.state import Owns, given_up, owners, searching, state_of
+from dagster_gptimg.batch.state import Found, Owns, accepted_at, given_up, owners, searching, state_of
 from dagster_gptimg.batch.summary import Tally
 from dagster_gptimg.digests import KEY, SIZE, DigestCounts
 from dagster_gptimg.fal.prices import Price
@@ -78,10 +78,18 @@ class OpenReceipts:
             if brief is None or not _all_ended(names) or _is_odd(names) or self._is_reread(brief, names):
                 unanswered[key] = names
         shared = [names for _, names in receipts.by_key() if _has(names, twice)] if twice else []
-        every = (name for names in shared for _, name in names)
-        self._owner = owners((n.key, n.attempt, n.request_id, n.how) for n in every if n.how and n.request_id in twice)
-        for key, names in (unanswered | {names[0][1].key: names for names in shared}).items():
-            self._take(key, receipts.read(names))
+        facts = {names[0][1].key: receipts.read(names) for names in shared}
+        every = [name for names in shared for _, name in names if name.request_id in twice]
+        self._owner = owners(
+            Found(n.key, n.attempt, n.request_id, n.how, accepted_at(facts[n.key][n.attempt], n.request_id))
+            for n in every
+            if n.how
+        )
+        for key, names in unanswered.items():
+            if key not in facts:
+                self._take(key, receipts.read(names))
+        for key, attempts in facts.items():
+            self._take(key, attempts)
 
     def _is_reread(self, brief: Brief, names: Names) -> bool:
         """Whether version 1 may have taken a blip for the end of a request of this key: its facts then say so."""
@@ -146,6 +154,12 @@ class OpenReceipts:
             if opened_by is not None and (opened_by.id == word.id or opened_by.run in self.runs):
                 return n
         return stood
+
+    def request_ids(self) -> Iterator[str]:
+        """The ids of all requests on record, of open keys and of settled ones."""
+        for attempts in self.facts.values():
+            yield from (request_id for attempt in attempts for request_id in attempt.accepted)
+        yield from self._ledger.request_ids()
 
     def in_doubt(self) -> Iterator[Intent]:
         """The intents of all attempts that are looked for."""

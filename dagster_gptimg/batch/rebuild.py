@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dagster_gptimg.batch.ledger import EARLIER, Ledger, Unsettled, settled_of
 from dagster_gptimg.batch.plan import Request
 from dagster_gptimg.batch.records import Records
-from dagster_gptimg.batch.state import owners, state_of
+from dagster_gptimg.batch.state import Found, accepted_at, owners, state_of
 from dagster_gptimg.errors import UnreadableError
 from dagster_gptimg.fal.models import model_at
 from dagster_gptimg.store.manifest import read_manifest, write_manifest
@@ -51,7 +51,7 @@ async def rebuild(dataset: Dataset, model: FalModel, io: Io, run: str) -> Rebuil
     """
     facts, ledger = await io(_facts, dataset), Ledger(dataset, io, run)
     owner = owners(
-        (key, n, request_id, how)
+        Found(key, n, request_id, how, accepted_at(attempt, request_id))
         for key, attempts in facts.items()
         for n, attempt in enumerate(attempts)
         for request_id, (how, _) in attempt.accepted.items()

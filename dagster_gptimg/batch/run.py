@@ -180,6 +180,7 @@ class _Run:
             run.forecast = await io(run.receipts.forecast, planned, run.content)
             run.total = run.forecast.open_requests
             if run.total:
+                await io(run.worker.know, run.receipts.request_ids())
                 await io(check_room, 2 * planned.size)
                 await io(job.dataset.try_folders)
             await io(job.dataset.store.remove_parts)

@@ -6,6 +6,7 @@ Pure, and written to be compared line by line with `state_of`, `searching` and `
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
@@ -122,17 +123,41 @@ def given_up(attempts: Sequence[Attempt], owns: Owns = owns_all) -> list[tuple[i
     ]
 
 
-def owners(found: Iterable[tuple[str, int, str, How]]) -> dict[str, tuple[str, int]]:
+class Found(NamedTuple):
+    """A request id that stands under an attempt.
+
+    Attributes:
+        at: when fal accepted the request, by this fact: seconds of fal's clock; infinite where it does not tell.
+    """
+
+    key: str
+    attempt: int
+    request_id: str
+    how: How
+    at: float = inf
+
+
+def owners(found: Iterable[Found]) -> dict[str, tuple[str, int]]:
     """Whose an id is that was found more than once: (key, attempt) by request id.
 
-    It counts for the one that has it by reply or webhook, else for the lower key and attempt.
+    An id counts for the attempt that has it by reply or webhook; of several, for the one that had it first (an answer
+    to a submit that names an older request is a stale one); else for the lower key and attempt.
 
     Args:
-        found: (key, attempt, request id, how) of every accepted fact on record.
+        found: every accepted fact on record.
     """
-    best: dict[str, tuple[bool, str, int]] = {}
-    for key, attempt, request_id, how in found:
-        rank = (how == "history", key, attempt)
-        if request_id not in best or rank < best[request_id]:
-            best[request_id] = rank
-    return {request_id: rank[1:] for request_id, rank in best.items()}
+    best: dict[str, tuple[bool, float, str, int]] = {}
+    for one in found:
+        rank = (one.how == "history", one.at, one.key, one.attempt)
+        if one.request_id not in best or rank < best[one.request_id]:
+            best[one.request_id] = rank
+    return {request_id: rank[2:] for request_id, rank in best.items()}
+
+
+def accepted_at(attempt: Attempt, request_id: str) -> float:
+    """When fal accepted a request of an attempt, in seconds of fal's clock; infinite where nothing readable tells."""
+    _, accepted = attempt.accepted.get(request_id, ("history", None))
+    if accepted is None:
+        return inf
+    offset = attempt.intent.clock_offset_s if attempt.intent is not None else None
+    return accepted.accepted_at.timestamp() + (offset or 0.0)

@@ -15,6 +15,7 @@ from dagster_gptimg.errors import AmbiguousSubmitError, NotSentError, RejectedEr
 from dagster_gptimg.store.facts import Accepted, Attempt, Intent, Void
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
     from decimal import Decimal
 
@@ -46,6 +47,10 @@ def as_submitted(fal: Fal, request: Request, attempt: Attempt, request_id: str) 
     return fal.request(known.endpoint, request_id, known.status_url, known.response_url, known.cancel_url)
 
 
+def _digest(request_id: str) -> bytes:
+    return hashlib.blake2b(request_id.encode(), digest_size=SIZE).digest()
+
+
 class TakenError(Exception):
     """Another run has created this attempt; what it wrote decides."""
 
@@ -59,6 +64,11 @@ class Submitter:
         self._io, self._receipts = job.runtime.io, job.dataset.receipts
         self._uploads = Uploads(job)
         self._ids = DigestCounts()
+
+    def know(self, request_ids: Iterable[str]) -> None:
+        """Take request ids that were on record before this run sends anything: none of them is fal's answer to it."""
+        for request_id in request_ids:
+            self._ids.count(_digest(request_id))
 
     async def send(
         self, request: Request, n: int, worst_case: Decimal, word: Word | None = None
@@ -98,8 +108,8 @@ class Submitter:
         except SubmitError as error:
             return await self._not_accepted(request.key, n, attempt, error), error
         self._job.runtime.reached("after POST")
-        if self._ids.count(hashlib.blake2b(submitted.request_id.encode(), digest_size=SIZE).digest()):
-            words = f"fal answered with request {submitted.request_id}, which it has given this run before"
+        if self._ids.count(_digest(submitted.request_id)):
+            words = f"fal answered with request {submitted.request_id}, which it had given for another submit before"
             return attempt, AmbiguousSubmitError(words)
         await self._accept(request.key, n, attempt, submitted)
         return attempt, None

@@ -153,6 +153,10 @@ class Worker:
         self.sending: dict[str, asyncio.Task[Result | None]] = {}
         self.in_flight: dict[str, tuple[int, Submitted]] = {}
 
+    def know(self, request_ids: Iterable[str]) -> None:
+        """Take the request ids that are on record; to be called before anything is sent."""
+        self._submitter.know(request_ids)
+
     async def sent(self, seconds: float) -> None:
         """Let the submits that are under way come to their end, as far as they do within `seconds`.
 

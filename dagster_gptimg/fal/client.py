@@ -439,8 +439,8 @@ class FalClient:
     ) -> Submitted:
         """A request by its id and the URLs that fal gave for it.
 
-        A URL that is missing, or does not point at fal's queue (the key would be sent there), is built as fal's own
-        clients build it.
+        A URL that is missing, does not point at fal's queue (the key would be sent there) or names another request, is
+        built as fal's own clients build it.
         """
         return self._trusted(Submitted(request_id, endpoint, status_url, response_url, cancel_url))
 
@@ -451,11 +451,21 @@ class FalClient:
         return f"{self.urls.queue}/{app}/requests/{request_id}{suffix}"
 
     def _trusted(self, request: Submitted) -> Submitted:
-        """The same request, with every URL that does not point at fal's queue replaced: the key is sent to them."""
-        mine = [self._url(request.endpoint, request.request_id, suffix) for suffix in ("/status", "", "/cancel")]
-        given = (request.status_url, request.response_url, request.cancel_url)
+        """A request with every URL replaced that does not point at fal's queue, or at something else there.
+
+        The key is sent to these URLs, and what is read from them is taken for this request's.
+        """
+        given = (
+            (request.status_url, ("/status",)),
+            (request.response_url, ("", "/response")),  # fal's pages have both
+            (request.cancel_url, ("/cancel",)),
+        )
+        end = f"/requests/{request.request_id}"
         urls = [
-            url if origin_of(url) == origin_of(self.urls.queue) else own for url, own in zip(given, mine, strict=True)
+            url
+            if origin_of(url) == origin_of(self.urls.queue) and url.endswith(tuple(f"{end}{suffix}" for suffix in ends))
+            else self._url(request.endpoint, request.request_id, ends[0])
+            for url, ends in given
         ]
         return Submitted(request.request_id, request.endpoint, *urls)
 

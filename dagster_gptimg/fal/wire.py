@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 import logging
+from collections import deque
 from dataclasses import astuple
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -48,6 +49,9 @@ KEEP_ALIVE = 15.0
 """Seconds an idle connection is kept: well below what servers grant, because a submit on a connection that the
 server is just closing is ambiguous."""
 
+CLOCK_READINGS = 5
+"""Latest answers by whose `Date` fal's clock is told."""
+
 KEY_REJECTED_SECONDS = 300.0
 """Seconds for which every read must have been answered 401 before the key counts as rejected. A 401 by itself speaks of
 the reading: a gateway says it, too, while its own service is down."""
@@ -80,7 +84,6 @@ class Wire:
             from theirs.
         others: the same for hosts that an answer names: it connects to public addresses only.
         again: repeats a read.
-        clock_offset: seconds by which fal's clock is ahead of this machine's, as its latest answer said; None before.
     """
 
     def __init__(
@@ -97,7 +100,7 @@ class Wire:
         self.http, self.streams = self._client(settings.connections), self._client(0)
         self.others = self._client(settings.connections, is_public=True)
         self._own = {origin_of(url) for url in (*astuple(settings.urls), settings.urls.backup) if url}
-        self.clock_offset: float | None = None
+        self._offsets = deque[float](maxlen=CLOCK_READINGS)
         self._rejected_since: float | None = None
         self._one_large = asyncio.Semaphore(1)  # a page of the history may be 32 MiB, and several times that as values
 
@@ -174,11 +177,24 @@ class Wire:
     def _timeout(self, seconds: float) -> httpx.Timeout:
         return httpx.Timeout(seconds, connect=self._settings.connect_timeout, pool=None)
 
+    @property
+    def clock_offset(self) -> float | None:
+        """Seconds by which fal's clock is ahead of this machine's; None before an answer has told.
+
+        The middle of what the latest answers said, since a single one may be wrong by hours; of two in the middle, the
+        one that says less.
+        """
+        if not self._offsets:
+            return None
+        offsets = sorted(self._offsets)
+        half = (len(offsets) - 1) // 2
+        return min(offsets[half : len(offsets) - half], key=abs)
+
     def _note_clock(self, reply: Reply) -> None:
         """Take fal's time from an answer's `Date` (whole seconds, so it is half a second behind on average)."""
         try:
             told = parsedate_to_datetime(reply.headers["date"]).astimezone(UTC)
-            self.clock_offset = (told - self._wall_clock()).total_seconds() + 0.5
+            self._offsets.append((told - self._wall_clock()).total_seconds() + 0.5)
         except (KeyError, ValueError, TypeError, OverflowError):
             return
 

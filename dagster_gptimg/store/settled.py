@@ -240,6 +240,11 @@ class SettledIndex:
             found.update(batch["request_id"].filter(inside).to_pylist())
         return found
 
+    def request_ids(self) -> Iterator[str]:
+        """The ids of all requests that are on record here."""
+        for batch in self._batches(["request_id"]):
+            yield from batch["request_id"].to_pylist()
+
     def __len__(self) -> int:
         return len(self._kinds)
 

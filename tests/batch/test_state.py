@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections import deque
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
-from typing import TYPE_CHECKING, Any, get_args
+from math import inf
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import pytest
 
-from dagster_gptimg.batch.state import State, given_up, owners, searching, state_of
-from dagster_gptimg.store.facts import Accepted, Attempt, Deleted, GivenUp, Intent, Outcome, OutcomeKind, Void, Word
+from dagster_gptimg.batch.state import Found, State, accepted_at, given_up, owners, searching, state_of
+from dagster_gptimg.store.facts import (
+    Accepted,
+    Attempt,
+    Deleted,
+    GivenUp,
+    How,
+    Intent,
+    Outcome,
+    OutcomeKind,
+    Void,
+    Word,
+)
 from tests.specification import protocol
 from tests.specification.outcomes import kind_of, says
 from tests.specification.receipts import CONFIGS, canon, rest
@@ -128,8 +140,8 @@ def reachable(name: str) -> frozenset[Store]:
 
 
 def owner_of(store: Store) -> dict[str, tuple[str, int]]:
-    found: list[tuple[str, int, str, Any]] = [
-        (str(k), n, f"R{r}", "history" if spec[0] == "accepted" else how)
+    found = [
+        Found(str(k), n, f"R{r}", cast("How", "history" if spec[0] == "accepted" else how))
         for k, specs in enumerate(store)
         for n, spec in enumerate(specs)
         for r, how in spec[1]
@@ -187,3 +199,18 @@ def test_every_kind_of_outcome_and_every_state_is_met() -> None:
             states.add(state_of(attempts, owns).state)
     assert kinds == {*get_args(OutcomeKind), *WRONGLY, "given", "deleted", "gone"}
     assert states == set(get_args(State))
+
+
+def test_an_id_that_two_replies_have_named_is_the_first_ones_by_fals_clock() -> None:
+    found = [Found("a", 1, "R", "reply", 20.0), Found("b", 0, "R", "reply", 10.0), Found("c", 0, "R", "history", 1.0)]
+    assert owners(found) == owners(found[::-1]) == {"R": ("b", 0)}
+    right, wrong = at_hour(0.0, 0.0), at_hour(5.0, -5.0)
+    assert accepted_at(wrong, "R1") == accepted_at(right, "R1") < accepted_at(at_hour(1.0, 0.0), "R1")
+    assert accepted_at(right, "another") == inf
+
+
+def at_hour(hour: float, offset: float) -> Attempt:
+    """An attempt that was accepted at an hour of its machine's clock, which fal's is ahead of by some hours."""
+    sent = intent(0).model_copy(update={"clock_offset_s": offset * 3600.0})
+    fact = accepted(1).model_copy(update={"accepted_at": NOW + timedelta(hours=hour)})
+    return Attempt(intent=sent, accepted={"R1": ("reply", fact)})

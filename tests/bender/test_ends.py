@@ -118,6 +118,33 @@ def test_the_second_request_with_the_same_id_is_not_taken_for_an_image_of_its_ow
     assert len(world.fal.requests) == ROWS
 
 
+def test_an_answer_to_a_submit_that_names_a_request_of_an_earlier_run_is_not_taken_for_its_own() -> None:
+    world = world_of(Cell("submit", "answer", "", "stale"))
+    world.rows, rows = [row for row in world.rows if row.prompt != ODD], world.rows
+    check_others(run(world))
+    world.rows = rows
+    life = run(world)
+    check_others(life)
+    assert statuses(life) == {row.prompt: "stored" for row in rows}, "found in the history: fal has it"
+    assert len(world.fal.requests) == len({row["request_id"] for row in life.table or ()}) == ROWS
+
+
+@pytest.mark.parametrize("name", ["status_url", "response_url", "cancel_url"])
+@pytest.mark.parametrize("watch", ["poll", "stream"])
+def test_a_url_of_another_request_is_not_followed(name: str, watch: str) -> None:
+    world = world_of(Cell("submit", "body", name, "another's"))
+    assert statuses(run(world, watch)) == {row.prompt: "stored" for row in world.rows}
+    assert len(world.fal.requests) == ROWS
+
+
+def test_one_answer_with_a_wrong_date_does_not_lead_the_search_astray() -> None:
+    world = world_of(Cell("submit", "answer", "", "broken before the head"))
+    world.weather.rules.append(Rule(Cell("meta", "header", "Date", "another zone"), None, times=1))
+    life = run(world)
+    check_others(life)
+    assert (statuses(life)[ODD], len(world.fal.requests)) == ("stored", ROWS)
+
+
 def test_a_request_that_ended_without_images_is_told_so_and_not_looked_for_again() -> None:
     world = world_of()
     world.fal.ends[ODD] = "empty"

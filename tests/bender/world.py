@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,10 @@ class Row:
     partitions: frozenset[str] = frozenset()
 
 
+_NUMBERS = itertools.count()
+"""Each world has a folder of its own: an `id()` comes again when its object is gone."""
+
+
 @dataclass
 class World:
     """One history's world.
@@ -69,7 +74,7 @@ class World:
         self.face = Face(self.fal, self.time, Hosts())
         self.weather = Weather(self.face, self.draw)
         self.lies = Lies(self.draw, self.time)
-        self.uri = f"memory://bender/{self.seed}-{id(self)}"
+        self.uri = f"memory://bender/{self.seed}-{next(_NUMBERS)}"
         self.store = Store(self.uri)
         self.model = get_model("gpt-image-1-mini")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -229,6 +230,17 @@ async def test_urls_that_point_elsewhere_are_not_followed_with_the_key() -> None
             assert request.status_url == f"{server.url}/fal-ai/some-model/requests/r-1/status"
             assert await fal.status(request) == InProgress()
         assert thief.requests == []
+
+
+async def test_urls_of_another_request_are_not_followed() -> None:
+    async with client("http://127.0.0.1:9") as fal:
+        base = f"{fal.urls.queue}/owner/app/requests"
+        own = (f"{base}/mine/status", f"{base}/mine/response", f"{base}/mine/cancel")
+        assert astuple(fal.request("owner/app/edit", "mine", *own))[2:] == own
+        others = [url.replace("mine", "other") for url in own]
+        for wrong in (others, [own[1], own[0], own[0]], (f"{base}/mine/status?x", f"{base}/mine/", "")):
+            built = fal.request("owner/app/edit", "mine", *wrong)
+            assert astuple(built)[2:] == (f"{base}/mine/status", f"{base}/mine", f"{base}/mine/cancel")
 
 
 async def test_an_image_may_come_within_its_url() -> None:

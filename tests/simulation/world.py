@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
 import random
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -86,6 +87,10 @@ class Request:
         return [f"cdn/{self.id}/{index}" for index in range(self.images)]
 
 
+_NUMBERS = itertools.count()
+"""Each world has a folder of its own: an `id()` comes again when its object is gone."""
+
+
 @dataclass
 class World:
     """What survives a process: fal, the store, time.
@@ -104,7 +109,7 @@ class World:
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
         self.flips = set[tuple[str, bytes]]()
-        self.store = Store(f"memory://simulation/{self.seed}-{id(self)}")
+        self.store = Store(f"memory://simulation/{self.seed}-{next(_NUMBERS)}")
         self.model = get_model("gpt-image-1-mini")
 
     def strikes(self, fault: str) -> bool:

@@ -166,7 +166,10 @@ def is_end(c: Config, kinds: Kinds) -> bool:
 
 
 def owners(c: Config, store: Store) -> Owners:
-    """For which attempt an id counts: one that has it by reply or webhook, else the lower key and attempt."""
+    """For which attempt an id counts: one that has it by reply or webhook, else the lower key and attempt.
+
+    No reply names an id twice here. Where one does, the first of them has it: the code knows the time of each.
+    """
     best: dict[int, tuple[bool, int, int]] = {}
     for k, attempts in enumerate(store):
         for n, attempt in enumerate(attempts):
