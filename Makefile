@@ -8,7 +8,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 # Hundreds of processes import the same modules: where this is set, each of them compiles them anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo dev test test-kill test-mutations test-sim soak test-dagster test-minimal bench lint types format screenshots clean
+.PHONY: help demo dev test test-kill test-mutations test-sim soak test-dagster test-minimal test-install bench lint types format screenshots clean
 
 help:           ## what there is
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 16
@@ -50,6 +50,9 @@ test-minimal:   ## the built wheel with its default dependencies only, in a fres
 	.venv-minimal/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt .
 	cd /tmp && $(CURDIR)/.venv-minimal/bin/python -W error::ImportWarning $(CURDIR)/scripts/minimal.py
 	rm -rf .venv-minimal
+
+test-install:   ## what README and the first pages tell a newcomer to type, each page in a fresh environment
+	$(PYTHON) -m scripts.newcomer $(PAGES)
 
 .venv/bench: .venv/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group bench
