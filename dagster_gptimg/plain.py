@@ -20,6 +20,9 @@ _JOINERS = frozenset("\u200c\u200d")
 _ADDRESS = re.compile(r"(?: object)? at 0x[0-9A-Fa-f]{4,}(?=[>\s,;)\]]|$)")
 """Where an object lies in memory differs each time, and says nothing."""
 
+_EXTRAS = {"s3fs": "s3", "gcsfs": "gcs", "adlfs": "abfs"}
+"""Packages of file systems, and our extras that bring them."""
+
 
 def _moves(letter: str) -> bool:
     """Whether a letter is a control or format character, half of one, or none at all."""
@@ -54,8 +57,15 @@ def shown(text: str, letters: int = LETTERS) -> str:
 
 
 def words_of(error: BaseException) -> str:
-    """What an error says; its type where it says nothing (a time-out does not)."""
-    return shown(masked(str(error))) or type(error).__name__
+    """What an error says; its type where it says nothing (a time-out does not); an extra of ours that would mend it."""
+    return (shown(masked(str(error))) or type(error).__name__) + to_install(error)
+
+
+def to_install(error: BaseException) -> str:
+    """The command that brings the package of a file system whose import failed; empty for every other error."""
+    said = str(error) if isinstance(error, ImportError) else ""
+    found = [extra for package, extra in _EXTRAS.items() if package in said]
+    return f": pip install 'dagster-gptimg[{found[0]}]'" if found else ""
 
 
 def counted(count: int, thing: str) -> str:

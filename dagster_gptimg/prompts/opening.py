@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from dagster_gptimg.errors import GptImgError, TableError
 from dagster_gptimg.masking import harmless, masked
+from dagster_gptimg.plain import to_install
 from dagster_gptimg.prompts.formats import TEXT_FORMATS, Place, by_name
 from dagster_gptimg.prompts.words import listed
 from dagster_gptimg.temporary import temporary_file
@@ -78,7 +79,7 @@ def told(name: str) -> Iterator[None]:
 
 
 def _said(error: Exception) -> str:
-    return masked(str(error))[:_LONGEST_MESSAGE] or type(error).__name__
+    return (masked(str(error))[:_LONGEST_MESSAGE] or type(error).__name__) + to_install(error)
 
 
 @contextmanager
