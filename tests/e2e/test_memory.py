@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+pytestmark = pytest.mark.bounds
+
 MOST = 400
 """MiB that a process may take at its peak."""
 

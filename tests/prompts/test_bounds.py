@@ -60,6 +60,7 @@ def bombs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.bounds
 @pytest.mark.parametrize("name", ["t.csv", "q.csv", "m.csv", "h.csv", "t.tsv", "t.txt", "t.jsonl", "t.json"])
 def test_a_cell_larger_than_any_row_is_told_with_its_line_in_bounded_memory(bombs: Path, name: str) -> None:
     ran = subprocess.run(
