@@ -97,11 +97,12 @@ def _answers(url: str) -> bool:
 
 @dataclass(frozen=True)
 class Ran:
-    """What one CLI call came to."""
+    """What one CLI call came to; `output` is its stdout as it came."""
 
     status: int
     stdout: str
     stderr: str
+    output: bytes = b""
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -109,17 +110,19 @@ class Ran:
         return dict(json.loads(self.stdout.splitlines()[-1]))
 
 
-def cli(fal: Fal | None, *arguments: str, env: dict[str, str] | None = None) -> Ran:
-    """Run the CLI to its end."""
+def cli(fal: Fal | None, *arguments: str, env: dict[str, str] | None = None, stdin: bytes | None = None) -> Ran:
+    """Run the CLI to its end; `stdin` is what it finds there."""
     given = {**(fal.env if fal else os.environ), **(env or {})}
     with TemporaryDirectory() as folder:
-        stdout, stderr = Path(folder, "stdout"), Path(folder, "stderr")
-        process = fork(main, arguments, given, stdout, stderr)
+        stdout, stderr, given_input = (Path(folder, name) for name in ("stdout", "stderr", "stdin"))
+        given_input.write_bytes(stdin or b"")
+        process = fork(main, arguments, given, stdout, stderr, None if stdin is None else given_input)
         process.join(RUN_DEADLINE)
         if process.exitcode is None:
             process.kill()
             process.join()
-        return Ran(process.exitcode or 0, stdout.read_text("utf-8"), stderr.read_text("utf-8"))
+        said, complained = stdout.read_text("utf-8", "replace"), stderr.read_text("utf-8")
+        return Ran(process.exitcode or 0, said, complained, stdout.read_bytes())
 
 
 def start(fal: Fal, *arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:

@@ -25,10 +25,15 @@ _context.set_forkserver_preload(["tests.preloaded"])
 
 
 def fork(
-    main: Callable[[], int | None], arguments: Sequence[str], env: Mapping[str, str], stdout: Path, stderr: Path
+    main: Callable[[], int | None],
+    arguments: Sequence[str],
+    env: Mapping[str, str],
+    stdout: Path,
+    stderr: Path,
+    stdin: Path | None = None,
 ) -> ForkServerProcess:
-    """Start a process that calls `main` with these arguments and environment; its streams go to files."""
-    process = _context.Process(target=_become, args=(main, [*arguments], dict(env), stdout, stderr))
+    """Start a process that calls `main` with these arguments and environment; its streams are files."""
+    process = _context.Process(target=_become, args=(main, [*arguments], dict(env), stdout, stderr, stdin))
     process.start()
     return process
 
@@ -43,7 +48,12 @@ def first_line(process: ForkServerProcess, stdout: Path) -> str:
 
 
 def _become(
-    main: Callable[[], int | None], arguments: list[str], env: dict[str, str], stdout: Path, stderr: Path
+    main: Callable[[], int | None],
+    arguments: list[str],
+    env: dict[str, str],
+    stdout: Path,
+    stderr: Path,
+    stdin: Path | None,
 ) -> None:
     os.chdir(ROOT)
     os.environ.clear()
@@ -52,4 +62,6 @@ def _become(
     for stream, path in ((sys.stdout, stdout), (sys.stderr, stderr)):
         with path.open("wb") as file:
             os.dup2(file.fileno(), stream.fileno())
+    if stdin is not None:
+        sys.stdin = stdin.open(encoding="utf-8")
     sys.exit(main())

@@ -35,14 +35,14 @@ def test_standard_input_is_a_table(tmp_path: Path) -> None:
     book = io.BytesIO()
     pq.write_table(pa.table({"prompt": ["x", "y"]}), book)
     for form, data in (("txt", b"x\ny\n"), ("csv", b"prompt;n\nx;1\ny;2\n"), ("parquet", book.getvalue())):
-        ran = piped(data, "plan", "-", "--table-format", form, *place)
+        ran = cli(None, "plan", "-", "--table-format", form, *place, stdin=data)
         assert (ran.status, ran.summary["rows"]) == (0, 2), ran.stderr
-    ran = piped(b"x\n", "plan", "-", *place)
+    ran = cli(None, "plan", "-", *place, stdin=b"x\n")
     assert ran.status == 2
     assert "needs its format: csv, tsv" in ran.stderr
-    ran = piped(b'prompt\n,\n"\n', "plan", "-", "--table-format", "csv", *place)
+    ran = piped(b'prompt\n,\n"\n', "plan", "-", "--table-format", "csv", *place)  # a real pipe
     assert "standard input:" in ran.stderr
-    assert "none of csv" in piped(b"", "plan", "-", "--table-format", "xls", *place).stderr
+    assert "none of csv" in cli(None, "plan", "-", "--table-format", "xls", *place, stdin=b"").stderr
 
 
 def test_a_plan_names_the_columns_and_inputs_can_be_said(fal: Fal, tmp_path: Path) -> None:

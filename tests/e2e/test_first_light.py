@@ -283,7 +283,7 @@ def test_the_plan_needs_no_key_and_no_network(store: Path, tmp_path: Path) -> No
 def test_the_manifest_comes_in_four_formats(fal: Fal, store: Path, tmp_path: Path) -> None:
     cli(fal, "generate", table(tmp_path / "t.jsonl", 2, shop="a,b\n|c"), *target(store), *LOW)
     place = ("manifest", "--store", str(store), "--dataset", "d", "--format")
-    parquet = subprocess.run([*CLI, *place, "parquet"], capture_output=True, check=True).stdout
+    parquet = cli(None, *place, "parquet").output
     assert pq.read_table(io.BytesIO(parquet)).num_rows == 2
     assert len(cli(None, *place, "csv").stdout.splitlines()) == 3
     assert "stored" in cli(None, *place, "table").stdout
