@@ -8,6 +8,7 @@ import json
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tests.harness import CLI, RUN_DEADLINE, Fal, cli, emulator, kill, records, start, until
+from tests.harness import CLI, Fal, cli, emulator, kill, records, start, until
 from tests.prompt_table import rows as prompt_rows
 
 POINTS = [
@@ -121,11 +122,11 @@ def test_killed_at_each_point_nothing_is_paid_twice_or_lost(fal: Fal, store: Pat
 def test_two_runs_at_once_buy_each_row_once(fal: Fal, store: Path, tmp_path: Path) -> None:
     rows = table(tmp_path / "many.jsonl", 40)
     call = ("generate", rows, *target(store), *LOW)
-    both = [start(fal, *call), start(fal, *call)]
-    ends = [json.loads(run.communicate(timeout=RUN_DEADLINE)[0].splitlines()[-1]) for run in both]
-    assert [run.returncode for run in both] == [0, 0]
-    assert [end["images"] for end in ends] == [40, 40]
-    assert sum(end["bought"] for end in ends) == 40
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda _: cli(fal, *call), range(2)))
+    assert [run.status for run in both] == [0, 0]
+    assert [run.summary["images"] for run in both] == [40, 40]
+    assert sum(run.summary["bought"] for run in both) == 40
     assert len(fal.charged()) == 40
 
 

@@ -21,6 +21,7 @@ from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.facts import Accepted, Intent
 from dagster_gptimg.store.inbox import MOST_IDS
 from dagster_gptimg.store.root import Store
+from dagster_gptimg.testing import NO_TLS
 from tests.emulator.receiver import Came, receiving
 from tests.harness import Fal, until
 from tests.processes import first_line, fork
@@ -87,7 +88,10 @@ def test_a_callback_becomes_a_fact_of_the_attempt_and_lies_in_the_inbox(
     fal.set(faults={"webhook_twice": 1.0})
     with receiver(fal, store) as base:
         request_id = submit(fal, webhook_url(base, dataset, KEY, 0, RUN))
-        until("two callbacks came", lambda: httpx.get(f"{base}/health").json()["callbacks"].get("on record") == 2)
+        until(
+            "two callbacks came",
+            lambda: httpx.get(f"{base}/health", verify=NO_TLS).json()["callbacks"].get("on record") == 2,
+        )
     [arrival] = dataset.inbox.arrivals(RUN)
     callback = dataset.inbox.read(arrival)
     assert callback is not None
@@ -106,8 +110,8 @@ def test_what_fal_did_not_sign_just_now_is_refused(fal: Fal, store: Path, datase
     fal.set(faults={fault: 1.0})
     with receiver(fal, store) as base:
         submit(fal, webhook_url(base, dataset, KEY, 0, RUN))
-        until("it was refused", lambda: httpx.get(f"{base}/health").json()["callbacks"])
-        assert "on record" not in httpx.get(f"{base}/health").json()["callbacks"]
+        until("it was refused", lambda: httpx.get(f"{base}/health", verify=NO_TLS).json()["callbacks"])
+        assert "on record" not in httpx.get(f"{base}/health", verify=NO_TLS).json()["callbacks"]
     assert not inbox(store)
     assert not dataset.receipts.load(KEY)[0].accepted
 
@@ -247,7 +251,7 @@ def test_a_signed_body_of_any_kind_is_taken_or_refused_and_nothing_breaks(
     with receiver(fal, store) as base:
         url = webhook_url(base, dataset, KEY, 0, RUN)
         assert post(url, sign(tmp_path / "fal-emulator", told("one", payload), "one", "u")) == code
-        assert httpx.get(f"{base}/health").status_code == 200
+        assert httpx.get(f"{base}/health", verify=NO_TLS).status_code == 200
     assert len(dataset.inbox.arrivals(RUN)) == (code == 200)
     if code == 200:
         callback = dataset.inbox.read(dataset.inbox.arrivals(RUN)[0])
@@ -271,7 +275,7 @@ def test_halves_of_heads_hold_nobody_up_for_long(fal: Fal, store: Path, dataset:
         try:
             for half in halves:
                 half.sendall(b"POST /x HTTP/1.1\r\nHost: x\r\n")
-            until("calls are answered again", lambda: httpx.get(f"{base}/health").status_code == 200)
+            until("calls are answered again", lambda: httpx.get(f"{base}/health", verify=NO_TLS).status_code == 200)
             assert post(str(url), came) == 200
         finally:
             for half in halves:

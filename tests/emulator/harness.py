@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 from dagster_gptimg.emulator.__main__ import main
+from dagster_gptimg.testing import NO_TLS
 from tests.processes import first_line, fork
 
 ENDPOINT = "fal-ai/gpt-image-1-mini"
@@ -45,7 +46,7 @@ class Emulator:
         line = first_line(self.process, said)
         assert line.startswith("emulator: http://127.0.0.1:"), line
         self.url = line.split()[1]
-        self.http = httpx.Client(base_url=self.url, headers={"Authorization": KEY}, timeout=20)
+        self.http = httpx.Client(base_url=self.url, headers={"Authorization": KEY}, timeout=20, verify=NO_TLS)
 
     def kill(self) -> None:
         """SIGKILL: nothing is tidied up."""

@@ -14,6 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
+from dagster_gptimg.testing import NO_TLS
+
 from .harness import ENDPOINT, Emulator, until
 from .receiver import receiving, signed_by
 from .test_edits_and_storage import EDIT, corner, picture
@@ -154,7 +156,7 @@ def test_upload(size: int, judge: Judge) -> None:
 
 def test_an_upload_ends_when_its_lifecycle_says(judge: Judge) -> None:
     told = judge("upload", size=10, type="text/plain", name="a.txt", lifecycle={"expiresIn": 1})
-    until(lambda: httpx.get(told["url"]).status_code == 404)
+    until(lambda: httpx.get(told["url"], verify=NO_TLS).status_code == 404)
 
 
 def test_a_blob_in_the_input_is_uploaded_and_shown_in_the_edit(judge: Judge, quick: Emulator) -> None:
