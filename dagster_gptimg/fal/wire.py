@@ -182,11 +182,13 @@ class Wire:
         """Seconds by which fal's clock is ahead of this machine's; None before an answer has told.
 
         The middle of what the latest answers said, since a single one may be wrong by hours; of two in the middle, the
-        one that says less.
+        one that is nearer to this machine's. They are kept by the event loop's clock: this machine's may be set
+        meanwhile.
         """
         if not self._offsets:
             return None
-        offsets = sorted(self._offsets)
+        ahead = asyncio.get_running_loop().time() - self._wall_clock().timestamp()
+        offsets = sorted(offset + ahead for offset in self._offsets)
         half = (len(offsets) - 1) // 2
         return min(offsets[half : len(offsets) - half], key=abs)
 
@@ -194,7 +196,7 @@ class Wire:
         """Take fal's time from an answer's `Date` (whole seconds, so it is half a second behind on average)."""
         try:
             told = parsedate_to_datetime(reply.headers["date"]).astimezone(UTC)
-            self._offsets.append((told - self._wall_clock()).total_seconds() + 0.5)
+            self._offsets.append(told.timestamp() + 0.5 - asyncio.get_running_loop().time())
         except (KeyError, ValueError, TypeError, OverflowError):
             return
 

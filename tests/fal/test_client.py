@@ -6,6 +6,8 @@ import asyncio
 import json
 import socket
 from dataclasses import astuple
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -447,3 +449,21 @@ def test_settings_hide_the_key_and_say_what_to_set() -> None:
     with pytest.raises(UsageError, match="FAL_BASE_URL"):
         FalUrls.from_env({"FAL_BASE_URL": "localhost:9"})
     assert FalUrls.from_env({}).is_fal
+
+
+async def test_fals_clock_is_the_middle_of_its_latest_answers_also_when_this_machines_is_set() -> None:
+    here, dates = [datetime(2026, 11, 24, 12, tzinfo=UTC)], iter([0, -9, 0, 0, 0, 0])
+
+    async def script(connection: Connection) -> None:
+        await connection.request()
+        date = format_datetime(datetime(2026, 11, 24, 12, tzinfo=UTC) + timedelta(hours=next(dates)), usegmt=True)
+        await connection.reply(200, b'{"status": "IN_PROGRESS", "logs": null}', f"Date: {date}")
+
+    async with scripted(script) as server, client(server.url) as fal:
+        fal._wire._wall_clock = lambda: here[0]
+        assert fal.clock_offset is None
+        for _ in range(5):
+            await fal.status(fal.request("owner/app", "r-1"))
+            assert fal.clock_offset == pytest.approx(0.5, abs=5.0)
+        here[0] += timedelta(hours=2)
+        assert fal.clock_offset == pytest.approx(-7200.0, abs=5.0), "no answer was needed to see that"
