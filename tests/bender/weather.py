@@ -324,7 +324,9 @@ def _is_fals_no(cell: Cell) -> bool:
 
 
 def _place(call: Call) -> str:
-    """What makes two calls the same."""
+    """What makes two calls the same; each upload in parts has another address."""
+    if call.endpoint.startswith("multipart"):
+        return call.endpoint
     return f"{call.method} {call.url.partition('?')[0]} {call.asked('request_id')}"
 
 
