@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Updated, Warned
 from dagster_gptimg.batch.events import Progress as Step
 from dagster_gptimg.output import printable
-from dagster_gptimg.plain import counted, plain
+from dagster_gptimg.plain import counted, dollars, plain
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -42,12 +42,12 @@ class RunView:
             SpinnerColumn(),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[in_flight]} in flight  ${task.fields[spent]:.2f}  {task.fields[rate]}"),
+            TextColumn("{task.fields[in_flight]} in flight  {task.fields[spent]}  {task.fields[rate]}"),
             TimeRemainingColumn(compact=True),
             console=self.console,
             disable=not self.console.is_terminal,
         )
-        self._task = self._bar.add_task("images", total=None, in_flight=0, spent=0.0, rate="")
+        self._task = self._bar.add_task("images", total=None, in_flight=0, spent="$0.00", rate="")
         self._began = self._said = time.monotonic()
         self._notices = 0
 
@@ -85,7 +85,7 @@ class RunView:
         if step.total:  # a run that has nothing to do draws no bar
             self._bar.start()
         rate = step.done / max(time.monotonic() - self._began, 0.001)
-        spent = float(step.spent)
+        spent = dollars(step.spent)
         self._bar.update(
             self._task,
             total=step.total,
@@ -98,7 +98,7 @@ class RunView:
             self._said = time.monotonic()
             left = (step.total - step.done) / max(rate, 0.001)
             counts = f"{step.done}/{step.total} done, {step.in_flight} in flight"
-            self._say(f"{counts}, ${spent:.2f}, {rate:.1f}/s, {left:.0f} s left")
+            self._say(f"{counts}, {spent}, {rate:.1f}/s, {left:.0f} s left")
 
     def _noticed(self, event: Noticed) -> None:
         self._notices += 1

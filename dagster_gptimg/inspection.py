@@ -20,6 +20,7 @@ from dagster_gptimg.decoding import decoding, is_blank, most_pixels
 from dagster_gptimg.errors import ImageError, UnreadableError
 from dagster_gptimg.fal.prices import Price
 from dagster_gptimg.image_record import read_image
+from dagster_gptimg.plain import dollars
 from dagster_gptimg.store.paths import image_in
 from dagster_gptimg.store.present import WantedImages
 
@@ -177,7 +178,7 @@ def no_row_in_doubt(images: ImageTable) -> Finding:
     if high.is_finite():
         numbers["in_doubt_at_most_usd"] = float(high)
     what = [f"{count} {'row is' if count == 1 else 'rows are'} {status}" for status, count in sorted(counts.items())]
-    price = f"up to ${high:.2f}" if high.is_finite() else "an amount that is not known"
+    price = f"up to {dollars(high)}" if high.is_finite() else "an amount that is not known"
     words = (
         f"{' and '.join(what)}: {price} may have been paid for images that are not in the store. Each run looks for "
         "them again; docs/troubleshooting.md says what else there is."
@@ -251,13 +252,15 @@ def cost_within_budget(images: ImageTable) -> Finding:
         elif record["status"] in MAYBE_BILLED:
             unknown[record["request_key"]] = images.model.cost(json.loads(record["arguments"])).high
     most, limit = Price(known, known + sum(unknown.values())), images.limits.cost_usd
-    words = f"${known:.2f} billed" + (f", {most} in all ({len(unknown)} requests unknown)" if unknown else "")
+    words = f"{dollars(known)} billed" + (f", {most} in all ({len(unknown)} requests unknown)" if unknown else "")
     numbers: dict[str, int | float] = {"cost_usd": float(known), "unknown": len(unknown)}
     if most.is_known:
         numbers["cost_high_usd"] = float(most.high)
     if limit is None:
         return Finding(passed=True, words=words, numbers=numbers)
-    return Finding(most.high <= limit, f"{words}; the budget is ${limit:.2f}", {**numbers, "budget_usd": float(limit)})
+    return Finding(
+        most.high <= limit, f"{words}; the budget is {dollars(limit)}", {**numbers, "budget_usd": float(limit)}
+    )
 
 
 def _rows(images: ImageTable, is_meant: Callable[[str], bool], name: str, words: str, most: float) -> Finding:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from decimal import ROUND_UP, Decimal
 
 from dagster_gptimg.masking import masked
 
@@ -71,3 +72,15 @@ def to_install(error: BaseException) -> str:
 def counted(count: int, thing: str) -> str:
     """A number with its noun: `1 row`, `2 rows`."""
     return f"{count} {thing}{'' if count == 1 else 's'}"
+
+
+def dollars(amount: Decimal | float) -> str:
+    """US dollars for people: `$1.23`; below ten cents what a cent cannot tell: `$0.0062`. Only nothing is `$0.00`."""
+    amount = Decimal(str(amount))
+    cents = amount.quantize(_CENT)
+    if abs(amount) >= _TEN_CENTS or cents == amount:
+        return f"${cents}"
+    return f"${amount.quantize(_HUNDREDTH_OF_A_CENT, ROUND_UP)}"
+
+
+_TEN_CENTS, _CENT, _HUNDREDTH_OF_A_CENT = Decimal("0.1"), Decimal("0.01"), Decimal("0.0001")

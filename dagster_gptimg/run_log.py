@@ -7,7 +7,7 @@ import dagster as dg
 
 from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Progress, Updated, Warned
 from dagster_gptimg.console import forecast, update_lines
-from dagster_gptimg.plain import plain_lines
+from dagster_gptimg.plain import dollars, plain_lines
 from dagster_gptimg.prompts import PromptSpec
 
 PAUSES = ((60.0, 5.0), (600.0, 30.0), (float("inf"), 300.0))
@@ -98,9 +98,9 @@ class RunLog:
     def _where(self, step: Progress) -> str:
         """`125 of 500, 99 in flight, $1.23 of $6.00, 6.3/s, about 1 min left`."""
         rate = step.done / max(self._now() - self._planned, 0.001)
-        limit = "" if self._limit is None else f" of ${self._limit:.2f}"
+        limit = "" if self._limit is None else f" of {dollars(self._limit)}"
         parts = [f"{step.done} of {step.total}", f"{step.in_flight} in flight"]
-        parts.append(f"${self._spent + float(step.spent):.2f}{limit}")
+        parts.append(f"{dollars(self._spent + float(step.spent))}{limit}")
         if step.done:
             parts += [f"{rate:.1f}/s", f"about {lasting((step.total - step.done) / rate)} left"]
         return ", ".join(parts)

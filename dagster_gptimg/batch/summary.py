@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from dagster_gptimg.fal.prices import Price
+from dagster_gptimg.plain import dollars
 from dagster_gptimg.store.money import rounded
 from dagster_gptimg.store.settled import Brief, Settled
 
@@ -93,7 +94,7 @@ class Summary:
         parts = [f"{self.bought} bought", f"{self.reused} reused"]
         names = ("reattached", "refused", "failed", "held", "lost", "in_flight", "not_submitted", "missing", "erased")
         parts += [f"{count} {name.replace('_', ' ')}" for name in names if (count := getattr(self, name))]
-        billed = f"${self.cost_billed:.2f}"
+        billed = dollars(self.cost_billed)
         return (
             f"{', '.join(parts)}, {billed if self.cost.is_known else f'{billed} known to be billed, the rest unknown'}"
         )

@@ -2,7 +2,7 @@
 
 Each class is the "Schema" part of one endpoint's page. Nothing is required here: an asset's arguments, a row's columns
 and a prompt are checked apart, and together make a request. `num_images` is a row's number: the engine cuts it into
-requests of at most four.
+requests of at most as many as its model makes at once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MAX_ROW_IMAGES = 1000
 MAX_PROMPT = 32_000
 """Characters. fal prints no limit; this is OpenAI's, and a longer prompt may come back as a billed 422."""
 MAX_REFERENCES = 16
-"""Reference images of an edit. fal prints it for `openai/gpt-image-2/edit`; elsewhere it is OpenAI's own limit."""
+"""Reference images of an edit. fal prints it for gpt-image-2 and 2.5; elsewhere it is OpenAI's own limit."""
 
 WITHOUT_GUARANTEE = "without_guarantee"
 """In the context of a validation: what would void the guarantee is let through."""
@@ -160,6 +160,31 @@ class TextToImage2(ImageInputs):
 
 class Edit2(References, TextToImage2):
     """`openai/gpt-image-2/edit`."""
+
+    mask_url: str | None = Field(None, description="The URL of the mask image: which part of it to edit")
+
+
+class TextToImage25(TextToImage2):
+    """`openai/gpt-image-2.5/flare/text-to-image`, and sunburst's."""
+
+    background: Literal["auto", "transparent", "opaque"] | None = Field(
+        None, description="Background for the generated image"
+    )
+    quality: Literal["auto", "low", "medium", "high", "xhigh", "max"] | None = Field(  # type: ignore[assignment]
+        None, description="Quality for the generated image"
+    )
+    output_compression: int | None = Field(
+        None, description="Compression level from 0 to 100, for jpeg and webp only", ge=0, le=100
+    )
+
+    @field_validator("output_compression", mode="before")
+    @classmethod
+    def _level(cls, value: object) -> object:
+        return whole(value)
+
+
+class Edit25(References, TextToImage25):
+    """`openai/gpt-image-2.5/flare/edit`, and sunburst's."""
 
     mask_url: str | None = Field(None, description="The URL of the mask image: which part of it to edit")
 

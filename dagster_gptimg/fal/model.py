@@ -37,11 +37,12 @@ class FalModel:
         key_defaults: fal's defaults at this entry's first release. Frozen for ever: arguments that equal them are left
             out of request keys, and changing one would buy everything again.
         price: US dollars of ONE request, from its arguments.
-        max_images_per_request: fal's upper bound for `num_images`.
+        max_images_per_request: fal's upper bound for `num_images` at this entry's first release. Frozen, too: by it a
+            row's images are cut into requests, and each has a key of its own.
         edit: the same model's endpoint for edits, if there is one: it takes the rows that have reference images.
         required: the inputs, besides the prompt, that every request to this endpoint must have.
         sunset: the day on which its maker ends it, if that is announced. successor: what to move to.
-        source: the pages that this entry was written from.
+        source: the pages that this entry was written from. read: the day of what was read there.
     """
 
     name: str
@@ -55,6 +56,7 @@ class FalModel:
     sunset: date | None = None
     successor: str | None = None
     source: tuple[str, ...] = ()
+    read: date | None = None
 
     @cached_property
     def input_names(self) -> frozenset[str]:
@@ -188,11 +190,17 @@ class FalModel:
         return rules[0].max_length if len(rules) == 1 and isinstance(rules[0], MaxLen) else 0
 
     def demand_required(self, arguments: Mapping[str, Json]) -> None:
-        """Make sure that a request has what its endpoint must have. Raises `ArgumentsError`."""
+        """Make sure that a whole request has what its endpoint must have, and nothing without effect.
+
+        Raises `ArgumentsError`.
+        """
         variant = self.variant(arguments)
         missing = [name for name in variant.required if name not in arguments]
         if missing:
             raise ArgumentsError([(name, variant._missing(name)) for name in missing])  # noqa: SLF001 - its own class
+        form = arguments.get("output_format", variant.key_defaults.get("output_format"))
+        if "output_compression" in arguments and form == "png":
+            raise ArgumentsError([("output_compression", "png is not compressed by levels: ask for jpeg or webp")])
 
     def key_arguments(self, arguments: Mapping[str, Json]) -> dict[str, Json]:
         """The arguments of a request to this very endpoint, without those that equal its first defaults."""

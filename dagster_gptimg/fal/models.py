@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal import inputs
 from dagster_gptimg.fal.model import FalModel
-from dagster_gptimg.fal.prices import ByTable, ByTokens, unknown_price
+from dagster_gptimg.fal.prices import PRESETS_2, PRESETS_25, TEN_THOUSANDTH, ByTable, ByTokens, unknown_price
 
 if TYPE_CHECKING:
     from dagster_gptimg.fal.types import Json
@@ -66,7 +66,8 @@ def all_models() -> list[FalModel]:
 
 _MILLI = Decimal("0.001")
 _DEPRECATIONS = "https://developers.openai.com/api/docs/deprecations"
-_SUCCESSOR = "gpt-image-2"
+_SUCCESSOR = "gpt-image-2.5-flare"
+_READ, _READ_25 = date(2026, 11, 23), date(2026, 10, 8)
 _IMAGES = ("image_urls",)
 _DEFAULTS: dict[str, Json] = {
     "image_size": "auto",
@@ -101,6 +102,7 @@ DEFAULT_MODEL = register(
         sunset=date(2026, 12, 1),
         successor=_SUCCESSOR,
         source=(_page("fal-ai/gpt-image-1-mini"), _DEPRECATIONS),
+        read=_READ,
         edit=FalModel(
             name="gpt-image-1-mini/edit",
             endpoint="fal-ai/gpt-image-1-mini/edit",
@@ -111,6 +113,7 @@ DEFAULT_MODEL = register(
             sunset=date(2026, 12, 1),
             successor=f"{_SUCCESSOR}/edit",
             source=(_page("fal-ai/gpt-image-1-mini/edit"), _DEPRECATIONS),
+            read=_READ,
         ),
     )
 ).name
@@ -134,6 +137,7 @@ register(
         sunset=date(2026, 10, 23),
         successor=_SUCCESSOR,
         source=(_page("fal-ai/gpt-image-1/text-to-image"), _DEPRECATIONS),
+        read=_READ,
         edit=FalModel(
             name="gpt-image-1/edit",
             endpoint="fal-ai/gpt-image-1/edit-image",
@@ -144,6 +148,7 @@ register(
             sunset=date(2026, 10, 23),
             successor=f"{_SUCCESSOR}/edit",
             source=(_page("fal-ai/gpt-image-1/edit-image"), _DEPRECATIONS),
+            read=_READ,
         ),
     )
 )
@@ -172,6 +177,7 @@ register(
         sunset=date(2026, 12, 1),
         successor=_SUCCESSOR,
         source=(_page("fal-ai/gpt-image-1.5"), _DEPRECATIONS),
+        read=_READ,
         edit=FalModel(
             name="gpt-image-1.5/edit",
             endpoint="fal-ai/gpt-image-1.5/edit",
@@ -182,6 +188,7 @@ register(
             sunset=date(2026, 12, 1),
             successor=f"{_SUCCESSOR}/edit",
             source=(_page("fal-ai/gpt-image-1.5/edit"), _DEPRECATIONS),
+            read=_READ,
         ),
     )
 )
@@ -193,22 +200,60 @@ _DEFAULTS_2: dict[str, Json] = {
     "output_format": "png",
     "sync_mode": False,
 }
+_GPT_IMAGE_2 = ByTokens(edges={"low": 16, "medium": 48, "high": 96}, presets=PRESETS_2)
 register(
     FalModel(
         name="gpt-image-2",
         endpoint="openai/gpt-image-2",
         inputs=inputs.TextToImage2,
         key_defaults=_DEFAULTS_2,
-        price=ByTokens(),
+        price=_GPT_IMAGE_2,
         source=(_page("openai/gpt-image-2"),),
+        read=_READ,
         edit=FalModel(
             name="gpt-image-2/edit",
             endpoint="openai/gpt-image-2/edit",
             inputs=inputs.Edit2,
             required=_IMAGES,
             key_defaults={**_DEFAULTS_2, "image_size": "auto"},
-            price=ByTokens(image_size="auto"),
+            price=replace(_GPT_IMAGE_2, image_size="auto"),
             source=(_page("openai/gpt-image-2/edit"),),
+            read=_READ,
         ),
     )
 )
+
+_DEFAULTS_25: dict[str, Json] = {**_DEFAULTS_2, "background": "auto"}
+_GPT_IMAGE_25 = ByTokens(
+    edges={"low": 16, "medium": 24, "high": 48, "xhigh": 64, "max": 96}, presets=PRESETS_25, step=TEN_THOUSANDTH
+)
+
+
+def _gpt_image_25(kind: str) -> FalModel:
+    """Flare or Sunburst: the same inputs and prices. The endpoint for edits lies beside the other, not below it."""
+    name, endpoint = f"gpt-image-2.5-{kind}", f"openai/gpt-image-2.5/{kind}"
+    return FalModel(
+        name=name,
+        endpoint=f"{endpoint}/text-to-image",
+        inputs=inputs.TextToImage25,
+        key_defaults=_DEFAULTS_25,
+        price=_GPT_IMAGE_25,
+        max_images_per_request=10,
+        source=(_page(f"{endpoint}/text-to-image"),),
+        read=_READ_25,
+        edit=FalModel(
+            name=f"{name}/edit",
+            endpoint=f"{endpoint}/edit",
+            inputs=inputs.Edit25,
+            required=_IMAGES,
+            key_defaults={**_DEFAULTS_25, "image_size": "auto"},
+            price=replace(_GPT_IMAGE_25, image_size="auto"),
+            max_images_per_request=10,
+            source=(_page(f"{endpoint}/edit"),),
+            read=_READ_25,
+        ),
+    )
+
+
+register(_gpt_image_25("flare"))
+register(_gpt_image_25("sunburst"))

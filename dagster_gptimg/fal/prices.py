@@ -13,9 +13,10 @@ from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
 from dagster_gptimg.fal.types import Json
+from dagster_gptimg.plain import dollars
 
 CENT = Decimal("0.01")
-_MICRO = Decimal("0.000001")
+TEN_THOUSANDTH, MICRO = Decimal("0.0001"), Decimal("0.000001")
 _TOKENS_PER_WORD = 4
 _MILLION = Decimal(1_000_000)
 
@@ -40,7 +41,7 @@ class Price(NamedTuple):
     def __str__(self) -> str:
         if not self.is_known:
             return "an unknown price"
-        return f"${self.high:.2f}" if self.low == self.high else f"${self.low:.2f} to ${self.high:.2f}"
+        return " to ".join(dict.fromkeys((dollars(self.low), dollars(self.high))))
 
 
 class Tokens(NamedTuple):
@@ -117,7 +118,7 @@ class ByTable:
         each = [Decimal(self.images[tier][column]) * count for tier in tiers for column in columns]
         low = min(each) + self.text * text.low + self.reference * tokens.low
         high = max(each) + self.text * text.high + self.reference * tokens.high + self.reasoning * MOST_REASONING
-        step = CENT if self.rounded else _MICRO
+        step = CENT if self.rounded else MICRO
         return Price(low.quantize(step, ROUND_CEILING), high.quantize(step, ROUND_CEILING))
 
     def _references(self, arguments: Mapping[str, Json]) -> Tokens:
@@ -138,32 +139,61 @@ ours, and generous: what was billed is read from fal."""
 
 @dataclass(frozen=True)
 class ByTokens:
-    """`openai/gpt-image-2`: tokens, by quality and pixels, in US dollars a million.
+    """`openai/gpt-image-2` and its successors: tokens, by quality and pixels, in US dollars a million.
 
-    How many tokens an image has follows OpenAI's own calculator (1024x1024 at high quality is 7,024).
+    How many tokens an image has follows OpenAI's own calculator (gpt-image-2, 1024x1024 at high quality: 7,024).
+
+    Attributes:
+        edges: by quality, into how many parts the longer side of an image is cut.
+        presets: by their names, the width and height that fal may make of them, in pixels.
+        text: a text token that goes in. reference: a token of a reference image. image: of an image that comes out.
+        quality, image_size: the endpoint's defaults. `auto` is a range over all of them.
+        step: US dollars; fal rounds a whole request up to the next multiple of it.
     """
 
+    edges: Mapping[str, int]
+    presets: Mapping[str, tuple[tuple[int, int], ...]]
     text: Decimal = Decimal(5)
     reference: Decimal = Decimal(8)
     image: Decimal = Decimal(30)
+    quality: str = "high"
     image_size: str = "landscape_4_3"
+    step: Decimal = MICRO
 
     def __call__(self, arguments: Mapping[str, Json]) -> Price:
         """The price of one request."""
-        tiers = _edges(str(arguments.get("quality", "high")))
-        sizes = _sizes(arguments.get("image_size", self.image_size))
-        tokens = [_image_tokens(edge, *size) * _count(arguments) for edge in tiers for size in sizes]
-        text, images = text_tokens(arguments), reference_count(arguments)
-        low = self.image * min(tokens) + self.text * text.low + self.reference * LEAST_TOKENS * images
-        most = MOST_LOW_TOKENS + MOST_HIGH_TOKENS
-        high = self.image * max(tokens) + self.text * text.high + self.reference * most * images
-        return Price(
-            (low / _MILLION).quantize(_MICRO, ROUND_CEILING), (high / _MILLION).quantize(_MICRO, ROUND_CEILING)
-        )
+        words, size = _text_size(arguments)
+        references = reference_count(arguments)
+        about = (arguments.get("quality", self.quality), str(arguments.get("image_size", self.image_size)))
+        low, high = self._images.get(about) or self._worked_out(about, arguments)
+        count, most = _count(arguments), MOST_LOW_TOKENS + MOST_HIGH_TOKENS
+        # No page says how many tokens a word is: at least one, and never more than its bytes.
+        least = self.image * low * count + self.text * words + self.reference * LEAST_TOKENS * references
+        worst = self.image * high * count + self.text * max(_TOKENS_PER_WORD * words, size)
+        worst += self.reference * most * references
+        return Price(*((amount / _MILLION).quantize(self.step, ROUND_CEILING) for amount in (least, worst)))
+
+    @cached_property
+    def _images(self) -> dict[tuple[object, str], Tokens]:
+        """Tokens of one image, by quality and size: a table has few different ones."""
+        return {}
+
+    def _worked_out(self, about: tuple[object, str], arguments: Mapping[str, Json]) -> Tokens:
+        quality, size = str(about[0]), arguments.get("image_size", self.image_size)
+        edges = self.edges.values() if quality == "auto" else (self.edges[quality],)
+        tokens = [_image_tokens(edge, *pixels) for edge in edges for pixels in self._sizes(size)]
+        if len(self._images) >= CACHED:
+            self._images.clear()
+        found = self._images[about] = Tokens(min(tokens), max(tokens))
+        return found
+
+    def _sizes(self, size: Json) -> tuple[tuple[int, int], ...]:
+        if isinstance(size, dict):
+            return ((int(str(size["width"])), int(str(size["height"]))),)
+        return self.presets.get(str(size), _ANY_SIZE)
 
 
-_EDGES = {"low": 16, "medium": 48, "high": 96}
-_PRESETS = {
+PRESETS_2 = {
     "square_hd": ((1024, 1024),),
     "portrait_4_3": ((768, 1024),),
     "portrait_16_9": ((576, 1024), (720, 1280)),
@@ -171,18 +201,23 @@ _PRESETS = {
     "landscape_16_9": ((1024, 576), (1280, 720)),
     "square": ((512, 512), (816, 816)),
 }
-"""fal's presets in pixels. Those below the model's least number of pixels may be made larger: then it is a range."""
-_ANY_SIZE = ((1024, 640), (2880, 2880), (3840, 2160), (3840, 1280))
+"""fal's presets of gpt-image-2. One with fewer pixels than the model takes may be made larger: then it is a range."""
 
+PRESETS_25 = {
+    "square_hd": ((1024, 1024), (2048, 2048)),
+    "square": ((512, 512), (816, 816), (1024, 1024)),
+    "portrait_4_3": ((768, 1024), (1536, 2048)),
+    "portrait_16_9": ((576, 1024), (720, 1280), (1080, 1920)),
+    "landscape_4_3": ((1024, 768), (2048, 1536)),
+    "landscape_16_9": ((1024, 576), (1280, 720), (1920, 1080)),
+}
+"""fal's presets of gpt-image-2.5. Its page prints no pixels of them, and they are read in several ways: ranges."""
 
-def _edges(quality: str) -> list[int]:
-    return list(_EDGES.values()) if quality == "auto" else [_EDGES[quality]]
-
-
-def _sizes(size: Json) -> tuple[tuple[int, int], ...]:
-    if isinstance(size, dict):
-        return ((int(str(size["width"])), int(str(size["height"]))),)
-    return _PRESETS.get(str(size), _ANY_SIZE)
+_ANY_SIZE = (
+    *((1376, 480), (1408, 480), (1424, 480), (1440, 480)),
+    *((2880, 2880), (2896, 2864), (2912, 2848)),
+)
+"""Of all sizes that a request may ask for, those with the fewest and the most tokens, for one quality or another."""
 
 
 def _image_tokens(edge: int, width: int, height: int) -> int:
@@ -192,7 +227,7 @@ def _image_tokens(edge: int, width: int, height: int) -> int:
 
 
 def text_tokens(arguments: Mapping[str, Json]) -> Tokens:
-    """Tokens of the prompt. A word is about 4, says fal; a text without spaces has more, but never more than bytes."""
+    """Tokens of the prompt, where a page says: a word is about 4. Text without spaces has more, at most its bytes."""
     words, size = _text_size(arguments)
     return Tokens(_TOKENS_PER_WORD * words, max(_TOKENS_PER_WORD * words, size))
 

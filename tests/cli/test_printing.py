@@ -6,6 +6,8 @@ from decimal import Decimal
 import pyarrow as pa
 import pytest
 
+from dagster_gptimg.fal.prices import Price
+from dagster_gptimg.plain import dollars
 from dagster_gptimg.printing import _print_table
 from dagster_gptimg.store.manifest import SCHEMA
 
@@ -50,3 +52,24 @@ def test_elsewhere_each_path_is_whole(capsys: pytest.CaptureFixture[str]) -> Non
     assert stored.split()[:5] == ["BA-0001", "stored", "1/1", "1024x1024", "0.0100"]
     assert waiting.split()[0] == "x" * 40
     assert where.endswith(FOLDER)
+
+
+@pytest.mark.parametrize(
+    ("amount", "told"),
+    [
+        ("0", "$0.00"),
+        ("0.01", "$0.01"),
+        ("0.00588", "$0.0059"),
+        ("0.004", "$0.0040"),
+        ("0.000001", "$0.0001"),
+        ("0.0999", "$0.0999"),
+        ("0.21072", "$0.21"),
+        ("1234.5", "$1234.50"),
+    ],
+)
+def test_dollars_below_ten_cents_are_told_to_a_hundredth_of_a_cent_and_no_price_is_nothing(
+    amount: str, told: str
+) -> None:
+    assert dollars(Decimal(amount)) == told
+    assert str(Price(Decimal(amount), Decimal(amount))) == told
+    assert dollars(float(amount)) == told

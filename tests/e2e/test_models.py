@@ -83,14 +83,14 @@ def test_a_plan_for_another_model_says_what_the_move_costs_and_what_stays_behind
     first = call(fal, "generate", table, *LOW, "--set", "output_format=webp")
     assert first.status == 0, first.stderr
     assert "warning: gpt-image-1-mini" in first.stderr
-    assert "2026-12-01 by its maker's own page; move to gpt-image-2" in first.stderr
+    assert "2026-12-01 by its maker's own page; move to gpt-image-2.5-flare" in first.stderr
     bill = fal.bill()
     moved = ("--set", "output_format=webp", *LOW, "--set", "background=opaque")
     planned = call(None, "plan", table, "--model", "openai/gpt-image-2", *moved)
     assert planned.status == 0, planned.stderr
     # Row 3 has quality `auto`, so its price is a range.
-    assert "5 images to buy for $0.03 to $0.23" in planned.stderr
-    assert "5 of the 5 rows that have images would be bought again, for $0.03 to $0.23" in planned.stderr
+    assert "5 images to buy for $0.0295 to $0.23" in planned.stderr
+    assert "5 of the 5 rows that have images would be bought again, for $0.0295 to $0.23" in planned.stderr
     assert "does not carry over to gpt-image-2: background (for all rows): gpt-image-2 has no such" in planned.stderr
     assert "does not carry over to gpt-image-2: background (in 2 rows): gpt-image-2 has no such" in planned.stderr
     told = [(left["name"], left["rows"]) for left in planned.summary["not_carried"]]
@@ -176,15 +176,16 @@ def test_an_asset_says_when_its_model_ends_and_what_a_move_would_cost(
     low = {"quality": "low", "image_size": "1024x1024"}
     result = asset(fal, tmp_path, "gpt-image-1-mini", arguments=low)
     [event] = result.asset_materializations_for_node("cups")
-    assert "2026-12-01 by its maker's own page; move to gpt-image-2" in str(event.metadata["warnings"].value)
+    assert "2026-12-01 by its maker's own page; move to gpt-image-2.5-flare" in str(event.metadata["warnings"].value)
     assert "2026-12-01 by its maker's own page" in capfd.readouterr().err
     made = build_gptimg_asset("cups", prompts=[], arguments=low)
-    assert made.metadata_by_key[dg.AssetKey("cups")]["model_ends"] == "2026-12-01; move to gpt-image-2"
+    assert made.metadata_by_key[dg.AssetKey("cups")]["model_ends"] == "2026-12-01; move to gpt-image-2.5-flare"
     planned = asset(fal, tmp_path, "gpt-image-1-mini", {"plan_model": "gpt-image-2"}, arguments=low)
     assert planned.success
     assert not planned.asset_materializations_for_node("cups")
     said = capfd.readouterr().err
-    assert "plan only, nothing was bought: 3 rows, 0 images reused; 3 images to buy for $0.02. 3 of the 3 rows" in said
+    plan = "plan only, nothing was bought: 3 rows, 0 images reused; 3 images to buy for $0.0177 to $0.0178. 3 of the 3"
+    assert plan in said
     assert "does not carry over to gpt-image-2: background (in 3 rows): gpt-image-2 has no such input" in said
     assert len(fal.bill()["rows"]) == 3
 

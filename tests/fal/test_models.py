@@ -156,7 +156,14 @@ def test_nothing_outside_the_registry_knows_a_models_name_or_price() -> None:
         assert not re.search(r"gpt-image-\d|0\.0(05|06|11|15|36|52)\b", text), path
 
 
-FAMILIES = ["gpt-image-1-mini", "gpt-image-1", "gpt-image-1.5", "gpt-image-2"]
+FAMILIES = [
+    "gpt-image-1-mini",
+    "gpt-image-1",
+    "gpt-image-1.5",
+    "gpt-image-2",
+    "gpt-image-2.5-flare",
+    "gpt-image-2.5-sunburst",
+]
 REFERENCE = "https://example.com/a.png"
 
 
@@ -241,8 +248,8 @@ def test_what_a_model_does_not_have_is_told() -> None:
         ("gpt-image-1-mini", {"quality": "low", "image_size": "1024x1024", "image_urls": ["a"] * 4}, "0.01", "0.02"),
         ("gpt-image-1.5", {"quality": "medium", "image_size": "1536x1024"}, "0.050040", "0.070040"),
         ("gpt-image-1.5", {}, "0.133040", "0.153040"),
-        ("gpt-image-2", {"quality": "high", "image_size": {"width": 1024, "height": 1024}}, "0.210760", "0.210760"),
-        ("gpt-image-2", {"quality": "low", "image_size": {"width": 1024, "height": 1024}}, "0.005920", "0.005920"),
+        ("gpt-image-2", {"quality": "high", "image_size": {"width": 1024, "height": 1024}}, "0.210730", "0.210760"),
+        ("gpt-image-2", {"quality": "low", "image_size": {"width": 1024, "height": 1024}}, "0.005890", "0.005920"),
     ],
 )
 def test_prices_of_the_families(name: str, arguments: dict[str, Json], low: str, high: str) -> None:
@@ -263,15 +270,30 @@ def test_auto_spans_every_tier_and_size(name: str) -> None:
 
 
 def test_models_that_end_name_their_successor() -> None:
+    for name in ("gpt-image-1-mini", "gpt-image-1", "gpt-image-1.5"):
+        assert get_model(name).successor == "gpt-image-2.5-flare"
     for model in all_models():
         assert (model.sunset is None) == (model.successor is None)
         if model.successor:
             assert get_model(model.successor).sunset is None
 
 
+def test_every_entry_says_where_it_was_read_and_when() -> None:
+    for model in all_models():
+        assert any(model.endpoint in page for page in model.source)
+        assert model.read is not None
+
+
+def takes(model: FalModel, **arguments: Json) -> bool:
+    try:
+        return bool(model.check(arguments))
+    except ArgumentsError:
+        return False
+
+
 def cost_in_words(model: FalModel, quality: str) -> str:
     size = model.check({"image_size": "1024x1024"})["image_size"]
-    return str(model.cost({"prompt": "a red cup", "quality": quality, "image_size": size}))
+    return str(model.cost({"quality": quality, "image_size": size}))
 
 
 def test_the_table_of_models_in_the_docs_is_the_registry() -> None:
@@ -280,7 +302,8 @@ def test_the_table_of_models_in_the_docs_is_the_registry() -> None:
     for model in all_models():
         if model.edit is not None:
             masks = "".join(f", `{name}`" for name in model.edit.reference_inputs if "mask" in name)
-            costs = ", ".join(cost_in_words(model, quality) for quality in ("low", "medium", "high"))
+            tiers = [tier for tier in ("low", "medium", "high", "xhigh", "max") if takes(model, quality=tier)]
+            costs = ", ".join(cost_in_words(model, quality) for quality in tiers)
             then = f"`{model.successor}`" if model.successor else ""
             edits = f"`{model.edit.endpoint}`{masks}"
             lines.append(f"| `{model.name}` | `{model.endpoint}` | {edits} | {costs} | {model.sunset or ''} | {then} |")
