@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .prices import GPT_IMAGE_1, GPT_IMAGE_1_MINI, GPT_IMAGE_2, GPT_IMAGE_15, PRESETS, Prices, pixels
+from .prices import GPT_IMAGE_1, GPT_IMAGE_1_MINI, GPT_IMAGE_2, GPT_IMAGE_15, GPT_IMAGE_25, PRESETS, Prices, pixels
 from .schema import Field, Schema, Size
 
 
@@ -20,6 +20,8 @@ class Model:
     prices: Prices
     status: str = "active"
     """`active` or `deprecated` (platform API, `metadata.status`)."""
+    tells_sizes: bool = True
+    """Whether its results may tell the images' sizes; else they are null (docs/fal-wire.md#result)."""
 
     @property
     def app(self) -> str:
@@ -80,6 +82,22 @@ _SECOND: Schema = {
     "quality": Field(str, "high", choices=("auto", *_TIERS)),
     **_COMMON,
 }
+_SECOND_AND_A_HALF: Schema = {
+    "prompt": Field(str, required=True, least=1, most=32_000),
+    "image_size": Field(str, "landscape_4_3", size=_ANY_SIZE),
+    **_BACKGROUND,
+    "quality": Field(str, "high", choices=("auto", *_TIERS, "xhigh", "max")),
+    "num_images": Field(int, 1, least=1, most=10),
+    "output_format": _COMMON["output_format"],
+    "output_compression": Field(int, least=0, most=100),
+    "sync_mode": _COMMON["sync_mode"],
+}
+_AFTER_AN_IMAGE: Schema = {
+    **_SECOND_AND_A_HALF,
+    "image_size": Field(str, "auto", size=_ANY_SIZE),
+    **_IMAGES,
+    "mask_url": Field(str),
+}
 
 MODELS: dict[str, Model] = {
     model.endpoint_id: model
@@ -107,6 +125,21 @@ MODELS: dict[str, Model] = {
             "GPT Image 2, edit",
             {**_SECOND, "image_size": Field(str, "auto", size=_ANY_SIZE), **_IMAGES, "mask_url": Field(str)},
             GPT_IMAGE_2,
+        ),
+        *(
+            model
+            for kind in ("flare", "sunburst")
+            for root, name in [(f"openai/gpt-image-2.5/{kind}", f"GPT Image 2.5 {kind.title()}")]
+            for model in (
+                Model(
+                    f"{root}/text-to-image",
+                    f"{name}, text to image",
+                    _SECOND_AND_A_HALF,
+                    GPT_IMAGE_25,
+                    tells_sizes=False,
+                ),
+                Model(f"{root}/edit", f"{name}, edit", _AFTER_AN_IMAGE, GPT_IMAGE_25, tells_sizes=False),
+            )
         ),
     )
 }

@@ -26,6 +26,7 @@ _DESCRIPTIONS = {
     "mask_url": _MASK,
     "num_images": "Number of images to generate",
     "output_format": "Output format for the images",
+    "output_compression": "Compression level from 0 to 100. Only supported when output_format is 'jpeg' or 'webp'.",
     "sync_mode": "If `True`, the media will be returned as a data URI and the output data won't be available in the "
     "request history.",
 }
@@ -92,7 +93,10 @@ def _property(name: str, field: Field) -> dict[str, Any]:
         return {**about, "anyOf": [{"$ref": "#/components/schemas/ImageSize"}, _enum(field.size.presets)]}
     if field.choices:
         return {**about, **_enum(field.choices)}
-    return {**about, "type": _TYPES[field.kind], **_limits(field)}
+    kind = {"type": _TYPES[field.kind], **_limits(field)}
+    if field.kind is int and field.default is None and not field.required:
+        return {**about, "anyOf": [kind, {"type": "null"}]}
+    return {**about, **kind}
 
 
 def _enum(choices: tuple[str, ...]) -> dict[str, Any]:
@@ -100,10 +104,11 @@ def _enum(choices: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _limits(field: Field) -> dict[str, Any]:
-    if field.kind is not list:
-        return {name: limit for name, limit in (("minimum", field.least), ("maximum", field.most)) if limit is not None}
-    # fal prints no bounds for lists of these models; that a list may be too long is found out by sending it.
-    return {"items": {"type": "string"}}
+    if field.kind is list:
+        # fal prints no bounds for lists of these models; that a list may be too long is found out by sending it.
+        return {"items": {"type": "string"}}
+    names = ("minLength", "maxLength") if field.kind is str else ("minimum", "maximum")
+    return {name: limit for name, limit in zip(names, (field.least, field.most), strict=True) if limit is not None}
 
 
 def _paths(path: str, name: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The emulator's own price tables, read from fal's model pages. Integers only: no rounding can hide a cent.
 
 Sources: https://fal.ai/models/<id>/llms.txt, docs/fal-wire.md#prices-and-units. fal bills in dollars; one billable unit
-here is one cent and the unit price 0.01 USD. Costs are kept in millionths of a dollar: two families are not rounded to
+here is one cent and the unit price 0.01 USD. Costs are kept in millionths of a dollar: not all families are rounded to
 cents.
 """
 
@@ -33,8 +33,8 @@ class Prices(Protocol):
     """What one request costs."""
 
     @property
-    def rounded(self) -> bool:
-        """Whether the model's page says that a whole request is rounded up to the next cent."""
+    def step(self) -> int:
+        """Millionths of a dollar: to the next multiple of it a whole request is rounded up, by the model's page."""
 
     def micro_usd(self, arguments: Mapping[str, Any]) -> int:
         """Millionths of a dollar, not rounded, for valid arguments with defaults filled in and no `auto`."""
@@ -44,8 +44,8 @@ def cost(prices: Prices, inputs: Mapping[str, Any], readings: Readings) -> int:
     """Millionths of a dollar that a request is billed, by one reading of fal's documents."""
     autos = {"quality": readings.auto_quality, "image_size": readings.auto_size}
     total = prices.micro_usd({**inputs, **{name: tier for name, tier in autos.items() if inputs.get(name) == "auto"}})
-    rounded = {"printed": prices.rounded, "always": True, "never": False}[readings.rounding]
-    return -(-total // MICRO_USD_PER_CENT) * MICRO_USD_PER_CENT if rounded else total
+    step = {"printed": prices.step, "always": max(prices.step, MICRO_USD_PER_CENT), "never": 1}[readings.rounding]
+    return -(-total // step) * step
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class ImagePrices:
     """One token of a reference image, in billionths of a dollar."""
     fidelity: str = "low"
     """Of an endpoint that has no `input_fidelity`."""
-    rounded: bool = True
+    step: int = MICRO_USD_PER_CENT
 
     def micro_usd(self, arguments: Mapping[str, Any]) -> int:
         """The price of one request."""
@@ -74,22 +74,26 @@ class ImagePrices:
 
 @dataclass(frozen=True)
 class TokenPrices:
-    """`openai/gpt-image-2`: dollars a million tokens, which is millionths of a dollar a token."""
+    """GPT Image 2 and 2.5: dollars a million tokens, which is millionths of a dollar a token."""
 
+    edges: Mapping[str, int]
+    """Quality -> how many parts the longer side of an image is cut into."""
+    reference_tokens: int
+    """Of one reference image."""
     text: int = 5
     reference: int = 8
     image: int = 30
-    rounded: bool = False
+    step: int = 1
 
     def micro_usd(self, arguments: Mapping[str, Any]) -> int:
         """The price of one request."""
-        edge = {"low": 16, "medium": 48, "high": 96}[arguments["quality"]]
+        edge = self.edges[arguments["quality"]]
         width, height = pixels(arguments)
         across = (2 * edge * min(width, height) + max(width, height)) // (2 * max(width, height))
         tokens = -(-edge * across * (2_000_000 + width * height) // 4_000_000)
         total = self.image * tokens * int(arguments["num_images"])
         total += self.text * words(arguments) * TOKENS_PER_WORD
-        return total + self.reference * references(arguments) * REFERENCE_TOKENS["low"]
+        return total + self.reference * references(arguments) * self.reference_tokens
 
 
 PRESETS = {
@@ -153,9 +157,15 @@ GPT_IMAGE_15 = ImagePrices(
     text_nano=5_000,
     reference_nano=8_000,
     fidelity="high",
-    rounded=False,
+    step=1,
 )
-GPT_IMAGE_2 = TokenPrices()
+GPT_IMAGE_2 = TokenPrices({"low": 16, "medium": 48, "high": 96}, REFERENCE_TOKENS["low"])
+GPT_IMAGE_25 = TokenPrices(
+    {"low": 16, "medium": 24, "high": 48, "xhigh": 64, "max": 96},
+    reference_tokens=1_040,  # what two edits with one reference each were billed (docs/fal-wire.md#prices-and-units)
+    step=100,
+)
+"""Of 2.5 the page says: rounded up to a hundredth of a cent."""
 
 
 def dollars(micro_usd: int) -> str:

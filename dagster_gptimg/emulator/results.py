@@ -10,7 +10,7 @@ from typing import Any
 
 from .account import checked
 from .faults import draw
-from .models import size_of
+from .models import MODELS, size_of
 from .policy import refused_word
 from .prices import units
 from .records import Outcome, Record, status_code
@@ -127,6 +127,8 @@ def image(record: Record, index: int, base_url: str, data_uri: DataUri | None = 
         file["content_type"] = f"image/{form}"
     if shape != 1:
         file["file_name"] = name
+    if not MODELS[record.endpoint_id].tells_sizes:
+        return {**file, "file_size": None, "width": None, "height": None}
     size = (None, None) if shape in (2, 3) else (width, height)
     return {**file, "width": size[0], "height": size[1]}
 

@@ -24,7 +24,7 @@ class Size:
 class Field:
     """One input: its kind, default and limits. `default=None` with `required` means that it must be given.
 
-    `least` and `most` bound a number, or the length of a list of strings.
+    `least` and `most` bound a number, or the length of a list of strings, or of a text.
     """
 
     kind: type[str | int | bool | list[str]]
@@ -98,6 +98,12 @@ def _text(field: Field, given: object) -> str:
         raise _InvalidError("literal_error", f"Input should be {expected}", {"expected": expected})
     if not isinstance(given, str):
         raise _InvalidError("string_type", "Input should be a valid string")
+    if field.least is not None and len(given) < field.least:
+        message = f"String should have at least {field.least} character"
+        raise _InvalidError("string_too_short", message, {"min_length": field.least})
+    if field.most is not None and len(given) > field.most:
+        message = f"String should have at most {field.most} characters"
+        raise _InvalidError("string_too_long", message, {"max_length": field.most})
     return given
 
 

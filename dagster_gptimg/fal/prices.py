@@ -213,10 +213,7 @@ PRESETS_25 = {
 }
 """fal's presets of gpt-image-2.5. Its page prints no pixels of them, and they are read in several ways: ranges."""
 
-_ANY_SIZE = (
-    *((1376, 480), (1408, 480), (1424, 480), (1440, 480)),
-    *((2880, 2880), (2896, 2864), (2912, 2848)),
-)
+_ANY_SIZE = ((1376, 480), (1408, 480), (1424, 480), (1440, 480), (2880, 2880))
 """Of all sizes that a request may ask for, those with the fewest and the most tokens, for one quality or another."""
 
 

@@ -113,6 +113,19 @@ def test_submit_status_result(judge: Judge, quick: Emulator) -> None:
     assert quick.http.get(image["url"]).status_code == 200
 
 
+@pytest.mark.parametrize("kind", ["flare", "sunburst"])
+def test_gpt_image_25(kind: str, judge: Judge, quick: Emulator) -> None:
+    root, low = f"openai/gpt-image-2.5/{kind}", {**LOW, "image_size": {"width": 1024, "height": 1024}}
+    told = judge("queue", endpoint=f"{root}/text-to-image", input={**low, "num_images": 10})
+    assert len(told["result"]["data"]["images"]) == 10
+    image = base64.b64encode(picture("lime")).decode()
+    edited = judge("edit", endpoint=f"{root}/edit", input=low, images=[image])
+    assert corner(quick, httpx.Response(200, json=edited["data"])) == (0, 255, 0)
+    assert [row["endpoint_id"] for row in quick.bill()["rows"][-2:]] == [f"{root}/text-to-image", f"{root}/edit"]
+    wrong = judge("failing", endpoint=f"{root}/text-to-image", input={**low, "quality": "best", "num_images": 11})
+    assert dict(wrong["fields"]) == {"quality": "literal_error", "num_images": "less_than_equal"}
+
+
 def test_cancel(judge: Judge, quick: Emulator) -> None:
     quick.set(slots=1, latency=30)
     quick.submit("in front")
