@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from dagster_gptimg.batch.plan import Plan
 from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
 from dagster_gptimg.prompts import PromptSpec, read_rows
-from dagster_gptimg.store.dataset import Dataset
+from dagster_gptimg.store.dataset import Dataset, FirstModel
 from dagster_gptimg.store.root import Store
 from dagster_gptimg.store.settled import Settled, SettledIndex
 
@@ -34,7 +34,7 @@ def buy(table: Path, store: Path, origin: str = ORIGIN) -> int:
     """Fill the dataset `d` with all that a table asks for; returns how many requests that is."""
     spec = PromptSpec(get_model(DEFAULT_MODEL), arguments={"quality": "low", "image_size": "1024x1024"})
     dataset = Dataset(Store(str(store)), "d")
-    dataset.open(origin)
+    dataset.open(origin, FirstModel(spec.model.name, spec.model.endpoint))
     dataset.start_run(RUN)
     images = store / "d" / "images"
     for prefix in range(256):

@@ -24,7 +24,7 @@ class AssetArguments(TypedDict, total=False):
     template: str | None
     prompt_column: str | None
     id_column: str | None
-    model: str | FalModel
+    model: str | FalModel | None
     arguments: Mapping[str, Any] | None
     inputs: Sequence[str] | str | None
     partitions: TablePartitions | None

@@ -12,11 +12,12 @@ from dagster._utils.warnings import disable_dagster_warnings
 
 from dagster_gptimg import metadata
 from dagster_gptimg.asset_arguments import AssetArguments
+from dagster_gptimg.batch.choice import default_choice
 from dagster_gptimg.batch.job import Watch
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.execution import ImageGeneration
 from dagster_gptimg.fal.model import FalModel
-from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
+from dagster_gptimg.fal.models import get_model
 from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.image_checks import ImageChecks, in_doubt_spec
 from dagster_gptimg.io_manager import loader_for
@@ -105,7 +106,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
     template: str | None = None,
     prompt_column: str | None = None,
     id_column: str | None = None,
-    model: str | FalModel = DEFAULT_MODEL,
+    model: str | FalModel | None = None,
     arguments: Mapping[str, Any] | None = None,
     inputs: Sequence[str] | str | None = None,
     partitions: TablePartitions | None = None,
@@ -136,7 +137,8 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
         template: a prompt with `{column}` fields. prompt_column: the column that holds the prompt.
         prompt_column: instead of a template; `prompt` by default.
         id_column: the column that holds the row's id; derived from the content otherwise.
-        model: a model of the registry, or one of your own.
+        model: a model of the registry, or one of your own. None: that of the dataset's first run; for a new dataset,
+            the registry's default.
         arguments: model inputs for all rows, in fal's names; a column of the same name overrides one for its row.
         inputs: the columns that are model inputs, or `none`; by default each that has the name of one.
         partitions: `by_column(...)`.
@@ -184,7 +186,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
         watch=watch,
         webhook_url=webhook_url,
     )
-    if not isinstance(model, str):
+    if model is not None and not isinstance(model, str):
         _check_made(model, FalModel, "model", "FalModel(...), where it is no name")
     _check_made(partitions, TablePartitions, "partitions", "by_column(...), by_hash(...), by_date(...), ...")
     _check_made(request, RequestSettings, "request", "RequestSettings(...)")
@@ -195,9 +197,10 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
         if not {"name", "key"} & set(given):
             given["name"] = function.__name__
         key = _key_of(given)
+        chosen, why = default_choice() if model is None else (get_model(model) if isinstance(model, str) else model, "")
         made = ImageGeneration(
             PromptSpec(
-                get_model(model) if isinstance(model, str) else model,
+                chosen,
                 prompt_column,
                 template,
                 id_column,
@@ -205,6 +208,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
                 inputs,
                 image_columns=tuple(image_columns),
                 without_guarantee=request is not None and request.without_guarantee,
+                chosen=why,
             ),
             check_dataset(dataset or "/".join(key.path)),
             partitions,

@@ -202,7 +202,7 @@ def _images(
     made: ImageAsset, step: dg.OpExecutionContext, keys: Sequence[str | None], limits: Limits
 ) -> ImageTable | None:
     dataset = made.generation.dataset_in(step)
-    return images_of(dataset, made.generation.spec.model, keys, limits, step.run_id)
+    return images_of(dataset, made.generation.model_in(step), keys, limits, step.run_id)
 
 
 def _made_partitions(made: ImageAsset, step: dg.OpExecutionContext) -> Sequence[str | None]:

@@ -19,7 +19,7 @@ import click
 
 from dagster_gptimg import cli_options as given_as
 from dagster_gptimg._version import __version__
-from dagster_gptimg.errors import GptImgError, TemporaryError
+from dagster_gptimg.errors import GptImgError, StoreError, TemporaryError
 from dagster_gptimg.output import say, tell_json
 
 USAGE = 2
@@ -99,7 +99,8 @@ def generate(table: str, store: str, dataset: str, *, as_json: bool, **given: An
     from dagster_gptimg.prompts import read_rows
 
     _keep_imports()
-    settings, spec, target = FalSettings.from_env(), given_as.spec_of(given, store), given_as.dataset_of(store, dataset)
+    settings, target = FalSettings.from_env(), given_as.dataset_of(store, dataset)
+    spec = given_as.spec_of(given, store, *given_as.model_of(given, target))
     ends: list[Finished] = []
     with RunView(spec=spec) as view:
 
@@ -139,8 +140,9 @@ def plan(table: str, store: str, dataset: str, *, as_json: bool, **given: Any) -
 
     _keep_imports()
     target, partition = given_as.dataset_of(store, dataset), given_as.partition_of(given)[1]
-    move = Move(given_as.model_of(given), session.former_models(target, partition))
-    spec = given_as.spec_of(given, store, move)
+    model, chosen = given_as.model_of(given, target)
+    move = Move(model, session.former_models(target, partition))
+    spec = given_as.spec_of(given, store, model, chosen, move)
     source = given_as.source_of(table, given)
     options = given_as.options_of(given, spec, source)
     summary = session.plan(read_rows(source, spec), spec.model, target, partition=partition, options=options)
@@ -149,7 +151,8 @@ def plan(table: str, store: str, dataset: str, *, as_json: bool, **given: Any) -
     if as_json:
         left_behind = [left._asdict() for left in move.not_carried()]
         columns = {"columns": {"inputs": spec.seen.inputs, "carried": spec.seen.carried}}
-        tell_json(summary.as_json() | columns | ({"not_carried": left_behind} if left_behind else {}))
+        about = {"model": model.name, "model_is": chosen or "as given"}
+        tell_json(summary.as_json() | about | columns | ({"not_carried": left_behind} if left_behind else {}))
 
 
 @cli.command()
@@ -172,7 +175,8 @@ def rebuild(store: str, dataset: str, **given: Any) -> None:  # noqa: ANN401
     """Write the settled index, and manifests that are missing or broken, anew from receipts. Buys nothing."""
     from dagster_gptimg import session
 
-    found = session.rebuild(given_as.dataset_of(store, dataset), given_as.model_of(given))
+    target = given_as.dataset_of(store, dataset)
+    found = session.rebuild(target, given_as.model_of(given, target)[0])
     say(f"{found.keys} requests on record, {found.settled} of them settled: index written")
     for partition in found.manifests:
         say(f"manifest written: {'the whole table' if partition is None else partition}")
@@ -252,7 +256,12 @@ def doctor(store: str | None, dataset: str | None, **given: Any) -> None:  # noq
 
     if dataset is not None and store is None:
         _fail("--dataset names one in a store: give --store, too")
-    sys.exit(0 if examine(store, dataset, given_as.model_of(given)) else USAGE)
+    target = None if store is None or dataset is None else given_as.dataset_of(store, dataset)
+    try:
+        model, _ = given_as.model_of(given, target)
+    except StoreError:  # as the check of the store tells, after all others
+        model, _ = given_as.model_of(given, None)
+    sys.exit(0 if examine(store, dataset, model) else USAGE)
 
 
 @cli.command()

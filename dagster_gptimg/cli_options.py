@@ -126,13 +126,13 @@ request_options = _together(
 )
 
 
-def spec_of(given: dict[str, Any], store: str, move: Move | None = None) -> PromptSpec:
+def spec_of(given: dict[str, Any], store: str, model: FalModel, chosen: str, move: Move | None = None) -> PromptSpec:
     """How the table becomes prompts. Raises `UsageError`."""
     from dagster_gptimg.prompts import PromptSpec, ReferenceRoot, References
 
     roots = [ReferenceRoot(uri) for uri in (*given["references_from"], store)]
     return PromptSpec(
-        model=move.model if move else model_of(given),
+        model=model,
         prompt_column=given["prompt_column"],
         template=given["template"],
         id_column=given["id_column"],
@@ -144,21 +144,28 @@ def spec_of(given: dict[str, Any], store: str, move: Move | None = None) -> Prom
         references=References(roots),
         move=move,
         without_guarantee=given["without_guarantee"],
+        chosen=chosen,
     )
 
 
-def model_of(given: dict[str, Any]) -> FalModel:
-    """A model of the registry, or one that a file describes. Raises `UsageError`."""
+def model_of(given: dict[str, Any], dataset: Dataset | None) -> tuple[FalModel, str]:
+    """A model of the registry, or one that a file describes; where none is said, the dataset's, or the default.
+
+    Returns the model, and why it is this one where none was said. Raises `UsageError`, `StoreError`.
+    """
+    from dagster_gptimg.batch.choice import chosen_model, default_choice
     from dagster_gptimg.fal.model import FalModel
-    from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
+    from dagster_gptimg.fal.models import get_model
     from dagster_gptimg.fal.prices import per_image, unknown_price
 
-    name, price = given["model"] or DEFAULT_MODEL, given["price"]
-    if name.endswith(".json"):
-        return FalModel.from_openapi(_text(name), price=unknown_price if price is None else per_image(price))
+    name, price = given["model"], given["price"]
+    if name is not None and name.endswith(".json"):
+        return FalModel.from_openapi(_text(name), price=unknown_price if price is None else per_image(price)), ""
     if price is not None:
         raise UsageError("--price is for a model in a file: the registry knows the prices of its own")
-    return get_model(name)
+    if name is not None:
+        return get_model(name), ""
+    return default_choice() if dataset is None else chosen_model(dataset)
 
 
 def _text(url: str) -> str:
@@ -210,6 +217,7 @@ def options_of(given: dict[str, Any], spec: PromptSpec, source: Source) -> Optio
     )
     return Options(
         again=frozenset(given["again"]),
+        is_model_chosen=bool(spec.chosen),
         recipe=spec.recipe,
         table=known_as(source),
         is_limited=spec.limit is not None,

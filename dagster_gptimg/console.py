@@ -78,7 +78,11 @@ class RunView:
 
     def _planned(self, summary: Summary) -> None:
         self._began = time.monotonic()
-        for line in (f"plan: {forecast(summary)}", *(columns_lines(self._spec) if self._spec else ())):
+        lines = [f"plan: {forecast(summary)}"]
+        if self._spec is not None:
+            lines += [model_line(self._spec)] if self._spec.chosen else []
+            lines += columns_lines(self._spec)
+        for line in lines:
             self._say(line)
 
     def _step(self, step: Step) -> None:
@@ -135,10 +139,17 @@ def plan_lines(summary: Summary, spec: PromptSpec) -> list[str]:
     notice = spec.model.notice(datetime.now(UTC).date())
     lines = [
         forecast(summary),
+        model_line(spec),
         *columns_lines(spec),
         *(f"does not carry over to {spec.model.name}: {one}" for one in left),
+        *(f"quality means something else: {words}" for words in (spec.move.other_meanings() if spec.move else ())),
     ]
     return [*lines, f"warning: {notice}"] if notice else lines
+
+
+def model_line(spec: PromptSpec) -> str:
+    """The model, and why it is this one."""
+    return f"model: {spec.model.name} ({spec.chosen or 'as given'})"
 
 
 def columns_lines(spec: PromptSpec) -> list[str]:

@@ -1,6 +1,7 @@
 """One run under Dagster: what assets and ops share. Config in, log lines and a verdict out."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, TypeAlias
@@ -10,11 +11,13 @@ from dagster_shared.libraries import DagsterLibraryRegistry
 
 from dagster_gptimg import session
 from dagster_gptimg._version import __version__
+from dagster_gptimg.batch.choice import chosen_model
 from dagster_gptimg.batch.events import Finished
 from dagster_gptimg.batch.job import Options, Watch
 from dagster_gptimg.batch.summary import Summary
 from dagster_gptimg.console import plan_lines
 from dagster_gptimg.errors import (
+    ArgumentsError,
     FalError,
     GptImgError,
     KeyRejectedError,
@@ -23,7 +26,8 @@ from dagster_gptimg.errors import (
     StoreError,
     UnreachableError,
 )
-from dagster_gptimg.fal.models import get_model
+from dagster_gptimg.fal.model import FalModel
+from dagster_gptimg.fal.models import MODEL_BEFORE, get_model
 from dagster_gptimg.fal.request_settings import MOST_TAGS, RequestSettings
 from dagster_gptimg.image_checks import ImageChecks
 from dagster_gptimg.partitions import TablePartitions
@@ -78,8 +82,16 @@ class ImageGeneration:
 
     @property
     def code_version(self) -> str:
-        """Changes when model, template or arguments do: what was made before is then shown as stale."""
-        return self.spec.recipe[:12]
+        """Changes when model, template or arguments do: what was made before is then shown as stale.
+
+        Which model a dataset has is not known when definitions load. Where none is said, the version is as it was
+        before there was another default: so nothing gets stale by an update, of this package or of the default.
+        """
+        spec = self.spec
+        if spec.chosen:
+            with suppress(ArgumentsError):  # they may be of the default only
+                spec = spec.with_model(get_model(MODEL_BEFORE))
+        return spec.recipe[:12]
 
     def execute(
         self,
@@ -162,17 +174,28 @@ class ImageGeneration:
         return References([*roots, ReferenceRoot(store.uri, store.options)])
 
     def spec_in(self, context: Context) -> PromptSpec:
-        """The spec with what a run gives it: where reference images may be read from."""
-        return replace(self.spec, references=self.references_in(context))
+        """The spec with what a run gives it: where reference images may be read from, and the dataset's model.
+
+        Raises `UsageError` and `StoreError`.
+        """
+        spec = replace(self.spec, references=self.references_in(context))
+        if not spec.chosen:
+            return spec
+        model, why = chosen_model(self.dataset_in(context))
+        return spec.with_model(model, chosen=why)
+
+    def model_in(self, context: Context) -> FalModel:
+        """The model: the one that was said, else the dataset's. Raises `UsageError` and `StoreError`."""
+        return chosen_model(self.dataset_in(context)).model if self.spec.chosen else self.spec.model
 
     def _spec(self, context: Context, config: GenerateConfig, partition: str | None) -> PromptSpec:
         where = None if self.partitions is None or partition is None else self.partitions.where(partition)
         spec = replace(self.spec_in(context), where=where, limit=config.limit)
         if config.plan_model is None:
             return spec
-        former = [self.spec.model, *session.former_models(self.dataset_in(context), partition)]
+        former = [spec.model, *session.former_models(self.dataset_in(context), partition)]
         move = Move(get_model(config.plan_model), former)
-        return replace(spec, model=move.model, move=move)
+        return spec.with_model(move.model, move=move)
 
     def _limit(self, config: GenerateConfig) -> float | None:
         return self.max_cost_usd if config.max_cost_usd is None else config.max_cost_usd
@@ -187,6 +210,7 @@ class ImageGeneration:
             on_ambiguous=config.on_ambiguous,
             settle=config.settle,
             patience=config.patience,
+            is_model_chosen=bool(spec.chosen),
             recipe=spec.recipe,
             is_limited=spec.limit is not None,
             allow_rebuy=config.allow_rebuy,

@@ -93,7 +93,7 @@ def cost(table: pa.Table) -> dict[str, float]:
 def of_definition(spec: PromptSpec, max_cost_usd: float | None, partitions: RowKey | None) -> dict[str, Any]:
     """What an asset's images are made from, for the asset itself: template, arguments, budget, model, partitions."""
     model, found = spec.model, dict[str, Any]()
-    found["model"] = model.name
+    found["model"] = f"{model.name}, unless the dataset has another" if spec.chosen else model.name
     if model.sunset:
         found["model_ends"] = f"{model.sunset}; move to {model.successor}" if model.successor else str(model.sunset)
     found["template" if spec.template else "prompt_column"] = spec.template or spec.prompt_column or "prompt"
@@ -114,7 +114,8 @@ def describe(spec: PromptSpec, table: str | None, dynamic: RowKey | None) -> str
         dynamic: how the table is cut, when Dagster is told the partitions as rows come.
     """
     inputs = ", ".join(str(value) for value in _shown_arguments(spec).values() if isinstance(value, str | int | float))
-    of = f" of `{code(spec.model.name)}`" + (f" ({text(inputs, 200)})" if inputs else "")
+    model = "" if spec.chosen else f" of `{code(spec.model.name)}`"
+    of = model + (f" ({text(inputs, 200)})" if inputs else "")
     source = f" from {text(table, 200)}" if table else ""
     prompt = f": {text(spec.template, 300)}" if spec.template else ""
     words = f"Images{of}{source}{prompt}"
@@ -125,7 +126,9 @@ def describe(spec: PromptSpec, table: str | None, dynamic: RowKey | None) -> str
 
 
 def _shown_arguments(spec: PromptSpec) -> dict[str, Any]:
-    return {name: value for name, value in spec.arguments.items() if name not in spec.model.reference_inputs}
+    """Arguments for people: a size as everybody writes it."""
+    shown = {name: value for name, value in spec.arguments.items() if name not in spec.model.reference_inputs}
+    return {name: "{}x{}".format(*size) if (size := sides(value)) else value for name, value in shown.items()}
 
 
 def code(value: str) -> str:

@@ -20,11 +20,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dagster_gptimg import session
+from dagster_gptimg.batch.choice import chosen_model
 from dagster_gptimg.batch.events import Updated
 from dagster_gptimg.batch.job import Options, Watch
 from dagster_gptimg.console import RunView, forecast
 from dagster_gptimg.decoding import MOST_PIXELS, thumbnail
-from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
+from dagster_gptimg.fal.models import get_model
 from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.fal.settings import FalSettings
 from dagster_gptimg.image_record import ImageRecord, records_of
@@ -54,7 +55,7 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
     *,
     store: str | os.PathLike[str],
     dataset: str,
-    model: str | FalModel = DEFAULT_MODEL,
+    model: str | FalModel | None = None,
     arguments: Mapping[str, Any] | None = None,
     inputs: Sequence[str] | str | None = None,
     template: str | None = None,
@@ -87,7 +88,8 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
         prompts: a list of prompts, a data frame, the URL of a table, a query (`SqlTable`), or a list of dicts.
         store: a folder, or any fsspec root. dataset: the set of images within it.
         dataset: see `store`.
-        model: a model of the registry, or one of your own.
+        model: a model of the registry, or one of your own. None: that of the dataset's first run; for a new dataset,
+            the registry's default.
         arguments: model inputs for all rows, in fal's names; a column of the same name overrides one for its row.
         inputs: the columns that are model inputs, or `none`; by default each that has the name of one.
         template: a prompt with `{column}` fields.
@@ -149,8 +151,9 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
         plan_only=plan_only,
     )
     target, request = Dataset(Store(os.fspath(store)), dataset), request or RequestSettings()
+    chosen, why = chosen_model(target) if model is None else (get_model(model) if isinstance(model, str) else model, "")
     spec = PromptSpec(
-        model=get_model(model) if isinstance(model, str) else model,
+        model=chosen,
         prompt_column=prompt_column,
         template=template,
         id_column=id_column,
@@ -161,6 +164,7 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
         image_columns=tuple(image_columns),
         references=References([ReferenceRoot(uri) for uri in (*references_from, os.fspath(store))]),
         without_guarantee=request.without_guarantee,
+        chosen=why,
     )
     options = Options(
         max_in_flight=max_in_flight,
@@ -169,6 +173,7 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
         on_ambiguous=on_ambiguous,
         settle=settle,
         patience=patience,
+        is_model_chosen=bool(spec.chosen),
         recipe=spec.recipe,
         table=known_as(prompts),
         is_limited=limit is not None,

@@ -4,6 +4,7 @@ from typing import Any
 
 import dagster as dg
 
+from dagster_gptimg.batch.choice import default_choice
 from dagster_gptimg.batch.summary import Summary
 from dagster_gptimg.errors import GptImgError
 from dagster_gptimg.execution import ImageGeneration, reason_of
@@ -38,8 +39,9 @@ def _generation(config: GenerateImagesConfig) -> ImageGeneration:
     """What the config says of the images. Raises `UsageError`."""
     config.check()
     request = config.request.settings()
+    model, chosen = default_choice() if config.model is None else (get_model(config.model), "")
     spec = PromptSpec(
-        get_model(config.model),
+        model,
         config.prompt_column,
         config.template,
         config.id_column,
@@ -47,6 +49,7 @@ def _generation(config: GenerateImagesConfig) -> ImageGeneration:
         config.inputs,
         image_columns=tuple(config.image_columns),
         without_guarantee=request.without_guarantee,
+        chosen=chosen,
     )
     return ImageGeneration(
         spec,

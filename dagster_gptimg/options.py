@@ -80,7 +80,13 @@ _ALL = (
     # the table
     *_on(
         _TABLE,
-        Option("model", None, FILLED, "The model: a name of the registry."),
+        Option(
+            "model",
+            None,
+            FILLED,
+            "The model: a name of the registry. Where none is said: that of the dataset's first run; for a new "
+            "dataset, the registry's default.",
+        ),
         Option("dataset", None, FILLED, "The name of the images in the store."),
         Option("template", None, TEXT, "The prompt of every row, with {column} fields."),
         Option("prompt_column", None, FILLED, "The column that holds the prompt; `prompt` by default."),

@@ -51,7 +51,8 @@ class OwnChecks:
             try:
                 if is_made and images is None:
                     dataset, run = self._made.dataset_in(self._context), self._context.run_id
-                    images = images_of(dataset, self._made.spec.model, [partition], self._checks.limits, run)
+                    model = self._made.model_in(self._context)
+                    images = images_of(dataset, model, [partition], self._checks.limits, run)
                 finding = self._look(spec.name, images, summary)
             except Exception as error:  # noqa: BLE001 - what was paid for is in the store, whatever a look at it raises
                 # A check that has not been made is no failed one.

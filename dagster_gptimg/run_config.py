@@ -5,7 +5,6 @@ from typing import Any, Final, Literal
 import dagster as dg
 from pydantic import Field
 
-from dagster_gptimg.fal.models import DEFAULT_MODEL
 from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.options import OPTIONS, check, default, description
 
@@ -83,7 +82,7 @@ class GenerateImagesConfig(GenerateConfig):
 
     prompts: str = Field(description="The prompt table: any fsspec URL.")
     dataset: str = Field(description=description("dataset"))
-    model: str = Field(default=DEFAULT_MODEL, description=description("model"))
+    model: str | None = Field(default=default("model"), description=description("model"))
     template: str | None = Field(default=default("template"), description=description("template"))
     prompt_column: str | None = Field(default=default("prompt_column"), description=description("prompt_column"))
     id_column: str | None = Field(default=default("id_column"), description=description("id_column"))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import dagster as dg
 
 from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Progress, Updated, Warned
-from dagster_gptimg.console import forecast, update_lines
+from dagster_gptimg.console import forecast, model_line, update_lines
 from dagster_gptimg.plain import dollars, plain_lines
 from dagster_gptimg.prompts import PromptSpec
 
@@ -62,7 +62,8 @@ class RunLog:
             self._planned = self._now()
             seen = self.spec.seen if self.spec is not None else None
             columns = seen.sentence(self.spec.model.input_names) if seen and self.spec else ""
-            self.say("\n".join(filter(None, [f"plan: {forecast(event.summary)}", columns])))
+            model = model_line(self.spec) if self.spec is not None and self.spec.chosen else ""
+            self.say("\n".join(filter(None, [f"plan: {forecast(event.summary)}", model, columns])))
             if seen and seen.warning:
                 self._log.warning(plain_lines(f"{self._partition}{seen.warning}"))
                 self.warned.append(seen.warning)

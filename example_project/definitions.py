@@ -48,7 +48,7 @@ def products() -> dg.MaterializeResult[pl.DataFrame]:
 
 
 @gptimg_asset(
-    model="gpt-image-1-mini",
+    model="gpt-image-2.5-flare",
     template="Studio photo of {product}, {style}",
     id_column="sku",
     arguments={"quality": "low", "image_size": "1024x1024"},

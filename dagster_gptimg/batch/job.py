@@ -158,6 +158,7 @@ class Options:
         on_ambiguous: `hold` shows a submit in doubt until evidence settles it; `resubmit` bets (docs/guarantee.md).
         settle: seconds to wait for fal's history to show an ambiguous submit.
         attempts: attempts a request may be given in one run after failures that were free.
+        is_model_chosen: whether nobody said the model, so that it must be the dataset's.
         recipe: what all rows are made with (template, model, arguments), as a digest: a manifest keeps it.
         table: the prompt table's name, without secrets; empty for one that has none. It tells whose records a run
             replaces in the image table.
@@ -183,6 +184,7 @@ class Options:
     on_ambiguous: Literal["hold", "resubmit"] = default("on_ambiguous")
     settle: float = default("settle")
     attempts: int = 3
+    is_model_chosen: bool = False
     recipe: str = ""
     table: str = ""
     is_limited: bool = False

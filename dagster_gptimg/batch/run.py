@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
 from dagster_gptimg.batch.budget import Budget
+from dagster_gptimg.batch.choice import check_choice
 from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Progress, Trouble, Warned
 from dagster_gptimg.batch.image_table import write_image_table
 from dagster_gptimg.batch.ledger import Ledger, Result, Unsettled
@@ -29,6 +30,7 @@ from dagster_gptimg.batch.worker import Way, Worker
 from dagster_gptimg.errors import GptImgError, StoreError, UnreadableError, UsageError
 from dagster_gptimg.fal.models import model_at
 from dagster_gptimg.plain import plain_lines, words_of
+from dagster_gptimg.store.dataset import FirstModel
 from dagster_gptimg.store.datasets import check_place
 from dagster_gptimg.store.facts import Word
 from dagster_gptimg.store.manifest import about_manifest, manifest_name
@@ -169,7 +171,9 @@ class _Run:
         try:
             await io(check_place, job.dataset)
             await job.fal.check(job.model.endpoint)
-            await io(job.dataset.open, await job.fal.origin())
+            await io(job.dataset.open, await job.fal.origin(), FirstModel(job.model.name, job.model.endpoint))
+            if job.options.is_model_chosen:
+                check_choice(job.dataset, job.model)
             run_id = f"{clock.now():%Y%m%dT%H%M%S}-{job.runtime.token()[:8]}"
             run = cls(job, planned, Ledger(job.dataset, io, run_id))
             run.receipts = await OpenReceipts.read(job, run.ledger)

@@ -34,7 +34,6 @@ from dagster_gptimg.component.described import Described
 from dagster_gptimg.component.scaffolder import GptImgScaffolder
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.execution import ImageGeneration
-from dagster_gptimg.fal.models import DEFAULT_MODEL
 from dagster_gptimg.materialization import AssetEvent, materialized
 from dagster_gptimg.options import default, description
 from dagster_gptimg.partitions import partitions_from
@@ -63,9 +62,9 @@ _SAME = (
 """Attributes that are arguments of the factory as they stand."""
 
 
-def _resolved(context: dg.ResolutionContext, value: Any) -> str:  # noqa: ANN401 - YAML
+def _resolved(context: dg.ResolutionContext, value: Any) -> str | None:  # noqa: ANN401 - YAML
     """As every attribute is resolved. In YAML this one is `model`, a name that Dagster's own class has for itself."""
-    return str(text(context, value))
+    return None if value is None else str(text(context, value))
 
 
 @dg.scaffold_with(GptImgScaffolder)
@@ -81,15 +80,15 @@ class GptImgComponent(dg.Component, Described):
     prompt_column: Annotated[str | None, text_as(description("prompt_column"))] = None
     id_column: Annotated[str | None, text_as(description("id_column"))] = None
     image_model: Annotated[
-        str,
+        str | None,
         dg.Resolver(
             _resolved,
             inject_before_resolve=False,
             model_field_name="model",
-            model_field_type=str | Variable,
-            description="A model of the registry.",
+            model_field_type=str | Variable | None,
+            description=description("model"),
         ),
-    ] = DEFAULT_MODEL
+    ] = None
     arguments: Annotated[dict[str, Any], given_as(dict[str, Any], text, description("arguments"))] = Field(
         default_factory=dict
     )

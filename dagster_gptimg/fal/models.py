@@ -20,6 +20,11 @@ from dagster_gptimg.fal.prices import PRESETS_2, PRESETS_25, TEN_THOUSANDTH, ByT
 if TYPE_CHECKING:
     from dagster_gptimg.fal.types import Json
 
+DEFAULT_MODEL = "gpt-image-2.5-flare"
+"""Of a new dataset, where no model is said."""
+MODEL_BEFORE = "gpt-image-1-mini"
+"""Of a dataset that does not say its model: the default of the releases that began it. It never changes."""
+
 _REGISTRY: dict[str, FalModel] = {}
 
 
@@ -92,7 +97,7 @@ _MINI = ByTable(
     text=Decimal("0.002") * _MILLI,
     reference=Decimal("0.0025") * _MILLI,
 )
-DEFAULT_MODEL = register(
+register(
     FalModel(
         name="gpt-image-1-mini",
         endpoint="fal-ai/gpt-image-1-mini",
@@ -116,7 +121,7 @@ DEFAULT_MODEL = register(
             read=_READ,
         ),
     )
-).name
+)
 
 _GPT_IMAGE_1 = ByTable(
     images={

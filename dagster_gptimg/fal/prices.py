@@ -190,6 +190,9 @@ class ByTokens:
     def _sizes(self, size: Json) -> tuple[tuple[int, int], ...]:
         if isinstance(size, dict):
             return ((int(str(size["width"])), int(str(size["height"]))),)
+        width, _, height = str(size).partition("x")  # as the older models say it, and `check` takes it
+        if width.isdecimal() and height.isdecimal():
+            return ((int(width), int(height)),)
         return self.presets.get(str(size), _ANY_SIZE)
 
 
@@ -206,12 +209,12 @@ PRESETS_2 = {
 PRESETS_25 = {
     "square_hd": ((1024, 1024), (2048, 2048)),
     "square": ((512, 512), (816, 816), (1024, 1024)),
-    "portrait_4_3": ((768, 1024), (1536, 2048)),
+    "portrait_4_3": ((768, 1024),),
     "portrait_16_9": ((576, 1024), (720, 1280), (1080, 1920)),
-    "landscape_4_3": ((1024, 768), (2048, 1536)),
+    "landscape_4_3": ((1024, 768),),
     "landscape_16_9": ((1024, 576), (1280, 720), (1920, 1080)),
 }
-"""fal's presets of gpt-image-2.5. Its page prints no pixels of them, and they are read in several ways: ranges."""
+"""fal's presets of gpt-image-2.5. Its page prints no pixels; where they are read in several ways, it is a range."""
 
 _ANY_SIZE = ((1376, 480), (1408, 480), (1424, 480), (1440, 480), (2880, 2880))
 """Of all sizes that a request may ask for, those with the fewest and the most tokens, for one quality or another."""

@@ -10,6 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from dagster_gptimg.errors import ArgumentsError
+from dagster_gptimg.fal.prices import ByTokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,6 +69,21 @@ class Move:
         """What was left behind so far."""
         found = [NotCarried(name, reason, None) for name, reason in self._arguments.items()]
         return found + [NotCarried(name, reason, rows) for (name, reason), rows in self._columns.items()]
+
+    def other_meanings(self) -> list[str]:
+        """Words of `quality` that both models take and that ask for another number of tokens, in sentences."""
+        new = self.model.price
+        found = []
+        for former in self._former:
+            old = former.price
+            if not (isinstance(old, ByTokens) and isinstance(new, ByTokens)):
+                continue
+            names = {edge: word for word, edge in new.edges.items()}
+            others = {word: names.get(edge, "none") for word, edge in old.edges.items() if new.edges.get(word) != edge}
+            if others:
+                words = ", ".join(f"{word} there is {name} here" for word, name in others.items())
+                found.append(f"{words} ({former.name}, {self.model.name})")
+        return list(dict.fromkeys(found))
 
     def _split(self, given: Mapping[str, V]) -> tuple[dict[str, V], dict[str, str]]:
         refused = self._refused(self.model, given)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -61,6 +61,8 @@ class PromptSpec:
         limit: only the first so many rows (of the partition), 1 or more.
         without_guarantee: let `sync_mode` through (docs/fal.md).
         seen: takes down what became of the columns.
+        chosen: why the model is this one, where nobody said it; empty where somebody did.
+        given: the arguments as they were given, before the model has read them.
         move: leaves out, and notes, what another model took and this one does not; for plans only.
 
     Raises:
@@ -80,6 +82,8 @@ class PromptSpec:
     without_guarantee: bool = False
     seen: Seen = field(default_factory=Seen, compare=False, repr=False)
     move: Move | None = field(default=None, compare=False, repr=False)
+    chosen: str = field(default="", compare=False)
+    given: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.template is not None and self.prompt_column is not None:
@@ -99,9 +103,15 @@ class PromptSpec:
             raise UsageError(msg)
         object.__setattr__(self, "inputs", inputs_of(self.inputs))
         check_inputs(self.inputs or (), self.known_inputs, self.model.name)
+        if self.given is None:
+            object.__setattr__(self, "given", dict(self.arguments))
         arguments = self.arguments if self.move is None else self.move.arguments(self.arguments)
         object.__setattr__(self, "arguments", self.model.check(arguments, without_guarantee=self.without_guarantee))
         self.parsed_template()
+
+    def with_model(self, model: FalModel, *, chosen: str = "", move: Move | None = None) -> PromptSpec:
+        """For another model, which reads the arguments anew, as they were given. Raises `UsageError`."""
+        return replace(self, model=model, arguments=self.given or {}, given=None, chosen=chosen, move=move)
 
     def parsed_template(self) -> Template | None:
         """The template, parsed; None when a column holds the prompt."""

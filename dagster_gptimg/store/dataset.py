@@ -7,7 +7,7 @@ import hmac
 import json
 import secrets
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dagster_gptimg.errors import OriginError, StoreError, UnreadableError
 from dagster_gptimg.masking import harmless
@@ -35,6 +35,18 @@ REREAD = "00000000T000000-receipts-1"
 reading has been looked at again."""
 
 
+class FirstModel(NamedTuple):
+    """The model of a dataset's first run.
+
+    Attributes:
+        name: in the registry of that run.
+        endpoint: fal's full id, of images without references.
+    """
+
+    name: str
+    endpoint: str
+
+
 class Dataset:
     """One dataset in a store. Every call blocks.
 
@@ -44,6 +56,7 @@ class Dataset:
         inbox: what webhooks brought.
         salt: random, made with the dataset; hides keys in account hashes. Empty until `open`.
         receipts_version: of its first receipts; 0 until `origin` or `open`.
+        first_model: what its first run was with, from `origin` or `open` on; None where `dataset.json` does not say it.
     """
 
     def __init__(self, store: Store, name: str) -> None:
@@ -53,6 +66,7 @@ class Dataset:
         self.inbox = Inbox(self.receipts)
         self.salt = ""
         self.receipts_version = 0
+        self.first_model: FirstModel | None = None
 
     def uri(self, name: str) -> str:
         """A URI, openable with `fsspec.open`, of an object of this dataset."""
@@ -70,6 +84,8 @@ class Dataset:
             about = json.loads(self.store.read(name))
             version, origin, salt = about["version"], str(about["origin"]), str(about["salt"])
             receipts = int(about.get("receipts", 1))
+            model = about.get("model")
+            first_model = None if model is None else FirstModel(str(model["name"]), str(model["endpoint"]))
         except FileNotFoundError:
             self._check_absent(name)
             return None
@@ -79,7 +95,7 @@ class Dataset:
         if version != VERSION:
             msg = f"{self.store.uri(name)} has version {version}; this release reads version {VERSION}: update it"
             raise UnreadableError(msg)
-        self.salt, self.receipts_version = salt, receipts
+        self.salt, self.receipts_version, self.first_model = salt, receipts, first_model
         return origin
 
     def _check_absent(self, name: str) -> None:
@@ -100,15 +116,23 @@ class Dataset:
         prefixes = [name for name in self.store.names(folder) if name in PREFIXES]
         return any(parse_image(f"images/{p}/{n}") for p in prefixes for n in self.store.names(f"{folder}/{p}"))
 
-    def open(self, origin: str) -> None:
+    def open(self, origin: str, model: FirstModel | None = None) -> None:
         """Make sure that the dataset exists and belongs to `origin`, before anything of it is read as done.
+
+        A dataset that did not exist records `model` as that of its first run; of another one, `first_model` tells.
 
         Raises:
             OriginError: it belongs to another origin.
             StoreError: the store cannot be used.
         """
         if self.origin() is None:
-            about = {"version": VERSION, "origin": origin, "salt": secrets.token_hex(16), "receipts": RECEIPTS}
+            about: dict[str, object] = {
+                "version": VERSION,
+                "origin": origin,
+                "salt": secrets.token_hex(16),
+                "receipts": RECEIPTS,
+            }
+            about |= {} if model is None else {"model": model._asdict()}
             with suppress(FileExistsError):  # another run was quicker; whose it is stands there now
                 self.store.create(f"{self.folder}/dataset.json", json.dumps(about).encode())
         found = self.origin()

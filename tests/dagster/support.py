@@ -48,6 +48,7 @@ def images(**more: Any) -> dg.AssetsDefinition:
         "prompts": ROWS,
         "template": "photo of {product}",
         "id_column": "sku",
+        "model": "gpt-image-1-mini",  # a cent an image
         "arguments": LOW,
         "partitions": by_column("category", ["bags", "shoes"]),
         **more,

@@ -395,4 +395,4 @@ def test_what_is_scaffolded_loads_and_names_its_table() -> None:
         with sandbox.build_all_defs() as defs:
             made = definition_of(defs.resolve_assets_def("icons"))
     assert made.source == str(path / TABLE)
-    assert made.generation.spec.arguments == LOW
+    assert made.generation.spec.given == LOW

@@ -86,7 +86,7 @@ def test_the_demo_shows_every_partition_as_materialized_and_buys_once(tmp_path: 
         subprocess.run(command, env=env, capture_output=True, text=True, cwd=tmp_path, check=False) for _ in range(2)
     )
     assert (first.returncode, second.returncode) == (0, 0), first.stdout + first.stderr[-3000:]
-    assert "shoes: 15 bought, 0 reused, $0.14" in first.stdout
+    assert "shoes: 15 bought, 0 reused, $0.09" in first.stdout
     assert "shoes: 0 bought, 15 reused, $0.00" in second.stdout
     assert first.stderr == ""
     images = list((tmp_path / ".demo").glob("images/catalog_images/images/*/*.png"))
@@ -97,7 +97,7 @@ def test_the_demo_shows_every_partition_as_materialized_and_buys_once(tmp_path: 
     assert shown.pop("catalog_images") == ["bags", "lamps", "mugs", "shoes"]
     assert shown == dict.fromkeys(["products", "contact_sheet", "lifestyle_images", "banners"], True)
     edits = pq.read_table(tmp_path / ".demo/images/lifestyle_images/manifests/_whole/manifest.parquet").to_pylist()
-    assert {edit["endpoint"] for edit in edits} == {"fal-ai/gpt-image-1-mini/edit"}
+    assert {edit["endpoint"] for edit in edits} == {"openai/gpt-image-2.5/flare/edit"}
     sent = [json.loads(edit["arguments"])["image_urls"] for edit in edits]
     assert [len(urls) for urls in sent] == [3] * 4
     assert len({url for urls in sent for url in urls}) == 4 + 2  # four photos; the marble and the mark are the same

@@ -196,7 +196,7 @@ def test_assets_edit_the_images_of_an_asset_upstream(fal: Fal, tmp_path: Path) -
     edits = records(tmp_path / "store", "beach")
     assert [edit["row_id"] for edit in edits] == ["A", "B"]
     for edit in edits:
-        assert edit["endpoint"] == "fal-ai/gpt-image-1-mini/edit"
+        assert edit["endpoint"] == "openai/gpt-image-2.5/flare/edit"
         assert edit["columns"]["uri"] == sources[edit["row_id"]]["uri"]
     again = dg.materialize([catalog, beach], resources={"fal": fal.resource, "image_store": store})
     assert again.success

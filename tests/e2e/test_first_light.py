@@ -18,6 +18,7 @@ from PIL import Image
 
 from tests.harness import CLI, Fal, cli, emulator, kill, records, start, until
 from tests.prompt_table import rows as prompt_rows
+from tests.support import MINI_LOW
 
 POINTS = [
     "before intent",
@@ -28,7 +29,7 @@ POINTS = [
     "after image",
     "after outcome",
 ]
-LOW = ("--set", "quality=low", "--set", "image_size=1024x1024")
+LOW = MINI_LOW
 
 
 def table(path: Path, rows: int, **columns: str) -> str:

@@ -80,7 +80,7 @@ def test_a_file_that_is_no_document_is_told(table: Path) -> None:
 
 
 def test_a_plan_for_another_model_says_what_the_move_costs_and_what_stays_behind(fal: Fal, table: Path) -> None:
-    first = call(fal, "generate", table, *LOW, "--set", "output_format=webp")
+    first = call(fal, "generate", table, *LOW, "--set", "output_format=webp", "--model", "gpt-image-1-mini")
     assert first.status == 0, first.stderr
     assert "warning: gpt-image-1-mini" in first.stderr
     assert "2026-12-01 by its maker's own page; move to gpt-image-2.5-flare" in first.stderr
@@ -178,7 +178,7 @@ def test_an_asset_says_when_its_model_ends_and_what_a_move_would_cost(
     [event] = result.asset_materializations_for_node("cups")
     assert "2026-12-01 by its maker's own page; move to gpt-image-2.5-flare" in str(event.metadata["warnings"].value)
     assert "2026-12-01 by its maker's own page" in capfd.readouterr().err
-    made = build_gptimg_asset("cups", prompts=[], arguments=low)
+    made = build_gptimg_asset("cups", prompts=[], arguments=low, model="gpt-image-1-mini")
     assert made.metadata_by_key[dg.AssetKey("cups")]["model_ends"] == "2026-12-01; move to gpt-image-2.5-flare"
     planned = asset(fal, tmp_path, "gpt-image-1-mini", {"plan_model": "gpt-image-2"}, arguments=low)
     assert planned.success

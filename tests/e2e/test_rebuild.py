@@ -17,7 +17,18 @@ def test_index_and_manifest_come_back_from_receipts(fal: Fal, store: Path, tmp_p
     lines = [{"id": f"r{n}", "prompt": f"thing {n}", "shop": "north", "num_images": 1 + 5 * (n == 0)} for n in range(6)]
     path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     place = ("--store", str(store), "--dataset", "d")
-    call = ("generate", str(path), *place, "--id-column", "id", "--set", "quality=low", "--json")
+    call = (
+        "generate",
+        str(path),
+        *place,
+        "--id-column",
+        "id",
+        "--set",
+        "quality=low",
+        "--model",
+        "gpt-image-1-mini",
+        "--json",
+    )
     fal.fail("thing 3", "refused")
     assert cli(fal, *call).summary["refused"] == 1
     before = records(store, "d")

@@ -10,12 +10,13 @@ import pytest
 from PIL import Image
 
 from tests.harness import Fal, Ran, cli
+from tests.support import MINI_LOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-LOW = ("--set", "quality=low", "--set", "image_size=1024x1024")
+LOW = MINI_LOW
 
 
 @pytest.fixture

@@ -21,8 +21,9 @@ from dagster_gptimg import (
 )
 from dagster_gptimg.batch.job import Options
 from tests.harness import Fal, Ran, cli, records
+from tests.support import MINI_LOW
 
-LOW = ("--set", "quality=low", "--set", "image_size=1024x1024")
+LOW = MINI_LOW
 ARGUMENTS = {"quality": "low", "image_size": "1024x1024"}
 
 

@@ -11,12 +11,13 @@ import pytest
 
 from tests.e2e.test_receiver import receiver
 from tests.harness import Fal, cli, kill, records, start
+from tests.support import MINI_LOW
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 ROWS = 20
-LOW = ("--set", "quality=low", "--set", "image_size=1024x1024")
+LOW = MINI_LOW
 AROUND = 4
 """Calls of a run besides those for its images: whether fal knows the key, who it is, the model's status, one price."""
 

@@ -73,7 +73,7 @@ def test_what_was_seen_billed_lies_within_the_price(kind: str, references: int, 
 
 
 def test_what_is_not_said_costs_what_fals_defaults_do_and_auto_is_a_range() -> None:
-    assert str(FLARE.cost({}).low) == "0.0362"  # high, 1024x768
+    assert str(FLARE.cost({})) == "$0.0362"  # high, 1024x768
     assert FLARE.cost({"quality": "max", "image_size": "landscape_4_3"}).high > Decimal("0.14")
     every = FLARE.cost({"quality": "auto", "image_size": "auto"})
     for quality in QUALITIES:
@@ -136,6 +136,8 @@ def test_inputs_are_those_of_fals_page(name: str, good: list[Any], bad: list[Any
 
 def test_sizes_are_said_as_the_older_models_say_them() -> None:
     assert FLARE.check({"image_size": " 1024x1024 "}) == {"image_size": {"width": 1024, "height": 1024}}
+    said = FLARE.cost({"quality": "low", "image_size": "1024x1024"})
+    assert said == FLARE.cost({"quality": "low", "image_size": {"width": 1024, "height": 1024}})
     assert FLARE.asked_size(FLARE.check({"image_size": "1536x1024"})) == (1536, 1024)
 
 

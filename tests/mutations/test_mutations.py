@@ -316,6 +316,20 @@ MUTATIONS = [
         "    for n, attempt in [*enumerate(attempts)][-1:]:\n",
         "tests/e2e/test_costs.py -k became",
     ),
+    Mutation(
+        "give a dataset that does not say its model the default of today",
+        "batch/choice.py",
+        "return Choice(get_model(MODEL_BEFORE), THE_DATASETS)",
+        "return default_choice()",
+        "tests/e2e/test_default_model.py",
+    ),
+    Mutation(
+        "buy with another model than the run that began the dataset a moment ago",
+        "batch/run.py",
+        "if job.options.is_model_chosen:",
+        "if False:",
+        "tests/e2e/test_default_model.py -k comes_second",
+    ),
 ]
 
 

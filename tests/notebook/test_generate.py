@@ -24,10 +24,12 @@ from tests.harness import Fal, cli
 from tests.support import ROOT
 
 LOW = {"quality": "low", "image_size": "1024x1024"}
+MINI = "gpt-image-1-mini"
+"""A cent an image."""
 
 
 def made(fal: Fal, store: Path, prompts: Any, **more: Any) -> GeneratedImages:
-    given: dict[str, Any] = {"dataset": "d", "arguments": LOW, "progress": False, **more}
+    given: dict[str, Any] = {"dataset": "d", "model": MINI, "arguments": LOW, "progress": False, **more}
     return generate(prompts, store=store, settings=FalSettings("test-key", FalUrls.at(fal.url)), **given)
 
 
@@ -68,7 +70,7 @@ def test_every_kind_of_table(fal: Fal, store: Path, tmp_path: Path, kind: str) -
 
 def test_a_plan_needs_no_key_and_buys_nothing(fal: Fal, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FAL_KEY", raising=False)
-    planned = generate(["a cup"], store=store, dataset="d", arguments=LOW, plan_only=True)
+    planned = generate(["a cup"], store=store, dataset="d", model=MINI, arguments=LOW, plan_only=True)
     assert repr(planned) == "<GeneratedImages: plan: 1 row, 0 images reused; 1 image to buy for $0.01>"
     assert (list(planned), planned.manifest, fal.bill()["rows"]) == ([], None, [])
     with pytest.raises(UsageError, match="no fal key"):

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from dagster_gptimg.errors import TableError
-from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
+from dagster_gptimg.fal.models import get_model
 from dagster_gptimg.prompts import PromptRow, PromptSpec, read_rows
 
-MODEL = get_model(DEFAULT_MODEL)
+MODEL = get_model("gpt-image-1-mini")
 
 
 def rows(source: Any, **spec: Any) -> list[PromptRow]:

@@ -1,0 +1,78 @@
+"""Which model a run has where nobody says one: the dataset's, and for a new dataset the registry's default."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from dagster_gptimg.errors import UsageError
+from dagster_gptimg.fal.models import DEFAULT_MODEL, MODEL_BEFORE, get_model
+from dagster_gptimg.plain import shown
+
+if TYPE_CHECKING:
+    from dagster_gptimg.fal.model import FalModel
+    from dagster_gptimg.store.dataset import Dataset
+
+THE_DEFAULT = "the default"
+THE_DATASETS = "the dataset's model"
+
+
+class Choice(NamedTuple):
+    """A model that nobody has said.
+
+    Attributes:
+        why: `THE_DEFAULT` or `THE_DATASETS`.
+    """
+
+    model: FalModel
+    why: str
+
+
+def default_choice() -> Choice:
+    """What a new dataset has. Before it is known which dataset it is, arguments are checked by this one."""
+    return Choice(get_model(DEFAULT_MODEL), THE_DEFAULT)
+
+
+def chosen_model(dataset: Dataset) -> Choice:
+    """The model of a dataset. Blocks.
+
+    It is that of the first run, as `dataset.json` says. A dataset that does not say it was begun by a release that had
+    another default: it keeps that one, whatever the default is today, so that nothing of it is bought anew.
+
+    Raises:
+        UsageError: the registry does not have it (any more), or has it at another endpoint.
+        StoreError: the store cannot be read.
+    """
+    return default_choice() if dataset.origin() is None else _recorded(dataset)
+
+
+def check_choice(dataset: Dataset, model: FalModel) -> None:
+    """Make sure that a model which nobody has said is that of the dataset, now that it is open.
+
+    It is not when another run has just begun the dataset with a model of its own. Raises `UsageError`.
+    """
+    found = _recorded(dataset).model
+    if (found.name, found.endpoint) != (model.name, model.endpoint):
+        msg = (
+            f"another run has just begun dataset {dataset.name!r} with {found.name}. Start this one again, and it "
+            "takes the same; or say a model. Nothing was sent."
+        )
+        raise UsageError(msg)
+
+
+def _recorded(dataset: Dataset) -> Choice:
+    if dataset.first_model is None:
+        return Choice(get_model(MODEL_BEFORE), THE_DATASETS)
+    name, endpoint = dataset.first_model
+    try:
+        model = get_model(name)
+    except UsageError:
+        model = None
+    if model is None or model.endpoint != endpoint:
+        where = "does not have" if model is None else f"has at {model.endpoint}, and not at {shown(endpoint, 200)}"
+        msg = (
+            f"the first run of dataset {dataset.name!r} was with the model {shown(name, 200)}, which the registry "
+            f"{where}. Say the model (model=, or --model), or register it (docs/fal.md#endpoints-of-your-own). "
+            "Nothing was sent."
+        )
+        raise UsageError(msg)
+    return Choice(model, THE_DATASETS)
