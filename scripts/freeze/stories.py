@@ -360,3 +360,18 @@ def on_s3(make: Maker) -> None:
     make.generate(COAST[:3], status=3)
     make.fal.is_working = True
     make.generate(COAST, kill_at="after accepted:1")
+
+
+STOOLS = rows("a stool", "a shelf", "a bench")
+
+
+@story(
+    STOOLS,
+    only({"rows": 3, "images": 3, "reused": 3}),
+    read={"stored": 3},
+    manifest={"stored": 3},
+)
+def another_model(make: Maker) -> None:
+    """The first run was given a model, and the later ones none: they take it from `dataset.json`."""
+    make.generate(STOOLS[:2], "--model", "gpt-image-2")
+    make.generate(STOOLS)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dagster_gptimg.batch.choice import chosen_model
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.root import Store
 from tests.frozen_stores import STORES, copied, counts, stories
@@ -20,18 +21,17 @@ if TYPE_CHECKING:
 
     from tests.frozen_stores import Story
 
-RELEASE = "211b316"
-ALL = stories(RELEASE)
-RIGHT = [story for story in ALL if not story.wrong]
+RELEASES = ("211b316", "first-model")
+EVERY = [(release, story) for release in RELEASES for story in stories(release)]
+ALL = [pytest.param(release, story, id=f"{release}-{story.dataset}") for release, story in EVERY]
+RIGHT = [case for case, (_, story) in zip(ALL, EVERY, strict=True) if not story.wrong]
 
 
-def named(story: Story) -> str:
-    return story.dataset
-
-
-@pytest.mark.parametrize("story", ALL, ids=named)
-def test_it_is_read_as_it_was_written(story: Story, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    with copied(RELEASE, story, tmp_path, request) as copy:
+@pytest.mark.parametrize(("release", "story"), ALL)
+def test_it_is_read_as_it_was_written(
+    release: str, story: Story, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    with copied(release, story, tmp_path, request) as copy:
         before = copy.objects()
         if story.read is None:
             ran = cli(None, "manifest", "--store", copy.store, "--dataset", story.dataset, env=copy.env)
@@ -46,9 +46,9 @@ def test_it_is_read_as_it_was_written(story: Story, tmp_path: Path, request: pyt
         assert not copy.fal.seen, "reading asks fal nothing"
 
 
-@pytest.mark.parametrize("story", RIGHT, ids=named)
-def test_it_is_gone_on_with(story: Story, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    with copied(RELEASE, story, tmp_path, request) as copy:
+@pytest.mark.parametrize(("release", "story"), RIGHT)
+def test_it_is_gone_on_with(release: str, story: Story, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    with copied(release, story, tmp_path, request) as copy:
         for run in story.runs:
             copy.fal.posts.clear()
             ran = copy.call("generate", run)
@@ -59,7 +59,22 @@ def test_it_is_gone_on_with(story: Story, tmp_path: Path, request: pytest.Fixtur
 
 
 def test_every_dataset_of_the_store_is_known_by_its_origin() -> None:
-    store = Store(str(STORES / RELEASE / "local"))
-    origins = {name: Dataset(store, name).origin() for name in store.names("")}
-    assert origins == {story.dataset: story.origin for story in ALL if story.layout == "local"}
-    assert set(origins.values()) > {"fal"}
+    for release in RELEASES:
+        store = Store(str(STORES / release / "local"))
+        origins = {name: Dataset(store, name).origin() for name in store.names("")}
+        assert origins == {story.dataset: story.origin for story in stories(release) if story.layout == "local"}
+    assert Dataset(Store(str(STORES / "211b316" / "local")), "done_at_fal").origin() == "fal"
+
+
+def test_every_dataset_of_the_store_is_known_by_its_first_model() -> None:
+    """Of the older release none has one: theirs is what was the default then, for ever."""
+    found = dict[str, str]()
+    for release in RELEASES:
+        store = Store(str(STORES / release / "local"))
+        found |= {f"{release} {name}": chosen_model(Dataset(store, name)).model.name for name in store.names("")}
+    assert found.pop("first-model another_model") == "gpt-image-2"
+    assert {name.partition(" ")[0]: model for name, model in found.items()} == {
+        "211b316": "gpt-image-1-mini",
+        "first-model": "gpt-image-2.5-flare",
+    }
+    assert {model for name, model in found.items() if name.startswith("211b316")} == {"gpt-image-1-mini"}
