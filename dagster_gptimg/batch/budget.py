@@ -47,6 +47,13 @@ class Budget:
         async with self._changed:
             if self.limit is not None:
                 self.reserved -= price.high
-            cost = price.high if cost is None else cost
-            self.spent += cost if cost.is_finite() else ZERO  # an unknown price: what is spent is not known either
-            self._changed.notify_all()
+            self._spend(price.high if cost is None else cost)
+
+    async def add(self, price: Price, cost: Decimal | None) -> None:
+        """Count a request that nothing was reserved for; as `settle` does."""
+        async with self._changed:
+            self._spend(price.high if cost is None else cost)
+
+    def _spend(self, cost: Decimal) -> None:
+        self.spent += cost if cost.is_finite() else ZERO  # an unknown price: what is spent is not known either
+        self._changed.notify_all()

@@ -67,7 +67,7 @@ class Way:
         spoken: attempts that stood on record when the run began: of no others does the user's word speak.
         seen_at: the clock's second at which this run saw its facts first.
         sent: whether this run has claimed an attempt of it.
-        reserved: whether its price is reserved now.
+        reserved: the attempts for which its price is reserved now.
         collected: whether this run has recorded an outcome of it that settles it.
         recorded: the requests of it whose outcomes this run has put on record.
         trouble: what went wrong last.
@@ -89,7 +89,7 @@ class Way:
     spoken: int
     seen_at: float
     sent: bool = False
-    reserved: bool = False
+    reserved: set[int] = field(default_factory=set)
     collected: bool = False
     recorded: set[str] = field(default_factory=set)
     trouble: str = ""
@@ -189,7 +189,7 @@ class Worker:
             return result
         finally:
             self._count(way)
-            await self._refund(way, None)
+            await self._write_off(way)
 
     def _count(self, way: Way) -> None:
         """Count what this run has spent: on what it sent, whoever recorded its end, and on what it recorded."""
@@ -231,12 +231,14 @@ class Worker:
         """Create attempt `n` and send it; `word`: the user's word that opens it, if one does."""
         if not way.left:
             return way.unsettled("failed", way.trouble)
-        if not await self._reserve(way):
+        await self._write_off(way)  # what has ended, or is at fal, has been followed: the rest stays in doubt
+        if not await self._reserve(way, n):
             self._stop.because("budget", f"the next request could pass the limit of ${self._budget.limit}")
             return way.unsettled("not_submitted", self._stop.message)
         await way.place.enter()
         async with self._stop.turn() as may_send:
             if not may_send:
+                await self._refund(way, n, Decimal(0))
                 return None
             sending = asyncio.create_task(self._send(way, n, word))
             self.sending[way.request.key] = sending
@@ -248,7 +250,7 @@ class Worker:
             attempt, error = await self._submitter.send(way.request, n, way.price.high, word)
         except TakenError:
             way.take(await self._io(self._receipts.load, way.request.key))
-            await self._refund(way, Decimal(0))
+            await self._refund(way, n, Decimal(0))
             if n < len(way.attempts):
                 return None
             words = "an attempt of it is on record, and no listing of the store shows it"
@@ -256,14 +258,14 @@ class Worker:
                 "held", f"{words}. Nothing is bought until one does: look at the store, then run again"
             )
         except (ImageReferenceError, ReadError) as trouble:
-            await self._refund(way, Decimal(0))
+            await self._refund(way, n, Decimal(0))
             return way.unsettled("failed", str(trouble))
         if attempt is not None:
             way.sent = True
             way.attempts.extend(Attempt() for _ in range(n + 1 - len(way.attempts)))
             way.attempts[n] = attempt
         if attempt is None or attempt.void is not None:
-            await self._refund(way, Decimal(0))
+            await self._refund(way, n, Decimal(0))
         return await self._react(way, error)
 
     async def _react(self, way: Way, error: SubmitError | None) -> Result | None:
@@ -315,7 +317,8 @@ class Worker:
         if found.kind == "free":
             way.trouble = f"{found.error_type}: {found.error}"
             way.left -= view.attempt + 1 == len(way.attempts)
-        await self._refund(way, found.cost_usd)
+        if found.is_end:
+            await self._pay(way, view.attempt, found.cost_usd)
         return None
 
     async def _collect(self, way: Way, view: View, submitted: Submitted) -> Outcome:
@@ -370,16 +373,35 @@ class Worker:
 
     # -- money
 
-    async def _reserve(self, way: Way) -> bool:
-        if not way.reserved:
-            way.reserved = await self._budget.reserve(way.price)
-        return way.reserved
+    async def _reserve(self, way: Way, n: int) -> bool:
+        """Set the worst case of attempt `n` aside; False when that could pass the limit."""
+        if not await self._budget.reserve(way.price):
+            return False
+        way.reserved.add(n)
+        return True
 
-    async def _refund(self, way: Way, cost: Decimal | None) -> None:
+    async def _refund(self, way: Way, n: int, cost: Decimal | None) -> None:
         """Give a reservation back for what was billed; None: nobody knows, so the worst case counts as spent."""
-        if way.reserved:
-            way.reserved = False
+        if n in way.reserved:
+            way.reserved.remove(n)
             await self._budget.settle(way.price, cost)
+
+    async def _pay(self, way: Way, n: int, cost: Decimal | None) -> None:
+        """Count a request of attempt `n` that has ended: what one attempt cost says nothing of another one's.
+
+        An attempt may have two requests, where something between fal and here sent its POST twice: nothing is reserved
+        for the second one, and it counts all the same.
+        """
+        intent = way.attempts[n].intent
+        if n in way.reserved:
+            await self._refund(way, n, cost)
+        elif intent is not None and intent.run == self._ledger.run:
+            await self._budget.add(way.price, cost)
+
+    async def _write_off(self, way: Way) -> None:
+        """Count what is reserved still as spent: nobody knows what became of it, and fal may have billed it."""
+        for n in sorted(way.reserved):
+            await self._refund(way, n, None)
 
 
 def _still_at_fal(key: str, request_id: str, attempt: Attempt, error: Exception) -> Unsettled:
