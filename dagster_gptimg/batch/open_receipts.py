@@ -20,6 +20,7 @@ from dagster_gptimg.batch.summary import Tally
 from dagster_gptimg.digests import KEY, SIZE, DigestCounts
 from dagster_gptimg.fal.prices import Price
 from dagster_gptimg.store.dataset import REREAD
+from dagster_gptimg.store.parallel import side_by_side
 from dagster_gptimg.store.settled import Settled
 
 if TYPE_CHECKING:
@@ -63,19 +64,23 @@ class OpenReceipts:
         found, io, dataset = cls(job, ledger), job.runtime.io, job.dataset
         await io(ledger.index.load)
         found.runs, has_begun = await io(dataset.runs)
-        if found.runs or (has_begun and not len(ledger.index)):  # somebody may have removed the index: it is derived
+        # Somebody may have removed the index, or a piece of it: it is derived.
+        if found.runs or ledger.index.lost or (has_begun and not len(ledger.index)):
             await io(found._load)
         return found
 
     def _load(self) -> None:
-        """List all receipts, and read those that the index does not answer for; nothing is kept of the others."""
-        receipts = self._job.dataset.receipts
+        """List all receipts, and read those that the index does not answer for; nothing is kept of the others.
+
+        Where a piece of the index is lost, it answers for none.
+        """
+        receipts, is_whole = self._job.dataset.receipts, not self._ledger.index.lost
         unanswered: dict[str, Names] = {}
         seen, twice = DigestCounts(), set[str]()
         for key, names in receipts.by_key():
             twice.update(name.request_id for _, name in names if name.how and seen.count(_digest(name.request_id)))
             brief = self._ledger.index.brief(key)
-            if brief is None or not _all_ended(names) or _is_odd(names) or self._is_reread(brief, names):
+            if is_whole and (brief is None or not _all_ended(names) or _is_odd(names) or self._is_reread(brief, names)):
                 unanswered[key] = names
         shared = [names for _, names in receipts.by_key() if _has(names, twice)] if twice else []
         facts = {names[0][1].key: receipts.read(names) for names in shared}
@@ -85,9 +90,11 @@ class OpenReceipts:
             for n in every
             if n.how
         )
-        for key, names in unanswered.items():
-            if key not in facts:
-                self._take(key, receipts.read(names))
+        # What a lost piece said may have gone before what others still say: an erasure, a later attempt.
+        some = unanswered.items() if is_whole else receipts.by_key()
+        wanted = (found for found in some if found[0] not in facts)
+        for (key, _), attempts in side_by_side(self._job.dataset.store, lambda found: receipts.read(found[1]), wanted):
+            self._take(key, attempts)
         for key, attempts in facts.items():
             self._take(key, attempts)
 
@@ -279,9 +286,11 @@ class OpenReceipts:
 
     def ended_runs(self, before: str) -> list[str]:
         """Runs older than `before` (a run id's beginning) whose marks may be ended: nothing that they left is open."""
-        if any(self.is_open(key) for key in self.facts):
-            return []
-        return [run for run in self.runs if run < before]
+        return [run for run in self.runs if run < before] if self.has_nothing_open() else []
+
+    def has_nothing_open(self) -> bool:
+        """Whether all that is on record has ended by now: the index has it, or will when this run has written it."""
+        return not any(self.is_open(key) for key in self.facts)
 
 
 def paid_requests(attempts: list[Attempt]) -> list[str]:

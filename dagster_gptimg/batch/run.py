@@ -299,7 +299,7 @@ class _Run:
             self.searching |= self.receipts.is_left_open(attempts, owns)
             self.take(request, result)
             self.warn_of_double(request.row_id, paid_requests(attempts))
-            await self.checkpoint()
+            await self.has_written_index(if_due=True)
         except asyncio.CancelledError:
             self.ledger.leave(self.open_end(request, attempts, owns, "interrupted"))
             raise
@@ -367,12 +367,17 @@ class _Run:
         flying = len(self.worker.in_flight)
         self.queue.put_nowait(Progress(self.done, self.total, flying, self.failed, self.budget.spent))
 
-    async def checkpoint(self) -> None:
-        """Write a piece of the index when enough has come together. It is derived: a failure of it is only told."""
+    async def has_written_index(self, *, if_due: bool = False) -> bool:
+        """Write a piece of the index (`if_due`: when enough has come together).
+
+        It is derived: a failure of it is only told.
+        """
         try:
-            await self.ledger.checkpoint_if_due()
+            await (self.ledger.checkpoint_if_due() if if_due else self.ledger.checkpoint())
         except Exception as error:  # noqa: BLE001 - the next one, and the run's end, try again
             self.warn_once(f"the settled index cannot be written now: {self.words_of(error)}. Receipts have everything")
+            return False
+        return True
 
     def warn_once(self, message: str) -> None:
         """Tell something about the whole run, once."""
@@ -403,7 +408,8 @@ class _Run:
         if words := str(self.odd):
             self.warn_once(words)
         if (uri := await self.unchanged()) is not None:
-            await self.end_marks()
+            if await self.has_written_index():
+                await self.end_marks()
             return Finished(self.forecast.summary(self.clock.monotonic() - self.began), uri)
         records = self.records()
         try:
@@ -453,4 +459,6 @@ class _Run:
         await self.io(self.job.dataset.end_runs, [self.ledger.run])
         yesterday = f"{self.clock.now() - timedelta(days=1):%Y%m%dT%H%M%S}"
         await self.io(self.job.dataset.end_runs, self.receipts.ended_runs(yesterday))
+        if self.ledger.index.lost and not self.stop.reason and self.receipts.has_nothing_open():
+            await self.io(self.ledger.index.drop_lost)
         await self.io(self.ledger.index.merge, f"{self.ledger.run}-merged")

@@ -1,7 +1,7 @@
 """The settled index: what is done, by request key, in one columnar read.
 
 Derived from receipts, and never needed for money. Runs add immutable Parquet pieces; many pieces are merged into one. A
-piece that is missing or broken costs time, not money: what the index does not know is looked up in the receipts.
+piece that is lost or broken costs time, not money: `lost` names it, and the receipts are read instead.
 
 In memory a line takes 19 bytes (its key's digest, its kind, how many images it has, a version), and about as many again
 once single keys are asked for; the rest is read when it is asked for.
@@ -13,6 +13,7 @@ import logging
 import zlib
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 from itertools import islice, repeat
@@ -30,6 +31,7 @@ from dagster_gptimg.store.columns import batch_of, read_batches
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.lines import Lines
 from dagster_gptimg.store.money import MONEY, rounded
+from dagster_gptimg.store.pieces import MARK, check_piece, listed, piece_name
 from dagster_gptimg.store.present import WantedImages
 from dagster_gptimg.store.root import Store
 from dagster_gptimg.temporary import TemporaryFolder, create
@@ -150,6 +152,8 @@ class SettledIndex:
 
     Attributes:
         has_missing: whether a file of any line's images is gone, as far as somebody has looked.
+        lost: pieces that were written, and were not there or could not be read when the index was loaded: what they
+            said is in the receipts only.
     """
 
     def __init__(self, store: Store, folder: str) -> None:
@@ -158,6 +162,7 @@ class SettledIndex:
         # Copies of the pieces: another run may put them together, and remove them, while this one goes on.
         self._copies: TemporaryFolder | None = None
         self.has_missing = False
+        self.lost: list[str] = []
         self._forget()
 
     def _forget(self) -> None:
@@ -262,13 +267,28 @@ class SettledIndex:
         10 MB for every thread in which that was ever done.
         """
         batch = _batch_of(rows)
-        piece = Piece(f"{name}.parquet", batch)
-        self._lay_out(piece.name, [batch])
-        return piece
+        return Piece(self._lay_out(name, [batch]), batch)
 
     def save(self, piece: Piece) -> None:
         """Add a piece to the store. Raises `StoreError`."""
-        self._store.write_file(f"{self._folder}/{piece.name}", self._copy(piece.name))
+        self._put(piece.name)
+
+    def _put(self, name: str) -> None:
+        """Write a piece, and the mark that it was written."""
+        self._store.write_file(f"{self._folder}/{name}", self._copy(name))
+        with suppress(FileExistsError):
+            self._store.create(f"{self._folder}/{name}{MARK}", b"")
+
+    def _remove(self, names: Iterable[str]) -> None:
+        """Remove pieces; the marks before them: whoever looks in between must not take them for lost."""
+        for name in names:
+            self._store.delete(f"{self._folder}/{name}{MARK}")
+            self._store.delete(f"{self._folder}/{name}")
+
+    def drop_lost(self) -> None:
+        """Forget that pieces were lost, once what they said is in others. Raises `StoreError`."""
+        self._remove(self.lost)
+        self.lost = []
 
     def know(self, piece: Piece) -> None:
         """Know what was saved from now on. Nothing else may read the index meanwhile; the store is not asked."""
@@ -279,21 +299,20 @@ class SettledIndex:
 
     def replace(self, piece: str, rows: Sequence[Settled]) -> None:
         """Put these lines in place of everything that is there, readable or not. Raises `StoreError`."""
-        old = self._store.names(self._folder)
+        old = sorted(self._store.names(self._folder), key=lambda name: not name.endswith(MARK))  # marks go first
         self._forget()
         self.write(piece, rows)
         for name in old:
-            self._store.delete(f"{self._folder}/{name}")
+            if name.removesuffix(MARK) not in self._pieces:
+                self._store.delete(f"{self._folder}/{name}")
 
     def merge(self, piece: str) -> None:
         """Put many pieces into one, written before the others are removed. Raises `StoreError`."""
         if len(self._pieces) <= MERGE_ABOVE:
             return
         old = list(self._pieces)
-        self._lay_out(f"{piece}.parquet", self._alive())
-        self._store.write_file(f"{self._folder}/{piece}.parquet", self._copy(f"{piece}.parquet"))
-        for name in old:
-            self._store.delete(f"{self._folder}/{name}")
+        self._put(self._lay_out(piece, self._alive()))
+        self._remove(old)
 
     # -- lines, by their numbers
 
@@ -347,8 +366,10 @@ class SettledIndex:
     def _load(self, broken: set[str]) -> bool:
         """Read all pieces but the broken ones; False when another one is broken, which is added to these."""
         self._forget()
-        for name in self._store.names(self._folder):
-            if not name.endswith(".parquet") or name in broken:
+        pieces, marked = listed(self._store.names(self._folder))
+        self.lost = sorted(marked.difference(pieces) | broken.intersection(pieces))
+        for name in pieces:
+            if name in broken:
                 continue
             try:
                 self._read(name)
@@ -361,17 +382,23 @@ class SettledIndex:
 
     def _read(self, name: str) -> None:
         self._store.fetch(f"{self._folder}/{name}", self._copy(name))
+        check_piece(name, self._copy(name))
         for batch in read_batches(self._copy(name), pa.schema(map(SCHEMA.field, _KNOWN))):
             self._add(batch)
             self._wanted.add(_images(batch, "path"), _images(batch, "bytes"))
         self._pieces.append(name)
 
-    def _lay_out(self, name: str, batches: Iterable[pa.RecordBatch]) -> None:
-        with create(self._copy(name)) as file:
+    def _lay_out(self, name: str, batches: Iterable[pa.RecordBatch]) -> str:
+        """Write a piece on this machine; returns its name."""
+        laid = self._copy(name)
+        with create(laid) as file:
             with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
                 for batch in batches:
                     writer.write_batch(batch)
             file.flush()
+        found = piece_name(name, laid)
+        laid.rename(self._copy(found))
+        return found
 
     def _copy(self, name: str) -> Path:
         if self._copies is None:  # not before there is something to copy: what a SIGKILL leaves lying is then rare

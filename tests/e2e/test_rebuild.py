@@ -43,7 +43,7 @@ def test_index_and_manifest_come_back_from_receipts(fal: Fal, store: Path, tmp_p
     after = records(store, "d")
     lost: dict[str, object] = {"columns": {}, "image_index": None}
     assert sorted(str({**r, **lost}) for r in after) == sorted(str({**r, **lost}) for r in before)
-    assert len(list((store / "d" / "settled").iterdir())) == 1
+    assert len(list((store / "d" / "settled").glob("*.parquet"))) == 1
 
     sent = len(fal.bill()["rows"])
     again = cli(fal, *call)

@@ -58,7 +58,13 @@ def tell_by_webhook(world: World, prompt: str, *ends: str) -> None:
         if intent is None or intent.arguments["prompt"] != prompt:
             continue
         for number, end in enumerate(ends):
-            found = Request(f"R{90 + 2 * world.rows.index(prompt) + number}", {**LOW, "prompt": prompt, "num_images": 1}, 1.0, 2.0, end)
+            found = Request(
+                f"R{90 + 2 * world.rows.index(prompt) + number}",
+                {**LOW, "prompt": prompt, "num_images": 1},
+                1.0,
+                2.0,
+                end,
+            )
             world.requests[found.id] = found
             fact = Accepted(
                 request_id=found.id,

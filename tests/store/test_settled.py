@@ -89,12 +89,44 @@ def test_merging_keeps_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for n in range(5):
         made.write(f"r{n}", [line(f"k{n}"), line("same", attempt=n)])
     made.merge("merged")
-    assert [p.name for p in (tmp_path / "d/settled").iterdir()] == ["merged.parquet"]
+    [piece, mark] = sorted(p.name for p in (tmp_path / "d/settled").iterdir())
+    assert (piece[:7], piece[-8:], mark) == ("merged.", ".parquet", f"{piece}.made")
     found = index(tmp_path)
     assert len(found) == 6
     same = found.get(key_of("same"))
     assert same is not None
     assert same.attempt == 4
+
+
+def test_a_piece_that_is_gone_or_is_another_one_is_named(tmp_path: Path) -> None:
+    made = index(tmp_path)
+    for n in range(3):
+        made.write(f"r{n}", [line(f"k{n}")])
+    first, second, third = sorted((tmp_path / "d/settled").glob("*.parquet"))
+    first.unlink()
+    second.write_bytes(third.read_bytes())
+    found = index(tmp_path)
+    assert (found.lost, len(found)) == ([first.name, second.name], 1)
+    found.drop_lost()
+    assert index(tmp_path).lost == []
+
+
+def test_pieces_of_earlier_releases_have_neither_digest_nor_mark_and_are_read(tmp_path: Path) -> None:
+    made = index(tmp_path)
+    made.write("r1", [line("a")])
+    [piece] = (tmp_path / "d/settled").glob("*.parquet")
+    piece.rename(piece.with_name("r1-0001.parquet"))
+    piece.with_name(f"{piece.name}.made").unlink()
+    found = index(tmp_path)
+    assert (found.lost, found.get(key_of("a"))) == ([], line("a"))
+
+
+def test_replacing_all_pieces_keeps_one_that_is_the_same(tmp_path: Path) -> None:
+    made = index(tmp_path)
+    made.write("r1", [line("a")])
+    made.replace("r1", [line("a")])
+    assert (index(tmp_path).lost, index(tmp_path).get(key_of("a"))) == ([], line("a"))
+    assert len(list((tmp_path / "d/settled").iterdir())) == 2
 
 
 def test_what_completed_between_two_moments(tmp_path: Path) -> None:
