@@ -165,5 +165,7 @@ def forecast(summary: Summary) -> str:
         parts.append(f"{summary.reattached} paid for and not collected yet")
     names = ("held", "refused", "failed", "lost", "missing", "erased")
     parts += [f"{counted(count, 'row')} {name}" for name in names if (count := getattr(summary, name))]
+    if summary.refetched:
+        parts.append(f"at most {counted(summary.refetched, 'image')} fetched again from fal, for nothing")
     told = f". {summary.message}" if summary.message and not summary.stop else ""
     return f"{', '.join(parts)}; {counted(summary.bought, 'image')} to buy for {summary.cost}{told}"

@@ -38,7 +38,7 @@ LOOKED_AT = 1000
 CAPTION = 60
 TROUBLED = 20
 _COUNTS = ("images", "bought", "reused", "refused", "failed")
-_RARE = ("reattached", "held", "lost", "in_flight", "not_submitted", "missing", "erased")
+_RARE = ("reattached", "refetched", "held", "lost", "in_flight", "not_submitted", "missing", "erased")
 """Counts that are there when they are not zero: Dagster's UI plots 20 numbers, and people read fewer."""
 
 COLUMNS = {
@@ -82,7 +82,10 @@ def counts(summary: Summary) -> dict[str, Any]:
     """The numbers of one run that Dagster plots over time. Dollars and seconds are floats."""
     found: dict[str, Any] = {name: getattr(summary, name) for name in _COUNTS}
     found |= {name: count for name in _RARE if (count := getattr(summary, name))}
-    return found | {"run_cost_usd": float(summary.cost_billed), "run_seconds": round(summary.seconds, 1)}
+    found |= {"run_cost_usd": float(summary.cost_billed), "run_seconds": round(summary.seconds, 1)}
+    if not summary.is_billed:
+        found["run_cost_high_usd"] = float(summary.cost_high) if summary.cost.is_known else "unknown"
+    return found
 
 
 def cost(table: pa.Table) -> dict[str, float]:

@@ -30,6 +30,11 @@ class Missing:
         self._job, self._io = job, job.runtime.io
         self._refetch = Refetch(job.dataset, job.fal, job.runtime)
 
+    @property
+    def fetched(self) -> int:
+        """Images that fal has given again."""
+        return self._refetch.fetched
+
     async def look(self, way: Way) -> None:
         """Look whether files of a key are gone, and fetch them when none of its requests has all its images here.
 

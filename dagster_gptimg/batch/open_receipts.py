@@ -267,9 +267,11 @@ class OpenReceipts:
         tally.row(row_status(results))
         for request, result, price in zip(row.requests, results, row.prices, strict=True):
             buys = self.is_to_buy(request.key, request.row_id)
-            if self.is_missing(request.key):
+            is_missing = self.is_missing(request.key)
+            if is_missing:
                 price = Price(Decimal(0), price.high)  # noqa: PLW2901 - fal may have it still
-            tally.expect(result, price, request.images, buys=buys, may_buy=self._may_be_free(request.key))
+            may_buy = self._may_be_free(request.key)
+            tally.expect(result, price, request.images, buys=buys, may_buy=may_buy, is_missing=is_missing)
 
     def _may_be_free(self, key: str) -> bool:
         """Whether a request that is looked at again may turn out to be free after all: then it is bought."""

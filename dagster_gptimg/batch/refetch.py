@@ -33,12 +33,17 @@ PIECE = 1024 * 1024
 
 
 class Refetch:
-    """Brings images of one dataset from fal again."""
+    """Brings images of one dataset from fal again.
+
+    Attributes:
+        fetched: images that it has brought.
+    """
 
     def __init__(self, dataset: Dataset, fal: Fal, runtime: Runtime) -> None:
         """Nothing is asked for yet."""
         self._store, self._folder, self._fal, self._runtime = dataset.store, dataset.folder, fal, runtime
         self._room = Room(at_once=DOWNLOADS_AT_ONCE)
+        self.fetched = 0
 
     async def fetch(self, submitted: Submitted, outcome: Outcome) -> str:
         """Bring those images of a request that are not in the store; says why where they cannot be had now, else "".
@@ -78,6 +83,7 @@ class Refetch:
                 return "fal does not have it any more"
             if why := await self._bring_one(image, files[name.number]):
                 return why
+            self.fetched += 1
         return ""
 
     async def _bring_one(self, image: StoredImage, file: ImageFile) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
@@ -431,6 +432,7 @@ class _Run:
                     self.warn_once("not everything could be counted: run again to see what is there")
         seconds = self.clock.monotonic() - self.began
         summary = records.tally.summary(seconds, self.stop.reason, self.stop.message)
+        summary = replace(summary, refetched=self.worker.refetched)
         return Finished(summary, uri, self.store_failed, self.budget.spent)
 
     async def unchanged(self) -> str | None:

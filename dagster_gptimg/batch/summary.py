@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from dagster_gptimg.fal.prices import Price
-from dagster_gptimg.plain import dollars
+from dagster_gptimg.plain import counted, dollars
 from dagster_gptimg.store.money import rounded
 from dagster_gptimg.store.settled import Brief, Settled
 
@@ -25,6 +25,8 @@ StopReason: TypeAlias = Literal["budget", "locked", "unusable", "interrupted"]
 EXIT = {None: 0, "budget": 4, "locked": 5, "unusable": 5, "interrupted": 130}
 INCOMPLETE = 3
 
+_CENT, _TEN_CENTS = Decimal("0.01"), Decimal("0.1")
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
@@ -38,6 +40,8 @@ class Summary:
         reattached: images that an earlier (or another) run had paid for, and this one collected.
         stored, refused, failed, held, lost, not_submitted, in_flight: rows by their status.
         missing: rows whose images were stored, and whose files are gone. erased: rows erased at the user's word.
+        refetched: of `reused`, images whose files were gone and that fal gave again, for nothing. In a plan: images
+            that a run would ask fal for, at most; they are none of `reused` yet.
         cost_low, cost_high: US dollars: what this run's requests can have cost, those in doubt included. Infinite
             where a price is not known.
         cost_billed: US dollars: what is known to be billed for what this run collected and bought.
@@ -60,6 +64,7 @@ class Summary:
     in_flight: int = 0
     missing: int = 0
     erased: int = 0
+    refetched: int = 0
     cost_low: Decimal = Decimal(0)
     cost_high: Decimal = Decimal(0)
     cost_billed: Decimal = Decimal(0)
@@ -86,18 +91,35 @@ class Summary:
         counts = ("rows", "images", "bought", "reused", "reattached", "refused", "failed", "held", "lost")
         rest = ("not_submitted", "in_flight", "missing", "erased")
         found: dict[str, object] = {name: getattr(self, name) for name in (*counts, *rest)}
+        found |= {"refetched": self.refetched} if self.refetched else {}
         found |= {"cost_usd": cost, "seconds": round(self.seconds, 3)}
         return found | ({"stop": self.stop, "message": self.message} if self.stop else {})
 
     def sentence(self) -> str:
         """One line for people: `0 bought, 48 reused, $0.00`; what is zero and no news is left out."""
         parts = [f"{self.bought} bought", f"{self.reused} reused"]
+        if self.refetched:
+            parts.append(f"{counted(self.refetched, 'image')} fetched again")
         names = ("reattached", "refused", "failed", "held", "lost", "in_flight", "not_submitted", "missing", "erased")
         parts += [f"{count} {name.replace('_', ' ')}" for name in names if (count := getattr(self, name))]
+        return f"{', '.join(parts)}, {self.bill}"
+
+    @property
+    def is_billed(self) -> bool:
+        """Whether it is known what this run cost: nothing of it is in doubt, in flight, or without a price."""
+        return self.cost_high <= self.cost_billed
+
+    @property
+    def bill(self) -> str:
+        """What this run cost, in words: `$0.04`, or `$0.00 billed, up to $0.04`; the upper end is rounded up."""
         billed = dollars(self.cost_billed)
-        return (
-            f"{', '.join(parts)}, {billed if self.cost.is_known else f'{billed} known to be billed, the rest unknown'}"
-        )
+        if self.is_billed:
+            return billed
+        if not self.cost.is_known:
+            return f"{billed} known to be billed, the rest unknown"
+        high = self.cost_high
+        at_most = dollars(high if high < _TEN_CENTS else high.quantize(_CENT, ROUND_CEILING))
+        return f"{billed} billed, up to {at_most}"
 
 
 WORST_FIRST: tuple[RowStatus, ...] = (
@@ -137,6 +159,10 @@ class Spent:
         self.billed += known or Decimal(0)
         self.low += known or Decimal(0)
         self.high += price.high if known is None else known
+
+    def doubt(self, price: Price) -> None:
+        """One submit of which nobody knows what became: it may have been billed."""
+        self.high += price.high
 
 
 class Tally:
@@ -192,13 +218,25 @@ class Tally:
         elif result.bought_by == self._run:  # it is at fal, or may be
             self._high += price.high
 
-    def expect(self, result: Result, price: Price, images: int, *, buys: bool, may_buy: bool = False) -> None:
+    def expect(
+        self,
+        result: Result,
+        price: Price,
+        images: int,
+        *,
+        buys: bool,
+        may_buy: bool = False,
+        is_missing: bool = False,
+    ) -> None:
         """One request as a plan sees it: what is not settled is expected to end well.
 
-        `may_buy`: it is looked at first, and bought if it has failed.
+        `may_buy`: it is looked at first, and bought if it has failed. `is_missing`: it has images, and files of them
+        are gone.
         """
+        if is_missing:  # fal is asked for it first
+            self._images["refetched"] += images
         if isinstance(result, Settled):
-            self.open_requests += result.kind == "missing"  # fal is asked for it
+            self.open_requests += result.kind == "missing"
             self.request(result, price)
             return
         self.open_requests += 1
@@ -219,7 +257,7 @@ class Tally:
         counts: dict[str, int] = {**self._images, **self._rows}
         return Summary(
             rows=self._rows.total(),
-            images=self._images.total(),
+            images=self._images.total() - self._images["refetched"],
             **counts,
             cost_low=self._low + self._spent.low,
             cost_high=self._high + self._spent.high,

@@ -157,6 +157,11 @@ class Worker:
         """Take the request ids that are on record; to be called before anything is sent."""
         self._submitter.know(request_ids)
 
+    @property
+    def refetched(self) -> int:
+        """Images whose files were gone, and that fal has given again."""
+        return self._missing.fetched
+
     async def sent(self, seconds: float) -> None:
         """Let the submits that are under way come to their end, as far as they do within `seconds`.
 
@@ -193,8 +198,12 @@ class Worker:
 
     def _count(self, way: Way) -> None:
         """Count what this run has spent: on what it sent, whoever recorded its end, and on what it recorded."""
-        for attempt in way.attempts:
+        view = way.view()
+        for n, attempt in enumerate(way.attempts):
             is_sent = attempt.intent is not None and attempt.intent.run == self._ledger.run
+            is_counted = n == view.attempt and view.state in {"in_flight", "held"}  # with its row
+            if is_sent and not is_counted and attempt.may_have_no_end:
+                self._ledger.spent.doubt(way.price)
             for request_id, outcome in attempt.outcomes.items():
                 if outcome is not None and outcome.is_end and (is_sent or request_id in way.recorded):
                     self._ledger.spent.add(outcome.cost_usd, way.price)

@@ -243,6 +243,12 @@ class Attempt:
         words = [self.void.word if self.void else None, *(fact.word for fact in self.given_up.values() if fact)]
         return next(filter(None, words), None)
 
+    @property
+    def may_have_no_end(self) -> bool:
+        """Whether its submit may have reached fal, and nothing says how that ended: it may have been billed."""
+        is_proven = self.void is not None and self.void.reason in {"not_sent", "rejected"}
+        return not is_proven and not any(self.is_ended(request_id) for request_id in self.outcomes)
+
     def add_outcome(self, request_id: str, outcome: Outcome | None) -> None:
         """Take an outcome that was recorded behind those that are known. An image among them stays what counts."""
         self.recorded[request_id] = self.recorded.get(request_id, 0) + 1

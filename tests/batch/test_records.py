@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dagster_gptimg import metadata
 from dagster_gptimg.batch.ledger import Unsettled
 from dagster_gptimg.batch.records import _shares, row_status
 from dagster_gptimg.batch.summary import Spent, Summary, Tally
@@ -115,3 +116,23 @@ def test_exit_statuses(summary: Summary, status: int) -> None:
 def test_the_sentence_says_what_is_news() -> None:
     assert Summary(rows=48, reused=48, images=48).sentence() == "0 bought, 48 reused, $0.00"
     assert "2 held" in Summary(held=2).sentence()
+    assert Summary(reused=2, refetched=1).sentence() == "0 bought, 2 reused, 1 image fetched again, $0.00"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "billed", "words"),
+    [
+        ("0.04", "0.04", "0.04", "$0.04"),
+        ("0", "0.04", "0", "$0.00 billed, up to $0.04"),
+        ("0.04", "0.0401", "0.04", "$0.04 billed, up to $0.05"),
+        ("0.04", "inf", "0.04", "$0.04 known to be billed, the rest unknown"),
+    ],
+)
+def test_a_cost_that_is_not_known_to_the_end_is_told_with_its_upper_end(
+    low: str, high: str, billed: str, words: str
+) -> None:
+    found = Summary(cost_low=Decimal(low), cost_high=Decimal(high), cost_billed=Decimal(billed))
+    assert found.sentence().endswith(f", {words}")
+    assert metadata.counts(found)["run_cost_usd"] == float(billed)
+    above = {} if high == billed else {"run_cost_high_usd": "unknown" if high == "inf" else float(high)}
+    assert {name: value for name, value in metadata.counts(found).items() if name == "run_cost_high_usd"} == above

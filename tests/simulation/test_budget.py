@@ -86,6 +86,7 @@ def test_a_submit_whose_reply_was_lost_stays_reserved_when_it_is_sent_again_by_p
     sent, end = posts_of(world, at_post, on_ambiguous="resubmit", max_in_flight=1, max_cost=3 * PRICE)
     assert sent == 3, "each of them may have been billed"
     assert (end.bought, end.not_submitted, end.stop) == (2, 1, "budget")
+    assert end.sentence() == "2 bought, 0 reused, 1 not submitted, $0.02 billed, up to $0.03"
 
 
 def test_what_an_older_attempt_came_to_does_not_pay_for_the_one_that_is_in_doubt(world: World) -> None:
