@@ -22,7 +22,7 @@ from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.image_checks import ImageChecks, in_doubt_spec
 from dagster_gptimg.io_manager import loader_for
 from dagster_gptimg.materialization import AssetEvent, Execute, materialized
-from dagster_gptimg.options import OPTIONS, check, refuse_unknown
+from dagster_gptimg.options import OPTIONS, check_face, refuse_unknown
 from dagster_gptimg.partitions import TablePartitions
 from dagster_gptimg.prompt_function import NEEDED, PromptFunction, sign
 from dagster_gptimg.prompt_table import table_of
@@ -164,28 +164,11 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
         UsageError: template, model or arguments are wrong, or an argument of `dg.asset` is settled by the image asset
             itself; definitions do not load then.
     """
+    given = locals()
     for name in asset_arguments.keys() & _TAKEN.keys():
         raise UsageError(f"{name} cannot be given to an image asset: {_TAKEN[name]}")
     refuse_unknown(asset_arguments, _ASSETS_OWN, "an image asset", also=_OWN)
-    check(
-        model=model if isinstance(model, str) else None,
-        dataset=dataset,
-        template=template,
-        prompt_column=prompt_column,
-        id_column=id_column,
-        arguments=arguments,
-        inputs=inputs,
-        table_format=table_format,
-        image_columns=image_columns,
-        references_from=references_from,
-        storage_options=storage_options,
-        max_failed=max_failed,
-        max_refused=max_refused,
-        max_cost_usd=max_cost_usd,
-        max_in_flight=max_in_flight,
-        watch=watch,
-        webhook_url=webhook_url,
-    )
+    check_face("asset", given | {"model": model if isinstance(model, str) else None})
     if model is not None and not isinstance(model, str):
         _check_made(model, FalModel, "model", "FalModel(...), where it is no name")
     _check_made(partitions, TablePartitions, "partitions", "by_column(...), by_hash(...), by_date(...), ...")

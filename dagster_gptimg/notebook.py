@@ -7,7 +7,6 @@ Run the cell again: nothing is bought. In a notebook the result shows itself.
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -30,7 +29,7 @@ from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.fal.settings import FalSettings
 from dagster_gptimg.image_record import ImageRecord, records_of
 from dagster_gptimg.masking import masked
-from dagster_gptimg.options import check, refuse_unknown
+from dagster_gptimg.options import check_face, refuse_unknown
 from dagster_gptimg.plain import plain, shown, words_of
 from dagster_gptimg.prompts import PromptSpec, ReferenceRoot, References, Seen, Source, known_as, read_rows, with_format
 from dagster_gptimg.store.dataset import Dataset
@@ -125,31 +124,9 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
         StoreError: the store cannot be used; nothing was sent.
         KeyboardInterrupt: interrupted; what fal has is on record, and the next call collects it.
     """
-    refuse_unknown(unknown, tuple(inspect.signature(generate).parameters), "generate()")
-    check(
-        model=model if isinstance(model, str) else None,
-        dataset=dataset,
-        template=template,
-        prompt_column=prompt_column,
-        id_column=id_column,
-        arguments=arguments,
-        inputs=inputs,
-        image_columns=image_columns,
-        references_from=references_from,
-        table_format=table_format,
-        partition=partition,
-        limit=limit,
-        max_cost=max_cost,
-        max_in_flight=max_in_flight,
-        again=again,
-        allow_rebuy=allow_rebuy,
-        on_ambiguous=on_ambiguous,
-        settle=settle,
-        patience=patience,
-        watch=watch,
-        webhook_url=webhook_url,
-        plan_only=plan_only,
-    )
+    given = locals()
+    refuse_unknown(unknown, given.keys() - {"unknown"}, "generate()")
+    check_face("notebook", given | {"model": model if isinstance(model, str) else None})
     target, request = Dataset(Store(os.fspath(store)), dataset), request or RequestSettings()
     chosen, why = chosen_model(target) if model is None else (get_model(model) if isinstance(model, str) else model, "")
     spec = PromptSpec(

@@ -328,6 +328,22 @@ def check(**values: object) -> None:
             raise UsageError(f"{name} {wrong}")
 
 
+def check_face(face: Face, given: Mapping[str, object]) -> None:
+    """Make sure that all options of a face are what they take.
+
+    Args:
+        face: which one.
+        given: the values of all its options, by the names that it calls them; whatever else is there is passed over.
+
+    Raises:
+        UsageError: one is not; nothing was read or sent.
+        KeyError: one is not given: the face lacks an option that it should have.
+    """
+    names = [name for name, option in OPTIONS.items() if face in option.faces]
+    called = [next((other for other, own in OTHER_NAMES.items() if own == n and other in given), n) for n in names]
+    check(**{name: given[name] for name in called})
+
+
 def default(name: str) -> Any:  # noqa: ANN401 - each option has a type of its own
     """The default of an option."""
     return OPTIONS[name].default

@@ -31,7 +31,7 @@ from dagster_gptimg.asset_arguments import AssetArguments
 from dagster_gptimg.assets import _ASSETS_OWN, _TAKEN
 from dagster_gptimg.cli import cli
 from dagster_gptimg.component.attributes import ChecksAttributes, RequestAttributes, SensorAttributes
-from dagster_gptimg.options import OPTIONS, OTHER_NAMES, check
+from dagster_gptimg.options import OPTIONS, OTHER_NAMES, check, check_face
 from dagster_gptimg.run_config import RequestConfig
 
 ROWS = [{"prompt": "a red cup"}]
@@ -251,6 +251,16 @@ def test_a_face_refuses_what_is_none_of_an_options_values(face: str, name: str, 
         ASK[face](name, value)
 
 
+def test_a_face_checks_all_of_its_options_and_misses_none_of_them() -> None:
+    values = {"max_cost" if name == "max_cost_usd" else name: OPTIONS[name].default for name in on("notebook")}
+    check_face("notebook", values | {"progress": "none of the options"})
+    for name in values:
+        with pytest.raises(KeyError, match="max_cost" if name == "max_cost" else name):
+            check_face("notebook", {other: value for other, value in values.items() if other != name})
+    with pytest.raises(UsageError, match="max_cost is nan"):
+        check_face("notebook", values | {"max_cost": NAN})
+
+
 def test_checks_of_another_step_and_run_config_of_schedules_keep_the_rules_too() -> None:
     asset = build_gptimg_asset("images", prompts="t.csv")
     for name, value in (("max_failure_rate", 5), ("sample", -1), ("max_cost_usd", NAN)):
@@ -292,6 +302,9 @@ def test_a_misspelt_argument_names_the_one_that_is_meant() -> None:
         build_gptimg_asset("images", prompts=ROWS, group="x")  # type: ignore[call-arg]
     with pytest.raises(UsageError, match=r"generate\(\) has no argument 'max_cost_usd'; did you mean max_cost\?"):
         generate(ROWS, store="memory://options", dataset="d", max_cost_usd=3)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"no argument 'logs'; there are .*watch") as refused:
+        generate(ROWS, store="memory://options", dataset="d", logs=True)  # type: ignore[arg-type]
+    assert "unknown" not in str(refused.value), "it is no argument that anybody can give"
     with pytest.raises(UsageError, match="partitions is of the type list: it must be made by by_column"):
         build_gptimg_asset("images", prompts=ROWS, partitions=["bags"])  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="max_in_flight is 0: it must be a whole number, 1 or more"):
