@@ -368,7 +368,12 @@ def refuse_unknown(given: Iterable[str], known: Collection[str], whose: str, als
     """
     for name in given:
         if name not in known:
-            other, there_are = OTHER_NAMES.get(name), sorted({*known, *also})
-            near = [other] if other in there_are else difflib.get_close_matches(name, there_are, 1)
-            hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(there_are)}"
-            raise UsageError(f"{whose} has no argument {shown(name)}{hint}")
+            raise UsageError(unknown_words(name, {*known, *also}, whose))
+
+
+def unknown_words(name: str, known: Collection[str], whose: str, what: str = "argument") -> str:
+    """What is said of a name that there is not: which one may be meant, or which there are."""
+    other, there_are = OTHER_NAMES.get(name), sorted(known)
+    near = [other] if other in there_are else difflib.get_close_matches(name, there_are, 1)
+    hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(there_are)}"
+    return f"{whose} has no {what} {shown(name)}{hint}"

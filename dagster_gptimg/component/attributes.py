@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import dagster as dg
 from jinja2 import Environment, TemplateError
 from jinja2.meta import find_undeclared_variables
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from dagster_gptimg.component.described import Described
 from dagster_gptimg.errors import UsageError
@@ -253,13 +253,7 @@ PromptsAttribute = Annotated[
 
 
 class Partitions(dg.Model):
-    """How a table is cut: one of the five `by_...`, with what belongs to it.
-
-    The schema has no other names, so `dg check yaml` finds one that is misspelt; when definitions load,
-    `partitions_from` names what there is.
-    """
-
-    model_config = ConfigDict(extra="allow", json_schema_extra={"additionalProperties": False})
+    """How a table is cut: one of the five `by_...`, with what belongs to it."""
 
     by_column: str | None = Field(default=None, description="A column; with `keys`, or `keys_file`.")
     keys: list[Any] | str | None = Field(default=None, description="Its values, or a file of them, beside this one.")

@@ -175,6 +175,8 @@ class GptImgComponent(dg.Component, Described):
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """The asset, its table, its checks, its schedule and sensor, and the resources that are named here."""
+        for other in context.component_tree.get_all_components(of_type=GptImgComponent):
+            self._check_beside(other)
         table = self.build_prompt_table(context.path)
         asset = self.build_asset(context.path, table)
         resources = {"fal": self.fal, "image_store": self.store}
@@ -185,6 +187,21 @@ class GptImgComponent(dg.Component, Described):
             sensors=self._sensors(asset),
             resources={name: made.resource() for name, made in resources.items() if made is not None},
         )
+
+    def _check_beside(self, other: "GptImgComponent") -> None:
+        """Make sure that another component of the code location names no other resource: Dagster has one of each.
+
+        Raises:
+            UsageError: it does; says what to do.
+        """
+        for name, mine, its in (("fal", self.fal, other.fal), ("store", self.store, other.store)):
+            if mine is not None and its is not None and mine.resource() is not its.resource():
+                both = sorted(made.get_asset_spec().key.to_user_string() for made in (self, other))
+                raise UsageError(
+                    f"the components of {' and '.join(both)} have different `{name}:`, and a code location has one for "
+                    f"all its image assets. Let one component name it, and take `{name}:` out of the others (each has "
+                    "a dataset of its own); or put one of them into a code location of its own. Nothing was sent"
+                )
 
     def _settings(self, folder: Path) -> dict[str, Any]:
         found: dict[str, Any] = {name: getattr(self, name) for name in _SAME}

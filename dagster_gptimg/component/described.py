@@ -1,4 +1,4 @@
-"""Descriptions for the attributes of a component, as `dg` and Dagster's UI show them.
+"""The schema of a component's attributes: descriptions, as `dg` and Dagster's UI show them, and what is meant.
 
 Dagster makes the schema of a component from its class, and in 1.13 drops the description of every field that has a
 default. Here each attribute has the one of its field, or else that of the option of its name.
@@ -8,11 +8,12 @@ from typing import Any
 
 import dagster as dg
 
+from dagster_gptimg.component.misspelt import say_what_is_meant
 from dagster_gptimg.options import OPTIONS
 
 
 class Described(dg.Model, dg.Resolvable):
-    """Attributes whose descriptions reach the schema; the base of ours, and so of a user's subclass."""
+    """Attributes whose descriptions reach the schema; a component's misspelt ones are told."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **more: Any) -> None:  # noqa: ANN401 - pydantic's hook
@@ -22,4 +23,6 @@ class Described(dg.Model, dg.Resolvable):
             own = cls.model_fields.get(name)
             said = (own.description if own is not None else None) or field.description
             field.description = said or (OPTIONS[name].description if name in OPTIONS else None)
+        if issubclass(cls, dg.Component):
+            say_what_is_meant(schema)
         schema.model_rebuild(force=True)

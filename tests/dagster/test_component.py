@@ -1,5 +1,6 @@
 """The component: a `defs.yaml` is the factory in other words, reads no table to load, and never holds a secret."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from dagster._core.remote_representation.external_data import RepositorySnap
 from dagster._serdes import serialize_value
 from dagster.components.testing import create_defs_folder_sandbox
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from dagster_gptimg import (
     FalResource,
@@ -22,7 +24,9 @@ from dagster_gptimg import (
     by_hash,
 )
 from dagster_gptimg.assets import definition_of
+from dagster_gptimg.component.misspelt import hints, known_of
 from dagster_gptimg.component.scaffolder import TABLE
+from dagster_gptimg.errors import UsageError
 from tests.dagster.support import LOW, dagster_instance
 from tests.harness import Fal
 
@@ -337,10 +341,71 @@ def test_a_key_in_place_of_a_variables_name_is_refused_and_not_shown(
     assert "topsecret" not in told
 
 
-def test_a_misspelt_attribute_is_told() -> None:
-    assert "tempalte" in refused(tempalte="x")
+def test_a_misspelt_value_is_told() -> None:
     assert "did you mean high" in refused(arguments={"quality": "hihg"})
-    assert "partitions: give exactly one of" in refused(partitions={"by_row": "x"})
+    assert "partitions: give exactly one of" in refused(partitions={"by_column": "x", "by_hash": "y"})
+
+
+MISSPELT: list[tuple[dict[str, Any], str]] = [
+    ({"promt_column": "x"}, "this component has no attribute 'promt_column'; did you mean prompt_column?"),
+    ({"tempalte": "x"}, "did you mean template?"),
+    ({"max_cost": 3}, "did you mean max_cost_usd?"),
+    ({"storee": {"root": "x"}}, "did you mean store?"),
+    ({"fal": {"api_key_en": "X"}}, "fal has no attribute 'api_key_en'; did you mean api_key_env?"),
+    ({"asset": {"key": "a", "group_nam": "x"}}, "asset has no attribute 'group_nam'; did you mean group_name?"),
+    ({"op": {"pol": "x"}}, "did you mean pool?"),
+    ({"checks": {"blockin": []}}, "did you mean blocking?"),
+    ({"prompts": {"urll": "sqlite://", "query": "x"}}, "did you mean url?"),
+    ({"template": {"enf": "x"}}, "did you mean env?"),
+    ({"partitions": {"by_colum": "x"}}, "did you mean by_column?"),
+    (
+        {"partitions": {"by_dimensions": {"day": {"by_dat": "x"}}}},
+        "day has no attribute 'by_dat'; did you mean by_date?",
+    ),
+]
+
+
+@pytest.mark.parametrize(("attributes", "words"), MISSPELT)
+def test_a_misspelt_attribute_is_told_with_the_one_that_is_meant(attributes: dict[str, Any], words: str) -> None:
+    assert words in refused(**attributes)
+    [named] = [error for error in schema_errors(attributes) if error.endswith("was expected")]
+    assert words.rpartition("did you mean ")[2] in named, "dg check yaml says it, too"
+
+
+def schema_errors(attributes: dict[str, Any]) -> list[str]:
+    """What `dg check yaml` finds in attributes."""
+    validator = Draft202012Validator(GptImgComponent.model().model_json_schema())
+    return [error.message for error in validator.iter_errors({**PHOTOS, **attributes})]
+
+
+def test_what_looks_like_no_attribute_is_told_with_all_that_there_are_and_a_value_is_not_shown() -> None:
+    told = refused(zzz="topsecret")
+    assert "this component has no attribute 'zzz'; there are arguments, asset, checks" in told
+    assert "input_value='topsecret'" not in told
+    assert schema_errors({"zzz": 1}) == ["Additional properties are not allowed ('zzz' was unexpected)"]
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"arguments": {"enw": "low", "qualit": "x"}},
+        {"store": {"root": "x", "storage_options": {"enc": "utf-8"}}},
+        {"prompts": [{"promp": "a bell", "asse": "x"}]},
+        {"asset": {"key": "a", "metadata": {"kez": "x"}, "tags": {"onwers": "x"}}},
+        {"schedule": {"cron_schedule": "0 6 * * *", "config": {"limt": 1}}},
+        {},
+    ],
+)
+def test_names_of_the_users_own_are_none_that_is_misspelt(attributes: dict[str, Any]) -> None:
+    assert schema_errors(attributes) == []
+    GptImgComponent.model().model_validate({**PHOTOS, **attributes})
+
+
+def test_every_attribute_passes_for_itself_and_none_for_another_one() -> None:
+    known = known_of(GptImgComponent.model())
+    assert known is not None
+    for name in known.names:
+        assert not any(re.match(pattern, name) for pattern in hints(known)["patternProperties"]), name
 
 
 # -- subclasses, and what runs
@@ -372,6 +437,36 @@ def test_a_subclass_says_what_the_asset_is_and_what_a_run_does(
     assert event.metadata["images"].value == 1
     messages = [r.event_log_entry.user_message for r in instance.get_records_for_run(result.run_id).records]
     assert "own words" in messages
+
+
+def different(number: int, **more: Any) -> dict[str, Any]:
+    """A component of another name."""
+    return {**PHOTOS, "asset": {"key": f"team/photos{number}"}, **more}
+
+
+def test_two_components_with_the_same_resources_or_with_none_of_their_own_load_together() -> None:
+    plain = {name: value for name, value in different(2).items() if name not in {"fal", "store"}}
+    with loaded(different(0), different(1), plain) as defs:
+        assert len(list(defs.assets or ())) == 6
+        assert set(defs.resources or {}) == {"fal", "image_store"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("store", {"root": "other"}), ("fal", {"api_key_env": "OTHER"}), ("fal", {"emulated": True})]
+)
+def test_two_components_with_different_resources_say_what_to_do(name: str, value: dict[str, Any]) -> None:
+    with (
+        pytest.raises(Exception, match="Error while building definitions") as told,
+        loaded(different(0), different(1, **{name: value})),
+    ):
+        pass
+    error: BaseException = told.value
+    while error.__cause__ is not None:
+        error = error.__cause__
+    assert isinstance(error, UsageError)
+    words = str(error)
+    assert f"the components of team/photos0 and team/photos1 have different `{name}:`" in words
+    assert f"take `{name}:` out of the others" in words
 
 
 def test_a_component_is_made_in_python_too() -> None:

@@ -99,3 +99,11 @@ def test_a_partition_is_launched_and_a_mistake_is_told_with_its_line(project: Pa
     assert done.returncode != 0
     assert "defs.yaml:7" in done.stdout
     assert "'tempalte' was unexpected" in done.stdout
+    assert "did you mean template?" in done.stdout
+    path.write_text(f"{text}  checks:\n    blockin: []\n", encoding="utf-8")
+    done = dg(project, "check", "yaml")
+    assert "did you mean blocking?" in done.stdout
+    assert "checks.blockin" in done.stdout
+    done = dg(project, "check", "defs")
+    assert done.returncode != 0
+    assert "did you mean blocking?" in done.stdout + done.stderr
