@@ -4,6 +4,7 @@ It names the emulator itself: without `FAL_KEY` the pictures are drawn on this m
 set it uses fal, and another store, so that what was emulated never passes for the model's work.
 """
 
+import base64
 import io
 import os
 from pathlib import Path
@@ -35,6 +36,8 @@ SCENES = {
 ON_FAL = bool(os.environ.get("FAL_KEY"))
 THUMBNAIL = 160
 COLUMNS = 10
+PREVIEW_BYTES = 32 * 1024
+"""Dagster keeps a preview with its event, and reads it with every look at the asset's page."""
 
 
 @dg.asset(group_name="catalogue", kinds={"csv", "polars"})
@@ -74,7 +77,21 @@ def contact_sheet(catalog_images: dict[str, pl.DataFrame]) -> dg.MaterializeResu
             sheet.paste(small, (place % COLUMNS * THUMBNAIL, place // COLUMNS * THUMBNAIL), small)
     path = HOME / ("contact-sheet-fal.webp" if ON_FAL else "contact-sheet.webp")
     sheet.save(path, quality=80)
-    return dg.MaterializeResult(metadata={"images": len(uris), "path": dg.MetadataValue.path(path)})
+    shown = dg.MetadataValue.md(preview(sheet))
+    return dg.MaterializeResult(metadata={"images": len(uris), "path": dg.MetadataValue.path(path), "preview": shown})
+
+
+def preview(sheet: Image.Image) -> str:
+    """A picture as Markdown that Dagster's UI shows: as wide as it can be within `PREVIEW_BYTES`."""
+    found = ""
+    for width in (100, 200, 400, 600, 800):
+        file = io.BytesIO()
+        ImageOps.contain(sheet, (width, width)).save(file, "WEBP", quality=60)
+        wider = f"![all photos](data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()})"
+        if len(wider) > PREVIEW_BYTES:
+            break
+        found = wider
+    return found
 
 
 @gptimg_asset(
