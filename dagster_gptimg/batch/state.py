@@ -123,6 +123,10 @@ def given_up(attempts: Sequence[Attempt], owns: Owns = owns_all) -> list[tuple[i
     ]
 
 
+_HOWS: tuple[How, ...] = ("reply", "webhook", "history")
+"""How an id was found, what tells most first."""
+
+
 class Found(NamedTuple):
     """A request id that stands under an attempt.
 
@@ -140,15 +144,15 @@ class Found(NamedTuple):
 def owners(found: Iterable[Found]) -> dict[str, tuple[str, int]]:
     """Whose an id is that was found more than once: (key, attempt) by request id.
 
-    An id counts for the attempt that has it by reply or webhook; of several, for the one that had it first (an answer
-    to a submit that names an older request is a stale one); else for the lower key and attempt.
+    An id counts for the attempt that has it by a reply, else by a webhook (whose own time is not on record); of several
+    replies, for the first (one that names an older request is a stale one); else for the lower key and attempt.
 
     Args:
         found: every accepted fact on record.
     """
-    best: dict[str, tuple[bool, float, str, int]] = {}
+    best: dict[str, tuple[int, float, str, int]] = {}
     for one in found:
-        rank = (one.how == "history", one.at, one.key, one.attempt)
+        rank = (_HOWS.index(one.how), one.at, one.key, one.attempt)
         if one.request_id not in best or rank < best[one.request_id]:
             best[one.request_id] = rank
     return {request_id: rank[2:] for request_id, rank in best.items()}

@@ -202,7 +202,8 @@ def test_every_kind_of_outcome_and_every_state_is_met() -> None:
 
 
 def test_an_id_that_two_replies_have_named_is_the_first_ones_by_fals_clock() -> None:
-    found = [Found("a", 1, "R", "reply", 20.0), Found("b", 0, "R", "reply", 10.0), Found("c", 0, "R", "history", 1.0)]
+    found = [Found("a", 1, "R", "reply", 20.0), Found("b", 0, "R", "reply", 10.0), Found("c", 0, "R", "webhook", 1.0)]
+    found.append(Found("d", 0, "R", "history", 0.0))
     assert owners(found) == owners(found[::-1]) == {"R": ("b", 0)}
     right, wrong = at_hour(0.0, 0.0), at_hour(5.0, -5.0)
     assert accepted_at(wrong, "R1") == accepted_at(right, "R1") < accepted_at(at_hour(1.0, 0.0), "R1")
