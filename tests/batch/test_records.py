@@ -124,7 +124,7 @@ def test_the_sentence_says_what_is_news() -> None:
     [
         ("0.04", "0.04", "0.04", "$0.04"),
         ("0", "0.04", "0", "$0.00 billed, up to $0.04"),
-        ("0.04", "0.0401", "0.04", "$0.04 billed, up to $0.05"),
+        ("0.04", "0.0401", "0.04", "$0.04 billed, up to $0.0401"),
         ("0.04", "inf", "0.04", "$0.04 known to be billed, the rest unknown"),
     ],
 )

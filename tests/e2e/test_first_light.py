@@ -29,7 +29,7 @@ POINTS = [
     "after image",
     "after outcome",
 ]
-LOW = MINI_LOW
+LOW, MINI = MINI_LOW, ("--model", "gpt-image-1-mini")
 
 
 def table(path: Path, rows: int, **columns: str) -> str:
@@ -143,7 +143,7 @@ def test_the_budget_stops_before_the_post_that_could_pass_it(fal: Fal, store: Pa
 
 def test_a_budget_at_worst_case_is_refunded_by_what_was_billed(fal: Fal, store: Path, tmp_path: Path) -> None:
     # auto costs 0.06 at worst, and is billed as medium, 0.02: with 0.20, three are reserved first, and more follow
-    ran = cli(fal, "generate", table(tmp_path / "many.jsonl", 30), *target(store), "--max-cost", "0.20")
+    ran = cli(fal, "generate", table(tmp_path / "many.jsonl", 30), *target(store), *MINI, "--max-cost", "0.20")
     assert ran.status == 4
     assert ran.summary["bought"] == 8
     assert fal.bill()["total_usd"] == "0.16"
@@ -179,7 +179,16 @@ def test_rows_are_cut_into_requests_and_the_manifest_adds_up_to_the_bill(fal: Fa
         "d,blue shoe,,,medium,\n",
         encoding="utf-8",
     )
-    call = ("generate", str(tmp_path / "t.csv"), *target(store), "--id-column", "sku", "--set", "image_size=1024x1024")
+    call = (
+        "generate",
+        str(tmp_path / "t.csv"),
+        *target(store),
+        *MINI,
+        "--id-column",
+        "sku",
+        "--set",
+        "image_size=1024x1024",
+    )
     ran = cli(fal, *call)
     assert (ran.status, ran.summary["images"], ran.summary["rows"]) == (0, 19, 4), ran.stderr
     found = records(store, "d")

@@ -139,8 +139,9 @@ def test_cancelled_in_the_queue(reading: dict[str, Any], fal: Fal, store: Path, 
 
 @pytest.mark.parametrize("expired", ["not_found", "gone", "completed"])
 def test_a_result_that_expired_before_it_was_fetched(expired: str, fal: Fal, store: Path, tmp_path: Path) -> None:
+    """The seed's model has one price for what was asked; what another costs is told by the result alone."""
     fal.set(expired=expired, latency=1.0)
-    generate = call(tmp_path, store, "a lamp", "a chair")
+    generate = (*call(tmp_path, store, "a lamp", "a chair"), "--model", "gpt-image-1-mini")
     running = begin(fal, *generate)
     until("2 requests at fal", lambda: len(fal.bill()["rows"]) == 2)
     until("both recorded", lambda: len(list(store.rglob("*.reply.json"))) == 2)
