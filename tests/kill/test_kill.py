@@ -13,6 +13,7 @@ import os
 import random
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,6 +154,7 @@ def freeze(draw: random.Random, processes: list[ForkServerProcess]) -> None:
         time.sleep(draw.uniform(0.05, 0.5))
         process = draw.choice(processes)
         if process.pid is not None and process.is_alive():
-            os.kill(process.pid, signal.SIGSTOP)
-            time.sleep(draw.uniform(0.1, 1.0))
-            os.kill(process.pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):  # it has just come to its end
+                os.kill(process.pid, signal.SIGSTOP)
+                time.sleep(draw.uniform(0.1, 1.0))
+                os.kill(process.pid, signal.SIGCONT)
