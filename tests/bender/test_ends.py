@@ -251,3 +251,21 @@ def test_a_lost_reply_is_found_in_the_history_by_a_machine_with_a_wrong_clock(sk
     life = Process(world, "wrong", Options(settle=60.0, patience=900.0), skew=skew)
     live(life)
     assert (statuses(life), len(world.fal.requests)) == ({ODD: "stored"}, 1)
+
+
+def test_a_lost_reply_is_found_soon_although_the_history_answers_slowly_once() -> None:
+    world = World(3, [Row(ODD)], Habits(), slots=10)
+    world.weather.rules.append(Rule(Cell("submit", "answer", "", "broken before the head"), frozenset({ODD}), times=1))
+    world.weather.rules.append(Rule(Cell("history", "answer", "", "slow"), None, times=1))
+    life = run(world)
+    assert (statuses(life), len(world.fal.requests)) == ({ODD: "stored"}, 1)
+    assert life.ended - life.began < 60.0
+
+
+def test_the_users_word_buys_a_refused_row_again_once_in_a_run() -> None:
+    world = World(3, [Row(ODD)], Habits(refusals_billed=True), slots=10)
+    world.fal.ends[ODD] = "refused"
+    run(world)
+    again = Options(settle=60.0, patience=900.0, again=frozenset({"refused"}), max_cost=Decimal("0.05"))
+    live(Process(world, "told", again))
+    assert len(world.fal.requests) == 2

@@ -96,7 +96,7 @@ MUTATIONS = [
         "batch/evidence.py",
         "known = await self._known(request, {candidate.request_id for candidate in found}) if found else set()",
         "known = set(attempt.accepted)",
-        "tests/simulation/test_seeds.py",
+        "tests/simulation/test_doubts.py",
     ),
     Mutation(
         "send before the intent is on record",
@@ -215,7 +215,7 @@ MUTATIONS = [
         "batch/worker.py",
         "        return self.buys and view.attempt < self.spoken and is_named\n",
         "        return self.buys and is_named\n",
-        "tests/simulation/test_words.py",
+        "tests/bender/test_ends.py -k once_in_a_run",
     ),
     Mutation(
         "take the same word of several runs for several words",
@@ -244,7 +244,7 @@ MUTATIONS = [
         "batch/candidates.py",
         "min(max(FRESH, 5 * took), LONGEST_FRESH)",
         "max(FRESH, 5 * took)",
-        "tests/bender/test_blips.py -k history",
+        "tests/bender/test_ends.py -k answers_slowly",
     ),
     Mutation(
         "send on and on while replies to submits are lost",

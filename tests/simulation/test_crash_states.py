@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import random
 from datetime import timedelta
@@ -24,6 +25,7 @@ from tests.simulation.virtual_time import EPOCH
 from tests.simulation.world import PATIENCE, PRICE, Life, Request, World, picture
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -100,6 +102,7 @@ def test_a_power_cut_at_any_moment_costs_nothing(seed: int, tmp_path: Path, monk
     crashes.recorder.assert_whole()
     count = 0
     for count, (files, requests) in enumerate(crashes.states(random.Random(seed), most=12), 1):
+        check_images_are_there(files)
         crashed = World(1000 + count, {}, world.rows)
         for name, data in files.items():
             crashed.store.write(name, data)
@@ -109,6 +112,14 @@ def test_a_power_cut_at_any_moment_costs_nothing(seed: int, tmp_path: Path, monk
         check(crashed)
         crashed.forget()
     assert count > 20
+
+
+def check_images_are_there(files: Mapping[str, bytes]) -> None:
+    """An outcome that outlived the cut has its images: they were durable before it was recorded."""
+    for name, data in files.items():
+        if ".outcome." in name and data:
+            for image in json.loads(data)["images"]:
+                assert f"d/{image['path']}" in files, f"{name} is there, and its image is not"
 
 
 def test_an_outcome_that_outlived_its_accepted_keeps_its_request_from_its_twin() -> None:

@@ -166,6 +166,15 @@ def test_a_file_that_comes_broken_in_another_way_each_time_is_never_kept_and_loo
     assert [row["notes"] for row in manifest(world)] == ["it has 8 x 8 pixels, and 1024 x 1024 were asked for"]
 
 
+def test_two_equal_requests_in_doubt_never_share_an_id_of_the_history() -> None:
+    world = World(13, {"submit_lost": 1.0, "history": 1.0}, ["twins", "twins"])
+    assert live(world).held == 2
+    world.faults = {}
+    assert live(world).reattached == 2
+    every = [name for _, names in Dataset(world.store, "d").receipts.by_key() for _, name in names]
+    assert sorted(name.request_id for name in every if name.how) == sorted(world.requests)
+
+
 def test_free_failures_are_bounded_in_a_run_and_tried_again_by_the_next() -> None:
     world = World(10, {"failed": 1.0}, ["thing"])
     assert live(world).failed == 1
