@@ -27,7 +27,7 @@ catalog = build_prompt_table("catalog", "catalog.csv", group_name="shop")
 photos = build_gptimg_asset(
     "photos", prompts=catalog, template="photo of {product}", id_column="sku", group_name="shop",
     partitions=by_column("category", ["bags", "hats", "mugs", "shoes"]), owners=["team:creative"],
-    arguments={"quality": "low", "image_size": "1024x1024"},
+    model="gpt-image-1-mini", arguments={"quality": "low", "image_size": "1024x1024"},
 )
 
 
