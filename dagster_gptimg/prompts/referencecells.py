@@ -10,9 +10,11 @@ ReferenceTest = Callable[[str], bool]
 
 _START = r"(?:[a-z][a-z0-9+.-]*://|data:)"
 _BEGINS = re.compile(_START, re.IGNORECASE)
-_BETWEEN = re.compile(rf"(?:\s*[,;|]\s*|\s+)(?={_START})", re.IGNORECASE)
-_BARE_COMMA = re.compile(rf"[,;](?={_START})", re.IGNORECASE)
-_AFTER = re.compile(r"[\s,;|]+$")
+_BETWEEN = re.compile(rf"(?:\s*[,;|，；、]\s*|\s+)(?={_START})", re.IGNORECASE)  # noqa: RUF001 - as people write them
+_BARE_COMMA = re.compile(rf"[,;，；、](?={_START})", re.IGNORECASE)  # noqa: RUF001
+_AFTER = re.compile(r"[\s,;|，；、]+$")  # noqa: RUF001
+_WORD = re.compile(r"\s(?:[^\s./]+|\W+)$")
+"""What follows an address after a blank, and is no end of a file's name: `and`, `&`, `/`."""
 _SEPARATOR = re.compile(r"\s*[\n\r|]\s*|\s*[,;]\s+|\s*[,;]\s*")
 _ITEM = r"""(?:'[^'\\]*'|"[^"\\]*")"""
 _PYTHONS_LIST = re.compile(rf"\[\s*(?:{_ITEM}\s*(?:,\s*{_ITEM}\s*)*,?\s*)?\]")
@@ -52,8 +54,11 @@ def _addresses(text: str) -> list[str]:
     if len(parts) > 1:
         if any("?" in part for part in _BARE_COMMA.split(text)[:-1]):
             raise ValueError(f"it may be one address with another one in it, or several: {_AS_LIST}")
-        for part in parts:
-            if not part.lower().startswith("data:") and re.search(r"[,;|]\s|\s[,;|]", part):
+        for number, part in enumerate(parts, 1):
+            if part.lower().startswith("data:"):
+                continue
+            is_followed = number < len(parts) and _WORD.search(part)
+            if is_followed or re.search(r"[,;|]\s|\s[,;|]", part):
                 raise ValueError(f"not every part of it is an address: {_AS_LIST}")
     return parts
 

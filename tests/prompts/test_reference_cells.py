@@ -35,6 +35,8 @@ def row_of(cell: Any, **spec: Any) -> PromptRow:
         f"{A}|{B}",
         f"{A} | {B}",
         f"{A} {B}",
+        f"{A}，{B}",  # noqa: RUF001 - commas of Chinese and Japanese keyboards
+        f"{A}、 {B}、",
         f"{A}\n{B}",
         f"{A}\r\n\r\n{B}\r\n",
         f"  {A}, {B},  ",
@@ -76,6 +78,14 @@ def test_an_address_without_a_blank_before_the_next_is_cut_unless_it_may_be_one(
         [(line, column, reason)] = problems([{"prompt": "x", "image_urls": cell}])
         assert (line, column) == (1, "image_urls")
         assert "JSON list" in reason
+
+
+@pytest.mark.parametrize("word", ["and", "&", "/", "und", "+", "-"])
+def test_a_word_between_two_addresses_is_part_of_none(word: str) -> None:
+    [(line, column, reason)] = problems([{"prompt": "x", "image_urls": f"{A} {word} {B}"}])
+    assert (line, column) == (1, "image_urls")
+    assert "JSON list" in reason
+    assert row_of(f"https://example.com/a b.png {B}").arguments == {"image_urls": ["https://example.com/a b.png", B]}
 
 
 @pytest.mark.parametrize("cell", ["[" * 1000, '["a", 7]', '[""]', "[[]]", '[["https://example.com/a.png"]]', "[{}]"])
