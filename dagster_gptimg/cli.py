@@ -75,6 +75,13 @@ def _keep_imports() -> None:
     gc.freeze()
 
 
+def _repeat_quietly() -> None:
+    """Reads that are repeated are no news: with structlog, which comes with Dagster, stamina prints them to stdout."""
+    from stamina.instrumentation import set_on_retry_hooks
+
+    set_on_retry_hooks(())
+
+
 def _fail(message: str) -> NoReturn:
     say(f"error: {message}")
     sys.exit(USAGE)
@@ -99,6 +106,7 @@ def generate(table: str, store: str, dataset: str, *, as_json: bool, **given: An
     from dagster_gptimg.prompts import read_rows
 
     _keep_imports()
+    _repeat_quietly()
     settings, target = FalSettings.from_env(), given_as.dataset_of(store, dataset)
     spec = given_as.spec_of(given, store, *given_as.model_of(given, target))
     ends: list[Finished] = []
@@ -192,6 +200,7 @@ def forget(rows: tuple[str, ...], store: str, dataset: str) -> None:
     """
     from dagster_gptimg import session
 
+    _repeat_quietly()
     for line in session.forget(given_as.dataset_of(store, dataset), rows):
         say(line)
 
@@ -237,6 +246,7 @@ def verify(store: str, dataset: str, *, hashes: bool, adopt: str | None, row: st
     """Compare what is stored with what is on record; fetch from fal what is gone here and still there. Buys nothing."""
     from dagster_gptimg import maintenance
 
+    _repeat_quietly()
     target = given_as.dataset_of(store, dataset)
     if (adopt is None) != (row is None):
         raise click.UsageError("--adopt and --row go together")
@@ -254,6 +264,7 @@ def doctor(store: str | None, dataset: str | None, **given: Any) -> None:  # noq
     """Check key, network, model, temporary files and store; costs nothing."""
     from dagster_gptimg.doctor import examine
 
+    _repeat_quietly()
     if dataset is not None and store is None:
         _fail("--dataset names one in a store: give --store, too")
     target = None if store is None or dataset is None else given_as.dataset_of(store, dataset)
@@ -277,6 +288,7 @@ def receive(store: str, host: str, port: int) -> None:
     from dagster_gptimg.fal.settings import FalUrls
     from dagster_gptimg.store.root import Store
 
+    _repeat_quietly()
     receiver.serve(Store(store), FalUrls.from_env(), host, port)
 
 
@@ -288,6 +300,7 @@ def openapi(endpoint: str) -> None:
     from dagster_gptimg.fal.portal import fal_portal
     from dagster_gptimg.fal.settings import FalSettings
 
+    _repeat_quietly()
     with fal_portal(FalSettings.from_env()) as call:
         tell_json(call(FalClient.openapi, endpoint), indent=2)
 

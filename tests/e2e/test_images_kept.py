@@ -142,3 +142,12 @@ def test_a_stored_file_of_another_size_does_not_count_as_reused_and_is_not_bough
         file.write_bytes(png)
         last = generate(fal, cdn, tmp_path)
     assert (last.status, last.summary["reused"], last.summary["missing"]) == (0, 2, 0)
+
+
+def test_a_download_that_breaks_off_once_adds_nothing_to_what_programs_read(tmp_path: Path) -> None:
+    png = pictures()["png rgb"].data
+    with shop({"0": [reset(png[:-5], len(png)), whole(png)]}) as (fal, cdn):
+        ran = generate(fal, cdn, tmp_path)
+    assert (ran.status, cdn.seen) == (0, {"0": 2}), ran.stderr
+    assert json.loads(ran.stdout)["images"] == 1
+    assert "stamina" not in ran.stdout + ran.stderr
