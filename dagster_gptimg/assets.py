@@ -12,12 +12,11 @@ from dagster._utils.warnings import disable_dagster_warnings
 
 from dagster_gptimg import metadata
 from dagster_gptimg.asset_arguments import AssetArguments
-from dagster_gptimg.batch.choice import default_choice
+from dagster_gptimg.batch.choice import choose
 from dagster_gptimg.batch.job import Watch
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.execution import ImageGeneration
 from dagster_gptimg.fal.model import FalModel
-from dagster_gptimg.fal.models import get_model
 from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.image_checks import ImageChecks, in_doubt_spec
 from dagster_gptimg.io_manager import loader_for
@@ -180,7 +179,7 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
         if not {"name", "key"} & set(given):
             given["name"] = function.__name__
         key = _key_of(given)
-        chosen, why = default_choice() if model is None else (get_model(model) if isinstance(model, str) else model, "")
+        chosen, why = choose(model)
         made = ImageGeneration(
             PromptSpec(
                 chosen,

@@ -153,9 +153,8 @@ def model_of(given: dict[str, Any], dataset: Dataset | None) -> tuple[FalModel, 
 
     Returns the model, and why it is this one where none was said. Raises `UsageError`, `StoreError`.
     """
-    from dagster_gptimg.batch.choice import chosen_model, default_choice
+    from dagster_gptimg.batch.choice import choose
     from dagster_gptimg.fal.model import FalModel
-    from dagster_gptimg.fal.models import get_model
     from dagster_gptimg.fal.prices import per_image, unknown_price
 
     name, price = given["model"], given["price"]
@@ -163,9 +162,7 @@ def model_of(given: dict[str, Any], dataset: Dataset | None) -> tuple[FalModel, 
         return FalModel.from_openapi(_text(name), price=unknown_price if price is None else per_image(price)), ""
     if price is not None:
         raise UsageError("--price is for a model in a file: the registry knows the prices of its own")
-    if name is not None:
-        return get_model(name), ""
-    return default_choice() if dataset is None else chosen_model(dataset)
+    return choose(name, dataset)
 
 
 def _text(url: str) -> str:

@@ -11,7 +11,7 @@ from dagster_shared.libraries import DagsterLibraryRegistry
 
 from dagster_gptimg import session
 from dagster_gptimg._version import __version__
-from dagster_gptimg.batch.choice import chosen_model
+from dagster_gptimg.batch.choice import choose
 from dagster_gptimg.batch.events import Finished
 from dagster_gptimg.batch.job import Options, Watch
 from dagster_gptimg.batch.summary import Summary
@@ -181,12 +181,12 @@ class ImageGeneration:
         spec = replace(self.spec, references=self.references_in(context))
         if not spec.chosen:
             return spec
-        model, why = chosen_model(self.dataset_in(context))
+        model, why = choose(None, self.dataset_in(context))
         return spec.with_model(model, chosen=why)
 
     def model_in(self, context: Context) -> FalModel:
         """The model: the one that was said, else the dataset's. Raises `UsageError` and `StoreError`."""
-        return chosen_model(self.dataset_in(context)).model if self.spec.chosen else self.spec.model
+        return choose(None, self.dataset_in(context)).model if self.spec.chosen else self.spec.model
 
     def _spec(self, context: Context, config: GenerateConfig, partition: str | None) -> PromptSpec:
         where = None if self.partitions is None or partition is None else self.partitions.where(partition)

@@ -19,12 +19,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dagster_gptimg import session
-from dagster_gptimg.batch.choice import chosen_model
+from dagster_gptimg.batch.choice import choose
 from dagster_gptimg.batch.events import Updated
 from dagster_gptimg.batch.job import Options, Watch
 from dagster_gptimg.console import RunView, forecast
 from dagster_gptimg.decoding import MOST_PIXELS, thumbnail
-from dagster_gptimg.fal.models import get_model
 from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.fal.settings import FalSettings
 from dagster_gptimg.image_record import ImageRecord, records_of
@@ -128,7 +127,7 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
     refuse_unknown(unknown, given.keys() - {"unknown"}, "generate()")
     check_face("notebook", given | {"model": model if isinstance(model, str) else None})
     target, request = Dataset(Store(os.fspath(store)), dataset), request or RequestSettings()
-    chosen, why = chosen_model(target) if model is None else (get_model(model) if isinstance(model, str) else model, "")
+    chosen, why = choose(model, target)
     spec = PromptSpec(
         model=chosen,
         prompt_column=prompt_column,

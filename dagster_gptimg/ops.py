@@ -4,11 +4,10 @@ from typing import Any
 
 import dagster as dg
 
-from dagster_gptimg.batch.choice import default_choice
+from dagster_gptimg.batch.choice import choose
 from dagster_gptimg.batch.summary import Summary
 from dagster_gptimg.errors import GptImgError
 from dagster_gptimg.execution import ImageGeneration, reason_of
-from dagster_gptimg.fal.models import get_model
 from dagster_gptimg.prompts import PromptSpec, with_format
 from dagster_gptimg.run_config import GenerateImagesConfig
 from dagster_gptimg.store.paths import check_dataset
@@ -39,7 +38,7 @@ def _generation(config: GenerateImagesConfig) -> ImageGeneration:
     """What the config says of the images. Raises `UsageError`."""
     config.check()
     request = config.request.settings()
-    model, chosen = default_choice() if config.model is None else (get_model(config.model), "")
+    model, chosen = choose(config.model)
     spec = PromptSpec(
         model,
         config.prompt_column,

@@ -1,4 +1,4 @@
-"""Which model a run has where nobody says one: the dataset's, and for a new dataset the registry's default."""
+"""Which model a run has: the one that somebody says, else the dataset's, else the registry's default."""
 
 from __future__ import annotations
 
@@ -17,32 +17,35 @@ THE_DATASETS = "the dataset's model"
 
 
 class Choice(NamedTuple):
-    """A model that nobody has said.
+    """A model, and who chose it.
 
     Attributes:
-        why: `THE_DEFAULT` or `THE_DATASETS`.
+        why: `THE_DEFAULT` or `THE_DATASETS`; empty where somebody said the model.
     """
 
     model: FalModel
     why: str
 
 
-def default_choice() -> Choice:
-    """What a new dataset has. Before it is known which dataset it is, arguments are checked by this one."""
-    return Choice(get_model(DEFAULT_MODEL), THE_DEFAULT)
+def choose(model: str | FalModel | None, dataset: Dataset | None = None) -> Choice:
+    """The model that somebody said; else that of a dataset; else the registry's default. Blocks.
 
+    A dataset's is that of its first run, as `dataset.json` says. One that does not say it was begun by a release that
+    had another default: it keeps that one, whatever the default is today, so that nothing of it is bought anew.
 
-def chosen_model(dataset: Dataset) -> Choice:
-    """The model of a dataset. Blocks.
-
-    It is that of the first run, as `dataset.json` says. A dataset that does not say it was begun by a release that had
-    another default: it keeps that one, whatever the default is today, so that nothing of it is bought anew.
+    Args:
+        model: a name or an endpoint of the registry, or a model; None where nobody says one.
+        dataset: None where it is not known yet which one it is.
 
     Raises:
-        UsageError: the registry does not have it (any more), or has it at another endpoint.
+        UsageError: the registry does not have it (any more), or has the dataset's at another endpoint.
         StoreError: the store cannot be read.
     """
-    return default_choice() if dataset.origin() is None else _recorded(dataset)
+    if model is not None:
+        return Choice(get_model(model) if isinstance(model, str) else model, "")
+    if dataset is None or dataset.origin() is None:
+        return Choice(get_model(DEFAULT_MODEL), THE_DEFAULT)
+    return _recorded(dataset)
 
 
 def check_choice(dataset: Dataset, model: FalModel) -> None:

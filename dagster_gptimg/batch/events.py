@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from dagster_gptimg.batch.budget import ZERO
-
 if TYPE_CHECKING:
-    from decimal import Decimal
-
     from dagster_gptimg.batch.summary import Summary
     from dagster_gptimg.fal.types import LogLine
 
@@ -90,7 +87,7 @@ class Finished:
     summary: Summary
     manifest: str | None
     store_failed: bool = False
-    spent: Decimal = ZERO
+    spent: Decimal = Decimal(0)
 
 
 Event: TypeAlias = Planned | Warned | Progress | Noticed | Updated | Finished

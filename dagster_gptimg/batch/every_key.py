@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from dagster_gptimg.batch.state import Found, accepted_at, owners
-from dagster_gptimg.digests import SIZE, DigestCounts
+from dagster_gptimg.digests import DigestCounts, digest_of
 from dagster_gptimg.store.parallel import side_by_side
 
 if TYPE_CHECKING:
@@ -64,8 +63,3 @@ def _found(dataset: Dataset, request_ids: set[str]) -> Iterator[Found]:
         for n in shared:
             at = accepted_at(attempts[n.attempt], n.request_id)
             yield Found(n.key, n.attempt, n.request_id, n.how or "history", at)
-
-
-def digest_of(text: str) -> bytes:
-    """A digest by which very many texts are told apart, for `DigestCounts`."""
-    return hashlib.blake2b(text.encode(), digest_size=SIZE).digest()

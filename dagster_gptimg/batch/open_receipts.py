@@ -6,7 +6,6 @@ index and the exclusive create answer everything, and no receipt is listed.
 
 from __future__ import annotations
 
-import hashlib
 from datetime import timedelta
 from decimal import Decimal
 from itertools import islice
@@ -17,7 +16,7 @@ from dagster_gptimg.batch.plan import Request
 from dagster_gptimg.batch.records import all_ended, row_status
 from dagster_gptimg.batch.state import Found, Owns, accepted_at, given_up, owners, searching, state_of
 from dagster_gptimg.batch.summary import Tally
-from dagster_gptimg.digests import KEY, SIZE, DigestCounts
+from dagster_gptimg.digests import KEY, DigestCounts, digest_of
 from dagster_gptimg.fal.prices import Price
 from dagster_gptimg.store.dataset import REREAD
 from dagster_gptimg.store.parallel import side_by_side
@@ -78,7 +77,7 @@ class OpenReceipts:
         unanswered: dict[str, Names] = {}
         seen, twice = DigestCounts(), set[str]()
         for key, names in receipts.by_key():
-            twice.update(name.request_id for _, name in names if name.how and seen.count(_digest(name.request_id)))
+            twice.update(name.request_id for _, name in names if name.how and seen.count(digest_of(name.request_id)))
             brief = self._ledger.index.brief(key)
             if is_whole and (brief is None or not _all_ended(names) or _is_odd(names) or self._is_reread(brief, names)):
                 unanswered[key] = names
@@ -313,10 +312,6 @@ def _is_odd(names: Names) -> bool:
     given_up = {name.attempt for _, name in names if name.kind == "void"}
     ended = [name.attempt for _, name in names if name.kind == "outcome"]
     return not given_up.isdisjoint(ended) or len(set(ended)) < len(ended)
-
-
-def _digest(request_id: str) -> bytes:
-    return hashlib.blake2b(request_id.encode(), digest_size=SIZE).digest()
 
 
 def _has(names: Names, request_ids: set[str]) -> bool:

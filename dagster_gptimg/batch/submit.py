@@ -5,12 +5,11 @@ Written by hand, because nothing does it right: fal's own clients repeat a POST 
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 from dagster_gptimg.batch.callbacks import webhook_url
 from dagster_gptimg.batch.uploads import Uploads
-from dagster_gptimg.digests import SIZE, DigestCounts
+from dagster_gptimg.digests import DigestCounts, digest_of
 from dagster_gptimg.errors import AmbiguousSubmitError, NotSentError, RejectedError, StoreError, SubmitError
 from dagster_gptimg.store.facts import Accepted, Attempt, Intent, Void
 
@@ -47,10 +46,6 @@ def as_submitted(fal: Fal, request: Request, attempt: Attempt, request_id: str) 
     return fal.request(known.endpoint, request_id, known.status_url, known.response_url, known.cancel_url)
 
 
-def _digest(request_id: str) -> bytes:
-    return hashlib.blake2b(request_id.encode(), digest_size=SIZE).digest()
-
-
 class TakenError(Exception):
     """Another run has created this attempt; what it wrote decides."""
 
@@ -68,7 +63,7 @@ class Submitter:
     def know(self, request_ids: Iterable[str]) -> None:
         """Take request ids that were on record before this run sends anything: none of them is fal's answer to it."""
         for request_id in request_ids:
-            self._ids.count(_digest(request_id))
+            self._ids.count(digest_of(request_id))
 
     async def send(
         self, request: Request, n: int, worst_case: Decimal, word: Word | None = None
@@ -108,7 +103,7 @@ class Submitter:
         except SubmitError as error:
             return await self._not_accepted(request.key, n, attempt, error), error
         self._job.runtime.reached("after POST")
-        if self._ids.count(_digest(submitted.request_id)):
+        if self._ids.count(digest_of(submitted.request_id)):
             words = f"fal answered with request {submitted.request_id}, which it had given for another submit before"
             return attempt, AmbiguousSubmitError(words)
         await self._accept(request.key, n, attempt, submitted)

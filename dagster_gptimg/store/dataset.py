@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from dagster_gptimg.store.root import Store
 
 VERSION = 1
-_ABOUT = "dataset.json"
-MOST_BESIDE = 200
-"""Folders that are looked into for other datasets."""
 
 FOLDERS = ("receipts", "images", "settled", "manifests", "runs", "uploads")
 """Where a run writes."""

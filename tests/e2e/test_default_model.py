@@ -20,7 +20,7 @@ from dagster_gptimg import (
     register,
     session,
 )
-from dagster_gptimg.batch.choice import chosen_model
+from dagster_gptimg.batch.choice import choose
 from dagster_gptimg.batch.job import Options
 from dagster_gptimg.errors import UnreadableError, UsageError
 from dagster_gptimg.fal import models
@@ -90,8 +90,8 @@ def test_a_new_dataset_gets_the_default_and_keeps_it(
     # A later release has another default.
     monkeypatch.setattr("dagster_gptimg.batch.choice.DEFAULT_MODEL", "gpt-image-2")
     dataset = Dataset(Store(str(store)), "d")
-    assert chosen_model(dataset) == (get_model("gpt-image-2.5-flare"), "the dataset's model")
-    assert chosen_model(Dataset(Store(str(store)), "new")) == (get_model("gpt-image-2"), "the default")
+    assert choose(None, dataset) == (get_model("gpt-image-2.5-flare"), "the dataset's model")
+    assert choose(None, Dataset(Store(str(store)), "new")) == (get_model("gpt-image-2"), "the default")
 
 
 def test_a_dataset_that_does_not_say_its_model_keeps_the_former_default(fal: Fal, table: Path, store: Path) -> None:
@@ -177,7 +177,7 @@ def test_whoever_comes_second_with_another_default_stops_before_anything_is_sent
 ) -> None:
     """Between the reading of the table and the opening of the dataset another run has begun it."""
     dataset, origin = Dataset(Store(str(store)), "d"), f"emulator:{fal_id(fal)}"
-    model, why = chosen_model(dataset)
+    model, why = choose(None, dataset)
     Dataset(Store(str(store)), "d").open(origin, other)
     rows = read_rows(ROWS, PromptSpec(model, id_column="id", chosen=why))
     settings = FalSettings("test-key", FalUrls.at(fal.url))
@@ -224,7 +224,7 @@ def test_a_model_that_cannot_be_read_is_not_taken_for_none(model: object, store:
     written = {"version": 1, "origin": "fal", "salt": "0" * 32, "receipts": 2, "model": model}
     (store / "d" / "dataset.json").write_text(json.dumps(written), encoding="utf-8")
     with pytest.raises(UnreadableError, match="cannot be read"):
-        chosen_model(Dataset(Store(str(store)), "d"))
+        choose(None, Dataset(Store(str(store)), "d"))
 
 
 MINIS: dict[str, list[object]] = {

@@ -320,7 +320,7 @@ MUTATIONS = [
         "give a dataset that does not say its model the default of today",
         "batch/choice.py",
         "return Choice(get_model(MODEL_BEFORE), THE_DATASETS)",
-        "return default_choice()",
+        "return Choice(get_model(DEFAULT_MODEL), THE_DEFAULT)",
         "tests/e2e/test_default_model.py",
     ),
     Mutation(

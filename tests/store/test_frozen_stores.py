@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dagster_gptimg.batch.choice import chosen_model
+from dagster_gptimg.batch.choice import choose
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.root import Store
 from tests.frozen_stores import STORES, copied, counts, stories
@@ -71,7 +71,7 @@ def test_every_dataset_of_the_store_is_known_by_its_first_model() -> None:
     found = dict[str, str]()
     for release in RELEASES:
         store = Store(str(STORES / release / "local"))
-        found |= {f"{release} {name}": chosen_model(Dataset(store, name)).model.name for name in store.names("")}
+        found |= {f"{release} {name}": choose(None, Dataset(store, name)).model.name for name in store.names("")}
     assert found.pop("first-model another_model") == "gpt-image-2"
     assert {name.partition(" ")[0]: model for name, model in found.items()} == {
         "211b316": "gpt-image-1-mini",
