@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from dagster_gptimg.batch.job import Options
 from dagster_gptimg.store.dataset import Dataset
-from dagster_gptimg.store.facts import Accepted
 from tests.simulation.test_doubts import manifest
-from tests.simulation.virtual_time import EPOCH
 from tests.simulation.world import LOW, PRICE, Life, Request, World
 
 if TYPE_CHECKING:
@@ -66,15 +63,7 @@ def tell_by_webhook(world: World, prompt: str, *ends: str) -> None:
                 end,
             )
             world.requests[found.id] = found
-            fact = Accepted(
-                request_id=found.id,
-                endpoint="e",
-                status_url="",
-                response_url="",
-                cancel_url="",
-                accepted_at=EPOCH + timedelta(seconds=found.sent_at),
-            )
-            dataset.receipts.create_accepted(key, 0, "webhook", fact)
+            dataset.receipts.create_accepted(key, 0, "webhook", found.accepted)
 
 
 def test_a_submit_whose_reply_was_lost_stays_reserved_when_it_is_sent_again_by_policy(world: World) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -10,9 +9,7 @@ import pytest
 
 from dagster_gptimg.batch.job import Options
 from dagster_gptimg.store.dataset import Dataset
-from dagster_gptimg.store.facts import Accepted
 from dagster_gptimg.store.manifest import read_manifest
-from tests.simulation.virtual_time import EPOCH
 from tests.simulation.world import LOW, Life, Request, World, picture
 
 
@@ -81,15 +78,7 @@ def test_two_requests_under_one_attempt_are_both_collected_and_reported() -> Non
     dataset = Dataset(world.store, "d")
     [(key, _)] = dataset.receipts.by_key()
     world.requests["R1"] = Request("R1", {**LOW, "prompt": "thing", "num_images": 1}, world.now, world.now, "ok")
-    second = Accepted(
-        request_id="R1",
-        endpoint="e",
-        status_url="",
-        response_url="",
-        cancel_url="",
-        accepted_at=EPOCH + timedelta(seconds=world.now),
-    )
-    dataset.receipts.create_accepted(key, 0, "webhook", second)
+    dataset.receipts.create_accepted(key, 0, "webhook", world.requests["R1"].accepted)
     dataset.start_run("0-crashed")
     world.now += 100
     assert live(world).stored == 1

@@ -47,6 +47,7 @@ from dagster_gptimg.fal.types import (
 )
 from dagster_gptimg.prompts import RowBatch
 from dagster_gptimg.store.dataset import Dataset
+from dagster_gptimg.store.facts import Accepted
 from dagster_gptimg.store.root import Store
 from tests.simulation.virtual_time import EPOCH, Clock, VirtualLoop, bury
 
@@ -81,6 +82,12 @@ class Request:
     @property
     def prompt(self) -> str:
         return str(self.arguments["prompt"])
+
+    @property
+    def accepted(self) -> Accepted:
+        """What is put on record of it where only its id is known."""
+        at = EPOCH + timedelta(seconds=self.sent_at)
+        return Accepted(request_id=self.id, endpoint="e", status_url="", response_url="", cancel_url="", accepted_at=at)
 
     @property
     def urls(self) -> list[str]:
