@@ -12,8 +12,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.processes import MODEL
 from dagster_gptimg.batch.plan import Plan
-from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
+from dagster_gptimg.fal.models import get_model
 from dagster_gptimg.prompts import PromptSpec, read_rows
 from dagster_gptimg.store.dataset import Dataset, FirstModel
 from dagster_gptimg.store.root import Store
@@ -32,7 +33,7 @@ WHEN = datetime(2026, 1, 1, tzinfo=UTC)
 
 def buy(table: Path, store: Path, origin: str = ORIGIN) -> int:
     """Fill the dataset `d` with all that a table asks for; returns how many requests that is."""
-    spec = PromptSpec(get_model(DEFAULT_MODEL), arguments={"quality": "low", "image_size": "1024x1024"})
+    spec = PromptSpec(get_model(MODEL), arguments={"quality": "low", "image_size": "1024x1024"})
     dataset = Dataset(Store(str(store)), "d")
     dataset.open(origin, FirstModel(spec.model.name, spec.model.endpoint))
     dataset.start_run(RUN)

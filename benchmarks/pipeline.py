@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import dagster as dg
 import httpx
 
+from benchmarks.processes import MODEL
 from dagster_gptimg import FalResource, ImageStoreResource, build_gptimg_asset, by_column
 
 ENDPOINT = "fal-ai/gpt-image-1-mini"
@@ -19,6 +20,7 @@ images = build_gptimg_asset(
     "images",
     prompts=os.environ["BENCH_TABLE"],
     id_column="sku",
+    model=MODEL,
     arguments={"quality": "low", "image_size": "1024x1024"},
     partitions=by_column("part", ["all"]),
 )

@@ -21,7 +21,10 @@ ROOT = Path(__file__).parent.parent
 SAMPLE = 0.05
 """Seconds between two looks at a process."""
 
-LOW = ("--set", "quality=low", "--set", "image_size=1024x1024")
+MODEL = "gpt-image-1-mini"
+"""The model of everything that is measured: the load server serves it, and its price is one number."""
+
+LOW = ("--model", MODEL, "--set", "quality=low", "--set", "image_size=1024x1024")
 CLI = (sys.executable, "-m", "dagster_gptimg.cli")
 
 

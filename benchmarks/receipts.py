@@ -10,7 +10,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from benchmarks.processes import LoadServer, folder, load_server, run, table
+from benchmarks.processes import MODEL, LoadServer, folder, load_server, run, table
 from benchmarks.results import Measured
 from benchmarks.s3 import BUCKET, WRITES, CountingS3, counting_s3
 
@@ -82,7 +82,7 @@ def timed(server: LoadServer, prompts: Path, store: str, env: dict[str, str]) ->
 def main() -> None:
     """The worker, with an ear on the engine's named points: `python -m benchmarks.receipts TABLE STORE`."""
     from dagster_gptimg import session
-    from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
+    from dagster_gptimg.fal.models import get_model
     from dagster_gptimg.fal.settings import FalSettings
     from dagster_gptimg.prompts import PromptSpec, read_rows
     from dagster_gptimg.store.dataset import Dataset
@@ -91,7 +91,7 @@ def main() -> None:
     intents = Intents()
     # The kill suite's hook: the same points, and nobody dies.
     session._kill_hook = lambda: intents  # noqa: SLF001
-    spec = PromptSpec(get_model(DEFAULT_MODEL), arguments={"quality": "low", "image_size": "1024x1024"})
+    spec = PromptSpec(get_model(MODEL), arguments={"quality": "low", "image_size": "1024x1024"})
     dataset = Dataset(Store(sys.argv[2]), "d")
     session.run(read_rows(sys.argv[1], spec), spec.model, dataset, FalSettings.from_env())
     print(json.dumps(intents.seconds))

@@ -9,14 +9,14 @@ from itertools import islice
 from pathlib import Path
 
 from benchmarks.bought import buy
-from benchmarks.processes import folder, table
+from benchmarks.processes import MODEL, folder, table
 from benchmarks.results import Measured
 from dagster_gptimg.batch.job import Options
 from dagster_gptimg.batch.plan import Plan
 from dagster_gptimg.batch.records import Content, all_ended
 from dagster_gptimg.batch.summary import Tally
 from dagster_gptimg.digests import KEY
-from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
+from dagster_gptimg.fal.models import get_model
 from dagster_gptimg.prompts import PromptSpec, read_rows
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.root import Store
@@ -37,7 +37,7 @@ def measure(scale: float = 1.0) -> Measured:
 
 def stages(found: Measured, prompts: Path, store: Path, rows: int) -> None:
     """Add what each stage takes; `store` has all images of the table, in the dataset `d`."""
-    spec = PromptSpec(get_model(DEFAULT_MODEL), arguments={"quality": "low", "image_size": "1024x1024"})
+    spec = PromptSpec(get_model(MODEL), arguments={"quality": "low", "image_size": "1024x1024"})
     dataset = Dataset(Store(str(store)), "d")
 
     @contextmanager

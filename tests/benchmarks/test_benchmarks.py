@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks import bought, policy, results, schedule, simulation
+from benchmarks import bought, policy, processes, results, schedule, simulation
 from benchmarks.__main__ import LONG, MODULES
 from benchmarks.report import TITLES
 from benchmarks.s3 import kind_of
@@ -67,6 +67,13 @@ def test_a_run_sees_all_rows_as_done_in_a_store_that_nobody_has_bought(fal: Fal,
     assert ran.status == 0, ran.stderr
     assert (ran.summary["bought"], ran.summary["reused"], ran.summary["missing"]) == (0, 20, 0)
     assert fal.bill()["rows"] == []
+
+
+def test_the_worker_of_the_benchmarks_buys_from_the_load_server(tmp_path: Path) -> None:
+    """Were its model not the one that the server serves, each run would end with rows in doubt."""
+    with processes.load_server(slots=2, latency=0.1, image_bytes=10_000) as server:
+        ran = processes.generate(server, processes.table(tmp_path / "prompts.csv", 3), tmp_path / "store")
+    assert json.loads(ran.stdout.splitlines()[-1])["bought"] == 3
 
 
 @pytest.mark.parametrize(
