@@ -38,7 +38,14 @@ def _empty_home() -> TemporaryDirectory[str]:
 
 
 def _instance(home: Path) -> dg.DagsterInstance:
-    return dg.DagsterInstance.local_temp(str(home), overrides={"telemetry": {"enabled": False}})
+    """An instance with one database of events, as on Postgres: a database for each run takes a second a run to make."""
+    events = {
+        "module": "dagster._core.storage.event_log",
+        "class": "ConsolidatedSqliteEventLogStorage",
+        "config": {"base_dir": str(home / "events")},
+    }
+    settings = {"telemetry": {"enabled": False}, "event_log_storage": events}
+    return dg.DagsterInstance.local_temp(str(home), overrides=settings)
 
 
 def images(**more: Any) -> dg.AssetsDefinition:
