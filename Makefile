@@ -8,7 +8,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 # Hundreds of processes import the same modules: where this is set, each of them compiles them anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo dev test test-bounds test-kill test-mutations test-sim soak test-dagster test-minimal test-install bench lint types format screenshots clean
+.PHONY: help demo dev test test-long test-bounds test-kill test-mutations test-sim soak test-dagster test-minimal test-install bench lint types format screenshots clean
 
 help:           ## what there is
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 16
@@ -26,7 +26,10 @@ dev: .venv/ready ## the Dagster UI on the example project, http://127.0.0.1:3000
 	DAGSTER_HOME=$$($(BIN)/python -m example_project.home) $(BIN)/dagster dev -f definitions.py
 
 test: .venv/ready ## all quick tests (with Node 18 or newer: fal's JavaScript client is one of the judges)
-	$(BIN)/python -m pytest -n 5 --dist loadgroup -m "not dagster and not mutation and not kill and not simulation and not soak and not bounds"
+	$(BIN)/python -m pytest -n 5 --dist loadgroup -m "not dagster and not mutation and not kill and not simulation and not soak and not bounds and not long"
+
+test-long: .venv/ready ## what the quick tests have no time for: faults all at once, a project of its own, both signals
+	$(BIN)/python -m pytest -n 5 --dist loadgroup -m long
 
 test-bounds: .venv/ready ## memory stays bounded, whatever fal, a gateway or a table holds
 	$(BIN)/python -m pytest -n 2 -m bounds

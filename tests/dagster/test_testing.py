@@ -4,9 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support import ROOT
 
 
+@pytest.mark.long
 def test_the_plugin_works_in_a_project_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["dagster_gptimg.testing"]\n', encoding="utf-8")
     page = (ROOT / "docs" / "dagster.md").read_text(encoding="utf-8")

@@ -60,6 +60,7 @@ def test_with_the_history_off_each_doubtful_row_is_held_and_nobody_is_told_to_bu
     assert (ran.status, ran.summary["images"], len(fal.charged())) == (0, ROWS, ROWS), ran.stderr
 
 
+@pytest.mark.long  # the two tests above are the quick ones
 def test_every_fault_at_once_and_the_bill_is_explained_to_the_cent(fal: Fal, store: Path, tmp_path: Path) -> None:
     fal.set(faults=dict.fromkeys(EVERY_FAULT, 0.05), history_lag=0.5)
     fal.fail("picture 3", "stuck", times=1)  # drawn alone, it might strike nothing

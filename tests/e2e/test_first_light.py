@@ -227,7 +227,7 @@ def test_partitions_share_equal_rows_and_only_the_buyer_shows_the_cost(fal: Fal,
     assert not (store.parent / "north").exists()
 
 
-@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("stop", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_a_signal_cancels_what_is_queued_and_records_the_rest(
     fal: Fal, store: Path, tmp_path: Path, stop: signal.Signals
 ) -> None:

@@ -83,7 +83,7 @@ def generated(fal: EchoingFal, table: Path, store: Path, *more: str) -> Ran:
     return cli(None, "generate", str(table), *place, *more, env=fal.env)
 
 
-@pytest.mark.parametrize("watch", ["poll", "stream"])
+@pytest.mark.parametrize("watch", ["poll", pytest.param("stream", marks=pytest.mark.long)])
 def test_a_run_leaves_no_part_of_the_key_anywhere(echoing: EchoingFal, table: Path, store: Path, watch: str) -> None:
     ran = generated(echoing, table, store, "--watch", watch, "--logs")
     assert_harmless(ran)
