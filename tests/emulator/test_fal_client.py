@@ -43,10 +43,17 @@ def run(quick: Emulator, monkeypatch: pytest.MonkeyPatch, way: Callable[[Any], A
 
 
 def test_subscribe_tells_the_whole_way(fal: fal_client.SyncClient, quick: Emulator) -> None:
-    quick.set(slots=1, latency=0.3)
-    quick.submit("in front")
+    quick.set(slots=1, latency=60, cancel_stops_running=True)
+    front = quick.submit("in front")
+    quick.set(latency=0.3)
     seen: list[fal_client.Status] = []
-    result = fal.subscribe(ENDPOINT, {**ARGUMENTS, "num_images": 2}, with_logs=True, on_queue_update=seen.append)
+
+    def told(status: fal_client.Status) -> None:
+        seen.append(status)
+        if len(seen) == 1:
+            quick.http.put(front["cancel_url"])
+
+    result = fal.subscribe(ENDPOINT, {**ARGUMENTS, "num_images": 2}, with_logs=True, on_queue_update=told)
     assert isinstance(seen[0], fal_client.Queued)
     assert seen[0].position == 0
     assert any(isinstance(status, fal_client.InProgress) and status.logs for status in seen)
