@@ -28,7 +28,7 @@ dev: .venv/ready ## the Dagster UI on the example project, http://127.0.0.1:3000
 test: .venv/ready ## all quick tests (with Node 18 or newer: fal's JavaScript client is one of the judges)
 	$(BIN)/python -m pytest -n 5 --dist loadgroup -m "not dagster and not mutation and not kill and not simulation and not soak and not bounds and not long"
 
-test-long: .venv/ready ## what the quick tests have no time for: faults all at once, a project of its own, both signals
+test-long: .venv/ready ## what the quick tests have no time for: all faults at once, waits of many seconds
 	$(BIN)/python -m pytest -n 5 --dist loadgroup -m long
 
 test-bounds: .venv/ready ## memory stays bounded, whatever fal, a gateway or a table holds
