@@ -29,7 +29,7 @@ test: .venv/ready ## all quick tests (with Node 18 or newer: fal's JavaScript cl
 	$(BIN)/python -m pytest -n 5 --dist loadgroup -m "not dagster and not mutation and not kill and not simulation and not soak and not bounds and not long"
 
 test-long: .venv/ready ## what the quick tests have no time for: all faults at once, waits of many seconds
-	$(BIN)/python -m pytest -n 5 --dist loadgroup -m long
+	$(BIN)/python -m pytest -n 2 -m long
 
 test-bounds: .venv/ready ## memory stays bounded, whatever fal, a gateway or a table holds
 	$(BIN)/python -m pytest -n 2 -m bounds
