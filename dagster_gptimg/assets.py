@@ -11,6 +11,7 @@ import dagster as dg
 from dagster._utils.warnings import disable_dagster_warnings
 
 from dagster_gptimg import metadata
+from dagster_gptimg.argument_rules import check_arguments, check_given
 from dagster_gptimg.asset_arguments import AssetArguments
 from dagster_gptimg.batch.choice import choose
 from dagster_gptimg.batch.job import Watch
@@ -51,6 +52,11 @@ _OWN = frozenset(name for name, option in OPTIONS.items() if "asset" in option.f
 }  # fmt: skip
 """All arguments of `gptimg_asset` that are no arguments of `dg.asset`."""
 
+_READ = frozenset({"name", "key_prefix", "metadata", "check_specs", "deps", "required_resource_keys"})
+"""Arguments of `dg.asset` that are read here before Dagster checks them."""
+
+_NAMED_BY = frozenset({"name", "key", "key_prefix"})
+
 _MADE_FROM = "__gptimg__"
 _SOURCE = "__gptimg_source__"
 
@@ -87,16 +93,17 @@ class ImageAsset:
         return self.prompts_key if not found else found[0] if len(found) == 1 else None
 
 
-def definition_of(asset: dg.AssetsDefinition) -> ImageAsset:
+def definition_of(asset: object) -> ImageAsset:
     """What an image asset was made from; also of a copy of it, as `with_attributes` makes.
 
     Raises:
         UsageError: it is none of `gptimg_asset` or `build_gptimg_asset`.
     """
-    compute = getattr(asset.node_def, "compute_fn", None)
+    compute = getattr(asset.node_def, "compute_fn", None) if isinstance(asset, dg.AssetsDefinition) else None
     found = getattr(getattr(compute, "decorated_fn", None), _MADE_FROM, None)
     if not isinstance(found, ImageAsset):
-        raise UsageError(f"{asset.keys} is no image asset: make it with gptimg_asset or build_gptimg_asset")
+        what = asset.keys if isinstance(asset, dg.AssetsDefinition) else f"{type(asset).__name__}, as it was given,"
+        raise UsageError(f"{what} is no image asset: make it with gptimg_asset or build_gptimg_asset")
     return found
 
 
@@ -167,12 +174,10 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
     for name in asset_arguments.keys() & _TAKEN.keys():
         raise UsageError(f"{name} cannot be given to an image asset: {_TAKEN[name]}")
     refuse_unknown(asset_arguments, _ASSETS_OWN, "an image asset", also=_OWN)
-    check_face("asset", given | {"model": model if isinstance(model, str) else None})
-    if model is not None and not isinstance(model, str):
-        _check_made(model, FalModel, "model", "FalModel(...), where it is no name")
-    _check_made(partitions, TablePartitions, "partitions", "by_column(...), by_hash(...), by_date(...), ...")
-    _check_made(request, RequestSettings, "request", "RequestSettings(...)")
-    _check_made(checks, ImageChecks, "checks", "ImageChecks(...)")
+    check_face("asset", given)
+    check_arguments(partitions=partitions, request=request, checks=checks, execute=execute)
+    asset_arguments = {n: value for n, value in asset_arguments.items() if value is not None or n not in _NAMED_BY}
+    check_given({name: value for name, value in asset_arguments.items() if name in _READ})
 
     def decorate(function: Callable[..., Source]) -> dg.AssetsDefinition:
         given = dict(asset_arguments)
@@ -227,6 +232,7 @@ def build_gptimg_asset(
     Raises:
         UsageError: as `gptimg_asset`; or `prompts` is some other asset: that is an argument of a `gptimg_asset`.
     """
+    check_arguments(name=name)
     source: object = prompts if isinstance(prompts, dg.AssetsDefinition) else repeatable(prompts)
     key = None
     if isinstance(prompts, dg.AssetsDefinition):
@@ -243,11 +249,6 @@ def build_gptimg_asset(
     table.__name__ = name
     table.__doc__ = arguments.pop("description", None)
     return gptimg_asset(**arguments)(table)
-
-
-def _check_made(value: object, kind: type, name: str, by: str) -> None:
-    if value is not None and not isinstance(value, kind):
-        raise UsageError(f"{name} is of the type {type(value).__name__}: it must be made by {by}")
 
 
 def _formatted(function: Callable[..., Source], table_format: str | None) -> Callable[..., Source]:

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import dagster as dg
 from dagster._utils.warnings import disable_dagster_warnings
 
+from dagster_gptimg.argument_rules import check_arguments
 from dagster_gptimg.assets import ImageAsset, definition_of
 from dagster_gptimg.errors import GptImgError, UsageError
 from dagster_gptimg.image_checks import (
@@ -99,6 +100,7 @@ def build_gptimg_checks(
         UsageError: a name is none of a check's, or one that blocks is to warn only.
     """
     check(max_failure_rate=max_failure_rate, max_cost_usd=max_cost_usd, sample=sample)
+    check_arguments(include=include, severity=severity, blocking=blocking, partitioned=partitioned)
     made = definition_of(asset)
     wanted = _applying(made, max_cost_usd) if include is None else list(include)
     chosen = _checked(_Choice(wanted, severity or {}, blocking), made)

@@ -13,6 +13,7 @@ import pyarrow as pa
 from dagster._utils.warnings import disable_dagster_warnings
 
 from dagster_gptimg import inspection
+from dagster_gptimg.argument_rules import check_arguments
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.model import FalModel
 from dagster_gptimg.inspection import Finding, ImageTable, Limits
@@ -74,6 +75,8 @@ class ImageChecks:
 
     def __post_init__(self) -> None:
         check(max_failure_rate=self.max_failure_rate, max_cost_usd=self.max_cost_usd, sample=self.sample)
+        check_arguments(include=self.include, severity=self.severity, blocking=self.blocking)
+        object.__setattr__(self, "severity", self.severity or {})
         named = [*(self.include or ()), *self.severity, *self.blocking]
         check_names(named, OF_IMAGES)
         check_blocking(self.blocking, self.severity_of)

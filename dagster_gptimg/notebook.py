@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dagster_gptimg import session
+from dagster_gptimg.argument_rules import check_arguments
 from dagster_gptimg.batch.choice import choose
 from dagster_gptimg.batch.events import Updated
 from dagster_gptimg.batch.job import Options, Watch
@@ -125,7 +126,9 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
     """
     given = locals()
     refuse_unknown(unknown, given.keys() - {"unknown"}, "generate()")
-    check_face("notebook", given | {"model": model if isinstance(model, str) else None})
+    check_face("notebook", given)
+    check_arguments(store=store, dataset=dataset, request=request, settings=settings)
+    check_arguments(on_update=on_update, progress=progress)
     target, request = Dataset(Store(os.fspath(store)), dataset), request or RequestSettings()
     chosen, why = choose(model, target)
     spec = PromptSpec(

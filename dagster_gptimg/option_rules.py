@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from importlib import import_module
 from numbers import Integral, Real
 from typing import Any
 
@@ -85,6 +86,16 @@ def are_places(value: object) -> bool:
     return all(isinstance(item, str | os.PathLike) and os.fspath(item).strip() for item in value)
 
 
+def has_names(value: object) -> bool:
+    """Whether a value is a mapping whose keys are texts."""
+    return isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
+
+
+def are_named_texts(value: object) -> bool:
+    """Whether a value is a mapping of texts to texts."""
+    return isinstance(value, Mapping) and has_names(value) and all(isinstance(text, str) for text in value.values())
+
+
 def is_pair(value: object) -> bool:
     """Whether a value is two texts."""
     return isinstance(value, tuple | list) and len(value) == 2 and all(isinstance(part, str) for part in value)  # noqa: PLR2004
@@ -95,11 +106,32 @@ SAID_TEXT = Rule("a text", lambda value: isinstance(value, str), may_be_none=Fal
 FILLED = Rule("a text that is not blank", lambda value: isinstance(value, str) and bool(value.strip()))
 TEXTS = Rule("a list of texts, none of them blank", are_texts, may_be_none=False)
 FLAG = Rule("true or false", lambda value: isinstance(value, bool), may_be_none=False)
-MAPPING = Rule("a mapping of names to values", lambda value: isinstance(value, Mapping), is_shown=False)
+FILLED_SAID = Rule(FILLED.words, FILLED.holds, may_be_none=False)
+MAPPING = Rule("a mapping of names (texts) to values", has_names, is_shown=False)
+TEXTS_BY_NAME = Rule("a mapping of names to texts", are_named_texts, is_shown=False)
 SECONDS = number("a number of seconds, 0 or more", 0)
 DOLLARS = number("an amount of US dollars, 0 or more", 0, may_be_none=True)
 SHARE = number("a share from 0 to 1", 0, 1)
 SHARE_OR_ANY = number("a share from 0 to 1", 0, 1, may_be_none=True)
+
+
+def made(name: str, by: str, *, may_be_none: bool = True, package: str = "dagster_gptimg") -> Rule:
+    """An object of a class that a package has by this name; it is looked up when there is a value to compare."""
+
+    def holds(value: object) -> bool:
+        return isinstance(value, getattr(import_module(package), name))
+
+    return Rule(f"made by {by}", holds, may_be_none, is_shown=False)
+
+
+def any_of(*rules: Rule) -> Rule:
+    """What one of these rules takes; a wrong value is shown if each of them shows it."""
+    return Rule(
+        " or ".join(rule.words for rule in rules),
+        lambda value: any(rule.holds(value) for rule in rules),
+        all(rule.may_be_none for rule in rules),
+        is_shown=all(rule.is_shown for rule in rules),
+    )
 
 
 def _near(value: object, choices: Collection[str]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from dagster_gptimg.argument_rules import ARGUMENTS, check_arguments
 from dagster_gptimg.errors import TableError, UsageError
 from dagster_gptimg.options import check
 from dagster_gptimg.prompts import sources
@@ -18,9 +19,6 @@ from dagster_gptimg.prompts.formats import by_name
 from dagster_gptimg.prompts.rowkeys import WEEKDAYS, ByBoth, ByBucket, ByDate, BySlug, ByValue, Every, RowKey, meant
 from dagster_gptimg.prompts.scan import DigestedPartition
 from dagster_gptimg.prompts.values import CellError, cell_text
-
-MOST_BUCKETS = 100_000
-"""Dagster's advice for one asset: 100,000 partitions at most."""
 
 _DEFINITIONS = {
     "hourly": dg.HourlyPartitionsDefinition,
@@ -77,6 +75,7 @@ def by_column(column: str, keys: Sequence[str] | str | os.PathLike[str]) -> Tabl
     Raises:
         UsageError: there is no key, one stands twice, Dagster takes it for no key, or the file cannot be read.
     """
+    check_arguments(column=column, keys=keys)
     found = _keys_of_file(Path(keys), column) if isinstance(keys, str | os.PathLike) else list(keys)
     if not all(isinstance(key, str) for key in found):
         raise UsageError(f"partitions by {column!r}: each key must be a text, as the cells' own text is")
@@ -97,8 +96,7 @@ def by_hash(column: str, buckets: int) -> TablePartitions:
     Raises:
         UsageError: there is no bucket, or there are more than Dagster is made for (100,000).
     """
-    if not 1 <= buckets <= MOST_BUCKETS:
-        raise UsageError(f"partitions by a hash of {column!r}: {buckets} buckets; give 1 to {MOST_BUCKETS}")
+    check_arguments(column=column, buckets=buckets)
     by = ByBucket(column, buckets)
     return TablePartitions(dg.StaticPartitionsDefinition([by.name(n) for n in range(buckets)]), by)
 
@@ -129,6 +127,7 @@ def by_date(
             than in UTC.
     """
     check(every=every, week_starts_on=week_starts_on)
+    check_arguments(column=column, start=start, end=end, end_offset=end_offset, timezone=timezone)
     if every == "hourly" and timezone != "UTC":
         words = "hours are cut in UTC: elsewhere one of them comes twice a year"
         raise UsageError(f"partitions by {column!r}: {words}; leave timezone out")
@@ -153,7 +152,11 @@ def by_dynamic(column: str, name: str) -> TablePartitions:
     Args:
         column: whose values.
         name: under which Dagster keeps the keys; another one for each asset that has keys of its own.
+
+    Raises:
+        UsageError: one of them is blank, or no text.
     """
+    check_arguments(column=column, name=name)
     return TablePartitions(dg.DynamicPartitionsDefinition(name=name), BySlug(column))
 
 
@@ -163,6 +166,9 @@ def by_dimensions(**dimensions: TablePartitions) -> TablePartitions:
     Raises:
         UsageError: there are not two (Dagster knows no other number), or Dagster does not take their keys.
     """
+    for name, part in dimensions.items():
+        if (wrong := ARGUMENTS["dimension"].wrong(part)) is not None:
+            raise UsageError(f"partitions: {name} {wrong}")
     ordered = sorted(dimensions.items())
     try:
         made = dg.MultiPartitionsDefinition({name: part.definition for name, part in ordered})

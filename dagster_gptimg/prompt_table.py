@@ -7,7 +7,9 @@ from typing import Any, cast
 
 import dagster as dg
 
+from dagster_gptimg.argument_rules import check_arguments
 from dagster_gptimg.errors import GptImgError
+from dagster_gptimg.options import check
 from dagster_gptimg.prompts import SqlTable, TableFile, with_format
 from dagster_gptimg.prompts.formats import by_name
 from dagster_gptimg.prompts.scan import profile
@@ -85,7 +87,12 @@ def build_prompt_table(  # noqa: PLR0913 - its keywords are the interface
         tags: as in `dg.AssetSpec`.
         description: the table's address by default, without passwords and signatures.
         automation_condition: when to look, e.g. `dg.AutomationCondition.on_cron("@hourly")`.
+
+    Raises:
+        UsageError: the table is none that can be read later, or its format is none.
     """
+    check_arguments(table=table, group_name=group_name, tags=tags)
+    check(table_format=table_format, storage_options=storage_options)
     made = PromptTable(with_format(table, table_format), storage_options or {})
     spec = dg.AssetSpec(
         key,

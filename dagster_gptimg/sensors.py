@@ -5,13 +5,14 @@ from itertools import product
 
 import dagster as dg
 
+from dagster_gptimg.argument_rules import check_arguments
 from dagster_gptimg.asked import SENSOR_TAG, Asked
 from dagster_gptimg.assets import definition_of
 from dagster_gptimg.errors import GptImgError, UsageError
 from dagster_gptimg.metadata import ROWS_TAG
 from dagster_gptimg.options import check
 from dagster_gptimg.partitions import TablePartitions
-from dagster_gptimg.prompts import Source
+from dagster_gptimg.prompts import Source, frames
 from dagster_gptimg.prompts.scan import NO_ROWS
 from dagster_gptimg.resource import resolved
 from dagster_gptimg.run_config import GenerateConfig
@@ -43,7 +44,11 @@ def build_gptimg_schedule(
         execution_timezone: of the clock; UTC by default.
         tags: of every run.
         default_status: whether it runs from the start.
+
+    Raises:
+        UsageError: it is no image asset, or an argument is not what it takes.
     """
+    check_arguments(config=config, tags=tags)
     made, run_config = definition_of(asset), _run_config(asset, config)
 
     def due(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
@@ -100,6 +105,9 @@ def build_prompt_table_sensor(  # noqa: PLR0913 - its keywords are the interface
         UsageError: the asset's table comes from upstream assets, and no other is given.
     """
     check(keys_per_tick=keys_per_tick, minimum_interval_seconds=minimum_interval_seconds)
+    check_arguments(config=config, tags=tags, watermark=watermark)
+    if table is not None:
+        frames.refuse(table)
     made, run_config = definition_of(asset), _run_config(asset, config)
     watched = made.source if table is None else table
     if watched is None:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, cast, get_args, get_origin
 from annotated_types import MaxLen
 from pydantic import BaseModel, ValidationError
 
+from dagster_gptimg.argument_rules import check_given
 from dagster_gptimg.errors import ArgumentsError
 from dagster_gptimg.fal.inputs import WITHOUT_GUARANTEE
 from dagster_gptimg.fal.prices import Price, PriceFunction
@@ -57,6 +58,9 @@ class FalModel:
     successor: str | None = None
     source: tuple[str, ...] = ()
     read: date | None = None
+
+    def __post_init__(self) -> None:
+        check_given({name: getattr(self, name) for name in self.__dataclass_fields__})
 
     @cached_property
     def input_names(self) -> frozenset[str]:

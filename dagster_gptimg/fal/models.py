@@ -12,6 +12,7 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from dagster_gptimg.argument_rules import check_arguments
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal import inputs
 from dagster_gptimg.fal.model import FalModel
@@ -29,7 +30,12 @@ _REGISTRY: dict[str, FalModel] = {}
 
 
 def register(model: FalModel) -> FalModel:
-    """Add a model of your own (or a new one of fal's), to be used by its name or endpoint from then on."""
+    """Add a model of your own (or a new one of fal's), to be used by its name or endpoint from then on.
+
+    Raises:
+        UsageError: it is no `FalModel`.
+    """
+    check_arguments(model=model)
     _REGISTRY[model.name] = model
     if model.edit is not None:
         _REGISTRY[model.edit.name] = model.edit
@@ -42,6 +48,7 @@ def get_model(name: str) -> FalModel:
     Raises:
         UsageError: the registry has none of that name.
     """
+    check_arguments(name=name)
     for model in _REGISTRY.values():
         if name in {model.name, model.endpoint}:
             return model

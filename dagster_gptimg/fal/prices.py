@@ -12,6 +12,8 @@ from decimal import ROUND_CEILING, Decimal
 from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
+from dagster_gptimg.argument_rules import check_arguments
+from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.types import Json
 from dagster_gptimg.plain import dollars
 
@@ -59,8 +61,15 @@ PriceFunction: TypeAlias = Callable[[Mapping[str, Json]], Price]
 
 
 def per_image(low: Decimal | str, high: Decimal | str | None = None) -> PriceFunction:
-    """A flat price for each image, or a range of it: for endpoints of your own. US dollars."""
-    least, most = Decimal(low), Decimal(low if high is None else high)
+    """A flat price for each image, or a range of it: for endpoints of your own. US dollars.
+
+    Raises:
+        UsageError: one of them is no amount, or the lower one is the greater.
+    """
+    check_arguments(low=low, high=high)
+    least, most = Decimal(str(low)), Decimal(str(low if high is None else high))
+    if least > most:
+        raise UsageError(f"low is {low} and high is {high}: the price of an image must not be higher at its lower end")
     return lambda arguments: Price(least * _count(arguments), most * _count(arguments))
 
 

@@ -77,6 +77,8 @@ class RequestSettings:
             headers=self.headers,
             without_guarantee=self.without_guarantee,
         )
+        object.__setattr__(self, "tags", self.tags or {})
+        object.__setattr__(self, "headers", self.headers or {})
         if len(self.tags) > MOST_TAGS:
             msg = f"there are {len(self.tags)} tags, and fal takes {MOST_TAGS}"
             raise UsageError(msg)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from dagster_gptimg.argument_rules import check_arguments
 from dagster_gptimg.errors import MissingKeyError, UsageError
 from dagster_gptimg.masking import hide_key, without_secrets
 
@@ -95,6 +96,7 @@ class FalSettings:
     connect_timeout: float = 10.0
 
     def __post_init__(self) -> None:
+        check_arguments(**{name: getattr(self, name) for name in self.__dataclass_fields__})
         hide_key(self.key)
 
     @classmethod

@@ -7,8 +7,10 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
+from dagster_gptimg.argument_rules import check_arguments
 from dagster_gptimg.errors import TableError, UsageError
 from dagster_gptimg.masking import without_secrets
+from dagster_gptimg.options import check
 
 TableFormat: TypeAlias = Literal["csv", "tsv", "txt", "json", "jsonl", "parquet", "arrow", "xlsx"]
 
@@ -63,6 +65,8 @@ class TableFile:
     is_stdin: bool = False
 
     def __post_init__(self) -> None:
+        check_arguments(path=self.url, is_stdin=self.is_stdin)
+        check(table_format=self.table_format)
         if self.table_format is not None and self.table_format not in FORMATS:
             msg = f"the table format {self.table_format!r} is none of {', '.join(FORMATS)}"
             raise UsageError(msg)

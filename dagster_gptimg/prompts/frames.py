@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar, cast
 
 import pyarrow as pa
 
 from dagster_gptimg.errors import TableError
+from dagster_gptimg.prompts.formats import TableFile
+from dagster_gptimg.prompts.sql import SqlTable
 
 T = TypeVar("T")
 
@@ -36,22 +39,26 @@ _ELSE = "give a URL, a data frame, an Arrow table or a list of dicts"
 
 
 def refuse(source: object) -> None:
-    """Raise `TableError`, with the way out, for what is known to be no table that can be read here."""
+    """Raise `TableError`, with the way out, for what is no table, or none that can be read here."""
     way = _way(source)
     if way is not None:
         raise TableError(f"{type(source).__name__} is no table that can be read here: {way}")
-
-
-def no_table(source: object) -> TableError:
-    """The error for what is no table of any kind."""
+    if isinstance(source, str | os.PathLike | TableFile | SqlTable) or hasattr(source, "__arrow_c_stream__"):
+        return
     if isinstance(source, Mapping):
         way = "a mapping is one row, or columns: give a list of dicts, or a frame of the columns, pa.table(columns)"
-        return TableError(f"{type(source).__name__} is no table: {way}")
-    return TableError(f"{type(source).__name__} is no table: {_ELSE}")
+        raise TableError(f"{type(source).__name__} is no table: {way}")
+    if not isinstance(source, Iterable) or isinstance(source, bytes | bytearray | memoryview):
+        raise TableError(f"{type(source).__name__} is no table: {_ELSE}")
 
 
 def repeatable(source: T) -> T:
-    """A table that can be read again: a generator or an Arrow reader is read into memory for it."""
+    """A table that can be read again: a generator or an Arrow reader is read into memory for it.
+
+    Raises:
+        TableError: it is no table.
+    """
+    refuse(source)
     if hasattr(source, "__arrow_c_stream__") and type(source).__name__.endswith("Reader"):
         return cast("T", pa.RecordBatchReader.from_stream(source).read_all())
     return cast("T", list(source)) if isinstance(source, Iterator) else source

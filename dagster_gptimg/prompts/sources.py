@@ -90,10 +90,7 @@ def read_chunks(
     frames.refuse(source)
     if isinstance(source, ArrowStream):
         return _told_arrow(source)
-    rows: object = source
-    if isinstance(rows, Iterable) and not isinstance(rows, Mapping | bytes | bytearray | memoryview):
-        return _once(_read_mappings(rows, name_of(source)))
-    raise frames.no_table(source)
+    return _once(_read_mappings(source, name_of(source)))
 
 
 def _once(items: Items) -> Generator[Chunk]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, quote_plus
 
+from dagster_gptimg.argument_rules import check_arguments
 from dagster_gptimg.errors import TableError
 from dagster_gptimg.masking import GONE, harmless, hide
 from dagster_gptimg.prompts.arrow import check_names
@@ -49,6 +50,9 @@ class SqlTable:
     url: str | Mapping[str, str]
     query: str
     text_columns: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_arguments(url=self.url, query=self.query, text_columns=self.text_columns)
 
     def __repr__(self) -> str:
         return f"SqlTable({self.name()!r})"

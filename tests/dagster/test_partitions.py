@@ -88,7 +88,7 @@ def test_a_hash_has_sorted_keys_and_each_row_is_in_one() -> None:
     rows: list[dict[str, object]] = [{"id": n} for n in range(100)]
     held = [row for key in made.get_partition_keys() for row in kept(made, key, rows)]
     assert sorted(map(int, map(str, held))) == list(range(100))
-    with pytest.raises(UsageError, match="give 1 to"):
+    with pytest.raises(UsageError, match="buckets is 0: it must be a whole number from 1 to 100000"):
         by_hash("id", 0)
 
 
