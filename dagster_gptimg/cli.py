@@ -108,7 +108,7 @@ def generate(table: str, store: str, dataset: str, *, as_json: bool, **given: An
     _keep_imports()
     _repeat_quietly()
     settings, target = FalSettings.from_env(), given_as.dataset_of(store, dataset)
-    spec = given_as.spec_of(given, store, *given_as.model_of(given, target))
+    spec = given_as.spec_of(given, store, target, *given_as.model_of(given, target))
     ends: list[Finished] = []
     with RunView(spec=spec) as view:
 
@@ -150,7 +150,7 @@ def plan(table: str, store: str, dataset: str, *, as_json: bool, **given: Any) -
     target, partition = given_as.dataset_of(store, dataset), given_as.partition_of(given)[1]
     model, chosen = given_as.model_of(given, target)
     move = Move(model, session.former_models(target, partition))
-    spec = given_as.spec_of(given, store, model, chosen, move)
+    spec = given_as.spec_of(given, store, target, model, chosen, move)
     source = given_as.source_of(table, given)
     options = given_as.options_of(given, spec, source)
     summary = session.plan(read_rows(source, spec), spec.model, target, partition=partition, options=options)

@@ -126,11 +126,15 @@ request_options = _together(
 )
 
 
-def spec_of(given: dict[str, Any], store: str, model: FalModel, chosen: str, move: Move | None = None) -> PromptSpec:
-    """How the table becomes prompts. Raises `UsageError`."""
+def spec_of(
+    given: dict[str, Any], store: str, dataset: Dataset, model: FalModel, chosen: str, move: Move | None = None
+) -> PromptSpec:
+    """How the table becomes prompts. Raises `UsageError`, `StoreError`."""
     from dagster_gptimg.prompts import PromptSpec, ReferenceRoot, References
+    from dagster_gptimg.store.manifest import has_manifest
 
     roots = [ReferenceRoot(uri) for uri in (*given["references_from"], store)]
+    where, partition = partition_of(given)
     return PromptSpec(
         model=model,
         prompt_column=given["prompt_column"],
@@ -138,7 +142,8 @@ def spec_of(given: dict[str, Any], store: str, model: FalModel, chosen: str, mov
         id_column=given["id_column"],
         arguments=dict(pair(text, "--set") for text in given["settings"]),
         inputs=_inputs(given["inputs"]),
-        where=partition_of(given)[0],
+        where=where,
+        is_first=partition is not None and not has_manifest(dataset, partition),
         limit=given["limit"],
         image_columns=given["image_columns"],
         references=References(roots),

@@ -33,7 +33,7 @@ from dagster_gptimg.options import check_face, refuse_unknown
 from dagster_gptimg.plain import plain, shown, words_of
 from dagster_gptimg.prompts import PromptSpec, ReferenceRoot, References, Seen, Source, known_as, read_rows, with_format
 from dagster_gptimg.store.dataset import Dataset
-from dagster_gptimg.store.manifest import SCHEMA, about_of, read_manifest
+from dagster_gptimg.store.manifest import SCHEMA, about_of, has_manifest, read_manifest
 from dagster_gptimg.store.root import Store
 
 if TYPE_CHECKING:
@@ -140,6 +140,7 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
         inputs=inputs,
         where=partition,
         limit=limit,
+        is_first=partition is not None and not has_manifest(target, partition[1]),
         image_columns=tuple(image_columns),
         references=References([ReferenceRoot(uri) for uri in (*references_from, os.fspath(store))]),
         without_guarantee=request.without_guarantee,

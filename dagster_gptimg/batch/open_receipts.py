@@ -197,6 +197,11 @@ class OpenReceipts:
         settled = self._ledger.brief(key) or self._ledger.settled(key)
         return settled is None or self._is_again(row_id, "missing" if self._ledger.is_missing(key) else settled.kind)
 
+    def has_images(self, key: str) -> bool:
+        """Whether a request has ended with images, and all of their files are there."""
+        found = self._ledger.brief(key) or self._ledger.settled(key)
+        return found is not None and found.kind == "stored" and not self.is_open(key) and not self.is_missing(key)
+
     def is_missing(self, key: str) -> bool:
         """Whether a request has ended with images, and a file of them is gone: then it is looked after."""
         return not self.is_open(key) and self._ledger.is_missing(key)

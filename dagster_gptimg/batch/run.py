@@ -22,13 +22,14 @@ from dagster_gptimg.batch.open_receipts import OpenReceipts, paid_requests
 from dagster_gptimg.batch.plan import Plan, Request
 from dagster_gptimg.batch.rebuy import guard, rebuy
 from dagster_gptimg.batch.records import Content, Records
+from dagster_gptimg.batch.spoken import heed
 from dagster_gptimg.batch.state import Owns, state_of
 from dagster_gptimg.batch.stop import Stop
 from dagster_gptimg.batch.streams import AT_ONCE as STREAMS
 from dagster_gptimg.batch.winding import cancel_queued
 from dagster_gptimg.batch.window import Place, Window
 from dagster_gptimg.batch.worker import Way, Worker
-from dagster_gptimg.errors import GptImgError, StoreError, UnreadableError, UsageError
+from dagster_gptimg.errors import GptImgError, StoreError, UnreadableError
 from dagster_gptimg.fal.models import model_at
 from dagster_gptimg.plain import plain_lines, words_of
 from dagster_gptimg.store.dataset import FirstModel
@@ -56,9 +57,6 @@ WIND_DOWN = 8.0
 
 CLOCK_OFF = 60.0
 """Seconds by which this machine's clock may differ from fal's before a run says so."""
-
-AGAIN = frozenset({"failed", "held", "refused", "lost", "missing"})
-"""The words of `Options.again`; everything else in it is a row's id."""
 
 A_TURN = 500
 """Rows that are looked at in one go while other tasks wait."""
@@ -127,10 +125,12 @@ async def plan(job: Job) -> Summary:
         await job.runtime.io(check_place, job.dataset)
         receipts = await OpenReceipts.read(job, ledger)
         await ledger.look_at_images()
+        told = await job.runtime.io(heed, job, planned, receipts)
         again = await job.runtime.io(rebuy, job, planned, receipts)
         message = str(again) if again.again else ""
         if again.is_too_much:
             message = f"{message}; a run stops there unless it is allowed"
+        message = ". ".join(filter(None, (message, told)))
         return receipts.forecast(planned).summary(clock.monotonic() - began, message=message)
 
 
@@ -180,7 +180,8 @@ class _Run:
             run.receipts = await OpenReceipts.read(job, run.ledger)
             await run.ledger.look_at_images()
             run.worker.expect(run.receipts.in_doubt())
-            run.check_again()
+            if words := await io(heed, job, planned, run.receipts):
+                run.warn_once(words)
             await io(guard, job, planned, run.receipts)
             run.forecast = await io(run.receipts.forecast, planned, run.content)
             run.total = run.forecast.open_requests
@@ -194,16 +195,6 @@ class _Run:
             planned.__exit__()
             raise
         return run
-
-    def check_again(self) -> None:
-        """A row id in `again` must be a row of the table: a misspelt word must not pass for "nothing to do"."""
-        wanted = self.job.options.again - AGAIN
-        if wanted:
-            wanted -= {row.row_id for row in self.planned if row.row_id in wanted}
-        if wanted:
-            names = ", ".join(repr(name[:80]) for name in sorted(wanted)[:10])
-            msg = f"again: no row has the id {names}; use {', '.join(sorted(AGAIN))} or a row's id"
-            raise UsageError(msg)
 
     def close(self) -> None:
         """Leave nothing behind."""

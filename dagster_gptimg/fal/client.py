@@ -7,7 +7,9 @@ and is repeated with backoff and jitter. The key goes to fal's own services only
 from __future__ import annotations
 
 import asyncio
+import difflib
 import json
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
@@ -46,6 +48,12 @@ HISTORY_SECONDS = 600.0
 """Seconds that one reading of the history may take."""
 
 META_SECONDS = 15.0
+
+MOST_NAMED = 30
+"""Endpoints that a message names."""
+
+_REASON = re.compile(r"Cannot connect to host \S+ ssl:\S+ \[(.+)\]")
+"""What the HTTP library says of a connection that failed: it names the host again, or the address behind an alias."""
 
 _META = frozenset({"webhook_ip_ranges", "emulator"})
 """What `/v1/meta` tells: of fal, and of an emulator."""
@@ -337,7 +345,23 @@ class FalClient:
             found = entry.get("openapi")
             if isinstance(found, dict) and "paths" in found:
                 return found
-        raise ReadError(f"fal has no OpenAPI document of {endpoint}: is the endpoint's id right?")
+        raise ReadError(
+            f"fal has no OpenAPI document of {endpoint}: is the endpoint's id right?{await self._known(endpoint)}"
+        )
+
+    async def _known(self, endpoint: str) -> str:
+        """The endpoints that there are, for whoever has asked for another one; empty for fal's own: it has hundreds."""
+        if self.urls.is_fal:
+            return ""
+        try:
+            entries = await self._models(())
+        except ReadError:  # the first answer is what counts
+            return ""
+        names = sorted(name for one in entries if (name := self._texts.clean(one.get("endpoint_id"), 200)))
+        near = difflib.get_close_matches(endpoint, names, 1)
+        meant = f" Did you mean {near[0]}?" if near else ""
+        more = f", and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        return f"{meant} {self.urls.api} knows {', '.join(names[:MOST_NAMED])}{more}" if names else ""
 
     async def _models(self, endpoints: Sequence[str], **more: str) -> list[dict[str, Json]]:
         page = await self._wire.api("/v1/models", {"endpoint_id": list(endpoints), **more}, DOCUMENT_BYTES)
@@ -427,7 +451,7 @@ class FalClient:
         try:
             reply = await self._wire.fetch(url)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            words = words_of(error)
+            words = _REASON.sub(r"\1", words_of(error))
             msg = f"cannot reach {self.urls.queue} ({words}): check the network and FAL_BASE_URL. Nothing was sent."
             raise UnreachableError(msg) from harmless(error)
         if reply.status_code == httpx.codes.UNAUTHORIZED:

@@ -213,7 +213,8 @@ class Wire:
         """One try of that. When the queue cannot be reached, its backup is asked: the requests there are the same.
 
         Raises:
-            httpx.HTTPError, httpx.InvalidURL, TimeoutError: nobody answers.
+            httpx.HTTPError, httpx.InvalidURL, TimeoutError: nobody answers. Where the backup cannot be reached either,
+                the error is that of the queue, which is the host that users know.
         """
         queue, backup, seconds = self._settings.urls.queue, self._settings.urls.backup, self._settings.read_timeout
         try:
@@ -221,8 +222,14 @@ class Wire:
         except httpx.HTTPError as error:
             if not backup or not never_sent(error) or origin_of(url) != origin_of(queue):
                 raise
+            of_queue = error
         url = backup + url.removeprefix(queue)
-        return await self.call("GET", url, params=params, seconds=seconds, read=read)
+        try:
+            return await self.call("GET", url, params=params, seconds=seconds, read=read)
+        except httpx.HTTPError as error:
+            if never_sent(error):
+                raise of_queue from None
+            raise
 
     async def _get(self, url: str, params: Params | None, read: Reader) -> Reply:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,7 @@ class Checker:
         self.same: dict[str, Json] | None = None  # the arguments of all rows, where no row has any of its own
         self.one_header = False  # every row has the same columns, so a missing one is told before the rows are read
         self.others: dict[str, None] | None = {}  # keys of rows outside the wanted partition, while it has none
+        self.has_rows = False
         self.columns: set[str] = set()
         self.taken = self.line = 0
         self.files: list[tuple[int, str]] = [(0, "")]  # how many lines there were before each, and its name
@@ -121,7 +123,7 @@ class Checker:
                 self.take(item)
                 continue
             line, cells = item
-            self.line = line
+            self.line, self.has_rows = line, True
             if not self.columns.issuperset(cells):
                 self.meet(set(cells))
             if self.filter is None or self.is_wanted(self.filter, line, cells):
@@ -138,10 +140,13 @@ class Checker:
             self.demand_columns(self.columns, self.source)
         self.problems.finish()
         self.spec.seen.warning = ""
-        if self.others and isinstance(self.filter, OnePartition):
+        if self.others is not None and isinstance(self.filter, OnePartition):
             hint = meant(self.filter.key, self.others)
             words = f"no row belongs to the partition {quoted(self.filter.key)}{hint}"
-            self.spec.seen.warning = f"{words}; there are {listed(sorted(self.others))}"
+            if self.others:
+                words = self.spec.seen.warning = f"{words}; there are {listed(sorted(self.others))}"
+            if self.spec.is_first and self.has_rows:
+                raise TableError(f"{words}. {self.source} was read to its end, and nothing was sent.")
 
     def meet(self, columns: set[str]) -> None:
         """Look at columns that were not there before."""
@@ -162,7 +167,8 @@ class Checker:
         self.embedding = set(self.inputs.image_columns) & self.columns - self.used
         self.same = None
         spec.seen.prompt = self.prompt_column
-        spec.seen.inputs, spec.seen.carried = dict(self.inputs.taken), sorted(self.columns - self.used)
+        spec.seen.inputs = dict(self.inputs.taken)
+        spec.seen.carried = sorted(self.columns - self.used - self.inputs.taken.keys())
 
     def demand_columns(self, columns: Collection[str], source: str) -> None:
         """Every column that the spec names must be there."""
@@ -191,6 +197,24 @@ class Checker:
             self.problems.report(line, error.column, error.reason)
             return False
         return is_wanted
+
+    @property
+    def lacks_its_first_row(self) -> bool:
+        """Whether a partition that must have a row had none so far."""
+        return self.spec.is_first and self.others is not None
+
+    def look_around(self, chunks: Iterable[Chunk]) -> None:
+        """Note where the first rows of a table belong, all of which are outside the wanted partition."""
+        for chunk in chunks:
+            if isinstance(chunk, NewFile | Header):
+                continue
+            for item in chunk.lines() if isinstance(chunk, Columns) else chunk:
+                if isinstance(item, tuple) and isinstance(self.filter, OnePartition):
+                    self.line, self.has_rows = item[0], True
+                    with suppress(CellError):
+                        self.look_at(self.filter, item[1], is_wanted=False)
+                if self.line > LOOKED_AT:
+                    return
 
     def look_at(self, partition: OnePartition, cells: Mapping[str, object], *, is_wanted: bool) -> None:
         """Note where other rows belong, until one of the wanted partition comes: its key may be misspelt."""

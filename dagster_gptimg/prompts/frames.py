@@ -15,6 +15,7 @@ from dagster_gptimg.prompts.sql import SqlTable
 T = TypeVar("T")
 
 _FRAME = "give it as a frame with one column: .to_frame('prompt')"
+_QUERY = "give SqlTable(url, 'SELECT ...'), with the database's SQLAlchemy URL"
 _WAYS: dict[tuple[str, str], str] = {
     ("polars", "LazyFrame"): "nothing of it is there yet: give frame.collect()",
     ("polars", "Series"): _FRAME,
@@ -23,6 +24,7 @@ _WAYS: dict[tuple[str, str], str] = {
     ("pyarrow", "ChunkedArray"): "give a table: pa.table({'prompt': array})",
     ("pyarrow", "StringArray"): "give a table: pa.table({'prompt': array})",
     ("pyarrow", "Dataset"): "give dataset.to_table(), or a scanner's to_reader() inside a function",
+    ("pyarrow", "Scanner"): "give scanner.to_table(), or scanner.to_reader() inside a function",
     ("deltalake", "DeltaTable"): "give table.to_pyarrow_table()",
     ("pyiceberg", "Table"): "give table.scan().to_arrow()",
     ("pyiceberg", "DataScan"): "give scan.to_arrow()",
@@ -31,8 +33,8 @@ _WAYS: dict[tuple[str, str], str] = {
     ("pyspark", "DataFrame"): "give frame.toPandas(), or frame.toArrow()",
     ("dask", "DataFrame"): "give frame.compute()",
     ("datasets", "Dataset"): "give dataset.with_format('arrow')[:], or dataset.to_pandas()",
-    ("sqlalchemy", "Engine"): "give SqlTable(url, 'SELECT ...')",
-    ("sqlalchemy", "Connection"): "give SqlTable(url, 'SELECT ...')",
+    ("sqlalchemy", "Engine"): _QUERY,
+    ("sqlalchemy", "Connection"): _QUERY,
     ("numpy", "ndarray"): "give a data frame, or a list of dicts: [{'prompt': text} for text in array]",
 }
 _ELSE = "give a URL, a data frame, an Arrow table or a list of dicts"
@@ -69,4 +71,7 @@ def _way(source: object) -> str | None:
         library = kind.__module__.partition(".")[0].lstrip("_")
         if (way := _WAYS.get((library, kind.__name__))) is not None:
             return way
-    return None
+    if hasattr(source, "__arrow_c_stream__") or not hasattr(source, "execute"):
+        return None
+    is_of_database = hasattr(source, "fetchmany") or hasattr(source, "commit")  # DB-API 2: a cursor, or a connection
+    return _QUERY if is_of_database else None

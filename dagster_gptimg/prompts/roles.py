@@ -53,7 +53,7 @@ class Seen:
     Attributes:
         prompt: the column that holds the prompt; None where a template makes it.
         inputs: the columns that are inputs of the model, with the inputs' names.
-        carried: the columns that are carried along.
+        carried: the columns that are only carried along. (Those of reference images are inputs, and carried, too.)
         warning: what somebody should know who asked for a partition that has no row; empty otherwise.
     """
 
@@ -70,8 +70,7 @@ class Seen:
             quoted(column) if column == name else f"{quoted(column)} (as {name})"
             for column, name in self.inputs.items()
         ]
-        others = [name for name in self.carried if name not in self.inputs]  # reference images are carried along, too
-        near = {name: difflib.get_close_matches(folded(name)[:80], input_names, 1, _NEAR) for name in others[:50]}
+        near = {name: difflib.get_close_matches(folded(name)[:80], input_names, 1, _NEAR) for name in self.carried[:50]}
         hints = [
             f"; {quoted(name)} is not taken for {found[0]}: rename it if it is meant"
             for name, found in near.items()

@@ -31,4 +31,7 @@ def read_rows(source: Source, spec: PromptSpec, storage_options: Mapping[str, An
     bounds = checker.filter.bounds() if checker.filter else []
     with closing(sources.read_chunks(source, storage_options, bounds)) as chunks:
         yield from checker.batches(chunks)
+    if bounds and checker.lacks_its_first_row:  # a reader has skipped rows by the bounds: whose are they?
+        with closing(sources.read_chunks(source, storage_options)) as chunks:
+            checker.look_around(chunks)
     checker.finish()

@@ -59,6 +59,8 @@ class PromptSpec:
             otherwise.
         references: reads them; what a row may name is decided there.
         limit: only the first so many rows (of the partition), 1 or more.
+        is_first: whether the dataset has no image table of this partition yet: then the partition must have a row, for
+            its value may be misspelt, and its image table would be a table of nothing for ever.
         without_guarantee: let `sync_mode` through (docs/fal.md).
         seen: takes down what became of the columns.
         chosen: why the model is this one, where nobody said it; empty where somebody did.
@@ -79,6 +81,7 @@ class PromptSpec:
     limit: int | None = None
     image_columns: tuple[str, ...] = ()
     references: References = field(default_factory=References, compare=False, repr=False)
+    is_first: bool = field(default=False, compare=False)
     without_guarantee: bool = False
     seen: Seen = field(default_factory=Seen, compare=False, repr=False)
     move: Move | None = field(default=None, compare=False, repr=False)

@@ -226,6 +226,9 @@ def test_a_document_from_fal_is_used_as_it_was_printed(fal: Fal, table: Path) ->
     unknown = cli(fal, "openapi", "fal-ai/nothing")
     assert unknown.status == 2
     assert "no OpenAPI document of fal-ai/nothing" in unknown.stderr
+    assert f"{fal.url} knows fal-ai/gpt-image-1-mini, fal-ai/gpt-image-1-mini/edit, " in unknown.stderr
+    near = cli(fal, "openapi", "fal-ai/gpt-image-1-mni")
+    assert "Did you mean fal-ai/gpt-image-1-mini?" in near.stderr
 
 
 def test_a_newer_document_that_moves_the_keys_stops_before_it_buys_again(fal: Fal, table: Path) -> None:

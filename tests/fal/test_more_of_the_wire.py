@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dagster_gptimg.errors import GoneError, MissingKeyError, NotSentError, ReadError, RequestFailedError, UsageError
+from dagster_gptimg.errors import (
+    GoneError,
+    MissingKeyError,
+    NotSentError,
+    ReadError,
+    RequestFailedError,
+    UnreachableError,
+    UsageError,
+)
 from dagster_gptimg.fal import upload
 from dagster_gptimg.fal.client import FalClient
 from dagster_gptimg.fal.portal import fal_portal
@@ -302,6 +310,17 @@ async def test_the_backup_is_read_from_when_the_queue_cannot_be_reached_and_is_n
     lines = [text.split(b"\r\n")[0] for text in server.requests]
     missing = b"GET /fal-ai/x/requests/00000000-0000-0000-0000-000000000000/status HTTP/1.1"
     assert lines == [b"GET /fal-ai/x/requests/r HTTP/1.1", missing]
+
+
+async def test_a_host_that_cannot_be_reached_is_the_one_that_was_asked_for_with_the_reason() -> None:
+    urls = FalUrls(queue="http://127.0.0.1:9", queue_backup="http://backup.invalid")
+    async with FalClient(FalSettings("k", urls)) as fal:
+        with pytest.raises(UnreachableError) as refused:
+            await fal.check("e/x")
+    said = str(refused.value)
+    assert said.startswith("cannot reach http://127.0.0.1:9 (Connect call failed")
+    assert "backup" not in said
+    assert "Cannot connect" not in said
 
 
 async def test_a_queue_that_answers_badly_is_no_reason_to_ask_its_backup() -> None:

@@ -77,6 +77,36 @@ def test_a_plan_needs_no_key_and_buys_nothing(fal: Fal, store: Path, monkeypatch
         generate(["a cup"], store=store, dataset="d")
 
 
+def test_a_partition_that_no_row_has_is_an_error_before_anything_is_written(fal: Fal, store: Path) -> None:
+    rows = [{"prompt": "a cup", "kind": "cups"}, {"prompt": "a bag", "kind": "bags"}]
+    for plan_only in (False, True):
+        with pytest.raises(UsageError, match=r"'bagz'; did you mean 'bags'\?; there are 'bags', 'cups'"):
+            made(fal, store, rows, partition=("kind", "bagz"), plan_only=plan_only)
+    assert not any(store.rglob("*"))
+    assert made(fal, store, rows, partition=("kind", "bags")).summary.bought == 1
+    left = made(fal, store, rows[:1], partition=("kind", "bags"))
+    assert (left.summary.rows, len(left.table)) == (0, 0), "its rows have left, and its image table is emptied"
+
+
+def test_a_row_that_has_its_images_is_told_when_it_is_named_to_be_bought_again(
+    fal: Fal, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"prompt": "a cup", "sku": "a"}, {"prompt": "a bag", "sku": "b"}]
+    made(fal, store, rows, id_column="sku")
+    capsys.readouterr()
+    words = "1 row ('a') had all images before, and nothing is bought for them: a stored image is never bought again"
+    again = made(fal, store, rows, id_column="sku", again=["a"], progress=True)
+    assert (again.summary.bought, again.summary.exit_status) == (0, 0)
+    told = " ".join(capsys.readouterr().err.split())
+    assert words in told
+    assert "Change the prompt or an argument" in told
+    assert words in repr(made(fal, store, rows, id_column="sku", again=["a"], plan_only=True))
+    assert words not in repr(made(fal, store, rows, id_column="sku", again=["refused"], plan_only=True))
+    for plan_only in (False, True):
+        with pytest.raises(UsageError, match="again: no row has the id 'c'"):
+            made(fal, store, rows, id_column="sku", again=["c"], plan_only=plan_only)
+
+
 def test_the_keywords_are_those_of_the_command_line(fal: Fal, store: Path) -> None:
     rows = [{"prompt": "a", "shop": "north"}, {"prompt": "b", "shop": "south"}, {"prompt": "c", "shop": "south"}]
     stopped = made(fal, store, rows, max_cost=0.01, max_in_flight=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any
 
 import duckdb
@@ -34,6 +35,10 @@ REFUSED: list[tuple[Any, str]] = [
     (pa.chunked_array([["x"]]), "pa.table({'prompt': array})"),
     (pa.array(["x"]), "pa.table({'prompt': array})"),
     (ds.dataset(pa.table({"prompt": ["x"]})), "dataset.to_table()"),
+    (ds.dataset(pa.table({"prompt": ["x"]})).scanner(), "scanner.to_table(), or scanner.to_reader()"),
+    (sqlite3.connect(":memory:"), "SqlTable(url, 'SELECT ...')"),
+    (sqlite3.connect(":memory:").execute("SELECT 'x' AS prompt"), "SqlTable(url, 'SELECT ...')"),
+    (of("psycopg", "Connection", cursor=None, commit=None, execute=None), "SqlTable(url, 'SELECT ...')"),
     (duckdb.connect(), "connection.sql("),
     (np.array(["x"]), "[{'prompt': text} for text in array]"),
     (sqlalchemy.create_engine("sqlite://"), "SqlTable(url"),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dagster_gptimg.errors import TableError, UsageError
 from dagster_gptimg.fal.models import get_model
-from dagster_gptimg.prompts import PromptSpec, read_rows
+from dagster_gptimg.prompts import PromptSpec, SqlTable, read_rows
 from tests.prompts.support import MODEL, problems, rows
 
 
@@ -150,6 +154,36 @@ def test_a_partition_without_rows_is_no_error_and_its_key_may_be_misspelt() -> N
         assert spec.seen.warning == warning
     assert list(read_rows([], spec := PromptSpec(MODEL, where=("kind", "bags")))) == []
     assert spec.seen.warning == ""
+
+
+def test_the_first_rows_of_a_partition_must_be_there_since_its_value_may_be_misspelt(tmp_path: Path) -> None:
+    rows = [{"prompt": "x", "kind": kind} for kind in ("bags", "shoes", "", "bags")]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")  # row groups are skipped by their values
+    with sqlite3.connect(tmp_path / "t.db") as made:
+        made.execute("CREATE TABLE t (prompt, kind)")
+        made.executemany("INSERT INTO t VALUES (:prompt, :kind)", rows)
+    query = SqlTable(f"sqlite:///{tmp_path}/t.db", "SELECT * FROM t", ("kind",))
+    for source in (rows, str(tmp_path / "t.parquet"), query):
+        for key, words in (
+            ("bagz", "no row belongs to the partition 'bagz'; did you mean 'bags'?; there are 'bags', 'shoes'. "),
+            ("zzz", "no row belongs to the partition 'zzz'; there are 'bags', 'shoes'. "),
+        ):
+            with pytest.raises(TableError) as refused:
+                list(read_rows(source, PromptSpec(MODEL, where=("kind", key), is_first=True)))
+            assert str(refused.value).startswith(words), source
+            assert list(read_rows(source, PromptSpec(MODEL, where=("kind", key)))) == [], "rows may have left"
+        assert sum(map(len, read_rows(source, PromptSpec(MODEL, where=("kind", "bags"), is_first=True)))) == 2
+    with pytest.raises(TableError, match=r"^no row belongs to the partition 'bags'\. "):
+        list(read_rows([{"prompt": "x", "kind": ""}], PromptSpec(MODEL, where=("kind", "bags"), is_first=True)))
+    assert list(read_rows([], PromptSpec(MODEL, where=("kind", "bags"), is_first=True))) == []
+
+
+def test_a_column_of_reference_images_is_told_once_as_an_input() -> None:
+    spec = PromptSpec(get_model("gpt-image-1"))
+    table = [{"prompt": "x", "image_urls": "https://example.com/a.png", "note": "n"}]
+    [batch] = read_rows(table, spec)
+    assert spec.seen.sentence() == "columns: inputs 'image_urls'; carried along 'note'"
+    assert "image_urls" in batch.columns[0], "an edit tells its source in the image table"
 
 
 def test_reference_images_are_an_input_and_not_called_a_misspelt_one() -> None:
