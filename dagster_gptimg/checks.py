@@ -297,4 +297,4 @@ def _told() -> Iterator[None]:
     try:
         yield
     except GptImgError as error:
-        raise dg.Failure(str(error), allow_retries=False) from error
+        raise dg.Failure(str(error), allow_retries=False) from None

@@ -65,12 +65,12 @@ class ManifestLoader(dg.IOManager):
     def _read(self, partition: str | None) -> pa.Table:
         try:
             return read_manifest(self._dataset, partition)
-        except FileNotFoundError as error:
+        except FileNotFoundError:
             where = "it" if partition is None else f"its partition {partition!r}"
             msg = f"dataset {self._dataset.name!r} has no manifest for {where} yet: materialize it first"
-            raise dg.Failure(msg, allow_retries=False) from error
+            raise dg.Failure(msg, allow_retries=False) from None
         except GptImgError as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
+            raise dg.Failure(str(error), allow_retries=False) from None
 
 
 def loader_for(dataset: str) -> dg.IOManagerDefinition:

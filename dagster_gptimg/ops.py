@@ -22,7 +22,7 @@ def generate_images_op(context: dg.OpExecutionContext, config: GenerateImagesCon
     try:
         made = _generation(config)
     except GptImgError as error:
-        raise dg.Failure(str(error), metadata={"reason": reason_of(error)}, allow_retries=False) from error
+        raise dg.Failure(str(error), metadata={"reason": reason_of(error)}, allow_retries=False) from None
     end = made.execute(context, config, with_format(config.prompts, config.table_format), None)
     if isinstance(end, dg.Failure):
         raise end

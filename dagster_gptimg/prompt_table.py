@@ -39,7 +39,7 @@ class PromptTable:
         try:
             found = profile(self.source, resolved(self.storage_options))
         except GptImgError as error:
-            raise dg.Failure(str(error), metadata={"reason": "usage"}, allow_retries=False) from error
+            raise dg.Failure(str(error), metadata={"reason": "usage"}, allow_retries=False) from None
         about: dict[str, Any] = {
             "dagster/row_count": found.rows,
             "dagster/column_schema": dg.TableSchema(
