@@ -112,6 +112,24 @@ def test_a_carried_column_that_is_nearly_an_input_is_pointed_out() -> None:
     assert "shop' is not" not in told
 
 
+@pytest.mark.parametrize(
+    ("row", "given"),
+    [
+        ({"prompt": "x", "quality": "a word of ours"}, {"inputs": "none"}),
+        ({"prompt": "x", "product": "mug"}, {"template": "{product}"}),
+        ({"Prompt": "x", "product": "mug"}, {"template": "{product}"}),
+        ({"prompts": "x", "product": "mug"}, {"prompt_column": "product"}),
+    ],
+)
+def test_nobody_is_told_to_rename_a_column_that_was_left_aside_on_purpose(
+    row: dict[str, object], given: dict[str, Any]
+) -> None:
+    spec = PromptSpec(get_model("gpt-image-1"), **given)
+    list(read_rows([row], spec))
+    assert "carried along" in spec.seen.sentence(spec.model.input_names)
+    assert "is not taken for" not in spec.seen.sentence(spec.model.input_names)
+
+
 def test_messages_show_names_as_they_are() -> None:
     with pytest.raises(TableError, match=r"has no column 'product'.*; did you mean ' Product'.*it has ' Product'"):
         rows([{" Product": "x"}], template="{product}")
