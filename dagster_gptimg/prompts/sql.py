@@ -139,6 +139,10 @@ class SqlTable:
     def _failed(self, address: str, error: Exception, number: int | None) -> TableError:
         """What a database says, without anything of its URL that may be a secret; `number`: the rows that it gave."""
         said, name = str(error), self.name()
+        if isinstance(error, ImportError):
+            # A module's name holds no secret, and a short password would be taken out of the middle of it.
+            driver = error.name or "unknown"
+            return TableError(f"the query on {name} cannot be made: its database's driver is not installed: {driver}")
         for secret in sorted(_secrets(address), key=len, reverse=True):
             said = said.replace(secret, name if secret == address else GONE)
         after = "" if number is None else f" at a value after row {number} (cast its column to text in the query)"

@@ -185,6 +185,14 @@ def test_what_may_be_shown_of_a_database_is(tmp_path: Path) -> None:
     assert len(str(caught.value)) < 2500
 
 
+def test_a_driver_that_is_not_installed_is_named_whatever_the_password_is() -> None:
+    # MySQL's usual driver is none of the packages that this project or its tests install.
+    table = SqlTable("mysql://u:y@localhost/shop", "SELECT 1")
+    with pytest.raises(TableError, match="driver is not installed: MySQLdb") as caught:
+        list(read_rows(table, PromptSpec(get_model(DEFAULT_MODEL))))
+    assert "://localhost/shop" in str(caught.value)
+
+
 def test_a_value_that_a_driver_cannot_hand_over_is_told_with_its_place(tmp_path: Path) -> None:
     def broken(text: bytes) -> object:
         if text == b"infinity":
