@@ -79,10 +79,10 @@ class Move:
             if not (isinstance(old, ByTokens) and isinstance(new, ByTokens)):
                 continue
             names = {edge: word for word, edge in new.edges.items()}
-            others = {word: names.get(edge, "none") for word, edge in old.edges.items() if new.edges.get(word) != edge}
+            others = {word: names.get(edge) for word, edge in old.edges.items() if new.edges.get(word) != edge}
             if others:
-                words = ", ".join(f"{word} there is {name} here" for word, name in others.items())
-                found.append(f"{words} ({former.name}, {self.model.name})")
+                words = [f"{word} is {name}" if name else f"{word} has no equal" for word, name in others.items()]
+                found.append(f"from {former.name} to {self.model.name}, {', '.join(words)}")
         return list(dict.fromkeys(found))
 
     def _split(self, given: Mapping[str, V]) -> tuple[dict[str, V], dict[str, str]]:
