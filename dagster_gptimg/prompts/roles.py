@@ -70,7 +70,7 @@ class Seen:
             quoted(column) if column == name else f"{quoted(column)} (as {name})"
             for column, name in self.inputs.items()
         ]
-        # A column with the name of an input was left aside on purpose: by `inputs`, or since the prompt comes from elsewhere.
+        # A column with the name of an input was left aside on purpose: by `inputs`, or the prompt comes from elsewhere.
         others = [name for name in self.carried if name not in input_names]
         candidates = [name for name in input_names if name != "prompt"]
         near = {name: difflib.get_close_matches(folded(name)[:80], candidates, 1, _NEAR) for name in others[:50]}
