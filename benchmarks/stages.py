@@ -11,11 +11,11 @@ from pathlib import Path
 from benchmarks.bought import buy
 from benchmarks.processes import MODEL, folder, table
 from benchmarks.results import Measured
+from dagster_gptimg.base.digest_columns import KEY
 from dagster_gptimg.batch.job import Options
 from dagster_gptimg.batch.plan import Plan
 from dagster_gptimg.batch.records import Content, all_ended
 from dagster_gptimg.batch.summary import Tally
-from dagster_gptimg.digests import KEY
 from dagster_gptimg.fal.models import get_model
 from dagster_gptimg.prompts import PromptSpec, read_rows
 from dagster_gptimg.store.dataset import Dataset

@@ -16,8 +16,7 @@ from decimal import Decimal, InvalidOperation
 from importlib import import_module
 from typing import Any, Final
 
-from dagster_gptimg.errors import UsageError
-from dagster_gptimg.option_rules import (
+from dagster_gptimg.base.option_rules import (
     FILLED,
     FILLED_SAID,
     FLAG,
@@ -32,6 +31,7 @@ from dagster_gptimg.option_rules import (
     number,
     whole,
 )
+from dagster_gptimg.errors import UsageError
 
 MOST_BUCKETS = 100_000
 """Dagster's advice for one asset: 100,000 partitions at most."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dagster_gptimg.base.masking import harmless, hide_in
 from dagster_gptimg.errors import UsageError
-from dagster_gptimg.masking import harmless, hide_in
 from dagster_gptimg.options import OPTIONS, WATCHES
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
+from dagster_gptimg.base.plain_text import counted, dollars, plain
 from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Updated, Warned
 from dagster_gptimg.batch.events import Progress as Step
 from dagster_gptimg.output import printable
-from dagster_gptimg.plain import counted, dollars, plain
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -18,7 +18,7 @@ from dagster_gptimg.output import printable
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.local import PART, has_links
 from dagster_gptimg.store.root import Store
-from dagster_gptimg.temporary import check_room
+from dagster_gptimg.temporary_files import check_room
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dagster_gptimg.plain import plain, plain_lines
+from dagster_gptimg.base.plain_text import plain, plain_lines
 
 
 class GptImgError(Exception):

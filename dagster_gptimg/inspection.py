@@ -15,12 +15,12 @@ from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from dagster_gptimg.base.plain_text import dollars
 from dagster_gptimg.batch.summary import worst
 from dagster_gptimg.decoding import decoding, is_blank, most_pixels
 from dagster_gptimg.errors import ImageError, UnreadableError
 from dagster_gptimg.fal.prices import Price
 from dagster_gptimg.image_record import read_image
-from dagster_gptimg.plain import dollars
 from dagster_gptimg.store.paths import image_in
 from dagster_gptimg.store.present import WantedImages
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dagster_gptimg.base.plain_text import counted, plain
 from dagster_gptimg.batch import prune as pruning
 from dagster_gptimg.batch.adopt import adopt as adopt_request
 from dagster_gptimg.batch.costs import costs_of, dollars
@@ -19,7 +20,6 @@ from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.client import FalClient
 from dagster_gptimg.fal.settings import FalSettings
 from dagster_gptimg.output import say, tell, tell_json
-from dagster_gptimg.plain import counted, plain
 from dagster_gptimg.runtime import system_runtime
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.datasets import datasets_in

@@ -20,6 +20,8 @@ import pyarrow.compute as pc
 
 from dagster_gptimg import session
 from dagster_gptimg.argument_rules import check_arguments
+from dagster_gptimg.base.masking import masked
+from dagster_gptimg.base.plain_text import plain, shown, words_of
 from dagster_gptimg.batch.choice import choose
 from dagster_gptimg.batch.events import Updated
 from dagster_gptimg.batch.job import Options, Watch
@@ -28,9 +30,7 @@ from dagster_gptimg.decoding import MOST_PIXELS, thumbnail
 from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.fal.settings import FalSettings
 from dagster_gptimg.image_record import ImageRecord, records_of
-from dagster_gptimg.masking import masked
 from dagster_gptimg.options import check_face, refuse_unknown
-from dagster_gptimg.plain import plain, shown, words_of
 from dagster_gptimg.prompts import PromptSpec, ReferenceRoot, References, Seen, Source, known_as, read_rows, with_format
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.manifest import SCHEMA, about_of, has_manifest, read_manifest

@@ -13,8 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias
 
-from dagster_gptimg.errors import UsageError
-from dagster_gptimg.option_rules import (
+from dagster_gptimg.base.option_rules import (
     DOLLARS,
     FILLED,
     FLAG,
@@ -37,6 +36,7 @@ from dagster_gptimg.option_rules import (
     shown,
     whole,
 )
+from dagster_gptimg.errors import UsageError
 
 Face: TypeAlias = Literal[
     "asset", "run", "op", "component", "notebook", "command line", "checks", "sensor", "requests", "partitions"

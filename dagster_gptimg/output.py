@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dagster_gptimg.masking import masked
-from dagster_gptimg.plain import plain_lines
+from dagster_gptimg.base.masking import masked
+from dagster_gptimg.base.plain_text import plain_lines
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from dagster_gptimg import inspection
+from dagster_gptimg.base.plain_text import words_of
 from dagster_gptimg.batch.summary import Summary
 from dagster_gptimg.execution import ImageGeneration
 from dagster_gptimg.image_checks import (
@@ -17,7 +18,6 @@ from dagster_gptimg.image_checks import (
     result_of,
 )
 from dagster_gptimg.inspection import Finding, ImageTable
-from dagster_gptimg.plain import words_of
 
 
 class OwnChecks:

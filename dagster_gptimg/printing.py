@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dagster_gptimg.base.plain_text import plain
 from dagster_gptimg.batch.existing import others
 from dagster_gptimg.errors import UsageError
-from dagster_gptimg.plain import plain
 from dagster_gptimg.store.manifest import SCHEMA, read_all_manifests, read_manifest
 
 if TYPE_CHECKING:

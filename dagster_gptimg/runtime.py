@@ -11,8 +11,8 @@ from concurrent.futures import Future
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from dagster_gptimg.base.threads import DaemonThreads
 from dagster_gptimg.batch.job import Runtime
-from dagster_gptimg.threads import DaemonThreads
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine

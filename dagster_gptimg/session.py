@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from dagster_gptimg.base.plain_text import counted
 from dagster_gptimg.batch import forget as forgetting
 from dagster_gptimg.batch import rebuild as rebuilding
 from dagster_gptimg.batch import run as engine
@@ -24,7 +25,6 @@ from dagster_gptimg.fal.models import all_models
 from dagster_gptimg.fal.prices import unknown_price
 from dagster_gptimg.fal.request_settings import VOIDED
 from dagster_gptimg.fal.settings import FalSettings
-from dagster_gptimg.plain import counted
 from dagster_gptimg.prompts import References
 from dagster_gptimg.runtime import iterate, system_runtime
 from dagster_gptimg.store.manifest import scan_manifest

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from dagster_gptimg.base.plain_text import shown
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.models import DEFAULT_MODEL, MODEL_BEFORE, get_model
-from dagster_gptimg.plain import shown
 
 if TYPE_CHECKING:
     from dagster_gptimg.fal.model import FalModel

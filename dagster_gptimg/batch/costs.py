@@ -12,9 +12,9 @@ from datetime import UTC
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
 
+from dagster_gptimg.base.digest_columns import DigestCounts, digest_of
 from dagster_gptimg.batch.every_key import every_key
 from dagster_gptimg.batch.state import searching
-from dagster_gptimg.digests import DigestCounts, digest_of
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.models import all_models
 from dagster_gptimg.store.money import exact_sum

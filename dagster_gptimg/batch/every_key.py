@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from dagster_gptimg.base.digest_columns import DigestCounts, digest_of
 from dagster_gptimg.batch.state import Found, accepted_at, owners
-from dagster_gptimg.digests import DigestCounts, digest_of
 from dagster_gptimg.store.parallel import side_by_side
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import logging
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from dagster_gptimg.digests import KEY, DigestCounts, digest_of
+from dagster_gptimg.base.digest_columns import KEY, DigestCounts, digest_of
 from dagster_gptimg.errors import UnreadableError
 from dagster_gptimg.store.manifest import About, Part, about_manifest, scan_manifest, uris_of, write_manifest
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dagster_gptimg.canonical import Canonical
+from dagster_gptimg.base.canonical_json import Canonical
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

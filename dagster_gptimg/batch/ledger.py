@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
+from dagster_gptimg.base.digest_columns import KEY
 from dagster_gptimg.batch.summary import Spent, Tally
-from dagster_gptimg.digests import KEY
 from dagster_gptimg.fal.prices import UNKNOWN
 from dagster_gptimg.store.money import total
 from dagster_gptimg.store.present import WantedImages

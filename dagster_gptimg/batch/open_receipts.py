@@ -11,12 +11,12 @@ from decimal import Decimal
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from dagster_gptimg.base.digest_columns import KEY, DigestCounts, digest_of
 from dagster_gptimg.batch.ledger import EARLIER, Ledger, Result, Unsettled, settled_of
 from dagster_gptimg.batch.plan import Request
 from dagster_gptimg.batch.records import all_ended, row_status
 from dagster_gptimg.batch.state import Found, Owns, accepted_at, given_up, owners, searching, state_of
 from dagster_gptimg.batch.summary import Tally
-from dagster_gptimg.digests import KEY, DigestCounts, digest_of
 from dagster_gptimg.fal.prices import Price
 from dagster_gptimg.store.dataset import REREAD
 from dagster_gptimg.store.parallel import side_by_side

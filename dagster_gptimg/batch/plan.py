@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dagster_gptimg.base.digest_columns import KEY, DigestCounts
 from dagster_gptimg.batch.keys import cut, keys_of, request_key
-from dagster_gptimg.digests import KEY, DigestCounts
-from dagster_gptimg.temporary import temporary_file
+from dagster_gptimg.temporary_files import temporary_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

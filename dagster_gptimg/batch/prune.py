@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
+from dagster_gptimg.base.digest_columns import DigestCounts, digest_of
 from dagster_gptimg.batch.existing import check_exists
-from dagster_gptimg.digests import DigestCounts, digest_of
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.store.facts import Deleted
 from dagster_gptimg.store.manifest import manifest_folders, read_manifest_in

@@ -15,7 +15,7 @@ from collections import Counter
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from dagster_gptimg.digests import SIZE, DigestCounts
+from dagster_gptimg.base.digest_columns import SIZE, DigestCounts
 from dagster_gptimg.errors import RebuyError, UnreadableError
 from dagster_gptimg.fal.prices import Price
 from dagster_gptimg.store.manifest import about_manifest, scan_manifest

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
+from dagster_gptimg.base.plain_text import plain_lines, words_of
 from dagster_gptimg.batch.budget import Budget
 from dagster_gptimg.batch.choice import check_choice
 from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Progress, Trouble, Warned
@@ -31,12 +32,11 @@ from dagster_gptimg.batch.window import Place, Window
 from dagster_gptimg.batch.worker import Way, Worker
 from dagster_gptimg.errors import GptImgError, StoreError, UnreadableError
 from dagster_gptimg.fal.models import model_at
-from dagster_gptimg.plain import plain_lines, words_of
 from dagster_gptimg.store.dataset import FirstModel
 from dagster_gptimg.store.datasets import check_place
 from dagster_gptimg.store.facts import Word
 from dagster_gptimg.store.manifest import about_manifest, manifest_name
-from dagster_gptimg.temporary import check_room
+from dagster_gptimg.temporary_files import check_room
 
 _log = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from dagster_gptimg.base.plain_text import counted
 from dagster_gptimg.errors import UsageError
-from dagster_gptimg.plain import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

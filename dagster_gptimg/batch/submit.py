@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dagster_gptimg.base.digest_columns import DigestCounts, digest_of
 from dagster_gptimg.batch.callbacks import webhook_url
 from dagster_gptimg.batch.uploads import Uploads
-from dagster_gptimg.digests import DigestCounts, digest_of
 from dagster_gptimg.errors import AmbiguousSubmitError, NotSentError, RejectedError, StoreError, SubmitError
 from dagster_gptimg.store.facts import Accepted, Attempt, Intent, Void
 

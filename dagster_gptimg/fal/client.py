@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Self
 
 import httpx
 
+from dagster_gptimg.base.masking import harmless
+from dagster_gptimg.base.plain_text import words_of
 from dagster_gptimg.errors import KeyRejectedError, ReadError, RequestFailedError, UnreachableError
 from dagster_gptimg.fal.addresses import origin_of
 from dagster_gptimg.fal.answers import Answers, is_request_id
@@ -25,8 +27,6 @@ from dagster_gptimg.fal.texts import Texts
 from dagster_gptimg.fal.types import Answer, Cancelled, Failure, Images, Json, Pending, Status, Submitted
 from dagster_gptimg.fal.upload import Uploader
 from dagster_gptimg.fal.wire import InMemory, Wire, is_repeatable
-from dagster_gptimg.masking import harmless
-from dagster_gptimg.plain import words_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence

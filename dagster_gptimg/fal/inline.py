@@ -19,7 +19,7 @@ import httpx
 from dagster_gptimg.errors import ReadError
 from dagster_gptimg.fal.bodies import JSON_BYTES, Reply, decoded, headers_of, read_reply
 from dagster_gptimg.fal.types import Images
-from dagster_gptimg.temporary import temporary_file, told
+from dagster_gptimg.temporary_files import temporary_file, told
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -14,11 +14,11 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, Union
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
+from dagster_gptimg.base.plain_text import words_of
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal import inputs
 from dagster_gptimg.fal.inputs import MAX_ROW_IMAGES, Inputs
 from dagster_gptimg.fal.types import Json
-from dagster_gptimg.plain import words_of
 
 DEEPEST = 8
 """Objects within objects; below that an input is taken as it comes."""

@@ -13,9 +13,9 @@ from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
 from dagster_gptimg.argument_rules import check_arguments
+from dagster_gptimg.base.plain_text import dollars
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.types import Json
-from dagster_gptimg.plain import dollars
 
 CENT = Decimal("0.01")
 TEN_THOUSANDTH, MICRO = Decimal("0.0001"), Decimal("0.000001")

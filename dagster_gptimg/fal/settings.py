@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import httpx
 
 from dagster_gptimg.argument_rules import check_arguments
+from dagster_gptimg.base.masking import hide_key, without_secrets
 from dagster_gptimg.errors import MissingKeyError, UsageError
-from dagster_gptimg.masking import hide_key, without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

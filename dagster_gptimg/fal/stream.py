@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from dagster_gptimg.base.masking import harmless
+from dagster_gptimg.base.plain_text import words_of
 from dagster_gptimg.errors import GoneError, ReadError
 from dagster_gptimg.fal.bodies import JSON_BYTES, parse_object, read_reply
 from dagster_gptimg.fal.types import Completed
-from dagster_gptimg.masking import harmless
-from dagster_gptimg.plain import words_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dagster_gptimg.masking import Secrets, parts_of_key, without_authorization
-from dagster_gptimg.plain import LETTERS, shown
+from dagster_gptimg.base.masking import Secrets, parts_of_key, without_authorization
+from dagster_gptimg.base.plain_text import LETTERS, shown
 
 URL_LETTERS = 4096
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
 
+from dagster_gptimg.base.masking import harmless, hide, knows
+from dagster_gptimg.base.plain_text import words_of
 from dagster_gptimg.errors import ReadError
 from dagster_gptimg.fal.addresses import check_public
 from dagster_gptimg.fal.bodies import parse_object
 from dagster_gptimg.fal.repeating import Repeated
 from dagster_gptimg.fal.texts import URL_LETTERS
-from dagster_gptimg.masking import harmless, hide, knows
-from dagster_gptimg.plain import words_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

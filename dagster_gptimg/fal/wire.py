@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Self
 import aiohttp
 import httpx
 
+from dagster_gptimg.base.masking import harmless, without_known
+from dagster_gptimg.base.plain_text import words_of
 from dagster_gptimg.errors import GoneError, KeyRejectedError, ReadError
 from dagster_gptimg.fal.addresses import check_public, origin_of
 from dagster_gptimg.fal.answers import never_sent
@@ -23,8 +25,6 @@ from dagster_gptimg.fal.bodies import JSON_BYTES, Reply, decoded, parse_object, 
 from dagster_gptimg.fal.proxies import ProxiedTransport
 from dagster_gptimg.fal.repeating import Repeated
 from dagster_gptimg.fal.resolver import PublicResolver
-from dagster_gptimg.masking import harmless, without_known
-from dagster_gptimg.plain import words_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Awaitable, Callable, Mapping

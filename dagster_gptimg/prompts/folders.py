@@ -10,8 +10,8 @@ from urllib.parse import unquote
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from dagster_gptimg.base.masking import without_secrets
 from dagster_gptimg.errors import TableError
-from dagster_gptimg.masking import without_secrets
 from dagster_gptimg.prompts.formats import Place, by_name
 from dagster_gptimg.prompts.opening import told_opening
 from dagster_gptimg.prompts.rowkeys import Bounds

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
 from dagster_gptimg.argument_rules import check_arguments
+from dagster_gptimg.base.masking import without_secrets
 from dagster_gptimg.errors import TableError, UsageError
-from dagster_gptimg.masking import without_secrets
 from dagster_gptimg.options import check
 
 TableFormat: TypeAlias = Literal["csv", "tsv", "txt", "json", "jsonl", "parquet", "arrow", "xlsx"]

@@ -6,8 +6,8 @@ import hashlib
 from itertools import groupby
 from typing import TYPE_CHECKING, TypeAlias
 
-from dagster_gptimg.canonical import Canonical
-from dagster_gptimg.digests import KEY, SIZE, DigestCounts, DigestMap
+from dagster_gptimg.base.canonical_json import Canonical
+from dagster_gptimg.base.digest_columns import KEY, SIZE, DigestCounts, DigestMap
 from dagster_gptimg.prompts.rowbatch import RowBatch
 
 if TYPE_CHECKING:

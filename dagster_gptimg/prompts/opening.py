@@ -16,12 +16,12 @@ from typing import IO, Any
 import fsspec
 import pyarrow as pa
 
+from dagster_gptimg.base.masking import harmless, masked
+from dagster_gptimg.base.plain_text import to_install
 from dagster_gptimg.errors import GptImgError, TableError
-from dagster_gptimg.masking import harmless, masked
-from dagster_gptimg.plain import to_install
 from dagster_gptimg.prompts.formats import TEXT_FORMATS, Place, by_name
 from dagster_gptimg.prompts.words import listed
-from dagster_gptimg.temporary import temporary_file
+from dagster_gptimg.temporary_files import temporary_file
 
 _FSSPECS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz"}
 _ARROWS = {".zst": "zstd", ".lz4": "lz4"}

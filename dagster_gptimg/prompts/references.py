@@ -22,11 +22,11 @@ from urllib.parse import unquote, urlsplit
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from dagster_gptimg.base.masking import harmless, hide_in, hide_values, without_secrets
+from dagster_gptimg.base.plain_text import words_of
+from dagster_gptimg.base.regular_files import NotAFileError, open_regular
 from dagster_gptimg.errors import ImageReferenceError, UsageError
 from dagster_gptimg.fal.addresses import is_private
-from dagster_gptimg.masking import harmless, hide_in, hide_values, without_secrets
-from dagster_gptimg.plain import words_of
-from dagster_gptimg.regular import NotAFileError, open_regular
 
 MAX_BYTES = 50 * 1024 * 1024
 """fal's own bound for an image that it downloads (its toolkit), and OpenAI's for one that it edits."""

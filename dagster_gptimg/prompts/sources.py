@@ -10,8 +10,8 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, TypeAlias
 
+from dagster_gptimg.base.masking import hide_in, hide_values
 from dagster_gptimg.errors import RowProblem
-from dagster_gptimg.masking import hide_in, hide_values
 from dagster_gptimg.prompts import folders, frames
 from dagster_gptimg.prompts.arrow import Columns
 from dagster_gptimg.prompts.chunks import Chunk, Header, Items, Line, NewFile

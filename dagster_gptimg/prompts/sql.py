@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, quote_plus
 
 from dagster_gptimg.argument_rules import check_arguments
+from dagster_gptimg.base.masking import GONE, harmless, hide
 from dagster_gptimg.errors import TableError
-from dagster_gptimg.masking import GONE, harmless, hide
 from dagster_gptimg.prompts.arrow import check_names
 from dagster_gptimg.prompts.chunks import Header
 

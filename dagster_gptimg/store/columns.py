@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dagster_gptimg.plain import words_of
+from dagster_gptimg.base.plain_text import words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -9,8 +9,8 @@ import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from dagster_gptimg.base.masking import harmless
 from dagster_gptimg.errors import OriginError, StoreError, UnreadableError
-from dagster_gptimg.masking import harmless
 from dagster_gptimg.store.inbox import Inbox
 from dagster_gptimg.store.parallel import side_by_side
 from dagster_gptimg.store.paths import check_dataset, parse_image

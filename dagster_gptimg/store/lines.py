@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from dagster_gptimg.temporary import temporary_file
+from dagster_gptimg.temporary_files import temporary_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

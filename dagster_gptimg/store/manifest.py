@@ -18,7 +18,7 @@ from dagster_gptimg.errors import UnreadableError
 from dagster_gptimg.store.columns import BATCH, batch_of, completed, read_parquet
 from dagster_gptimg.store.money import MONEY, rounded
 from dagster_gptimg.store.paths import partition_folder
-from dagster_gptimg.temporary import TemporaryFolder, create
+from dagster_gptimg.temporary_files import TemporaryFolder, create
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

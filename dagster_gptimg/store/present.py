@@ -9,7 +9,7 @@ from itertools import repeat
 from typing import IO, TYPE_CHECKING
 
 from dagster_gptimg.store.parallel import side_by_side
-from dagster_gptimg.temporary import temporary_file
+from dagster_gptimg.temporary_files import temporary_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -25,10 +25,10 @@ from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
+from dagster_gptimg.base.masking import harmless, hide_in, hide_values, without_credentials
+from dagster_gptimg.base.plain_text import words_of
+from dagster_gptimg.base.regular_files import check_regular
 from dagster_gptimg.errors import StoreError, TemporaryError, UnreadableError, UsageError
-from dagster_gptimg.masking import harmless, hide_in, hide_values, without_credentials
-from dagster_gptimg.plain import words_of
-from dagster_gptimg.regular import check_regular
 from dagster_gptimg.store.local import PART, Folders, create_file, remove_part, replace_file, try_folder
 
 if TYPE_CHECKING:

@@ -24,9 +24,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dagster_gptimg.digests import KEY, SIZE, DigestMap, Digests, digests_of
+from dagster_gptimg.base.digest_columns import KEY, SIZE, DigestMap, Digests, digests_of
+from dagster_gptimg.base.plain_text import words_of
 from dagster_gptimg.errors import UnreadableError
-from dagster_gptimg.plain import words_of
 from dagster_gptimg.store.columns import batch_of, read_batches
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.lines import Lines
@@ -34,7 +34,7 @@ from dagster_gptimg.store.money import MONEY, rounded
 from dagster_gptimg.store.pieces import MARK, check_piece, listed, piece_name
 from dagster_gptimg.store.present import WantedImages
 from dagster_gptimg.store.root import Store
-from dagster_gptimg.temporary import TemporaryFolder, create
+from dagster_gptimg.temporary_files import TemporaryFolder, create
 
 _log = logging.getLogger(__name__)
 _TIME = pa.timestamp("us", tz="UTC")

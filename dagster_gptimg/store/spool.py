@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import IO, TYPE_CHECKING, Self
 
-from dagster_gptimg.temporary import TemporaryFolder, create, told
+from dagster_gptimg.temporary_files import TemporaryFolder, create, told
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,9 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagster_gptimg.errors import GptImgError, StoreError
-from dagster_gptimg.fal.texts import Texts
-from dagster_gptimg.masking import (
+from dagster_gptimg.base.masking import (
     Secrets,
     harmless,
     hide_in,
@@ -25,7 +23,9 @@ from dagster_gptimg.masking import (
     without_secrets,
     without_values,
 )
-from dagster_gptimg.plain import plain, plain_lines, shown
+from dagster_gptimg.base.plain_text import plain, plain_lines, shown
+from dagster_gptimg.errors import GptImgError, StoreError
+from dagster_gptimg.fal.texts import Texts
 from tests.support import ROOT
 
 PRINTS = {"output.py", "console.py", "doctor.py", "printing.py"}

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from decimal import ROUND_UP, Decimal
 
-from dagster_gptimg.masking import masked
+from dagster_gptimg.base.masking import masked
 
 LETTERS = 500
 """Letters of a text of fal's that are kept, where nothing else is said."""

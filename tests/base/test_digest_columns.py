@@ -8,7 +8,7 @@ import sys
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dagster_gptimg.digests import BUCKETS, DigestCounts, DigestMap, Digests, digests_of
+from dagster_gptimg.base.digest_columns import BUCKETS, DigestCounts, DigestMap, Digests, digests_of
 
 digests = st.binary(min_size=12, max_size=16) | st.sampled_from(
     [bytes(8) + end + bytes(4) for end in (b"aaaa", b"bbbb")]
