@@ -82,7 +82,7 @@ def timed(server: LoadServer, prompts: Path, store: str, env: dict[str, str]) ->
 def main() -> None:
     """The worker, with an ear on the engine's named points: `python -m benchmarks.receipts TABLE STORE`."""
     from dagster_gptimg import session
-    from dagster_gptimg.fal.models import get_model
+    from dagster_gptimg.fal.registry.builtin import get_model
     from dagster_gptimg.fal.settings import FalSettings
     from dagster_gptimg.prompts import PromptSpec, read_rows
     from dagster_gptimg.store.dataset import Dataset

@@ -16,7 +16,7 @@ from dagster_gptimg.batch.job import Options
 from dagster_gptimg.batch.plan import Plan
 from dagster_gptimg.batch.records import Content, all_ended
 from dagster_gptimg.batch.summary import Tally
-from dagster_gptimg.fal.models import get_model
+from dagster_gptimg.fal.registry.builtin import get_model
 from dagster_gptimg.prompts import PromptSpec, read_rows
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.root import Store

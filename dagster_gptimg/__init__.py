@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from dagster_gptimg.component import GptImgComponent
     from dagster_gptimg.errors import GptImgError, UsageError
     from dagster_gptimg.execution import ImageGeneration
-    from dagster_gptimg.fal.client import FalClient
-    from dagster_gptimg.fal.model import FalModel
-    from dagster_gptimg.fal.models import get_model, register
-    from dagster_gptimg.fal.portal import fal_portal
-    from dagster_gptimg.fal.prices import per_image, unknown_price
+    from dagster_gptimg.fal.http.client import FalClient
+    from dagster_gptimg.fal.http.portal import fal_portal
+    from dagster_gptimg.fal.registry.builtin import get_model, register
+    from dagster_gptimg.fal.registry.model import FalModel
+    from dagster_gptimg.fal.registry.prices import per_image, unknown_price
     from dagster_gptimg.fal.request_settings import RequestSettings
     from dagster_gptimg.fal.settings import FalSettings
     from dagster_gptimg.image_checks import ImageChecks
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "EmulatedFalResource": "resource",
-    "FalClient": "fal.client",
-    "FalModel": "fal.model",
+    "FalClient": "fal.http.client",
+    "FalModel": "fal.registry.model",
     "FalResource": "resource",
     "FalSettings": "fal.settings",
     "GenerateConfig": "run_config",
@@ -69,14 +69,14 @@ _HOMES = {
     "by_dynamic": "partitions",
     "by_hash": "partitions",
     "failure_reasons": "sensors",
-    "fal_portal": "fal.portal",
+    "fal_portal": "fal.http.portal",
     "generate": "notebook",
     "generate_images_op": "ops",
-    "get_model": "fal.models",
+    "get_model": "fal.registry.builtin",
     "gptimg_asset": "assets",
-    "per_image": "fal.prices",
-    "register": "fal.models",
-    "unknown_price": "fal.prices",
+    "per_image": "fal.registry.prices",
+    "register": "fal.registry.builtin",
+    "unknown_price": "fal.registry.prices",
 }
 
 __all__ = [

@@ -17,7 +17,7 @@ from dagster_gptimg.batch.choice import choose
 from dagster_gptimg.batch.job import Watch
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.execution import ImageGeneration
-from dagster_gptimg.fal.model import FalModel
+from dagster_gptimg.fal.registry.model import FalModel
 from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.image_checks import ImageChecks, in_doubt_spec
 from dagster_gptimg.io_manager import loader_for

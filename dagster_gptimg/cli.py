@@ -296,8 +296,8 @@ def receive(store: str, host: str, port: int) -> None:
 @click.argument("endpoint")
 def openapi(endpoint: str) -> None:
     """Print fal's OpenAPI document of ENDPOINT, to be kept in a file for --model."""
-    from dagster_gptimg.fal.client import FalClient
-    from dagster_gptimg.fal.portal import fal_portal
+    from dagster_gptimg.fal.http.client import FalClient
+    from dagster_gptimg.fal.http.portal import fal_portal
     from dagster_gptimg.fal.settings import FalSettings
 
     _repeat_quietly()

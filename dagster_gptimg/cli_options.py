@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dagster_gptimg.batch.job import Options
-    from dagster_gptimg.fal.model import FalModel
+    from dagster_gptimg.fal.registry.model import FalModel
     from dagster_gptimg.fal.request_settings import RequestSettings
     from dagster_gptimg.prompts import Move, PromptSpec, Source
     from dagster_gptimg.store.dataset import Dataset
@@ -159,8 +159,8 @@ def model_of(given: dict[str, Any], dataset: Dataset | None) -> tuple[FalModel, 
     Returns the model, and why it is this one where none was said. Raises `UsageError`, `StoreError`.
     """
     from dagster_gptimg.batch.choice import choose
-    from dagster_gptimg.fal.model import FalModel
-    from dagster_gptimg.fal.prices import per_image, unknown_price
+    from dagster_gptimg.fal.registry.model import FalModel
+    from dagster_gptimg.fal.registry.prices import per_image, unknown_price
 
     name, price = given["model"], given["price"]
     if name is not None and name.endswith(".json"):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from dagster_gptimg.errors import GptImgError, StoreError, UsageError
-from dagster_gptimg.fal.client import FalClient
+from dagster_gptimg.fal.http.client import FalClient
 from dagster_gptimg.fal.settings import FalSettings
 from dagster_gptimg.output import printable
 from dagster_gptimg.store.dataset import Dataset
@@ -23,7 +23,7 @@ from dagster_gptimg.temporary_files import check_room
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from dagster_gptimg.fal.model import FalModel
+    from dagster_gptimg.fal.registry.model import FalModel
 
 
 CLOCK_OFF = 60.0

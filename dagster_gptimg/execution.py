@@ -26,8 +26,8 @@ from dagster_gptimg.errors import (
     StoreError,
     UnreachableError,
 )
-from dagster_gptimg.fal.model import FalModel
-from dagster_gptimg.fal.models import MODEL_BEFORE, get_model
+from dagster_gptimg.fal.registry.builtin import MODEL_BEFORE, get_model
+from dagster_gptimg.fal.registry.model import FalModel
 from dagster_gptimg.fal.request_settings import MOST_TAGS, RequestSettings
 from dagster_gptimg.image_checks import ImageChecks
 from dagster_gptimg.partitions import TablePartitions

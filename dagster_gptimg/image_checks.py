@@ -15,7 +15,7 @@ from dagster._utils.warnings import disable_dagster_warnings
 from dagster_gptimg import inspection
 from dagster_gptimg.argument_rules import check_arguments
 from dagster_gptimg.errors import UsageError
-from dagster_gptimg.fal.model import FalModel
+from dagster_gptimg.fal.registry.model import FalModel
 from dagster_gptimg.inspection import Finding, ImageTable, Limits
 from dagster_gptimg.options import check
 from dagster_gptimg.store.dataset import Dataset

@@ -19,7 +19,7 @@ from dagster_gptimg.base.plain_text import dollars
 from dagster_gptimg.batch.summary import worst
 from dagster_gptimg.decoding import decoding, is_blank, most_pixels
 from dagster_gptimg.errors import ImageError, UnreadableError
-from dagster_gptimg.fal.prices import Price
+from dagster_gptimg.fal.registry.prices import Price
 from dagster_gptimg.image_record import read_image
 from dagster_gptimg.store.paths import image_in
 from dagster_gptimg.store.present import WantedImages
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from dagster_gptimg.fal.model import FalModel
+    from dagster_gptimg.fal.registry.model import FalModel
     from dagster_gptimg.store.dataset import Dataset
 
 SETTLED = frozenset({"stored", "refused", "erased"})

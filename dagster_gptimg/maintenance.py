@@ -17,7 +17,7 @@ from dagster_gptimg.batch.existing import check_exists
 from dagster_gptimg.batch.verify import WHATS
 from dagster_gptimg.batch.verify import verify as verify_dataset
 from dagster_gptimg.errors import UsageError
-from dagster_gptimg.fal.client import FalClient
+from dagster_gptimg.fal.http.client import FalClient
 from dagster_gptimg.fal.settings import FalSettings
 from dagster_gptimg.output import say, tell, tell_json
 from dagster_gptimg.runtime import system_runtime

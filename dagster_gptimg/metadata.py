@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from dagster_gptimg.base.plain_text import shown, words_of
 from dagster_gptimg.batch.summary import Summary
 from dagster_gptimg.decoding import most_pixels, thumbnail
-from dagster_gptimg.fal.model import sides
+from dagster_gptimg.fal.registry.model import sides
 from dagster_gptimg.image_record import read_image
 from dagster_gptimg.prompts import PromptSpec
 from dagster_gptimg.prompts.rowkeys import RowKey

@@ -39,7 +39,7 @@ from dagster_gptimg.store.root import Store
 if TYPE_CHECKING:
     from dagster_gptimg.batch.events import Event
     from dagster_gptimg.batch.summary import Summary
-    from dagster_gptimg.fal.model import FalModel
+    from dagster_gptimg.fal.registry.model import FalModel
 
 SHOWN = 12
 """Images in a result's gallery."""

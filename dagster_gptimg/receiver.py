@@ -24,7 +24,7 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from dagster_gptimg.batch.callbacks import parse_path
 from dagster_gptimg.errors import ReadError, StoreError, UsageError, WebhookError
-from dagster_gptimg.fal.webhooks import WebhookKeys, check_time
+from dagster_gptimg.fal.http.webhooks import WebhookKeys, check_time
 from dagster_gptimg.runtime import SystemClock, Threads
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.inbox import Callback, ForeignCallbackError, UnknownAttemptError

@@ -9,7 +9,7 @@ from pydantic import Field, PrivateAttr, field_validator
 
 from dagster_gptimg.base.masking import MASK, is_secret_name, masked, without_credentials, without_values
 from dagster_gptimg.errors import UsageError
-from dagster_gptimg.fal.portal import Call, fal_portal
+from dagster_gptimg.fal.http.portal import Call, fal_portal
 from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.fal.settings import FalSettings, FalUrls, check_key
 from dagster_gptimg.store.dataset import Dataset

@@ -20,9 +20,9 @@ from dagster_gptimg.batch.existing import check_exists
 from dagster_gptimg.batch.job import Job, Options
 from dagster_gptimg.batch.room import AT_ONCE
 from dagster_gptimg.errors import GptImgError, UnreadableError, UsageError
-from dagster_gptimg.fal.client import FalClient
-from dagster_gptimg.fal.models import all_models
-from dagster_gptimg.fal.prices import unknown_price
+from dagster_gptimg.fal.http.client import FalClient
+from dagster_gptimg.fal.registry.builtin import all_models
+from dagster_gptimg.fal.registry.prices import unknown_price
 from dagster_gptimg.fal.request_settings import VOIDED
 from dagster_gptimg.fal.settings import FalSettings
 from dagster_gptimg.prompts import References
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.batch.events import Event
     from dagster_gptimg.batch.rebuild import Rebuilt
     from dagster_gptimg.batch.summary import Summary
-    from dagster_gptimg.fal.model import FalModel
+    from dagster_gptimg.fal.registry.model import FalModel
     from dagster_gptimg.prompts import RowBatch
     from dagster_gptimg.store.dataset import Dataset
 

@@ -17,7 +17,7 @@ import fsspec
 
 from dagster_gptimg.base.masking import harmless, hide_in, hide_values, without_secrets
 from dagster_gptimg.errors import TableError
-from dagster_gptimg.fal.model import is_missing
+from dagster_gptimg.fal.registry.model import is_missing
 from dagster_gptimg.prompts.folders import is_several, parts_of
 from dagster_gptimg.prompts.formats import TableFile
 from dagster_gptimg.prompts.scan import NO_ROWS, digest_text, digests, sum_of

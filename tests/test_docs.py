@@ -13,7 +13,7 @@ from dagster.components.testing import create_defs_folder_sandbox
 
 from dagster_gptimg import GptImgComponent
 from dagster_gptimg.cli import cli
-from dagster_gptimg.fal import models
+from dagster_gptimg.fal.registry import builtin
 from dagster_gptimg.testing import EmulatedFal as Fal
 from tests.support import ROOT
 
@@ -50,7 +50,7 @@ def test_python_in_the_docs_runs(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FAL_KEY", "test-key")
     monkeypatch.setenv("FAL_BASE_URL", fal.url)
-    monkeypatch.setattr(models, "_REGISTRY", dict(models._REGISTRY))
+    monkeypatch.setattr(builtin, "_REGISTRY", dict(builtin._REGISTRY))
     names: dict[str, Any] = {"__name__": "snippet"}
     exec(compile(code, page.name, "exec", dont_inherit=True), names)
     for name, test in names.items():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import rfc8785
 
-from dagster_gptimg.fal.models import model_at
+from dagster_gptimg.fal.registry.builtin import model_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dagster_gptimg.base.plain_text import shown
 from dagster_gptimg.errors import UsageError
-from dagster_gptimg.fal.models import DEFAULT_MODEL, MODEL_BEFORE, get_model
+from dagster_gptimg.fal.registry.builtin import DEFAULT_MODEL, MODEL_BEFORE, get_model
 
 if TYPE_CHECKING:
-    from dagster_gptimg.fal.model import FalModel
+    from dagster_gptimg.fal.registry.model import FalModel
     from dagster_gptimg.store.dataset import Dataset
 
 THE_DEFAULT = "the default"

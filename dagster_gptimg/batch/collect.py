@@ -23,8 +23,8 @@ from dagster_gptimg.batch.ending import (
 from dagster_gptimg.batch.room import Room
 from dagster_gptimg.batch.watch import TooLateError
 from dagster_gptimg.errors import GoneError, ImageError, IncompleteImageError, ReadError
-from dagster_gptimg.fal.bodies import amount
-from dagster_gptimg.fal.models import model_at
+from dagster_gptimg.fal.http.bodies import amount
+from dagster_gptimg.fal.registry.builtin import model_at
 from dagster_gptimg.fal.types import Failure, Images, Pending
 from dagster_gptimg.store.facts import Outcome
 from dagster_gptimg.store.images import find_image, store_image
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.batch.news import News
     from dagster_gptimg.batch.plan import Request
     from dagster_gptimg.batch.watch import Watcher
-    from dagster_gptimg.fal.prices import Price
+    from dagster_gptimg.fal.registry.prices import Price
     from dagster_gptimg.fal.types import HistoryItem, ImageFile, Submitted
     from dagster_gptimg.store.facts import OutcomeKind, StoredImage
 

@@ -16,7 +16,7 @@ from dagster_gptimg.base.digest_columns import DigestCounts, digest_of
 from dagster_gptimg.batch.every_key import every_key
 from dagster_gptimg.batch.state import searching
 from dagster_gptimg.errors import UsageError
-from dagster_gptimg.fal.models import all_models
+from dagster_gptimg.fal.registry.builtin import all_models
 from dagster_gptimg.store.money import exact_sum
 
 if TYPE_CHECKING:

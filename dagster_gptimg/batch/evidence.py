@@ -10,7 +10,7 @@ from dagster_gptimg.batch.candidates import BEFORE, Candidates, window
 from dagster_gptimg.batch.keys import request_key
 from dagster_gptimg.batch.submit import accepted_fact
 from dagster_gptimg.errors import ReadError
-from dagster_gptimg.fal.models import model_at
+from dagster_gptimg.fal.registry.builtin import model_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

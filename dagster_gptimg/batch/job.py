@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
-    from dagster_gptimg.fal.model import FalModel
+    from dagster_gptimg.fal.registry.model import FalModel
     from dagster_gptimg.fal.types import (
         Answer,
         Cancelled,
@@ -58,7 +58,7 @@ class Io(Protocol):
 
 
 class Fal(Protocol):
-    """What the engine asks of fal. `dagster_gptimg.fal.client.FalClient` is it."""
+    """What the engine asks of fal. `dagster_gptimg.fal.http.client.FalClient` is it."""
 
     @property
     def clock_offset(self) -> float | None:

@@ -9,7 +9,7 @@ from dagster_gptimg.base.canonical_json import Canonical
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dagster_gptimg.fal.model import FalModel
+    from dagster_gptimg.fal.registry.model import FalModel
     from dagster_gptimg.fal.types import Json
 
 RECIPE = 1

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from dagster_gptimg.base.digest_columns import KEY
 from dagster_gptimg.batch.summary import Spent, Tally
-from dagster_gptimg.fal.prices import UNKNOWN
+from dagster_gptimg.fal.registry.prices import UNKNOWN
 from dagster_gptimg.store.money import total
 from dagster_gptimg.store.present import WantedImages
 from dagster_gptimg.store.settled import Brief, Settled, SettledIndex

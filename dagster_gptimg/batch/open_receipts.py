@@ -17,7 +17,7 @@ from dagster_gptimg.batch.plan import Request
 from dagster_gptimg.batch.records import all_ended, row_status
 from dagster_gptimg.batch.state import Found, Owns, accepted_at, given_up, owners, searching, state_of
 from dagster_gptimg.batch.summary import Tally
-from dagster_gptimg.fal.prices import Price
+from dagster_gptimg.fal.registry.prices import Price
 from dagster_gptimg.store.dataset import REREAD
 from dagster_gptimg.store.parallel import side_by_side
 from dagster_gptimg.store.settled import Settled

@@ -23,8 +23,8 @@ from dagster_gptimg.temporary_files import temporary_file
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from dagster_gptimg.fal.model import FalModel
-    from dagster_gptimg.fal.prices import Price
+    from dagster_gptimg.fal.registry.model import FalModel
+    from dagster_gptimg.fal.registry.prices import Price
     from dagster_gptimg.fal.types import Json
     from dagster_gptimg.prompts import RowBatch
 

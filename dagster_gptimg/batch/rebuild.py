@@ -15,7 +15,7 @@ from dagster_gptimg.batch.plan import Request
 from dagster_gptimg.batch.records import Records
 from dagster_gptimg.batch.state import Found, accepted_at, owners, state_of
 from dagster_gptimg.errors import UnreadableError
-from dagster_gptimg.fal.models import model_at
+from dagster_gptimg.fal.registry.builtin import model_at
 from dagster_gptimg.store.manifest import read_manifest, write_manifest
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from dagster_gptimg.batch.job import Io
     from dagster_gptimg.batch.state import Owns
-    from dagster_gptimg.fal.model import FalModel
-    from dagster_gptimg.fal.prices import Price
+    from dagster_gptimg.fal.registry.model import FalModel
+    from dagster_gptimg.fal.registry.prices import Price
     from dagster_gptimg.store.dataset import Dataset
     from dagster_gptimg.store.facts import Attempt, Intent
 

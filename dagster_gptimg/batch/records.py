@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.batch.ledger import Ledger, Result
     from dagster_gptimg.batch.plan import Request
     from dagster_gptimg.batch.summary import RowStatus
-    from dagster_gptimg.fal.prices import Price
+    from dagster_gptimg.fal.registry.prices import Price
     from dagster_gptimg.store.dataset import Dataset
     from dagster_gptimg.store.settled import Brief
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dagster_gptimg.errors import AccountLockedError, NotSentError, ReadError, RejectedError, SubmitError
-from dagster_gptimg.fal.models import model_at
+from dagster_gptimg.fal.registry.builtin import model_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -31,7 +31,7 @@ from dagster_gptimg.batch.winding import cancel_queued
 from dagster_gptimg.batch.window import Place, Window
 from dagster_gptimg.batch.worker import Way, Worker
 from dagster_gptimg.errors import GptImgError, StoreError, UnreadableError
-from dagster_gptimg.fal.models import model_at
+from dagster_gptimg.fal.registry.builtin import model_at
 from dagster_gptimg.store.dataset import FirstModel
 from dagster_gptimg.store.datasets import check_place
 from dagster_gptimg.store.facts import Word

@@ -8,7 +8,7 @@ from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from dagster_gptimg.base.plain_text import counted, dollars
-from dagster_gptimg.fal.prices import Price
+from dagster_gptimg.fal.registry.prices import Price
 from dagster_gptimg.store.money import rounded
 from dagster_gptimg.store.settled import Brief, Settled
 

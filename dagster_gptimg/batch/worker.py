@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.batch.plan import Request
     from dagster_gptimg.batch.stop import Stop
     from dagster_gptimg.batch.window import Place, Window
-    from dagster_gptimg.fal.prices import Price
+    from dagster_gptimg.fal.registry.prices import Price
     from dagster_gptimg.fal.types import Submitted
     from dagster_gptimg.store.facts import Deleted, Outcome, Word
 

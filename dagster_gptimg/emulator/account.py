@@ -10,17 +10,17 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any
 
-from . import prices, schema
-from .deliveries import Delivery
-from .faults import Dice, Phase
-from .ledger import Ledger
-from .models import MODELS, app_of
-from .orders import LIFECYCLE, Order
-from .policy import refused_word
-from .records import FREE, Outcome, Record, State
-from .schedule import Schedule, ended
-from .settings import Settings
-from .storage import expiry_seconds
+from dagster_gptimg.emulator import prices, schema
+from dagster_gptimg.emulator.deliveries import Delivery
+from dagster_gptimg.emulator.faults import Dice, Phase
+from dagster_gptimg.emulator.ledger import Ledger
+from dagster_gptimg.emulator.models import MODELS, app_of
+from dagster_gptimg.emulator.orders import LIFECYCLE, Order
+from dagster_gptimg.emulator.policy import refused_word
+from dagster_gptimg.emulator.records import FREE, Outcome, Record, State
+from dagster_gptimg.emulator.schedule import Schedule, ended
+from dagster_gptimg.emulator.settings import Settings
+from dagster_gptimg.emulator.storage import expiry_seconds
 
 LARGE_RESULT_BYTES = 10_000
 """From this size on a result is kept for a shorter time (fal: 10 KB)."""

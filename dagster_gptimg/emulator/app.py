@@ -11,23 +11,23 @@ from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from .account import Account
-from .callers import why_not
-from .pulse import Pulse
-from .references import References
-from .replies import answer
-from .routes_control import ControlRoutes
-from .routes_files import FileRoutes
-from .routes_models import ModelRoutes
-from .routes_platform import PlatformRoutes
-from .routes_queue import QueueRoutes
-from .routes_storage import StorageRoutes
-from .routes_stream import StreamRoutes
-from .routes_webhooks import WebhookRoutes
-from .signing import Signer
-from .storage import Storage
-from .studio import Studio
-from .webhooks import Webhooks
+from dagster_gptimg.emulator.account import Account
+from dagster_gptimg.emulator.callers import why_not
+from dagster_gptimg.emulator.pulse import Pulse
+from dagster_gptimg.emulator.references import References
+from dagster_gptimg.emulator.replies import answer
+from dagster_gptimg.emulator.routes_control import ControlRoutes
+from dagster_gptimg.emulator.routes_files import FileRoutes
+from dagster_gptimg.emulator.routes_models import ModelRoutes
+from dagster_gptimg.emulator.routes_platform import PlatformRoutes
+from dagster_gptimg.emulator.routes_queue import QueueRoutes
+from dagster_gptimg.emulator.routes_storage import StorageRoutes
+from dagster_gptimg.emulator.routes_stream import StreamRoutes
+from dagster_gptimg.emulator.routes_webhooks import WebhookRoutes
+from dagster_gptimg.emulator.signing import Signer
+from dagster_gptimg.emulator.storage import Storage
+from dagster_gptimg.emulator.studio import Studio
+from dagster_gptimg.emulator.webhooks import Webhooks
 
 
 class App:

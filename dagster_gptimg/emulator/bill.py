@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .account import Account
-from .deliveries import Delivery
-from .prices import dollars
-from .records import Record
-from .replies import iso
+from dagster_gptimg.emulator.account import Account
+from dagster_gptimg.emulator.deliveries import Delivery
+from dagster_gptimg.emulator.prices import dollars
+from dagster_gptimg.emulator.records import Record
+from dagster_gptimg.emulator.replies import iso
 
 
 def bill(account: Account, *, rows: bool) -> dict[str, Any]:

@@ -13,14 +13,14 @@ from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
 
-from .account import Account, checked
-from .prices import UNIT_PRICE_USD, units
-from .queries import BadQueryError
-from .records import Outcome, Record, State, status_code
-from .references import decoded
-from .replies import iso
-from .results import ending
-from .storage import Storage
+from dagster_gptimg.emulator.account import Account, checked
+from dagster_gptimg.emulator.prices import UNIT_PRICE_USD, units
+from dagster_gptimg.emulator.queries import BadQueryError
+from dagster_gptimg.emulator.records import Outcome, Record, State, status_code
+from dagster_gptimg.emulator.references import decoded
+from dagster_gptimg.emulator.replies import iso
+from dagster_gptimg.emulator.results import ending
+from dagster_gptimg.emulator.storage import Storage
 
 _FAR = 1e18
 """Stands for the end of a request in progress: behind every real one."""

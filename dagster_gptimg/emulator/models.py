@@ -6,8 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .prices import GPT_IMAGE_1, GPT_IMAGE_1_MINI, GPT_IMAGE_2, GPT_IMAGE_15, GPT_IMAGE_25, PRESETS, Prices, pixels
-from .schema import Field, Schema, Size
+from dagster_gptimg.emulator.prices import (
+    GPT_IMAGE_1,
+    GPT_IMAGE_1_MINI,
+    GPT_IMAGE_2,
+    GPT_IMAGE_15,
+    GPT_IMAGE_25,
+    PRESETS,
+    Prices,
+    pixels,
+)
+from dagster_gptimg.emulator.schema import Field, Schema, Size
 
 
 @dataclass(frozen=True)

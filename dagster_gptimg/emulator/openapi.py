@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from .models import Model
-from .schema import Field
+from dagster_gptimg.emulator.models import Model
+from dagster_gptimg.emulator.schema import Field
 
 _MASK = "The URL of the mask image to use for the generation. This indicates what part of the image to edit."
 _DESCRIPTIONS = {

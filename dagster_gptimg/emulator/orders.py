@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
-from .replies import base_url
-from .storage import expiry_seconds
-from .wire import header
+from dagster_gptimg.emulator.replies import base_url
+from dagster_gptimg.emulator.storage import expiry_seconds
+from dagster_gptimg.emulator.wire import header
 
 LEAST_START_TIMEOUT = 0.1
 """Seconds; a start timeout must be more (docs/fal-wire.md#submit)."""

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from .account import checked
-from .faults import draw
-from .models import MODELS, size_of
-from .policy import refused_word
-from .prices import units
-from .records import Outcome, Record, status_code
-from .replies import retry_hint
-from .settings import Settings
+from dagster_gptimg.emulator.account import checked
+from dagster_gptimg.emulator.faults import draw
+from dagster_gptimg.emulator.models import MODELS, size_of
+from dagster_gptimg.emulator.policy import refused_word
+from dagster_gptimg.emulator.prices import units
+from dagster_gptimg.emulator.records import Outcome, Record, status_code
+from dagster_gptimg.emulator.replies import retry_hint
+from dagster_gptimg.emulator.settings import Settings
 
 ERROR_DOCS = "https://docs.fal.ai/errors#"
 ANIMALS = ("elephant", "kangaroo", "koala", "lion", "monkey", "panda", "penguin", "rabbit", "tiger", "zebra")

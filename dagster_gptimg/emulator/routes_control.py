@@ -10,11 +10,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from .account import Account
-from .bill import bill
-from .faults import Rule, split_name
-from .replies import Handler, answer
-from .wire import peer_is_local
+from dagster_gptimg.emulator.account import Account
+from dagster_gptimg.emulator.bill import bill
+from dagster_gptimg.emulator.faults import Rule, split_name
+from dagster_gptimg.emulator.replies import Handler, answer
+from dagster_gptimg.emulator.wire import peer_is_local
 
 
 class ControlRoutes:

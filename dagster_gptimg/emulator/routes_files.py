@@ -6,12 +6,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from .account import Account
-from .faults import Phase, draw
-from .records import Record
-from .results import animal, image_name, output_format
-from .studio import Studio
-from .wire import Cut
+from dagster_gptimg.emulator.account import Account
+from dagster_gptimg.emulator.faults import Phase, draw
+from dagster_gptimg.emulator.records import Record
+from dagster_gptimg.emulator.results import animal, image_name, output_format
+from dagster_gptimg.emulator.studio import Studio
+from dagster_gptimg.emulator.wire import Cut
 
 _PAGE = b"<!doctype html><html><head><title>Welcome</title></head><body><h1>Sign in to continue</h1></body></html>"
 

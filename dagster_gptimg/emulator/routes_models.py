@@ -10,15 +10,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from . import prices
-from .account import Account, checked
-from .keys import with_platform_key
-from .models import MODELS, Model
-from .openapi import document
-from .prices import CURRENCY, MICRO_USD_PER_CENT, UNIT, UNIT_PRICE_USD
-from .queries import BadQueryError, choice, ids, many
-from .queries import checked as with_checks
-from .replies import answer, base_url, platform_error
+from dagster_gptimg.emulator import prices
+from dagster_gptimg.emulator.account import Account, checked
+from dagster_gptimg.emulator.keys import with_platform_key
+from dagster_gptimg.emulator.models import MODELS, Model
+from dagster_gptimg.emulator.openapi import document
+from dagster_gptimg.emulator.prices import CURRENCY, MICRO_USD_PER_CENT, UNIT, UNIT_PRICE_USD
+from dagster_gptimg.emulator.queries import BadQueryError, choice, ids, many
+from dagster_gptimg.emulator.queries import checked as with_checks
+from dagster_gptimg.emulator.replies import answer, base_url, platform_error
 
 _EPOCH = "2025-10-06T00:00:00Z"
 _QUANTITIES = {"historical_api_price": "call_quantity", "unit_price": "unit_quantity"}

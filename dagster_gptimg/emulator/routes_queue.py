@@ -10,19 +10,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from .account import Account, Cancel, checked, digest_of, prompt_of
-from .faults import Phase
-from .keys import with_key
-from .models import APPS, app_of, reference_urls
-from .orders import BadRequestError, Order, is_too_long, read_order
-from .records import Record, State
-from .references import References
-from .replies import REQUEST_ID, answer, base_url, retry_hint, told
-from .results import ending
-from .settings import Settings
-from .status import lines, missing, status_body, urls, wants_logs
-from .studio import Studio
-from .wire import Cut, Dropped, nginx
+from dagster_gptimg.emulator.account import Account, Cancel, checked, digest_of, prompt_of
+from dagster_gptimg.emulator.faults import Phase
+from dagster_gptimg.emulator.keys import with_key
+from dagster_gptimg.emulator.models import APPS, app_of, reference_urls
+from dagster_gptimg.emulator.orders import BadRequestError, Order, is_too_long, read_order
+from dagster_gptimg.emulator.records import Record, State
+from dagster_gptimg.emulator.references import References
+from dagster_gptimg.emulator.replies import REQUEST_ID, answer, base_url, retry_hint, told
+from dagster_gptimg.emulator.results import ending
+from dagster_gptimg.emulator.settings import Settings
+from dagster_gptimg.emulator.status import lines, missing, status_body, urls, wants_logs
+from dagster_gptimg.emulator.studio import Studio
+from dagster_gptimg.emulator.wire import Cut, Dropped, nginx
 
 _CANCEL_CODES = {
     Cancel.OK: 200,

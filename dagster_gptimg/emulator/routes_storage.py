@@ -11,12 +11,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from .account import Account
-from .faults import Phase
-from .keys import with_key
-from .replies import Handler, answer, base_url, iso, told
-from .storage import Storage, StoredFile
-from .wire import nginx
+from dagster_gptimg.emulator.account import Account
+from dagster_gptimg.emulator.faults import Phase
+from dagster_gptimg.emulator.keys import with_key
+from dagster_gptimg.emulator.replies import Handler, answer, base_url, iso, told
+from dagster_gptimg.emulator.storage import Storage, StoredFile
+from dagster_gptimg.emulator.wire import nginx
 
 TOKEN_SECONDS = 3600.0
 

@@ -10,15 +10,15 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from .account import Account
-from .faults import Phase
-from .keys import with_key
-from .models import app_of
-from .pulse import Pulse
-from .records import Record, State
-from .replies import REQUEST_ID, base_url
-from .status import Line, lines, missing, status_body, wants_logs
-from .wire import BrokenOff
+from dagster_gptimg.emulator.account import Account
+from dagster_gptimg.emulator.faults import Phase
+from dagster_gptimg.emulator.keys import with_key
+from dagster_gptimg.emulator.models import app_of
+from dagster_gptimg.emulator.pulse import Pulse
+from dagster_gptimg.emulator.records import Record, State
+from dagster_gptimg.emulator.replies import REQUEST_ID, base_url
+from dagster_gptimg.emulator.status import Line, lines, missing, status_body, wants_logs
+from dagster_gptimg.emulator.wire import BrokenOff
 
 COMMENT = ": keep-alive\n\n"
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import uvicorn
 
-from .account import Account
-from .app import App
-from .folder import EmulatorError, Folder
-from .ledger import Ledger
-from .settings import Settings
-from .wire import Protocol
+from dagster_gptimg.emulator.account import Account
+from dagster_gptimg.emulator.app import App
+from dagster_gptimg.emulator.folder import EmulatorError, Folder
+from dagster_gptimg.emulator.ledger import Ledger
+from dagster_gptimg.emulator.settings import Settings
+from dagster_gptimg.emulator.wire import Protocol
 
 HOST = "127.0.0.1"
 

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 from starlette.requests import Request
 from starlette.responses import Response
 
-from .account import Account
-from .models import app_of
-from .records import Record, State
-from .replies import answer, iso
-from .results import ending
+from dagster_gptimg.emulator.account import Account
+from dagster_gptimg.emulator.models import app_of
+from dagster_gptimg.emulator.records import Record, State
+from dagster_gptimg.emulator.replies import answer, iso
+from dagster_gptimg.emulator.results import ending
 
 
 class Line(NamedTuple):

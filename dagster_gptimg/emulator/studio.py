@@ -7,11 +7,11 @@ import base64
 import os
 from concurrent.futures import ThreadPoolExecutor
 
-from .models import size_of
-from .pictures import Picture, paint
-from .records import Record
-from .references import References
-from .results import output_format
+from dagster_gptimg.emulator.models import size_of
+from dagster_gptimg.emulator.pictures import Picture, paint
+from dagster_gptimg.emulator.records import Record
+from dagster_gptimg.emulator.references import References
+from dagster_gptimg.emulator.results import output_format
 
 
 class Studio:

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from dagster_gptimg.errors import RowProblem, TableError
-from dagster_gptimg.fal.model import is_missing
+from dagster_gptimg.fal.registry.model import is_missing
 from dagster_gptimg.prompts import roles
 from dagster_gptimg.prompts.arrow import Columns
 from dagster_gptimg.prompts.chunks import Header, NewFile

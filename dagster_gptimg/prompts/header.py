@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dagster_gptimg.errors import TableError
-from dagster_gptimg.fal.model import is_missing
+from dagster_gptimg.fal.registry.model import is_missing
 from dagster_gptimg.prompts.arrow import check_names
 
 

@@ -10,12 +10,12 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from dagster_gptimg.errors import ArgumentsError
-from dagster_gptimg.fal.prices import ByTokens
+from dagster_gptimg.fal.registry.prices import ByTokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from dagster_gptimg.fal.model import FalModel
+    from dagster_gptimg.fal.registry.model import FalModel
 
 V = TypeVar("V")
 

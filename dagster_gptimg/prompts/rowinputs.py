@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from dagster_gptimg.errors import ArgumentsError, ImageReferenceError
-from dagster_gptimg.fal.model import holds_images, is_missing
+from dagster_gptimg.fal.registry.model import holds_images, is_missing
 from dagster_gptimg.prompts import referencecells
 from dagster_gptimg.prompts.values import UnusableError, json_of
 from dagster_gptimg.prompts.words import quoted

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
 from zoneinfo import ZoneInfo
 
-from dagster_gptimg.fal.model import is_missing
+from dagster_gptimg.fal.registry.model import is_missing
 from dagster_gptimg.prompts.natives import native
 from dagster_gptimg.prompts.values import CellError, cell_text
 

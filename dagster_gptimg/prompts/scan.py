@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from dagster_gptimg.errors import RowProblem, TableError
-from dagster_gptimg.fal.model import is_missing
+from dagster_gptimg.fal.registry.model import is_missing
 from dagster_gptimg.prompts import sources
 from dagster_gptimg.prompts.rowkeys import OnePartition, has_cells
 from dagster_gptimg.prompts.rows import read_rows

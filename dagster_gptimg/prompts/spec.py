@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from dagster_gptimg.errors import UsageError
-from dagster_gptimg.fal.model import FalModel
+from dagster_gptimg.fal.registry.model import FalModel
 from dagster_gptimg.fal.types import Json
 from dagster_gptimg.prompts.moving import Move
 from dagster_gptimg.prompts.references import References

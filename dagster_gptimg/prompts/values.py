@@ -14,7 +14,7 @@ from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
-from dagster_gptimg.fal.model import is_missing
+from dagster_gptimg.fal.registry.model import is_missing
 from dagster_gptimg.prompts.natives import NoText, Unusable, far_moment, native
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from dagster_gptimg.base.canonical_json import Canonical
 from dagster_gptimg.batch.keys import cut, request_key
-from dagster_gptimg.fal.models import get_model
+from dagster_gptimg.fal.registry.builtin import get_model
 from dagster_gptimg.fal.types import Json
 from tests.support import ROOT
 

@@ -8,7 +8,7 @@ import pytest
 
 from dagster_gptimg.batch.keys import request_key
 from dagster_gptimg.batch.plan import Plan, PlannedRow
-from dagster_gptimg.fal.models import get_model
+from dagster_gptimg.fal.registry.builtin import get_model
 from dagster_gptimg.prompts import PromptSpec, read_rows
 
 MINI = get_model("gpt-image-1-mini")

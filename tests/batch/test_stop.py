@@ -19,7 +19,7 @@ from dagster_gptimg.errors import (
     RejectedError,
     SubmitError,
 )
-from dagster_gptimg.fal.models import get_model
+from dagster_gptimg.fal.registry.builtin import get_model
 from tests.simulation.virtual_time import Clock, VirtualLoop
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 from dagster_gptimg.errors import GptImgError
-from dagster_gptimg.fal import upload
-from dagster_gptimg.fal.model import FalModel
-from dagster_gptimg.fal.prices import unknown_price
+from dagster_gptimg.fal.http import storage
+from dagster_gptimg.fal.registry.model import FalModel
+from dagster_gptimg.fal.registry.prices import unknown_price
 from tests.bender import judge
 from tests.bender.cells import Cell, all_cells
 from tests.bender.fal import ENDPOINT, KEY
@@ -22,7 +22,7 @@ from tests.simulation.virtual_time import Clock, VirtualLoop, bury
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from dagster_gptimg.fal.client import FalClient
+    from dagster_gptimg.fal.http.client import FalClient
 
 EACH = 3
 """Cells of each history."""
@@ -40,7 +40,7 @@ async def _delete(fal: FalClient) -> None:
 
 
 async def _upload(fal: FalClient) -> object:
-    with patch.object(upload, "PARTS_ABOVE", 100), patch.object(upload, "PART", 60):
+    with patch.object(storage, "PARTS_ABOVE", 100), patch.object(storage, "PART", 60):
         return await fal.upload(b"x" * 200, "image/png", "a.png")
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-import dagster_gptimg.fal.webhooks as checking
+import dagster_gptimg.fal.http.webhooks as checking
 from dagster_gptimg.fal.settings import FalUrls
 from dagster_gptimg.receiver import Receiver
 from tests.bender.answers import Answer, Call

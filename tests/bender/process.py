@@ -17,9 +17,9 @@ from dagster_gptimg.batch.events import Finished
 from dagster_gptimg.batch.job import Job, Options, Runtime
 from dagster_gptimg.batch.run import generate
 from dagster_gptimg.errors import GptImgError
-from dagster_gptimg.fal.client import FalClient
+from dagster_gptimg.fal.http.client import FalClient
+from dagster_gptimg.fal.http.connections import Wire
 from dagster_gptimg.fal.settings import FalSettings, FalUrls
-from dagster_gptimg.fal.wire import Wire
 from dagster_gptimg.store.dataset import Dataset
 from tests.bender import judge
 from tests.bender.fal import KEY

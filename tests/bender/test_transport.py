@@ -10,7 +10,7 @@ import aiohttp
 import httpx
 import pytest
 
-from dagster_gptimg.fal.proxies import ProxiedTransport
+from dagster_gptimg.fal.http.proxies import ProxiedTransport
 from tests.bender.answers import json_answer
 from tests.bender.bends import ANSWERS, About
 from tests.bender.proxy import _read, _write

@@ -23,8 +23,8 @@ from dagster_gptimg import (
 from dagster_gptimg.batch.choice import choose
 from dagster_gptimg.batch.job import Options
 from dagster_gptimg.errors import UnreadableError, UsageError
-from dagster_gptimg.fal import models
-from dagster_gptimg.fal.prices import unknown_price
+from dagster_gptimg.fal.registry import builtin
+from dagster_gptimg.fal.registry.prices import unknown_price
 from dagster_gptimg.fal.settings import FalUrls
 from dagster_gptimg.prompts import PromptSpec, read_rows
 from dagster_gptimg.store.dataset import Dataset, FirstModel
@@ -198,7 +198,7 @@ def fal_id(fal: Fal) -> str:
 def test_a_model_that_the_registry_does_not_have_must_be_said(
     fal: Fal, table: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(models, "_REGISTRY", dict(models._REGISTRY))
+    monkeypatch.setattr(builtin, "_REGISTRY", dict(builtin._REGISTRY))
     mine = replace(get_model("gpt-image-1-mini"), name="mine")
     settings = FalSettings("test-key", FalUrls.at(fal.url))
     more: dict[str, Any] = {"store": store, "dataset": "d", "id_column": "id", "arguments": ARGUMENTS}
@@ -240,7 +240,7 @@ MINIS: dict[str, list[object]] = {
 
 def test_the_default_takes_everything_that_the_former_one_took() -> None:
     """Or else an asset that says no model would not load any more."""
-    before, now = get_model(models.MODEL_BEFORE), get_model(models.DEFAULT_MODEL)
+    before, now = get_model(builtin.MODEL_BEFORE), get_model(builtin.DEFAULT_MODEL)
     assert before.input_names == {"prompt", *MINIS}
     assert before.input_names <= now.input_names
     for name, values in MINIS.items():

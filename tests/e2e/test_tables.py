@@ -12,7 +12,7 @@ import pytest
 
 from dagster_gptimg import FalSettings, get_model
 from dagster_gptimg.batch.plan import Plan
-from dagster_gptimg.fal.models import DEFAULT_MODEL
+from dagster_gptimg.fal.registry.builtin import DEFAULT_MODEL
 from dagster_gptimg.fal.settings import FalUrls
 from dagster_gptimg.notebook import generate
 from dagster_gptimg.prompts import PromptSpec, SqlTable, read_rows

@@ -13,7 +13,7 @@ import pytest
 
 from dagster_gptimg.batch.events import Finished, Planned
 from dagster_gptimg.errors import TemporaryError
-from dagster_gptimg.fal.models import get_model
+from dagster_gptimg.fal.registry.builtin import get_model
 from dagster_gptimg.fal.settings import FalSettings, FalUrls
 from dagster_gptimg.prompts import PromptSpec, read_rows
 from dagster_gptimg.session import run

@@ -9,8 +9,7 @@ import pytest
 
 from dagster_gptimg.emulator.prices import GPT_IMAGE_1_MINI, cost
 from dagster_gptimg.emulator.readings import Readings
-
-from .harness import ADMIN, ENDPOINT, Emulator
+from tests.emulator.harness import ADMIN, ENDPOINT, Emulator
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from .harness import Emulator, until
+from tests.emulator.harness import Emulator, until
 
 EDIT = "fal-ai/gpt-image-1-mini/edit"
 CHEAP = {"prompt": "a red bag", "quality": "low", "image_size": "1024x1024"}

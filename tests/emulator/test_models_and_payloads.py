@@ -9,8 +9,7 @@ import pytest
 
 from dagster_gptimg.emulator.models import MODELS
 from dagster_gptimg.emulator.openapi import component
-
-from .harness import ADMIN, ENDPOINT, Emulator, until
+from tests.emulator.harness import ADMIN, ENDPOINT, Emulator, until
 
 OPENAPI = "/api/openapi/queue/openapi.json"
 ESTIMATE = "/v1/models/pricing/estimate"

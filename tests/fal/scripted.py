@@ -8,7 +8,7 @@ import struct
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from dagster_gptimg.fal.client import FalClient
+from dagster_gptimg.fal.http.client import FalClient
 from dagster_gptimg.fal.settings import FalSettings, FalUrls
 
 if TYPE_CHECKING:

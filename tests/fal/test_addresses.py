@@ -9,7 +9,7 @@ import pytest
 
 from dagster_gptimg.errors import ReadError
 from dagster_gptimg.fal.addresses import is_private
-from dagster_gptimg.fal.client import FalClient
+from dagster_gptimg.fal.http.client import FalClient
 from dagster_gptimg.fal.settings import FalSettings, FalUrls
 from tests.fal.scripted import Connection, Server, scripted
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dagster_gptimg.errors import UnreachableError
-from dagster_gptimg.fal.client import FalClient
+from dagster_gptimg.fal.http.client import FalClient
 from dagster_gptimg.fal.settings import FalSettings, FalUrls
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.root import Store

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from dagster_gptimg.fal import upload
-from dagster_gptimg.fal.client import FalClient
+from dagster_gptimg.fal.http import storage
+from dagster_gptimg.fal.http.client import FalClient
+from dagster_gptimg.fal.http.connections import InMemory
 from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.fal.settings import FalSettings
 from dagster_gptimg.fal.types import ImageFile
-from dagster_gptimg.fal.wire import InMemory
 from tests.fal.recorded import ENDPOINT, KEY, LOW, World, until
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ REQUEST = RequestSettings(
 
 async def all_calls(folder: Path, patch: pytest.MonkeyPatch) -> list[Call]:
     """Everything, against one world."""
-    patch.setattr(upload, "PARTS_ABOVE", 100)
-    patch.setattr(upload, "PART", 60)
+    patch.setattr(storage, "PARTS_ABOVE", 100)
+    patch.setattr(storage, "PART", 60)
     async with World(folder).serving() as world:
         await _received(world, patch)
         async with FalClient(FalSettings("admin-key", world.urls), read_attempts=1) as fal:

@@ -29,17 +29,17 @@ class Mutation(NamedTuple):
 MUTATIONS = [
     Mutation(
         "retry the POST on a time-out or a lost connection",
-        "fal/answers.py",
+        "fal/http/answers.py",
         "return isinstance(error.__cause__, _NOT_SENT) or isinstance(",
         "return isinstance(error, httpx.TimeoutException | httpx.ConnectError) or isinstance(",
-        "tests/fal/test_client.py",
+        "tests/fal/http/test_client.py",
     ),
     Mutation(
         "take every 5xx on a submit for a rejection",
-        "fal/answers.py",
+        "fal/http/answers.py",
         "if code not in REJECTIONS or",
         "if code not in REJECTIONS | set(range(500, 600)) or",
-        "tests/fal/test_client.py",
+        "tests/fal/http/test_client.py",
     ),
     Mutation(
         "record before the image",
@@ -72,17 +72,17 @@ MUTATIONS = [
     ),
     Mutation(
         "read a gateway's 503 as the result",
-        "fal/answers.py",
+        "fal/http/answers.py",
         'or reply.headers.get("x-fal-error-type") or _untyped(reply, detail)\n',
         'or reply.headers.get("x-fal-error-type") or "server_error"\n',
-        "tests/fal/test_client.py",
+        "tests/fal/http/test_client.py",
     ),
     Mutation(
         "read a cancel's 202 as cancelled",
-        "fal/client.py",
+        "fal/http/client.py",
         "if reply.status_code != httpx.codes.OK or not reply.is_whole:",
         "if not reply.is_whole:",
-        "tests/fal/test_client.py",
+        "tests/fal/http/test_client.py",
     ),
     Mutation(
         "name images by key alone",
@@ -100,10 +100,10 @@ MUTATIONS = [
     ),
     Mutation(
         "send before the intent is on record",
-        "fal/client.py",
+        "fal/http/client.py",
         "            try:\n                await ready()\n",
         "            yield body\n            try:\n                await ready()\n",
-        "tests/fal/test_client.py",
+        "tests/fal/http/test_client.py",
     ),
     Mutation(
         "send an attempt again that has only its intent",

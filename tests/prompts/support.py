@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dagster_gptimg.errors import TableError
-from dagster_gptimg.fal.models import get_model
+from dagster_gptimg.fal.registry.builtin import get_model
 from dagster_gptimg.prompts import PromptRow, PromptSpec, read_rows
 
 MODEL = get_model("gpt-image-1-mini")

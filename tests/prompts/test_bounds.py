@@ -23,7 +23,7 @@ READ = """
 import sys
 from dagster_gptimg.errors import TableError
 from dagster_gptimg.prompts import PromptSpec, read_rows
-from dagster_gptimg.fal.models import get_model
+from dagster_gptimg.fal.registry.builtin import get_model
 def peak():
     status = open("/proc/self/status").read()  # getrusage would tell of the process that started this one, too
     return int(status.partition("VmHWM:")[2].split()[0]) // 1024

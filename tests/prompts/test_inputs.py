@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dagster_gptimg.errors import TableError, UsageError
-from dagster_gptimg.fal.models import get_model
+from dagster_gptimg.fal.registry.builtin import get_model
 from dagster_gptimg.prompts import PromptSpec, SqlTable, read_rows
 from tests.prompts.support import MODEL, problems, rows
 

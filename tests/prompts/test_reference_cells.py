@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from dagster_gptimg.fal.models import get_model
+from dagster_gptimg.fal.registry.builtin import get_model
 from dagster_gptimg.prompts import PromptRow, PromptSpec, ReferenceRoot, References, read_rows
 from tests.prompts.support import problems, write
 

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from dagster_gptimg.errors import ImageReferenceError, TableError, UsageError
-from dagster_gptimg.fal.models import get_model
+from dagster_gptimg.fal.registry.builtin import get_model
 from dagster_gptimg.prompts import PromptRow, PromptSpec, ReferenceRoot, References, read_rows
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dagster_gptimg.errors import TableError
-from dagster_gptimg.fal.models import get_model
+from dagster_gptimg.fal.registry.builtin import get_model
 from dagster_gptimg.prompts import PromptSpec, SqlTable, arrow, columnar, read_rows
 from dagster_gptimg.prompts.natives import NoText
 from dagster_gptimg.prompts.rowkeys import BETWEEN, ByBoth, ByBucket, ByDate, BySlug, ByValue, OnePartition, slug

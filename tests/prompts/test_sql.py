@@ -17,7 +17,7 @@ from dagster._serdes import serialize_value
 from dagster_gptimg import FalResource, ImageStoreResource, build_gptimg_asset, build_prompt_table
 from dagster_gptimg.assets import definition_of
 from dagster_gptimg.errors import TableError
-from dagster_gptimg.fal.models import DEFAULT_MODEL, get_model
+from dagster_gptimg.fal.registry.builtin import DEFAULT_MODEL, get_model
 from dagster_gptimg.prompts import PromptSpec, SqlTable, read_rows
 from dagster_gptimg.prompts.rowkeys import Bounds
 from tests.harness import cli

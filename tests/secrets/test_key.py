@@ -12,8 +12,8 @@ import pytest
 
 from dagster_gptimg import FalResource, ImageStoreResource, build_gptimg_asset, generate, generate_images_op
 from dagster_gptimg.errors import GptImgError
-from dagster_gptimg.fal.client import FalClient
-from dagster_gptimg.fal.portal import fal_portal
+from dagster_gptimg.fal.http.client import FalClient
+from dagster_gptimg.fal.http.portal import fal_portal
 from dagster_gptimg.fal.settings import FalSettings, FalUrls
 from tests.dagster.support import dagster_instance
 from tests.echoing_fal import FORBIDDEN, KEY, EchoingFal, echoing_fal

@@ -25,7 +25,7 @@ from dagster_gptimg.base.masking import (
 )
 from dagster_gptimg.base.plain_text import plain, plain_lines, shown
 from dagster_gptimg.errors import GptImgError, StoreError
-from dagster_gptimg.fal.texts import Texts
+from dagster_gptimg.fal.http.texts import Texts
 from tests.support import ROOT
 
 PRINTS = {"output.py", "console.py", "doctor.py", "printing.py"}
@@ -137,7 +137,7 @@ def test_every_face_prints_through_the_one_place() -> None:
 
 
 def test_httpx_logs_no_signature(caplog: pytest.LogCaptureFixture) -> None:
-    from dagster_gptimg.fal.client import FalClient
+    from dagster_gptimg.fal.http.client import FalClient
     from dagster_gptimg.fal.settings import FalSettings
 
     FalClient(FalSettings("some-key-1:some-key-2"))

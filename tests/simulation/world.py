@@ -31,7 +31,7 @@ from dagster_gptimg.errors import (
     RejectedError,
     StoreError,
 )
-from dagster_gptimg.fal.models import get_model
+from dagster_gptimg.fal.registry.builtin import get_model
 from dagster_gptimg.fal.types import (
     Cancelled,
     Completed,

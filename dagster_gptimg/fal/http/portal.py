@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 
 from anyio.from_thread import start_blocking_portal
 
-from dagster_gptimg.fal.client import FalClient
+from dagster_gptimg.fal.http.client import FalClient
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

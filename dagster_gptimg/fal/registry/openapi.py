@@ -16,8 +16,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from dagster_gptimg.base.plain_text import words_of
 from dagster_gptimg.errors import UsageError
-from dagster_gptimg.fal import inputs
-from dagster_gptimg.fal.inputs import MAX_ROW_IMAGES, Inputs
+from dagster_gptimg.fal.registry import inputs
+from dagster_gptimg.fal.registry.inputs import MAX_ROW_IMAGES, Inputs
 from dagster_gptimg.fal.types import Json
 
 DEEPEST = 8

@@ -26,8 +26,8 @@ from dagster_gptimg.errors import (
     RejectedError,
     SubmitError,
 )
-from dagster_gptimg.fal.bodies import amount, parse_object, seconds, whole_number
-from dagster_gptimg.fal.texts import Texts
+from dagster_gptimg.fal.http.bodies import amount, parse_object, seconds, whole_number
+from dagster_gptimg.fal.http.texts import Texts
 from dagster_gptimg.fal.types import (
     Answer,
     Completed,
@@ -49,7 +49,7 @@ from dagster_gptimg.fal.types import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dagster_gptimg.fal.bodies import Reply
+    from dagster_gptimg.fal.http.bodies import Reply
 
 REJECTIONS = frozenset({400, 401, 403, 404, 413, 422, 429})
 """The statuses by which fal itself turns a submit away, when they carry fal's JSON. Everything else is ambiguous:

@@ -10,8 +10,8 @@ import pytest
 
 from dagster_gptimg.batch.keys import cut
 from dagster_gptimg.errors import ArgumentsError
-from dagster_gptimg.fal.models import get_model
-from dagster_gptimg.fal.prices import MICRO, PRESETS_25, ByTokens, Price
+from dagster_gptimg.fal.registry.builtin import get_model
+from dagster_gptimg.fal.registry.prices import MICRO, PRESETS_25, ByTokens, Price
 from dagster_gptimg.fal.types import Json
 
 KINDS = ("flare", "sunburst")

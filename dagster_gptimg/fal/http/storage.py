@@ -18,17 +18,17 @@ from dagster_gptimg.base.masking import harmless, hide, knows
 from dagster_gptimg.base.plain_text import words_of
 from dagster_gptimg.errors import ReadError
 from dagster_gptimg.fal.addresses import check_public
-from dagster_gptimg.fal.bodies import parse_object
-from dagster_gptimg.fal.repeating import Repeated
-from dagster_gptimg.fal.texts import URL_LETTERS
+from dagster_gptimg.fal.http.bodies import parse_object
+from dagster_gptimg.fal.http.retries import Repeated
+from dagster_gptimg.fal.http.texts import URL_LETTERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dagster_gptimg.fal.bodies import Reply
+    from dagster_gptimg.fal.http.bodies import Reply
+    from dagster_gptimg.fal.http.connections import Wire
     from dagster_gptimg.fal.settings import FalSettings
     from dagster_gptimg.fal.types import Json
-    from dagster_gptimg.fal.wire import Wire
 
 PARTS_ABOVE = 90 * 1024 * 1024
 PART = 10 * 1024 * 1024

@@ -17,9 +17,9 @@ from dagster_gptimg.errors import (
     UnreachableError,
     UsageError,
 )
-from dagster_gptimg.fal import upload
-from dagster_gptimg.fal.client import FalClient
-from dagster_gptimg.fal.portal import fal_portal
+from dagster_gptimg.fal.http import storage as upload
+from dagster_gptimg.fal.http.client import FalClient
+from dagster_gptimg.fal.http.portal import fal_portal
 from dagster_gptimg.fal.request_settings import RequestSettings, tags_text
 from dagster_gptimg.fal.settings import FalSettings, FalUrls
 from dagster_gptimg.fal.types import Completed, Images, InProgress, LogLine, Queued, Status, Submitted
@@ -82,7 +82,7 @@ async def test_a_request_that_is_gone_is_told_and_not_asked_for_again() -> None:
 
 
 async def test_a_server_that_does_not_stream_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dagster_gptimg.fal.stream.TRIES", 2)
+    monkeypatch.setattr("dagster_gptimg.fal.http.status_stream.TRIES", 2)
 
     async def script(connection: Connection) -> None:
         await connection.request()

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from dagster_gptimg.argument_rules import check_arguments
 from dagster_gptimg.errors import UsageError
-from dagster_gptimg.fal import inputs
-from dagster_gptimg.fal.model import FalModel
-from dagster_gptimg.fal.prices import PRESETS_2, PRESETS_25, TEN_THOUSANDTH, ByTable, ByTokens, unknown_price
+from dagster_gptimg.fal.registry import inputs
+from dagster_gptimg.fal.registry.model import FalModel
+from dagster_gptimg.fal.registry.prices import PRESETS_2, PRESETS_25, TEN_THOUSANDTH, ByTable, ByTokens, unknown_price
 
 if TYPE_CHECKING:
     from dagster_gptimg.fal.types import Json

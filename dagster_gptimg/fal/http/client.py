@@ -19,14 +19,14 @@ from dagster_gptimg.base.masking import harmless
 from dagster_gptimg.base.plain_text import words_of
 from dagster_gptimg.errors import KeyRejectedError, ReadError, RequestFailedError, UnreachableError
 from dagster_gptimg.fal.addresses import origin_of
-from dagster_gptimg.fal.answers import Answers, is_request_id
-from dagster_gptimg.fal.bodies import DOCUMENT_BYTES, HISTORY_BYTES, amount, parse_object, read_reply
-from dagster_gptimg.fal.inline import INLINE_BYTES, InlineResult
-from dagster_gptimg.fal.stream import follow
-from dagster_gptimg.fal.texts import Texts
+from dagster_gptimg.fal.http.answers import Answers, is_request_id
+from dagster_gptimg.fal.http.bodies import DOCUMENT_BYTES, HISTORY_BYTES, amount, parse_object, read_reply
+from dagster_gptimg.fal.http.connections import InMemory, Wire, is_repeatable
+from dagster_gptimg.fal.http.inline_images import INLINE_BYTES, InlineResult
+from dagster_gptimg.fal.http.status_stream import follow
+from dagster_gptimg.fal.http.storage import Uploader
+from dagster_gptimg.fal.http.texts import Texts
 from dagster_gptimg.fal.types import Answer, Cancelled, Failure, Images, Json, Pending, Status, Submitted
-from dagster_gptimg.fal.upload import Uploader
-from dagster_gptimg.fal.wire import InMemory, Wire, is_repeatable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from decimal import Decimal
     from types import TracebackType
 
+    from dagster_gptimg.fal.http.connections import Take
     from dagster_gptimg.fal.settings import FalSettings
     from dagster_gptimg.fal.types import HistoryItem, HistoryPage, ImageFile, Sink
-    from dagster_gptimg.fal.wire import Take
 
 _HISTORY = "/v1/models/requests/by-endpoint"
 _NO_SUCH_REQUEST = "00000000-0000-0000-0000-000000000000"

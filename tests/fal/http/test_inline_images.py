@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dagster_gptimg.errors import ReadError
+from dagster_gptimg.fal.http.connections import InMemory
 from dagster_gptimg.fal.types import Images
-from dagster_gptimg.fal.wire import InMemory
 from tests.fal.scripted import client, scripted
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from dagster_gptimg.errors import (
     UnreachableError,
     UsageError,
 )
-from dagster_gptimg.fal import wire
+from dagster_gptimg.fal.http import connections
 from dagster_gptimg.fal.settings import FalSettings, FalUrls
 from dagster_gptimg.fal.types import Completed, Failure, Images, InProgress, Pending, Queued
 from tests.fal.scripted import Connection, Server, client, scripted
@@ -296,7 +296,7 @@ async def test_images_are_fetched_whole_without_the_key_and_up_to_a_size(monkeyp
         for bad in ("busy", "cut"):
             with pytest.raises(ReadError):
                 await fal.download(f"{server.url}/{bad}")
-        monkeypatch.setattr(wire, "MAX_IMAGE_BYTES", 4000)
+        monkeypatch.setattr(connections, "MAX_IMAGE_BYTES", 4000)
         with pytest.raises(ReadError, match="more than 4000 bytes"):
             await fal.download(f"{server.url}/whole")
     assert not any(b"the-key" in request for request in server.requests)

@@ -20,11 +20,11 @@ from dagster_gptimg.base.masking import harmless, without_known
 from dagster_gptimg.base.plain_text import words_of
 from dagster_gptimg.errors import GoneError, KeyRejectedError, ReadError
 from dagster_gptimg.fal.addresses import check_public, origin_of
-from dagster_gptimg.fal.answers import never_sent
-from dagster_gptimg.fal.bodies import JSON_BYTES, Reply, decoded, parse_object, read_reply
-from dagster_gptimg.fal.proxies import ProxiedTransport
-from dagster_gptimg.fal.repeating import Repeated
-from dagster_gptimg.fal.resolver import PublicResolver
+from dagster_gptimg.fal.http.answers import never_sent
+from dagster_gptimg.fal.http.bodies import JSON_BYTES, Reply, decoded, parse_object, read_reply
+from dagster_gptimg.fal.http.proxies import ProxiedTransport
+from dagster_gptimg.fal.http.resolver import PublicResolver
+from dagster_gptimg.fal.http.retries import Repeated
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Awaitable, Callable, Mapping

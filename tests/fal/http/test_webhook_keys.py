@@ -13,9 +13,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from dagster_gptimg.errors import ReadError, WebhookError
-from dagster_gptimg.fal import webhooks
+from dagster_gptimg.fal.http import webhooks
+from dagster_gptimg.fal.http.webhooks import MOST_KEYS, WebhookKeys
 from dagster_gptimg.fal.settings import FalUrls
-from dagster_gptimg.fal.webhooks import MOST_KEYS, WebhookKeys
 from tests.fal.scripted import scripted
 
 if TYPE_CHECKING:

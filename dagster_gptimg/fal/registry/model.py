@@ -17,8 +17,8 @@ from pydantic import BaseModel, ValidationError
 
 from dagster_gptimg.argument_rules import check_given
 from dagster_gptimg.errors import ArgumentsError
-from dagster_gptimg.fal.inputs import WITHOUT_GUARANTEE
-from dagster_gptimg.fal.prices import Price, PriceFunction
+from dagster_gptimg.fal.registry.inputs import WITHOUT_GUARANTEE
+from dagster_gptimg.fal.registry.prices import Price, PriceFunction
 from dagster_gptimg.fal.types import Json
 
 NEAR = timedelta(days=60)
@@ -84,7 +84,7 @@ class FalModel:
         Raises:
             UsageError: it is none, or the endpoint takes no prompt or gives no images.
         """
-        from dagster_gptimg.fal.openapi import read_endpoint
+        from dagster_gptimg.fal.registry.openapi import read_endpoint
 
         found = read_endpoint(document)
         return cls(

@@ -8,8 +8,7 @@ import pytest
 
 from dagster_gptimg.errors import NotSentError
 from dagster_gptimg.fal.types import Submitted
-
-from .scripted import Connection, client, scripted
+from tests.fal.scripted import Connection, client, scripted
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING
 import httpx
 
 from dagster_gptimg.errors import ReadError
-from dagster_gptimg.fal.bodies import JSON_BYTES, Reply, decoded, headers_of, read_reply
+from dagster_gptimg.fal.http.bodies import JSON_BYTES, Reply, decoded, headers_of, read_reply
 from dagster_gptimg.fal.types import Images
 from dagster_gptimg.temporary_files import temporary_file, told
 

@@ -24,7 +24,7 @@ from tests.support import ROOT
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from dagster_gptimg.fal.portal import Call
+    from dagster_gptimg.fal.http.portal import Call
     from tests.harness import Fal
 
 ENDPOINT = "fal-ai/gpt-image-1-mini"

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from dagster_gptimg.errors import ArgumentsError, UsageError
-from dagster_gptimg.fal import models
-from dagster_gptimg.fal.inputs import TextToImage
-from dagster_gptimg.fal.model import FalModel
-from dagster_gptimg.fal.models import all_models, get_model, register
-from dagster_gptimg.fal.prices import Price
+from dagster_gptimg.fal.registry import builtin
+from dagster_gptimg.fal.registry.builtin import all_models, get_model, register
+from dagster_gptimg.fal.registry.inputs import TextToImage
+from dagster_gptimg.fal.registry.model import FalModel
+from dagster_gptimg.fal.registry.prices import Price
 from dagster_gptimg.fal.types import Json
 from tests.support import ROOT
 
@@ -133,7 +133,7 @@ def test_models_by_name_and_endpoint() -> None:
 
 
 def test_a_model_of_your_own_in_ten_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "_REGISTRY", dict(models._REGISTRY))
+    monkeypatch.setattr(builtin, "_REGISTRY", dict(builtin._REGISTRY))
     register(
         FalModel(
             name="mine",
@@ -148,7 +148,7 @@ def test_a_model_of_your_own_in_ten_lines(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_nothing_outside_the_registry_knows_a_models_name_or_price() -> None:
     package = ROOT / "dagster_gptimg"
-    registry = {package / "fal" / name for name in ("models.py", "inputs.py", "prices.py")}
+    registry = {package / "fal" / "registry" / name for name in ("builtin.py", "inputs.py", "prices.py")}
     for path in package.rglob("*.py"):
         if path in registry or "emulator" in path.parts:
             continue

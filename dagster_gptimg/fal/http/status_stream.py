@@ -13,15 +13,15 @@ import httpx
 from dagster_gptimg.base.masking import harmless
 from dagster_gptimg.base.plain_text import words_of
 from dagster_gptimg.errors import GoneError, ReadError
-from dagster_gptimg.fal.bodies import JSON_BYTES, parse_object, read_reply
+from dagster_gptimg.fal.http.bodies import JSON_BYTES, parse_object, read_reply
 from dagster_gptimg.fal.types import Completed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from dagster_gptimg.fal.answers import Answers
+    from dagster_gptimg.fal.http.answers import Answers
+    from dagster_gptimg.fal.http.connections import Wire
     from dagster_gptimg.fal.types import Json, Status, Submitted
-    from dagster_gptimg.fal.wire import Wire
 
 SILENCE = 45.0
 """Seconds without a byte after which a stream is dead: fal sends a comment every 15 s."""
