@@ -19,7 +19,7 @@ import time
 from dagster_gptimg import cli, session, console
 from dagster_gptimg.batch import run
 from dagster_gptimg.prompts import read_rows
-from dagster_gptimg.store import manifest, settled
+from dagster_gptimg.store import manifest, settled_index
 import aiohttp, httpx_aiohttp, pyarrow.csv, pyarrow.parquet
 import fsspec.implementations.local, pyarrow as pa, rich.progress
 from PIL import Image

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.request_settings import RequestSettings
     from dagster_gptimg.fal.settings import FalSettings
     from dagster_gptimg.image_checks import ImageChecks
-    from dagster_gptimg.image_record import ImageRecord
     from dagster_gptimg.io_manager import ManifestLoader
     from dagster_gptimg.notebook import GeneratedImages, generate
     from dagster_gptimg.ops import generate_images_op
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.resource import EmulatedFalResource, FalResource, ImageStoreResource
     from dagster_gptimg.run_config import GenerateConfig, GenerateImagesConfig
     from dagster_gptimg.sensors import build_gptimg_schedule, build_prompt_table_sensor, failure_reasons
+    from dagster_gptimg.store.image_record import ImageRecord
 
 _HOMES = {
     "EmulatedFalResource": "resource",
@@ -50,7 +50,7 @@ _HOMES = {
     "UsageError": "errors",
     "ImageChecks": "image_checks",
     "ImageGeneration": "execution",
-    "ImageRecord": "image_record",
+    "ImageRecord": "store.image_record",
     "ImageStoreResource": "resource",
     "ManifestLoader": "io_manager",
     "RequestSettings": "fal.request_settings",

@@ -30,7 +30,7 @@ from dagster_gptimg.prompts import PromptSpec, Source, SqlTable, TableFile, with
 from dagster_gptimg.prompts.frames import repeatable
 from dagster_gptimg.prompts.sources import name_of
 from dagster_gptimg.run_config import GenerateConfig
-from dagster_gptimg.store.paths import check_dataset
+from dagster_gptimg.store.layout import check_dataset
 
 KINDS = frozenset({"fal", "openai"})
 _TAKEN = {

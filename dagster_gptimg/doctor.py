@@ -16,7 +16,7 @@ from dagster_gptimg.fal.http.client import FalClient
 from dagster_gptimg.fal.settings import FalSettings
 from dagster_gptimg.output import printable
 from dagster_gptimg.store.dataset import Dataset
-from dagster_gptimg.store.local import PART, has_links
+from dagster_gptimg.store.local_files import PART, has_links
 from dagster_gptimg.store.root import Store
 from dagster_gptimg.temporary_files import check_room
 

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dagster_gptimg.base.plain_text import dollars
 from dagster_gptimg.batch.summary import worst
-from dagster_gptimg.decoding import decoding, is_blank, most_pixels
 from dagster_gptimg.errors import ImageError, UnreadableError
 from dagster_gptimg.fal.registry.prices import Price
-from dagster_gptimg.image_record import read_image
-from dagster_gptimg.store.paths import image_in
-from dagster_gptimg.store.present import WantedImages
+from dagster_gptimg.store.image_record import read_image
+from dagster_gptimg.store.images.decoding import decoding, is_blank, most_pixels
+from dagster_gptimg.store.images.listing import WantedImages
+from dagster_gptimg.store.layout import image_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

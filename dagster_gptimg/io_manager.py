@@ -10,7 +10,7 @@ import dagster as dg
 import pyarrow as pa
 
 from dagster_gptimg.errors import GptImgError
-from dagster_gptimg.image_record import ImageRecord, records_of
+from dagster_gptimg.store.image_record import ImageRecord, records_of
 from dagster_gptimg.store.manifest import has_manifest, read_manifest
 
 if TYPE_CHECKING:

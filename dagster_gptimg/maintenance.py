@@ -22,7 +22,7 @@ from dagster_gptimg.fal.settings import FalSettings
 from dagster_gptimg.output import say, tell, tell_json
 from dagster_gptimg.runtime import system_runtime
 from dagster_gptimg.store.dataset import Dataset
-from dagster_gptimg.store.datasets import datasets_in
+from dagster_gptimg.store.dataset_list import datasets_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

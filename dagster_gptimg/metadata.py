@@ -13,12 +13,12 @@ import pyarrow.compute as pc
 
 from dagster_gptimg.base.plain_text import shown, words_of
 from dagster_gptimg.batch.summary import Summary
-from dagster_gptimg.decoding import most_pixels, thumbnail
 from dagster_gptimg.fal.registry.model import sides
-from dagster_gptimg.image_record import read_image
 from dagster_gptimg.prompts import PromptSpec
 from dagster_gptimg.prompts.rowkeys import RowKey
 from dagster_gptimg.store.dataset import Dataset
+from dagster_gptimg.store.image_record import read_image
+from dagster_gptimg.store.images.decoding import most_pixels, thumbnail
 
 ROWS_TAG = "dagster_gptimg/rows"
 """The digest of rows: the tag of a run that a sensor asked for, and of a materialization that was made from them."""

@@ -26,13 +26,13 @@ from dagster_gptimg.batch.choice import choose
 from dagster_gptimg.batch.events import Updated
 from dagster_gptimg.batch.job import Options, Watch
 from dagster_gptimg.console import RunView, forecast
-from dagster_gptimg.decoding import MOST_PIXELS, thumbnail
 from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.fal.settings import FalSettings
-from dagster_gptimg.image_record import ImageRecord, records_of
 from dagster_gptimg.options import check_face, refuse_unknown
 from dagster_gptimg.prompts import PromptSpec, ReferenceRoot, References, Seen, Source, known_as, read_rows, with_format
 from dagster_gptimg.store.dataset import Dataset
+from dagster_gptimg.store.image_record import ImageRecord, records_of
+from dagster_gptimg.store.images.decoding import MOST_PIXELS, thumbnail
 from dagster_gptimg.store.manifest import SCHEMA, about_of, has_manifest, read_manifest
 from dagster_gptimg.store.root import Store
 

@@ -10,7 +10,7 @@ from dagster_gptimg.errors import GptImgError
 from dagster_gptimg.execution import ImageGeneration, reason_of
 from dagster_gptimg.prompts import PromptSpec, with_format
 from dagster_gptimg.run_config import GenerateImagesConfig
-from dagster_gptimg.store.paths import check_dataset
+from dagster_gptimg.store.layout import check_dataset
 
 
 @dg.op(required_resource_keys={"fal", "image_store"}, out=dg.Out(dict))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.batch.job import Fal, Runtime
     from dagster_gptimg.fal.types import HistoryItem, Json
     from dagster_gptimg.store.dataset import Dataset
-    from dagster_gptimg.store.facts import Intent
+    from dagster_gptimg.store.receipts.facts import Intent
 
 NOTHING = "Nothing was recorded"
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from dagster_gptimg.batch.job import Job
     from dagster_gptimg.fal.types import Json
-    from dagster_gptimg.store.facts import Intent
+    from dagster_gptimg.store.receipts.facts import Intent
 
 BEFORE, AFTER = timedelta(minutes=5), timedelta(hours=1)
 """How far from its intent a request may lie: clocks differ, and a frozen process may send late."""

@@ -26,9 +26,9 @@ from dagster_gptimg.errors import GoneError, ImageError, IncompleteImageError, R
 from dagster_gptimg.fal.http.bodies import amount
 from dagster_gptimg.fal.registry.builtin import model_at
 from dagster_gptimg.fal.types import Failure, Images, Pending
-from dagster_gptimg.store.facts import Outcome
-from dagster_gptimg.store.images import find_image, store_image
-from dagster_gptimg.store.spool import Spool
+from dagster_gptimg.store.images.image_files import find_image, store_image
+from dagster_gptimg.store.images.spool import Spool
+from dagster_gptimg.store.receipts.facts import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.batch.watch import Watcher
     from dagster_gptimg.fal.registry.prices import Price
     from dagster_gptimg.fal.types import HistoryItem, ImageFile, Submitted
-    from dagster_gptimg.store.facts import OutcomeKind, StoredImage
+    from dagster_gptimg.store.receipts.facts import OutcomeKind, StoredImage
 
 PATIENT_AFTER = 8.0
 """Seconds of a pause from which on a request that has ended gives its place in the window to another."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from dagster_gptimg.batch.state import Owns
     from dagster_gptimg.store.dataset import Dataset
-    from dagster_gptimg.store.facts import Attempt, Outcome
+    from dagster_gptimg.store.receipts.facts import Attempt, Outcome
 
 By: TypeAlias = Literal["dataset", "partition", "day", "month", "model"]
 BYS: tuple[By, ...] = get_args(By)

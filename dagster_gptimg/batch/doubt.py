@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dagster_gptimg.batch.evidence import Evidence, Search
 from dagster_gptimg.batch.ledger import Result, Unsettled
 from dagster_gptimg.batch.state import View, searching, state_of
-from dagster_gptimg.store.facts import Attempt, Intent, Void
+from dagster_gptimg.store.receipts.facts import Attempt, Intent, Void
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.batch.ledger import Ledger
     from dagster_gptimg.batch.stop import Stop
     from dagster_gptimg.batch.worker import Way
-    from dagster_gptimg.store.facts import Word
+    from dagster_gptimg.store.receipts.facts import Word
 
 FIRST_LOOK, LONGEST_WAIT = 0.5, 15.0
 

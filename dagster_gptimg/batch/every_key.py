@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from dagster_gptimg.batch.state import Owns
     from dagster_gptimg.store.dataset import Dataset
-    from dagster_gptimg.store.facts import Attempt
-    from dagster_gptimg.store.receipts import Names
+    from dagster_gptimg.store.receipts.facts import Attempt
+    from dagster_gptimg.store.receipts.receipts import Names
 
 
 class Facts(NamedTuple):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.batch.ledger import Ledger
     from dagster_gptimg.batch.plan import Request
     from dagster_gptimg.fal.types import HistoryItem
-    from dagster_gptimg.store.facts import Attempt, Intent
+    from dagster_gptimg.store.receipts.facts import Attempt, Intent
 
 CLOCK_OFF = 60.0
 """Seconds by which this machine's clock may differ from fal's without anybody being told."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.prompts.words import listed, meant
-from dagster_gptimg.store.datasets import datasets_in
+from dagster_gptimg.store.dataset_list import datasets_in
 
 if TYPE_CHECKING:
     from dagster_gptimg.store.dataset import Dataset

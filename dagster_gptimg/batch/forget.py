@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from dagster_gptimg.batch.ledger import EARLIER, settled_of
 from dagster_gptimg.batch.state import owns_all
 from dagster_gptimg.errors import UsageError
-from dagster_gptimg.store.erase import erase, is_ended
+from dagster_gptimg.store.erasure import erase, is_ended
 from dagster_gptimg.store.manifest import (
     about_of,
     manifest_folders,
@@ -21,7 +21,7 @@ from dagster_gptimg.store.manifest import (
     read_manifest_in,
     write_manifest_in,
 )
-from dagster_gptimg.store.settled import SettledIndex
+from dagster_gptimg.store.settled_index import SettledIndex
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 from dagster_gptimg.base.digest_columns import KEY
 from dagster_gptimg.batch.summary import Spent, Tally
 from dagster_gptimg.fal.registry.prices import UNKNOWN
+from dagster_gptimg.store.images.listing import WantedImages
 from dagster_gptimg.store.money import total
-from dagster_gptimg.store.present import WantedImages
-from dagster_gptimg.store.settled import Brief, Settled, SettledIndex
+from dagster_gptimg.store.settled_index import Brief, Settled, SettledIndex
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from dagster_gptimg.batch.job import Io
     from dagster_gptimg.batch.state import Owns
     from dagster_gptimg.store.dataset import Dataset
-    from dagster_gptimg.store.facts import Attempt, Deleted, OutcomeKind
-    from dagster_gptimg.store.settled import Kind
+    from dagster_gptimg.store.receipts.facts import Attempt, Deleted, OutcomeKind
+    from dagster_gptimg.store.settled_index import Kind
 
 CHECKPOINT = 1000
 """Outcomes after which a piece of the index is written: what a crash leaves to be read from receipts."""

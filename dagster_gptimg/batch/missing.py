@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from dagster_gptimg.batch.refetch import Refetch
 from dagster_gptimg.batch.submit import as_submitted
-from dagster_gptimg.store.facts import Deleted
-from dagster_gptimg.store.files import not_as_recorded
+from dagster_gptimg.store.receipts.facts import Deleted
+from dagster_gptimg.store.receipts.recorded_files import not_as_recorded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.batch.job import Job
     from dagster_gptimg.batch.state import Owns
     from dagster_gptimg.batch.worker import Way
-    from dagster_gptimg.store.facts import Attempt, Outcome, StoredImage
+    from dagster_gptimg.store.receipts.facts import Attempt, Outcome, StoredImage
 
 
 class Missing:

@@ -20,7 +20,7 @@ from dagster_gptimg.batch.summary import Tally
 from dagster_gptimg.fal.registry.prices import Price
 from dagster_gptimg.store.dataset import REREAD
 from dagster_gptimg.store.parallel import side_by_side
-from dagster_gptimg.store.settled import Settled
+from dagster_gptimg.store.settled_index import Settled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from dagster_gptimg.batch.job import Job
     from dagster_gptimg.batch.plan import Plan, PlanBatch, PlannedRow
     from dagster_gptimg.batch.records import Content
-    from dagster_gptimg.store.facts import Attempt, Intent, Word
-    from dagster_gptimg.store.receipts import Names
-    from dagster_gptimg.store.settled import Brief
+    from dagster_gptimg.store.receipts.facts import Attempt, Intent, Word
+    from dagster_gptimg.store.receipts.receipts import Names
+    from dagster_gptimg.store.settled_index import Brief
 
 
 LOOKED_FOR = timedelta(days=90)

@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, NamedTuple
 from dagster_gptimg.base.digest_columns import DigestCounts, digest_of
 from dagster_gptimg.batch.existing import check_exists
 from dagster_gptimg.errors import UsageError
-from dagster_gptimg.store.facts import Deleted
+from dagster_gptimg.store.layout import image_in, parse_image, partition_folder
 from dagster_gptimg.store.manifest import manifest_folders, read_manifest_in
 from dagster_gptimg.store.money import exact_sum
 from dagster_gptimg.store.parallel import side_by_side
-from dagster_gptimg.store.paths import image_in, parse_image, partition_folder
-from dagster_gptimg.store.receipts import PREFIXES
+from dagster_gptimg.store.receipts.facts import Deleted
+from dagster_gptimg.store.receipts.receipts import PREFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from dagster_gptimg.store.dataset import Dataset
-    from dagster_gptimg.store.facts import Attempt, Outcome
-    from dagster_gptimg.store.receipts import Names
+    from dagster_gptimg.store.receipts.facts import Attempt, Outcome
+    from dagster_gptimg.store.receipts.receipts import Names
 
 OPEN = "a run of this dataset goes on or has left something open: run `generate` to its end first. Nothing was deleted"
 

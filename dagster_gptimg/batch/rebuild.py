@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.registry.model import FalModel
     from dagster_gptimg.fal.registry.prices import Price
     from dagster_gptimg.store.dataset import Dataset
-    from dagster_gptimg.store.facts import Attempt, Intent
+    from dagster_gptimg.store.receipts.facts import Attempt, Intent
 
 
 class Rebuilt(NamedTuple):

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from dagster_gptimg.batch.room import Room
 from dagster_gptimg.errors import ReadError
 from dagster_gptimg.fal.types import Images
-from dagster_gptimg.store.files import not_as_recorded
-from dagster_gptimg.store.paths import parse_image
-from dagster_gptimg.store.spool import Spool
+from dagster_gptimg.store.images.spool import Spool
+from dagster_gptimg.store.layout import parse_image
+from dagster_gptimg.store.receipts.recorded_files import not_as_recorded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.batch.job import Fal, Runtime, Take
     from dagster_gptimg.fal.types import ImageFile, Submitted
     from dagster_gptimg.store.dataset import Dataset
-    from dagster_gptimg.store.facts import Outcome, StoredImage
+    from dagster_gptimg.store.receipts.facts import Outcome, StoredImage
 
 KEPT = timedelta(days=90)
 """How far back fal looks by a request's id: what was stored longer ago is not asked for."""

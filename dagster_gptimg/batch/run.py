@@ -33,9 +33,9 @@ from dagster_gptimg.batch.worker import Way, Worker
 from dagster_gptimg.errors import GptImgError, StoreError, UnreadableError
 from dagster_gptimg.fal.registry.builtin import model_at
 from dagster_gptimg.store.dataset import FirstModel
-from dagster_gptimg.store.datasets import check_place
-from dagster_gptimg.store.facts import Word
+from dagster_gptimg.store.dataset_list import check_place
 from dagster_gptimg.store.manifest import about_manifest, manifest_name
+from dagster_gptimg.store.receipts.facts import Word
 from dagster_gptimg.temporary_files import check_room
 
 _log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from dagster_gptimg.batch.job import Job, Options
     from dagster_gptimg.batch.summary import Summary, Tally
-    from dagster_gptimg.store.facts import Attempt
+    from dagster_gptimg.store.receipts.facts import Attempt
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from dagster_gptimg.base.digest_columns import DigestCounts, digest_of
 from dagster_gptimg.batch.callbacks import webhook_url
 from dagster_gptimg.batch.uploads import Uploads
 from dagster_gptimg.errors import AmbiguousSubmitError, NotSentError, RejectedError, StoreError, SubmitError
-from dagster_gptimg.store.facts import Accepted, Attempt, Intent, Void
+from dagster_gptimg.store.receipts.facts import Accepted, Attempt, Intent, Void
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.batch.job import Fal, Job
     from dagster_gptimg.batch.plan import Request
     from dagster_gptimg.fal.types import Json, Submitted
-    from dagster_gptimg.store.facts import Word
+    from dagster_gptimg.store.receipts.facts import Word
 
 RECORD_TRIES = 5
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from dagster_gptimg.base.plain_text import counted, dollars
 from dagster_gptimg.fal.registry.prices import Price
 from dagster_gptimg.store.money import rounded
-from dagster_gptimg.store.settled import Brief, Settled
+from dagster_gptimg.store.settled_index import Brief, Settled
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence

@@ -17,9 +17,9 @@ from dagster_gptimg.batch.plan import Request
 from dagster_gptimg.batch.refetch import Refetch
 from dagster_gptimg.batch.submit import as_submitted
 from dagster_gptimg.errors import UnreadableError
-from dagster_gptimg.store.files import not_as_recorded
-from dagster_gptimg.store.paths import parse_image
-from dagster_gptimg.store.receipts import PREFIXES
+from dagster_gptimg.store.layout import parse_image
+from dagster_gptimg.store.receipts.receipts import PREFIXES
+from dagster_gptimg.store.receipts.recorded_files import not_as_recorded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.batch.every_key import Facts
     from dagster_gptimg.batch.job import Fal, Runtime
     from dagster_gptimg.store.dataset import Dataset
-    from dagster_gptimg.store.facts import Outcome, StoredImage
+    from dagster_gptimg.store.receipts.facts import Outcome, StoredImage
 
 What: TypeAlias = Literal["missing", "changed", "pruned"]
 WHATS: tuple[What, ...] = get_args(What)

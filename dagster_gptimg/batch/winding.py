@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dagster_gptimg.batch.ledger import Unsettled
 from dagster_gptimg.errors import GptImgError
 from dagster_gptimg.fal.types import Queued
-from dagster_gptimg.store.facts import CANCELLED, Outcome
+from dagster_gptimg.store.receipts.facts import CANCELLED, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

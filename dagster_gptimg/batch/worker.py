@@ -23,7 +23,7 @@ from dagster_gptimg.batch.streams import Streams
 from dagster_gptimg.batch.submit import Submitter, TakenError, as_submitted
 from dagster_gptimg.batch.watch import TooLateError, Watcher
 from dagster_gptimg.errors import AmbiguousSubmitError, ImageReferenceError, ReadError, SubmitError
-from dagster_gptimg.store.facts import Attempt, GivenUp, Intent
+from dagster_gptimg.store.receipts.facts import Attempt, GivenUp, Intent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.batch.window import Place, Window
     from dagster_gptimg.fal.registry.prices import Price
     from dagster_gptimg.fal.types import Submitted
-    from dagster_gptimg.store.facts import Deleted, Outcome, Word
+    from dagster_gptimg.store.receipts.facts import Deleted, Outcome, Word
 
 ASIDE = 500
 """Requests at most that have ended at fal, cannot be collected now, and are waited for outside of the window. What is

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from dagster_gptimg.base.masking import harmless
 from dagster_gptimg.errors import OriginError, StoreError, UnreadableError
 from dagster_gptimg.store.inbox import Inbox
+from dagster_gptimg.store.layout import check_dataset, parse_image
 from dagster_gptimg.store.parallel import side_by_side
-from dagster_gptimg.store.paths import check_dataset, parse_image
-from dagster_gptimg.store.receipts import PREFIXES, Receipts
+from dagster_gptimg.store.receipts.receipts import PREFIXES, Receipts
 
 if TYPE_CHECKING:
     from dagster_gptimg.store.root import Store

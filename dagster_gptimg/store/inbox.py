@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dagster_gptimg.errors import StoreError, UnreadableError
-from dagster_gptimg.store.facts import Accepted, Outcome
+from dagster_gptimg.store.receipts.facts import Accepted, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from dagster_gptimg.store.facts import FactName
-    from dagster_gptimg.store.receipts import Names, Receipts
+    from dagster_gptimg.store.receipts.facts import FactName
+    from dagster_gptimg.store.receipts.receipts import Names, Receipts
 
 _NAME = re.compile(r"(?P<key>[0-9a-f]{64})\.(?P<attempt>\d{1,6})\.(?P<request_id>[A-Za-z0-9_-]+)\.json")
 

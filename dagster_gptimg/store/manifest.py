@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dagster_gptimg.errors import UnreadableError
-from dagster_gptimg.store.columns import BATCH, batch_of, completed, read_parquet
+from dagster_gptimg.store.arrow_columns import BATCH, batch_of, completed, read_parquet
+from dagster_gptimg.store.layout import partition_folder
 from dagster_gptimg.store.money import MONEY, rounded
-from dagster_gptimg.store.paths import partition_folder
 from dagster_gptimg.temporary_files import TemporaryFolder, create
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@
 * `write` replaces an object as a whole: no reader ever sees half of it.
 * `read` tells "not there" (`FileNotFoundError`) from "could not be read" (`UnreadableError`): the second never buys.
 
-Local folders get their own writer (`store.local`), because fsspec's would leave a torn file behind a crash.
+Local folders get their own writer (`store.local_files`), because fsspec's would leave a torn file behind a crash.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from dagster_gptimg.base.masking import harmless, hide_in, hide_values, without_
 from dagster_gptimg.base.plain_text import words_of
 from dagster_gptimg.base.regular_files import check_regular
 from dagster_gptimg.errors import StoreError, TemporaryError, UnreadableError, UsageError
-from dagster_gptimg.store.local import PART, Folders, create_file, remove_part, replace_file, try_folder
+from dagster_gptimg.store.local_files import PART, Folders, create_file, remove_part, replace_file, try_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -17,7 +17,7 @@ from dagster_gptimg.errors import StoreError
 from dagster_gptimg.runtime import Threads
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.root import Store
-from dagster_gptimg.store.settled import Settled, SettledIndex
+from dagster_gptimg.store.settled_index import Settled, SettledIndex
 
 if TYPE_CHECKING:
     from pathlib import Path

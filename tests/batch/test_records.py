@@ -15,7 +15,7 @@ from dagster_gptimg.batch.ledger import Unsettled
 from dagster_gptimg.batch.records import _shares, row_status
 from dagster_gptimg.batch.summary import Spent, Summary, Tally
 from dagster_gptimg.fal.registry.prices import Price
-from dagster_gptimg.store.settled import Settled
+from dagster_gptimg.store.settled_index import Settled
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 PRICE = Price(Decimal("0.01"), Decimal("0.06"))

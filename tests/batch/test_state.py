@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 import pytest
 
 from dagster_gptimg.batch.state import Found, State, accepted_at, given_up, owners, searching, state_of
-from dagster_gptimg.store.facts import (
+from dagster_gptimg.store.receipts.facts import (
     Accepted,
     Attempt,
     Deleted,

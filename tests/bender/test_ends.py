@@ -21,7 +21,7 @@ from tests.bender.world import Row, World
 
 if TYPE_CHECKING:
     from dagster_gptimg.batch.collect import Case
-    from dagster_gptimg.store.facts import Outcome
+    from dagster_gptimg.store.receipts.facts import Outcome
 
 ROWS = 5
 ODD = "thing 2"

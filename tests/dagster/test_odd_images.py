@@ -71,7 +71,7 @@ def test_every_kind_of_picture_is_looked_at_without_an_error(tmp_path: Path) -> 
     """Whatever a preview makes of them: the words of a picture that cannot be shown, or the picture."""
     from dagster_gptimg.metadata import thumbnails
     from dagster_gptimg.store.dataset import Dataset
-    from dagster_gptimg.store.images import store_image
+    from dagster_gptimg.store.images.image_files import store_image
     from dagster_gptimg.store.root import Store
 
     dataset = Dataset(Store(str(tmp_path)), "d")

@@ -19,8 +19,8 @@ from dagster_gptimg.batch.callbacks import webhook_url
 from dagster_gptimg.cli import main
 from dagster_gptimg.emulator.signing import Signer
 from dagster_gptimg.store.dataset import Dataset
-from dagster_gptimg.store.facts import Accepted, Intent
 from dagster_gptimg.store.inbox import MOST_IDS
+from dagster_gptimg.store.receipts.facts import Accepted, Intent
 from dagster_gptimg.store.root import Store
 from dagster_gptimg.testing import NO_TLS
 from tests.emulator.receiver import Came, receiving

@@ -26,7 +26,7 @@ from dagster_gptimg.emulator.wire import Protocol
 from dagster_gptimg.fal.settings import FalUrls
 from dagster_gptimg.receiver import Receiver
 from dagster_gptimg.store.dataset import Dataset
-from dagster_gptimg.store.facts import Intent
+from dagster_gptimg.store.receipts.facts import Intent
 from dagster_gptimg.store.root import Store
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from dagster_gptimg.batch.job import Options
 from dagster_gptimg.store.dataset import Dataset
-from dagster_gptimg.store.facts import Outcome
-from dagster_gptimg.store.images import store_image
+from dagster_gptimg.store.images.image_files import store_image
+from dagster_gptimg.store.receipts.facts import Outcome
 from dagster_gptimg.store.root import Store
 from tests.simulation.disk import Crashes, Recorder
 from tests.simulation.test_seeds import FAULTS, check

@@ -47,7 +47,7 @@ from dagster_gptimg.fal.types import (
 )
 from dagster_gptimg.prompts import RowBatch
 from dagster_gptimg.store.dataset import Dataset
-from dagster_gptimg.store.facts import Accepted
+from dagster_gptimg.store.receipts.facts import Accepted
 from dagster_gptimg.store.root import Store
 from tests.simulation.virtual_time import EPOCH, Clock, VirtualLoop, bury
 

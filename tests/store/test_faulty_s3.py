@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dagster_gptimg.errors import StoreError, UnreadableError
-from dagster_gptimg.store.receipts import Receipts
+from dagster_gptimg.store.receipts.receipts import Receipts
 from dagster_gptimg.store.root import Store
 from tests.faulty_s3 import CONFLICT, Fault, FaultyS3, faulty_s3
-from tests.store.test_receipts import INTENT, KEY, OUTCOME
+from tests.store.receipts.test_receipts import INTENT, KEY, OUTCOME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

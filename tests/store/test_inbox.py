@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dagster_gptimg.store.dataset import Dataset
-from dagster_gptimg.store.facts import Intent, Outcome
 from dagster_gptimg.store.inbox import Callback
+from dagster_gptimg.store.receipts.facts import Intent, Outcome
 from dagster_gptimg.store.root import Store
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from dagster_gptimg.doctor import check_store
 from dagster_gptimg.errors import StoreError, UnreadableError, UsageError
 from dagster_gptimg.store.dataset import Dataset
-from dagster_gptimg.store.paths import WHOLE, check_dataset, partition_folder
+from dagster_gptimg.store.layout import WHOLE, check_dataset, partition_folder
 from dagster_gptimg.store.root import Store
 
 if TYPE_CHECKING:

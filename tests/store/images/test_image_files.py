@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dagster_gptimg.errors import ImageError, IncompleteImageError
-from dagster_gptimg.store.images import find_image, inspect, store_image
+from dagster_gptimg.store.images.image_files import find_image, inspect, store_image
 from dagster_gptimg.store.root import Store
 from tests.pictures import cut, large_png, pictures, saved, with_chunk
 

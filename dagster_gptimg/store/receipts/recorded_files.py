@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dagster_gptimg.store.facts import StoredImage
+    from dagster_gptimg.store.receipts.facts import StoredImage
     from dagster_gptimg.store.root import Store
 
 

@@ -27,13 +27,13 @@ import pyarrow.parquet as pq
 from dagster_gptimg.base.digest_columns import KEY, SIZE, DigestMap, Digests, digests_of
 from dagster_gptimg.base.plain_text import words_of
 from dagster_gptimg.errors import UnreadableError
-from dagster_gptimg.store.columns import batch_of, read_batches
+from dagster_gptimg.store.arrow_columns import batch_of, read_batches
 from dagster_gptimg.store.dataset import Dataset
-from dagster_gptimg.store.lines import Lines
+from dagster_gptimg.store.images.listing import WantedImages
+from dagster_gptimg.store.index_pieces import MARK, check_piece, listed, piece_name
 from dagster_gptimg.store.money import MONEY, rounded
-from dagster_gptimg.store.pieces import MARK, check_piece, listed, piece_name
-from dagster_gptimg.store.present import WantedImages
 from dagster_gptimg.store.root import Store
+from dagster_gptimg.store.row_file import Lines
 from dagster_gptimg.temporary_files import TemporaryFolder, create
 
 _log = logging.getLogger(__name__)

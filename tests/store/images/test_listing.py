@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dagster_gptimg.store import present
 from dagster_gptimg.store.dataset import Dataset
-from dagster_gptimg.store.present import WantedImages, image_paths
+from dagster_gptimg.store.images import listing as present
+from dagster_gptimg.store.images.listing import WantedImages, image_paths
 from dagster_gptimg.store.root import Store
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 from PIL import Image, ImageFile, ImageSequence
 
-from dagster_gptimg.decoding import readable
+from dagster_gptimg.store.images.decoding import readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dagster_gptimg.store.formats.kinds import Data
+    from dagster_gptimg.store.images.formats.kinds import Data
 
 _PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 

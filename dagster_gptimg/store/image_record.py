@@ -12,10 +12,10 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 from PIL import Image
 
-from dagster_gptimg.decoding import readable
 from dagster_gptimg.errors import UnreadableError, UsageError
 from dagster_gptimg.store.dataset import Dataset
-from dagster_gptimg.store.paths import image_in
+from dagster_gptimg.store.images.decoding import readable
+from dagster_gptimg.store.layout import image_in
 
 Data: TypeAlias = bytes  # in the class, `bytes` is a field: how many there are
 _BATCH = 2048

@@ -9,10 +9,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dagster_gptimg.store.formats import kinds
-from dagster_gptimg.store.formats.headers import bmp_hole, size_of, tiff_hole
-from dagster_gptimg.store.formats.kinds import UNKNOWN, Data, Kind, called, contradiction, kind_of
-from dagster_gptimg.store.formats.walks import Walked, walk_boxes, walk_gif, walk_jpeg, walk_png, walk_svg, walk_webp
+from dagster_gptimg.store.images.formats import kinds
+from dagster_gptimg.store.images.formats.headers import bmp_hole, size_of, tiff_hole
+from dagster_gptimg.store.images.formats.kinds import UNKNOWN, Data, Kind, called, contradiction, kind_of
+from dagster_gptimg.store.images.formats.walks import (
+    Walked,
+    walk_boxes,
+    walk_gif,
+    walk_jpeg,
+    walk_png,
+    walk_svg,
+    walk_webp,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable

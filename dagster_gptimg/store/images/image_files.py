@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from dagster_gptimg.errors import ImageError, IncompleteImageError, StoreError, UnreadableError
-from dagster_gptimg.store.facts import StoredImage
-from dagster_gptimg.store.formats import UNKNOWN, Data, called, contradiction, kind_of, size_of, walk
+from dagster_gptimg.store.images.formats import UNKNOWN, Data, called, contradiction, kind_of, size_of, walk
+from dagster_gptimg.store.receipts.facts import StoredImage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dagster_gptimg.store.formats import Kind
+    from dagster_gptimg.store.images.formats import Kind
     from dagster_gptimg.store.root import Store
 
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from dagster_gptimg.errors import OriginError, StoreError, UnreadableError
 from dagster_gptimg.store.dataset import Dataset
-from dagster_gptimg.store.facts import Accepted, Intent, Outcome, StoredImage, Void, fact_path, parse_name
-from dagster_gptimg.store.receipts import Receipts
+from dagster_gptimg.store.receipts.facts import Accepted, Intent, Outcome, StoredImage, Void, fact_path, parse_name
+from dagster_gptimg.store.receipts.receipts import Receipts
 from dagster_gptimg.store.root import Store
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.store.dataset import Dataset
-from dagster_gptimg.store.paths import RESERVED, check_dataset
+from dagster_gptimg.store.layout import RESERVED, check_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

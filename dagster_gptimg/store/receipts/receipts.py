@@ -6,7 +6,9 @@ from itertools import groupby
 from typing import TYPE_CHECKING, TypeAlias
 
 from dagster_gptimg.errors import StoreError, UnreadableError
-from dagster_gptimg.store.facts import (
+from dagster_gptimg.store.layout import parse_image
+from dagster_gptimg.store.parallel import side_by_side
+from dagster_gptimg.store.receipts.facts import (
     Accepted,
     Attempt,
     Deleted,
@@ -20,9 +22,7 @@ from dagster_gptimg.store.facts import (
     parse_fact,
     parse_name,
 )
-from dagster_gptimg.store.files import not_as_recorded
-from dagster_gptimg.store.parallel import side_by_side
-from dagster_gptimg.store.paths import parse_image
+from dagster_gptimg.store.receipts.recorded_files import not_as_recorded
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

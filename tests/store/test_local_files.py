@@ -15,7 +15,7 @@ import pytest
 
 from dagster_gptimg.doctor import check_store
 from dagster_gptimg.errors import StoreError
-from dagster_gptimg.store.local import OLD, PART
+from dagster_gptimg.store.local_files import OLD, PART
 from dagster_gptimg.store.root import Store
 
 NO_LINKS = [errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EIO, errno.EMLINK, errno.EACCES]

@@ -20,7 +20,7 @@ RESERVED = frozenset(
     {"receipts", "images", "runs", "settled", "manifests", "uploads", "inbox", "dataset.json"}
     | {"takes", "verdicts", "thumbnails"}
 )
-"""What lies in a dataset, now or later: no other dataset may lie in there (`store/datasets.py`)."""
+"""What lies in a dataset, now or later: no other dataset may lie in there (`store/dataset_list.py`)."""
 
 _IMAGE = re.compile(
     r"images/(?P<folder>[0-9a-f]{2})/(?P<key>(?P=folder)[0-9a-f]{62})-(?P<request_id>[A-Za-z0-9_-]{1,200})"

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dagster_gptimg.store.facts import Intent, parse_fact
-from dagster_gptimg.store.receipts import parse_outcome
+from dagster_gptimg.store.receipts.facts import Intent, parse_fact
+from dagster_gptimg.store.receipts.receipts import parse_outcome
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from dagster_gptimg.store.dataset import Dataset
-    from dagster_gptimg.store.facts import FactName
+    from dagster_gptimg.store.receipts.facts import FactName
 
 
 def erase(dataset: Dataset, key: str, now: datetime) -> list[str]:

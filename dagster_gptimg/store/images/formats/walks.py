@@ -11,11 +11,11 @@ import struct
 import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from dagster_gptimg.decoding import decodes_to_its_end
-from dagster_gptimg.store.formats.kinds import HEAD, MARKS_UTF16, svg_from
+from dagster_gptimg.store.images.decoding import decodes_to_its_end
+from dagster_gptimg.store.images.formats.kinds import HEAD, MARKS_UTF16, svg_from
 
 if TYPE_CHECKING:
-    from dagster_gptimg.store.formats.kinds import Data
+    from dagster_gptimg.store.images.formats.kinds import Data
 
 
 class Walked(NamedTuple):

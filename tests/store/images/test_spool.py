@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dagster_gptimg.errors import TemporaryError
-from dagster_gptimg.store.spool import Spool
+from dagster_gptimg.store.images.spool import Spool
 
 
 def test_a_small_file_stays_in_memory_and_a_large_one_goes_with_the_spool() -> None:

@@ -1,7 +1,7 @@
 """Decoding images, for people to look at and for checks: bounded in pixels, and one at a time.
 
-What is kept is never decoded (`store/formats`): a decoder takes memory by the pixels that a header speaks of, and a
-file of two megabytes may speak of billions.
+What is kept is never decoded (`store/images/formats`): a decoder takes memory by the pixels that a header speaks of,
+and a file of two megabytes may speak of billions.
 """
 
 from __future__ import annotations
