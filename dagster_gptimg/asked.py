@@ -12,7 +12,7 @@ import dagster as dg
 from dagster import DagsterEventType, DagsterRunStatus, RunsFilter
 
 from dagster_gptimg.metadata import ROWS_TAG
-from dagster_gptimg.prompts.scan import NO_ROWS
+from dagster_gptimg.prompts.table_scan import NO_ROWS
 
 SENSOR_TAG = "dagster_gptimg/sensor"
 """The tag of a run that says which sensor asked for it."""

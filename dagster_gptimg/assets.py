@@ -27,8 +27,8 @@ from dagster_gptimg.partitions import TablePartitions
 from dagster_gptimg.prompt_function import NEEDED, PromptFunction, sign
 from dagster_gptimg.prompt_table import table_of
 from dagster_gptimg.prompts import PromptSpec, Source, SqlTable, TableFile, with_format
-from dagster_gptimg.prompts.frames import repeatable
-from dagster_gptimg.prompts.sources import name_of
+from dagster_gptimg.prompts.readers.sources import name_of
+from dagster_gptimg.prompts.readers.unreadable import repeatable
 from dagster_gptimg.run_config import GenerateConfig
 from dagster_gptimg.store.layout import check_dataset
 

@@ -34,7 +34,7 @@ from dagster_gptimg.image_checks import (
 from dagster_gptimg.inspection import Finding, ImageTable, Limits
 from dagster_gptimg.options import check
 from dagster_gptimg.prompt_function import sign
-from dagster_gptimg.prompts.scan import TableReport, look_over
+from dagster_gptimg.prompts.table_scan import TableReport, look_over
 from dagster_gptimg.resource import resolved
 from dagster_gptimg.store.manifest import has_manifest
 

@@ -184,7 +184,7 @@ def _text(url: str) -> str:
 
 def _inputs(given: Sequence[str]) -> Sequence[str] | str | None:
     """The columns of `--inputs a,b --inputs c`; None when it is not given."""
-    from dagster_gptimg.prompts.roles import NONE
+    from dagster_gptimg.prompts.column_roles import NONE
 
     columns = [name.strip() for text in given for name in text.split(",") if name.strip()]
     return columns[0] if [name.lower() for name in columns] == [NONE] else columns or None
@@ -193,7 +193,7 @@ def _inputs(given: Sequence[str]) -> Sequence[str] | str | None:
 def source_of(table: str, given: dict[str, Any]) -> Source:
     """The table: a URL, standard input, or a query. Raises `UsageError`."""
     from dagster_gptimg.prompts import SqlTable, TableFile, with_format
-    from dagster_gptimg.prompts.formats import STDIN
+    from dagster_gptimg.prompts.readers.formats import STDIN
 
     table_format = given["table_format"]
     if given["query"] is None:

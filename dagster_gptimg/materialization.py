@@ -21,8 +21,8 @@ from dagster_gptimg.execution import ImageGeneration
 from dagster_gptimg.fal.registry.prices import Price
 from dagster_gptimg.own_checks import OwnChecks
 from dagster_gptimg.prompts import PromptSpec, Source
-from dagster_gptimg.prompts.frames import repeatable
-from dagster_gptimg.prompts.scan import DigestedPartition
+from dagster_gptimg.prompts.readers.unreadable import repeatable
+from dagster_gptimg.prompts.table_scan import DigestedPartition
 from dagster_gptimg.run_config import GenerateConfig
 from dagster_gptimg.run_log import RunLog
 from dagster_gptimg.store.manifest import read_manifest

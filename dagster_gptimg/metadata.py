@@ -15,7 +15,7 @@ from dagster_gptimg.base.plain_text import shown, words_of
 from dagster_gptimg.batch.summary import Summary
 from dagster_gptimg.fal.registry.model import sides
 from dagster_gptimg.prompts import PromptSpec
-from dagster_gptimg.prompts.rowkeys import RowKey
+from dagster_gptimg.prompts.partition_keys import RowKey
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.image_record import read_image
 from dagster_gptimg.store.images.decoding import most_pixels, thumbnail

@@ -14,11 +14,21 @@ import dagster as dg
 from dagster_gptimg.argument_rules import ARGUMENTS, check_arguments
 from dagster_gptimg.errors import TableError, UsageError
 from dagster_gptimg.options import check
-from dagster_gptimg.prompts import sources
-from dagster_gptimg.prompts.formats import by_name
-from dagster_gptimg.prompts.rowkeys import WEEKDAYS, ByBoth, ByBucket, ByDate, BySlug, ByValue, Every, RowKey, meant
-from dagster_gptimg.prompts.scan import DigestedPartition
-from dagster_gptimg.prompts.values import CellError, cell_text
+from dagster_gptimg.prompts.cell_values import CellError, cell_text
+from dagster_gptimg.prompts.partition_keys import (
+    WEEKDAYS,
+    ByBoth,
+    ByBucket,
+    ByDate,
+    BySlug,
+    ByValue,
+    Every,
+    RowKey,
+    meant,
+)
+from dagster_gptimg.prompts.readers import sources
+from dagster_gptimg.prompts.readers.formats import by_name
+from dagster_gptimg.prompts.table_scan import DigestedPartition
 
 _DEFINITIONS = {
     "hourly": dg.HourlyPartitionsDefinition,

@@ -11,9 +11,9 @@ from dagster_gptimg.argument_rules import check_arguments
 from dagster_gptimg.errors import GptImgError
 from dagster_gptimg.options import check
 from dagster_gptimg.prompts import SqlTable, TableFile, with_format
-from dagster_gptimg.prompts.formats import by_name
-from dagster_gptimg.prompts.scan import profile
-from dagster_gptimg.prompts.sources import name_of
+from dagster_gptimg.prompts.readers.formats import by_name
+from dagster_gptimg.prompts.readers.sources import name_of
+from dagster_gptimg.prompts.table_scan import profile
 from dagster_gptimg.resource import resolved
 
 _MADE_FROM = "__gptimg_table__"

@@ -12,8 +12,9 @@ from dagster_gptimg.errors import GptImgError, UsageError
 from dagster_gptimg.metadata import ROWS_TAG
 from dagster_gptimg.options import check
 from dagster_gptimg.partitions import TablePartitions
-from dagster_gptimg.prompts import Source, frames
-from dagster_gptimg.prompts.scan import NO_ROWS
+from dagster_gptimg.prompts import Source
+from dagster_gptimg.prompts.readers import unreadable
+from dagster_gptimg.prompts.table_scan import NO_ROWS
 from dagster_gptimg.resource import resolved
 from dagster_gptimg.run_config import GenerateConfig
 from dagster_gptimg.watching import Cursor, Found, look
@@ -107,7 +108,7 @@ def build_prompt_table_sensor(  # noqa: PLR0913 - its keywords are the interface
     check(keys_per_tick=keys_per_tick, minimum_interval_seconds=minimum_interval_seconds)
     check_arguments(config=config, tags=tags, watermark=watermark)
     if table is not None:
-        frames.refuse(table)
+        unreadable.refuse(table)
     made, run_config = definition_of(asset), _run_config(asset, config)
     watched = made.source if table is None else table
     if watched is None:

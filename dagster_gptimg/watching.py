@@ -18,16 +18,16 @@ import fsspec
 from dagster_gptimg.base.masking import harmless, hide_in, hide_values, without_secrets
 from dagster_gptimg.errors import TableError
 from dagster_gptimg.fal.registry.model import is_missing
-from dagster_gptimg.prompts.folders import is_several, parts_of
-from dagster_gptimg.prompts.formats import TableFile
-from dagster_gptimg.prompts.scan import NO_ROWS, digest_text, digests, sum_of
-from dagster_gptimg.prompts.values import UnusableError, json_of
+from dagster_gptimg.prompts.cell_values import UnusableError, json_of
+from dagster_gptimg.prompts.readers.folders import is_several, parts_of
+from dagster_gptimg.prompts.readers.formats import TableFile
+from dagster_gptimg.prompts.table_scan import NO_ROWS, digest_text, digests, sum_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from dagster_gptimg.prompts.rowkeys import RowKey
-    from dagster_gptimg.prompts.sources import Source
+    from dagster_gptimg.prompts.partition_keys import RowKey
+    from dagster_gptimg.prompts.readers.sources import Source
 
 Mark = list[Any]
 """A watermark: [0, a number] or [1, a text]; lists of these compare as one would."""

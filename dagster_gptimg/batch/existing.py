@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dagster_gptimg.errors import UsageError
-from dagster_gptimg.prompts.words import listed, meant
+from dagster_gptimg.prompts.quoting import listed, meant
 from dagster_gptimg.store.dataset_list import datasets_in
 
 if TYPE_CHECKING:

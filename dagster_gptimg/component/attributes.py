@@ -17,7 +17,7 @@ from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.image_checks import OF_IMAGES, ImageChecks
 from dagster_gptimg.options import default
-from dagster_gptimg.prompts.rowkeys import Every
+from dagster_gptimg.prompts.partition_keys import Every
 from dagster_gptimg.resource import FalResource, ImageStoreResource
 
 _FROM_ENV = re.compile(r"\{[{%].*\benv\b", re.DOTALL)

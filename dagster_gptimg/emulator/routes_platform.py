@@ -16,16 +16,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from . import history
-from .account import Account
-from .faults import Phase
-from .history import Page, Query
-from .keys import with_admin_key, with_platform_key
-from .queries import BadQueryError, checked, choice, ids, limit, many, time
-from .records import Outcome, State
-from .replies import answer, base_url, platform_error
-from .results import ending
-from .storage import Storage
+from dagster_gptimg.emulator import history
+from dagster_gptimg.emulator.account import Account
+from dagster_gptimg.emulator.faults import Phase
+from dagster_gptimg.emulator.history import Page, Query
+from dagster_gptimg.emulator.keys import with_admin_key, with_platform_key
+from dagster_gptimg.emulator.queries import BadQueryError, checked, choice, ids, limit, many, time
+from dagster_gptimg.emulator.records import Outcome, State
+from dagster_gptimg.emulator.replies import answer, base_url, platform_error
+from dagster_gptimg.emulator.results import ending
+from dagster_gptimg.emulator.storage import Storage
 
 VERSION = 1
 """Version of the emulator's own part of `/v1/meta`."""

@@ -9,16 +9,8 @@ from typing import TYPE_CHECKING
 
 from dagster_gptimg.errors import RowProblem, TableError
 from dagster_gptimg.fal.registry.model import is_missing
-from dagster_gptimg.prompts import roles
-from dagster_gptimg.prompts.arrow import Columns
-from dagster_gptimg.prompts.chunks import Header, NewFile
-from dagster_gptimg.prompts.ids import RowIds, Unnamed
-from dagster_gptimg.prompts.problems import Problems
-from dagster_gptimg.prompts.rowbatch import RowBatch
-from dagster_gptimg.prompts.rowinputs import NO_SOURCES, RowInputs
-from dagster_gptimg.prompts.rowkeys import OnePartition, has_cells
-from dagster_gptimg.prompts.spec import PromptSpec
-from dagster_gptimg.prompts.values import (
+from dagster_gptimg.prompts import column_roles
+from dagster_gptimg.prompts.cell_values import (
     CellError,
     UnusableError,
     cell_text,
@@ -27,14 +19,22 @@ from dagster_gptimg.prompts.values import (
     json_of,
     unsendable,
 )
-from dagster_gptimg.prompts.words import MOST, listed, meant, quoted
+from dagster_gptimg.prompts.partition_keys import OnePartition, has_cells
+from dagster_gptimg.prompts.problems import Problems
+from dagster_gptimg.prompts.quoting import MOST, listed, meant, quoted
+from dagster_gptimg.prompts.readers.arrow import Columns
+from dagster_gptimg.prompts.readers.chunks import Header, NewFile
+from dagster_gptimg.prompts.row_batch import RowBatch
+from dagster_gptimg.prompts.row_ids import RowIds, Unnamed
+from dagster_gptimg.prompts.row_inputs import NO_SOURCES, RowInputs
+from dagster_gptimg.prompts.spec import PromptSpec
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from dagster_gptimg.fal.types import Json
-    from dagster_gptimg.prompts.chunks import Chunk, Items
-    from dagster_gptimg.prompts.rowkeys import RowFilter
+    from dagster_gptimg.prompts.partition_keys import RowFilter
+    from dagster_gptimg.prompts.readers.chunks import Chunk, Items
 
 BATCH = 1024
 LOOKED_AT = 10_000
@@ -157,10 +157,10 @@ class Checker:
         self.columns |= columns
         spec = self.spec
         if self.template is None and self.prompt_column is None:
-            self.prompt_column = roles.column_named_prompt(self.columns, self.source)
+            self.prompt_column = column_roles.column_named_prompt(self.columns, self.source)
         others = self.columns - {self.prompt_column, spec.id_column, *spec.image_columns}
         mine = others if spec.inputs is None else others.intersection(spec.inputs)
-        self.inputs.take(roles.input_columns(mine, self.inputs.names, self.inputs.taken, self.source))
+        self.inputs.take(column_roles.input_columns(mine, self.inputs.names, self.inputs.taken, self.source))
         # References stay among the carried columns: the arguments know them by their content only.
         held = {column for column in self.inputs.taken if column not in self.inputs.image_columns}
         self.used = frozenset(held | {self.prompt_column, spec.id_column})

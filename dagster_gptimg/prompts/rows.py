@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
-from dagster_gptimg.prompts import sources
 from dagster_gptimg.prompts.checker import Checker
-from dagster_gptimg.prompts.rowbatch import RowBatch
-from dagster_gptimg.prompts.sources import Source
+from dagster_gptimg.prompts.readers import sources
+from dagster_gptimg.prompts.readers.sources import Source
+from dagster_gptimg.prompts.row_batch import RowBatch
 from dagster_gptimg.prompts.spec import PromptSpec
 
 

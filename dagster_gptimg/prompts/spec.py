@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.registry.model import FalModel
 from dagster_gptimg.fal.types import Json
-from dagster_gptimg.prompts.moving import Move
+from dagster_gptimg.prompts.column_roles import Seen, check_inputs, inputs_of
+from dagster_gptimg.prompts.model_change import Move
+from dagster_gptimg.prompts.partition_keys import ByValue, OnePartition, RowFilter
+from dagster_gptimg.prompts.quoting import quoted
 from dagster_gptimg.prompts.references import References
-from dagster_gptimg.prompts.roles import Seen, check_inputs, inputs_of
-from dagster_gptimg.prompts.rowkeys import ByValue, OnePartition, RowFilter
 from dagster_gptimg.prompts.template import Template
-from dagster_gptimg.prompts.words import quoted
 
 
 class PromptRow(NamedTuple):

@@ -6,8 +6,8 @@ from string import Formatter
 from typing import TYPE_CHECKING
 
 from dagster_gptimg.errors import UsageError
-from dagster_gptimg.prompts.values import cell_text
-from dagster_gptimg.prompts.words import quoted
+from dagster_gptimg.prompts.cell_values import cell_text
+from dagster_gptimg.prompts.quoting import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

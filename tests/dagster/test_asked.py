@@ -9,7 +9,7 @@ import pytest
 
 from dagster_gptimg import UsageError, build_prompt_table_sensor, by_column, by_date, by_dimensions, by_dynamic
 from dagster_gptimg.asked import FIRST_PAUSE, Asked
-from dagster_gptimg.prompts.rowkeys import slug
+from dagster_gptimg.prompts.partition_keys import slug
 from tests.dagster.support import dagster_instance, failure, images, run
 from tests.dagster.test_sensors import table
 from tests.harness import Fal

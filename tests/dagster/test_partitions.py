@@ -9,7 +9,7 @@ import pytest
 
 from dagster_gptimg import UsageError, by_column, by_date, by_dimensions, by_dynamic, by_hash
 from dagster_gptimg.partitions import TablePartitions, partitions_from
-from dagster_gptimg.prompts.values import CellError
+from dagster_gptimg.prompts.cell_values import CellError
 from tests.dagster.support import dagster_instance, images, metadata, run
 from tests.harness import Fal
 

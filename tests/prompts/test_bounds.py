@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dagster_gptimg.prompts import lines
+from dagster_gptimg.prompts.readers import lines
 from tests.prompts.support import problems, rows, write
 
 CELL = 96 * 2**20

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from dagster_gptimg.errors import TableError
 from dagster_gptimg.prompts import PromptRow, PromptSpec, read_rows
-from dagster_gptimg.prompts.arrow import Columns
 from dagster_gptimg.prompts.checker import Checker
+from dagster_gptimg.prompts.readers.arrow import Columns
 from tests.prompts.support import MODEL
 
 SCHEMA = pa.schema(

@@ -10,16 +10,16 @@ from datetime import datetime, time
 from typing import IO, TYPE_CHECKING, Any
 
 from dagster_gptimg.errors import RowProblem, TableError
-from dagster_gptimg.prompts.chunks import Header
-from dagster_gptimg.prompts.header import named_columns
-from dagster_gptimg.prompts.values import text_of
-from dagster_gptimg.prompts.words import listed, quoted
+from dagster_gptimg.prompts.cell_values import text_of
+from dagster_gptimg.prompts.quoting import listed, quoted
+from dagster_gptimg.prompts.readers.chunks import Header
+from dagster_gptimg.prompts.readers.header import named_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from dagster_gptimg.prompts.chunks import Items
-    from dagster_gptimg.prompts.header import Named
+    from dagster_gptimg.prompts.readers.chunks import Items
+    from dagster_gptimg.prompts.readers.header import Named
 
 MOST_BYTES = 256 * 2**20
 """Of a workbook when it is unpacked: its texts are held in memory while its rows are read."""

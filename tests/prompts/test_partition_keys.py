@@ -15,16 +15,17 @@ from hypothesis import strategies as st
 
 from dagster_gptimg.errors import TableError
 from dagster_gptimg.fal.registry.builtin import get_model
-from dagster_gptimg.prompts import PromptSpec, SqlTable, arrow, columnar, read_rows
-from dagster_gptimg.prompts.natives import NoText
-from dagster_gptimg.prompts.rowkeys import BETWEEN, ByBoth, ByBucket, ByDate, BySlug, ByValue, OnePartition, slug
-from dagster_gptimg.prompts.scan import look_over
-from dagster_gptimg.prompts.values import CellError
+from dagster_gptimg.prompts import PromptSpec, SqlTable, read_rows
+from dagster_gptimg.prompts.cell_values import CellError
+from dagster_gptimg.prompts.partition_keys import BETWEEN, ByBoth, ByBucket, ByDate, BySlug, ByValue, OnePartition, slug
+from dagster_gptimg.prompts.python_values import NoText
+from dagster_gptimg.prompts.readers import arrow, columnar
+from dagster_gptimg.prompts.table_scan import look_over
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dagster_gptimg.prompts.rowkeys import RowKey
+    from dagster_gptimg.prompts.partition_keys import RowKey
 
 
 def ids(source: Any, by: RowKey, key: str) -> list[str]:

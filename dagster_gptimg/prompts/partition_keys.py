@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
 from zoneinfo import ZoneInfo
 
 from dagster_gptimg.fal.registry.model import is_missing
-from dagster_gptimg.prompts.natives import native
-from dagster_gptimg.prompts.values import CellError, cell_text
+from dagster_gptimg.prompts.cell_values import CellError, cell_text
+from dagster_gptimg.prompts.python_values import native
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

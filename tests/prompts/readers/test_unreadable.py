@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy
 
 from dagster_gptimg.errors import TableError
-from dagster_gptimg.prompts.frames import repeatable
+from dagster_gptimg.prompts.readers.unreadable import repeatable
 from tests.prompts.support import rows
 
 

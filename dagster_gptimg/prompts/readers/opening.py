@@ -19,8 +19,8 @@ import pyarrow as pa
 from dagster_gptimg.base.masking import harmless, masked
 from dagster_gptimg.base.plain_text import to_install
 from dagster_gptimg.errors import GptImgError, TableError
-from dagster_gptimg.prompts.formats import TEXT_FORMATS, Place, by_name
-from dagster_gptimg.prompts.words import listed
+from dagster_gptimg.prompts.quoting import listed
+from dagster_gptimg.prompts.readers.formats import TEXT_FORMATS, Place, by_name
 from dagster_gptimg.temporary_files import temporary_file
 
 _FSSPECS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz"}

@@ -13,7 +13,7 @@ import pytest
 
 from dagster_gptimg.errors import TableError
 from dagster_gptimg.prompts import PromptSpec, read_rows
-from dagster_gptimg.prompts.rowkeys import ByValue, OnePartition
+from dagster_gptimg.prompts.partition_keys import ByValue, OnePartition
 from dagster_gptimg.watching import version_of
 from tests.prompts.support import MODEL, problems, rows, write
 

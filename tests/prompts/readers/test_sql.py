@@ -19,7 +19,7 @@ from dagster_gptimg.assets import definition_of
 from dagster_gptimg.errors import TableError
 from dagster_gptimg.fal.registry.builtin import DEFAULT_MODEL, get_model
 from dagster_gptimg.prompts import PromptSpec, SqlTable, read_rows
-from dagster_gptimg.prompts.rowkeys import Bounds
+from dagster_gptimg.prompts.partition_keys import Bounds
 from tests.harness import cli
 from tests.prompt_table import COLUMNS, ROWS
 from tests.prompt_table import rows as table_rows

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dagster_gptimg.errors import TableError
-from dagster_gptimg.prompts.natives import NoText, Unusable, far_date, far_moment
-from dagster_gptimg.prompts.words import listed
+from dagster_gptimg.prompts.python_values import NoText, Unusable, far_date, far_moment
+from dagster_gptimg.prompts.quoting import listed
 
 Values = list[Any]
 

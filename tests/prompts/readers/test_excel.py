@@ -13,7 +13,8 @@ import pytest
 import xlsxwriter
 
 from dagster_gptimg.errors import TableError
-from dagster_gptimg.prompts import TableFile, excel
+from dagster_gptimg.prompts import TableFile
+from dagster_gptimg.prompts.readers import excel
 from tests.prompts.support import problems, rows
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from dagster_gptimg.errors import RowProblem
-from dagster_gptimg.prompts.arrow import Columns
+from dagster_gptimg.prompts.readers.arrow import Columns
 
 Line: TypeAlias = tuple[int, dict[str, object]]
 """A row with its 1-based line (text files) or number."""

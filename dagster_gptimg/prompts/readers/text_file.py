@@ -7,15 +7,15 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from dagster_gptimg.errors import RowProblem
-from dagster_gptimg.prompts.chunks import Header
-from dagster_gptimg.prompts.delimited import read_delimited
-from dagster_gptimg.prompts.lines import LongRowError
+from dagster_gptimg.prompts.readers.chunks import Header
+from dagster_gptimg.prompts.readers.delimited import read_delimited
+from dagster_gptimg.prompts.readers.lines import LongRowError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dagster_gptimg.prompts.chunks import Items, Line
-    from dagster_gptimg.prompts.lines import Lines
+    from dagster_gptimg.prompts.readers.chunks import Items, Line
+    from dagster_gptimg.prompts.readers.lines import Lines
 
 PROMPT = "prompt"
 _QUOTED = re.compile(r'"(?:[^"]|"")*""(?:[^"]|"")*"')

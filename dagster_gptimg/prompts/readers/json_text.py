@@ -11,14 +11,14 @@ from decimal import Decimal
 from typing import IO, TYPE_CHECKING
 
 from dagster_gptimg.errors import RowProblem, TableError
-from dagster_gptimg.prompts.lines import LONGEST_ROW, LongRowError
-from dagster_gptimg.prompts.words import listed, quoted
+from dagster_gptimg.prompts.quoting import listed, quoted
+from dagster_gptimg.prompts.readers.lines import LONGEST_ROW, LongRowError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from dagster_gptimg.prompts.chunks import Items, Line
-    from dagster_gptimg.prompts.lines import Lines
+    from dagster_gptimg.prompts.readers.chunks import Items, Line
+    from dagster_gptimg.prompts.readers.lines import Lines
 
 _PIECE = 2**16
 _FIRST_LINE = 2**22

@@ -9,8 +9,8 @@ from typing import TypeVar, cast
 import pyarrow as pa
 
 from dagster_gptimg.errors import TableError
-from dagster_gptimg.prompts.formats import TableFile
-from dagster_gptimg.prompts.sql import SqlTable
+from dagster_gptimg.prompts.readers.formats import TableFile
+from dagster_gptimg.prompts.readers.sql import SqlTable
 
 T = TypeVar("T")
 

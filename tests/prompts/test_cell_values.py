@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from dagster_gptimg.prompts.arrow import columns_of
+from dagster_gptimg.prompts.readers.arrow import columns_of
 from tests.prompts.support import problems, rows
 
 

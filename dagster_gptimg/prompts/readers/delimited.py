@@ -15,16 +15,16 @@ import sys
 from typing import TYPE_CHECKING
 
 from dagster_gptimg.errors import RowProblem, TableError
-from dagster_gptimg.prompts.chunks import Header
-from dagster_gptimg.prompts.header import Named, named_columns
-from dagster_gptimg.prompts.lines import LongRowError
-from dagster_gptimg.prompts.words import quoted
+from dagster_gptimg.prompts.quoting import quoted
+from dagster_gptimg.prompts.readers.chunks import Header
+from dagster_gptimg.prompts.readers.header import Named, named_columns
+from dagster_gptimg.prompts.readers.lines import LongRowError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dagster_gptimg.prompts.chunks import Items
-    from dagster_gptimg.prompts.lines import Lines
+    from dagster_gptimg.prompts.readers.chunks import Items
+    from dagster_gptimg.prompts.readers.lines import Lines
 
 csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # rows are bounded by `Lines`; this is one number for all of Python
 

@@ -12,10 +12,12 @@ from typing import Any, TypeAlias
 
 from dagster_gptimg.base.masking import hide_in, hide_values
 from dagster_gptimg.errors import RowProblem
-from dagster_gptimg.prompts import folders, frames
-from dagster_gptimg.prompts.arrow import Columns
-from dagster_gptimg.prompts.chunks import Chunk, Header, Items, Line, NewFile
-from dagster_gptimg.prompts.columnar import (
+from dagster_gptimg.prompts.partition_keys import Bounds
+from dagster_gptimg.prompts.python_values import native
+from dagster_gptimg.prompts.readers import folders, unreadable
+from dagster_gptimg.prompts.readers.arrow import Columns
+from dagster_gptimg.prompts.readers.chunks import Chunk, Header, Items, Line, NewFile
+from dagster_gptimg.prompts.readers.columnar import (
     ArrowStream,
     is_pandas,
     read_arrow,
@@ -23,16 +25,14 @@ from dagster_gptimg.prompts.columnar import (
     read_pandas,
     read_parquet,
 )
-from dagster_gptimg.prompts.delimited import read_delimited
-from dagster_gptimg.prompts.excel import read_excel
-from dagster_gptimg.prompts.formats import ENDINGS, Place, TableFile, place_of
-from dagster_gptimg.prompts.jsontext import read_json, read_json_lines
-from dagster_gptimg.prompts.lines import Lines
-from dagster_gptimg.prompts.natives import native
-from dagster_gptimg.prompts.opening import decoded, from_stdin, opened, told
-from dagster_gptimg.prompts.plaintext import PROMPT, read_text
-from dagster_gptimg.prompts.rowkeys import Bounds
-from dagster_gptimg.prompts.sql import SqlTable
+from dagster_gptimg.prompts.readers.delimited import read_delimited
+from dagster_gptimg.prompts.readers.excel import read_excel
+from dagster_gptimg.prompts.readers.formats import ENDINGS, Place, TableFile, place_of
+from dagster_gptimg.prompts.readers.json_text import read_json, read_json_lines
+from dagster_gptimg.prompts.readers.lines import Lines
+from dagster_gptimg.prompts.readers.opening import decoded, from_stdin, opened, told
+from dagster_gptimg.prompts.readers.sql import SqlTable
+from dagster_gptimg.prompts.readers.text_file import PROMPT, read_text
 
 __all__ = ["ENDINGS", "ArrowStream", "Source", "known_as", "name_of", "read", "read_chunks"]
 
@@ -87,7 +87,7 @@ def read_chunks(
         return _read_file(TableFile(source), storage_options, bounds)
     if isinstance(source, SqlTable):
         return _once(source.items(bounds))
-    frames.refuse(source)
+    unreadable.refuse(source)
     if isinstance(source, ArrowStream):
         return _told_arrow(source)
     return _once(_read_mappings(source, name_of(source)))

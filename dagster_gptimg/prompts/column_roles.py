@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dagster_gptimg.errors import TableError, UsageError
-from dagster_gptimg.prompts.words import listed, meant, quoted
+from dagster_gptimg.prompts.quoting import listed, meant, quoted
 
 NONE = "none"
 """The word for "no column is an input", where a list of columns is asked for."""

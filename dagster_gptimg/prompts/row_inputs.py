@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from dagster_gptimg.errors import ArgumentsError, ImageReferenceError
 from dagster_gptimg.fal.registry.model import holds_images, is_missing
-from dagster_gptimg.prompts import referencecells
-from dagster_gptimg.prompts.values import UnusableError, json_of
-from dagster_gptimg.prompts.words import quoted
+from dagster_gptimg.prompts import reference_cells
+from dagster_gptimg.prompts.cell_values import UnusableError, json_of
+from dagster_gptimg.prompts.quoting import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -129,7 +129,7 @@ class RowInputs:
         if not isinstance(cell, str):
             return cell
         try:
-            return referencecells.split(cell, self.spec.references.has)
+            return reference_cells.split(cell, self.spec.references.has)
         except ValueError as error:
             self.problems.report(line, column, f"{quoted(cell)}: {error}")
             return cell

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
 from dagster_gptimg.fal.registry.model import is_missing
-from dagster_gptimg.prompts.natives import NoText, Unusable, far_moment, native
+from dagster_gptimg.prompts.python_values import NoText, Unusable, far_moment, native
 
 if TYPE_CHECKING:
     from dagster_gptimg.fal.types import Json

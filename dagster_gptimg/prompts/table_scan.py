@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from dagster_gptimg.errors import RowProblem, TableError
 from dagster_gptimg.fal.registry.model import is_missing
-from dagster_gptimg.prompts import sources
-from dagster_gptimg.prompts.rowkeys import OnePartition, has_cells
+from dagster_gptimg.prompts.cell_values import CellError, UnusableError, json_of
+from dagster_gptimg.prompts.partition_keys import OnePartition, has_cells
+from dagster_gptimg.prompts.readers import sources
 from dagster_gptimg.prompts.rows import read_rows
-from dagster_gptimg.prompts.values import CellError, UnusableError, json_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from dagster_gptimg.fal.types import Json
-    from dagster_gptimg.prompts.rowkeys import Bounds, RowKey
-    from dagster_gptimg.prompts.sources import Source
+    from dagster_gptimg.prompts.partition_keys import Bounds, RowKey
+    from dagster_gptimg.prompts.readers.sources import Source
     from dagster_gptimg.prompts.spec import PromptSpec
 
 KEPT_VALUES = 1000

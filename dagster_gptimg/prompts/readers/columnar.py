@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
 from dagster_gptimg.errors import TableError
-from dagster_gptimg.prompts.arrow import Columns, check_names, columns_of
-from dagster_gptimg.prompts.chunks import Header
-from dagster_gptimg.prompts.natives import native
-from dagster_gptimg.prompts.rowkeys import Bounds, may_hold
+from dagster_gptimg.prompts.partition_keys import Bounds, may_hold
+from dagster_gptimg.prompts.python_values import native
+from dagster_gptimg.prompts.readers.arrow import Columns, check_names, columns_of
+from dagster_gptimg.prompts.readers.chunks import Header
 
 BATCH = 1024
 SLICE = 64 * 2**20

@@ -11,14 +11,14 @@ from urllib.parse import parse_qsl, quote, quote_plus
 from dagster_gptimg.argument_rules import check_arguments
 from dagster_gptimg.base.masking import GONE, harmless, hide
 from dagster_gptimg.errors import TableError
-from dagster_gptimg.prompts.arrow import check_names
-from dagster_gptimg.prompts.chunks import Header
+from dagster_gptimg.prompts.readers.arrow import check_names
+from dagster_gptimg.prompts.readers.chunks import Header
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from dagster_gptimg.prompts.chunks import Items
-    from dagster_gptimg.prompts.rowkeys import Bounds
+    from dagster_gptimg.prompts.partition_keys import Bounds
+    from dagster_gptimg.prompts.readers.chunks import Items
 
 ROWS_AT_ONCE = 2048
 _LONGEST_MESSAGE = 2000

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dagster_gptimg.errors import TableError
 from dagster_gptimg.fal.registry.model import is_missing
-from dagster_gptimg.prompts.arrow import check_names
+from dagster_gptimg.prompts.readers.arrow import check_names
 
 
 @dataclass(frozen=True, slots=True)

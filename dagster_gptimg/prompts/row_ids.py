@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from dagster_gptimg.base.canonical_json import Canonical
 from dagster_gptimg.base.digest_columns import KEY, SIZE, DigestCounts, DigestMap
-from dagster_gptimg.prompts.rowbatch import RowBatch
+from dagster_gptimg.prompts.row_batch import RowBatch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,9 +12,9 @@ from fsspec.implementations.local import LocalFileSystem
 
 from dagster_gptimg.base.masking import without_secrets
 from dagster_gptimg.errors import TableError
-from dagster_gptimg.prompts.formats import Place, by_name
-from dagster_gptimg.prompts.opening import told_opening
-from dagster_gptimg.prompts.rowkeys import Bounds
+from dagster_gptimg.prompts.partition_keys import Bounds
+from dagster_gptimg.prompts.readers.formats import Place, by_name
+from dagster_gptimg.prompts.readers.opening import told_opening
 
 _GLOB = re.compile(r"[*?\[]")
 _NOTHING = "__HIVE_DEFAULT_PARTITION__"
