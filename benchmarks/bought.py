@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.processes import MODEL
-from dagster_gptimg.batch.plan import Plan
+from dagster_gptimg.engine.plan.plan import Plan
 from dagster_gptimg.fal.registry.builtin import get_model
 from dagster_gptimg.prompts import PromptSpec, read_rows
 from dagster_gptimg.store.dataset import Dataset, FirstModel

@@ -6,7 +6,7 @@ import random
 import statistics
 from typing import TYPE_CHECKING, NamedTuple
 
-from dagster_gptimg.batch.latency import KEPT, Latency
+from dagster_gptimg.engine.follow.latency import KEPT, Latency
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,7 +47,7 @@ def watcher(spread: float, look: float, seed: int = 1) -> Cost:
 
     Args:
         spread: as in `split`.
-        look: what a look is worth, as `dagster_gptimg.batch.latency.LOOK`.
+        look: what a look is worth, as `dagster_gptimg.engine.follow.latency.LOOK`.
         seed: of the draws.
     """
     draw, latency = drawer(spread, MEAN, seed), Latency(look)

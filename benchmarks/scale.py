@@ -16,7 +16,7 @@ LATENCIES = (2.0, 10.0, 60.0)
 MOST = 1_000_000
 
 CALLS = 6.5
-"""Calls an image, of the formula: `dagster_gptimg/batch/latency.py` works it out for a spread of +-30 %."""
+"""Calls an image, of the formula: `dagster_gptimg/engine/follow/latency.py` works it out for a spread of +-30 %."""
 
 
 def formula(rows: int, slots: int, latency: float) -> tuple[float, float]:

@@ -14,9 +14,9 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
 
 from benchmarks.policy import drawer
-from dagster_gptimg.batch.job import Job
-from dagster_gptimg.batch.watch import Watcher
-from dagster_gptimg.batch.window import Place, Window
+from dagster_gptimg.engine.follow.watcher import Watcher
+from dagster_gptimg.engine.job import Job
+from dagster_gptimg.engine.submit.in_flight_limit import Place, Window
 from dagster_gptimg.fal.types import Completed, InProgress, Queued, Status, Submitted
 from tests.simulation.virtual_time import Clock, VirtualLoop
 

@@ -12,10 +12,10 @@ from benchmarks.bought import buy
 from benchmarks.processes import MODEL, folder, table
 from benchmarks.results import Measured
 from dagster_gptimg.base.digest_columns import KEY
-from dagster_gptimg.batch.job import Options
-from dagster_gptimg.batch.plan import Plan
-from dagster_gptimg.batch.records import Content, all_ended
-from dagster_gptimg.batch.summary import Tally
+from dagster_gptimg.engine.job import Options
+from dagster_gptimg.engine.plan.plan import Plan
+from dagster_gptimg.engine.record.manifest_rows import Content, all_ended
+from dagster_gptimg.engine.record.summary import Tally
 from dagster_gptimg.fal.registry.builtin import get_model
 from dagster_gptimg.prompts import PromptSpec, read_rows
 from dagster_gptimg.store.dataset import Dataset

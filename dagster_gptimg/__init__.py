@@ -12,9 +12,9 @@ from dagster_gptimg._version import __version__
 
 if TYPE_CHECKING:
     from dagster_gptimg.assets import build_gptimg_asset, gptimg_asset
-    from dagster_gptimg.batch.summary import Summary
     from dagster_gptimg.checks import build_gptimg_checks
     from dagster_gptimg.component import GptImgComponent
+    from dagster_gptimg.engine.record.summary import Summary
     from dagster_gptimg.errors import GptImgError, UsageError
     from dagster_gptimg.execution import ImageGeneration
     from dagster_gptimg.fal.http.client import FalClient
@@ -55,7 +55,7 @@ _HOMES = {
     "ManifestLoader": "io_manager",
     "RequestSettings": "fal.request_settings",
     "SqlTable": "prompts",
-    "Summary": "batch.summary",
+    "Summary": "engine.record.summary",
     "TableFile": "prompts",
     "TablePartitions": "partitions",
     "build_gptimg_asset": "assets",

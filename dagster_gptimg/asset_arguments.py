@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import dagster as dg
 
-from dagster_gptimg.batch.job import Watch
+from dagster_gptimg.engine.job import Watch
 from dagster_gptimg.fal.registry.model import FalModel
 from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.image_checks import ImageChecks

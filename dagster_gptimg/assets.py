@@ -13,8 +13,8 @@ from dagster._utils.warnings import disable_dagster_warnings
 from dagster_gptimg import metadata
 from dagster_gptimg.argument_rules import check_arguments, check_given
 from dagster_gptimg.asset_arguments import AssetArguments
-from dagster_gptimg.batch.choice import choose
-from dagster_gptimg.batch.job import Watch
+from dagster_gptimg.engine.job import Watch
+from dagster_gptimg.engine.plan.model_choice import choose
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.execution import ImageGeneration
 from dagster_gptimg.fal.registry.model import FalModel

@@ -14,7 +14,7 @@ from dagster_gptimg.options import OPTIONS, WATCHES
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from dagster_gptimg.batch.job import Options
+    from dagster_gptimg.engine.job import Options
     from dagster_gptimg.fal.registry.model import FalModel
     from dagster_gptimg.fal.request_settings import RequestSettings
     from dagster_gptimg.prompts import Move, PromptSpec, Source
@@ -158,7 +158,7 @@ def model_of(given: dict[str, Any], dataset: Dataset | None) -> tuple[FalModel, 
 
     Returns the model, and why it is this one where none was said. Raises `UsageError`, `StoreError`.
     """
-    from dagster_gptimg.batch.choice import choose
+    from dagster_gptimg.engine.plan.model_choice import choose
     from dagster_gptimg.fal.registry.model import FalModel
     from dagster_gptimg.fal.registry.prices import per_image, unknown_price
 
@@ -203,7 +203,7 @@ def source_of(table: str, given: dict[str, Any]) -> Source:
 
 def options_of(given: dict[str, Any], spec: PromptSpec, source: Source) -> Options:
     """How the run behaves. Raises `UsageError`."""
-    from dagster_gptimg.batch.job import Options
+    from dagster_gptimg.engine.job import Options
     from dagster_gptimg.prompts import known_as
 
     names = (

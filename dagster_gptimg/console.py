@@ -10,15 +10,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from dagster_gptimg.base.plain_text import counted, dollars, plain
-from dagster_gptimg.batch.events import Event, Finished, Noticed, Planned, Updated, Warned
-from dagster_gptimg.batch.events import Progress as Step
+from dagster_gptimg.engine.events import Event, Finished, Noticed, Planned, Updated, Warned
+from dagster_gptimg.engine.events import Progress as Step
 from dagster_gptimg.output import printable
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from dagster_gptimg.batch.summary import Summary
+    from dagster_gptimg.engine.record.summary import Summary
     from dagster_gptimg.prompts import PromptSpec
 
 PLAIN_EVERY = 5.0

@@ -9,13 +9,13 @@ from typing import Any, TypeAlias
 import dagster as dg
 from dagster_shared.libraries import DagsterLibraryRegistry
 
-from dagster_gptimg import session
+from dagster_gptimg import runs
 from dagster_gptimg._version import __version__
-from dagster_gptimg.batch.choice import choose
-from dagster_gptimg.batch.events import Finished
-from dagster_gptimg.batch.job import Options, Watch
-from dagster_gptimg.batch.summary import Summary
 from dagster_gptimg.console import plan_lines
+from dagster_gptimg.engine.events import Finished
+from dagster_gptimg.engine.job import Options, Watch
+from dagster_gptimg.engine.plan.model_choice import choose
+from dagster_gptimg.engine.record.summary import Summary
 from dagster_gptimg.errors import (
     ArgumentsError,
     FalError,
@@ -127,11 +127,11 @@ class ImageGeneration:
             log.spec = spec
             rows = read_rows(source, spec, resolved(self.storage_options))
             if config.plan_only or config.plan_model:
-                found = session.plan(rows, spec.model, dataset, partition=partition, options=options)
+                found = runs.plan(rows, spec.model, dataset, partition=partition, options=options)
                 log.say("plan only, nothing was bought: " + "\n".join(plan_lines(found, spec)))
                 return found
             settings = context.resources.fal.settings()
-            return session.run(
+            return runs.run(
                 rows,
                 spec.model,
                 dataset,
@@ -193,7 +193,7 @@ class ImageGeneration:
         spec = replace(self.spec_in(context), where=where, limit=config.limit)
         if config.plan_model is None:
             return spec
-        former = [spec.model, *session.former_models(self.dataset_in(context), partition)]
+        former = [spec.model, *runs.former_models(self.dataset_in(context), partition)]
         move = Move(get_model(config.plan_model), former)
         return spec.with_model(move.model, move=move)
 

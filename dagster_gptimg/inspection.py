@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dagster_gptimg.base.plain_text import dollars
-from dagster_gptimg.batch.summary import worst
+from dagster_gptimg.engine.record.summary import worst
 from dagster_gptimg.errors import ImageError, UnreadableError
 from dagster_gptimg.fal.registry.prices import Price
 from dagster_gptimg.store.image_record import read_image

@@ -10,26 +10,26 @@ from typing import TYPE_CHECKING
 import click
 
 from dagster_gptimg.base.plain_text import counted, plain
-from dagster_gptimg.batch import prune as pruning
-from dagster_gptimg.batch.adopt import adopt as adopt_request
-from dagster_gptimg.batch.costs import costs_of, dollars
-from dagster_gptimg.batch.existing import check_exists
-from dagster_gptimg.batch.verify import WHATS
-from dagster_gptimg.batch.verify import verify as verify_dataset
+from dagster_gptimg.engine.maintain import prune as pruning
+from dagster_gptimg.engine.maintain.adopt import adopt as adopt_request
+from dagster_gptimg.engine.maintain.costs import costs_of, dollars
+from dagster_gptimg.engine.maintain.dataset_lookup import check_exists
+from dagster_gptimg.engine.maintain.verify import WHATS
+from dagster_gptimg.engine.maintain.verify import verify as verify_dataset
+from dagster_gptimg.engine.system import system_runtime
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.http.client import FalClient
 from dagster_gptimg.fal.settings import FalSettings
 from dagster_gptimg.output import say, tell, tell_json
-from dagster_gptimg.runtime import system_runtime
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.dataset_list import datasets_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dagster_gptimg.batch.costs import Amounts, By, Group
-    from dagster_gptimg.batch.prune import Prunable
-    from dagster_gptimg.batch.verify import Verified
+    from dagster_gptimg.engine.maintain.costs import Amounts, By, Group
+    from dagster_gptimg.engine.maintain.prune import Prunable
+    from dagster_gptimg.engine.maintain.verify import Verified
     from dagster_gptimg.store.root import Store
 
 INCOMPLETE = 3

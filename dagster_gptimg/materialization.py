@@ -16,7 +16,7 @@ import dagster as dg
 
 from dagster_gptimg import metadata
 from dagster_gptimg.base.plain_text import words_of
-from dagster_gptimg.batch.summary import Summary
+from dagster_gptimg.engine.record.summary import Summary
 from dagster_gptimg.execution import ImageGeneration
 from dagster_gptimg.fal.registry.prices import Price
 from dagster_gptimg.own_checks import OwnChecks

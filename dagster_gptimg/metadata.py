@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dagster_gptimg.base.plain_text import shown, words_of
-from dagster_gptimg.batch.summary import Summary
+from dagster_gptimg.engine.record.summary import Summary
 from dagster_gptimg.fal.registry.model import sides
 from dagster_gptimg.prompts import PromptSpec
 from dagster_gptimg.prompts.partition_keys import RowKey

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, Literal, Never, overload
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dagster_gptimg import session
+from dagster_gptimg import runs
 from dagster_gptimg.argument_rules import check_arguments
 from dagster_gptimg.base.masking import masked
 from dagster_gptimg.base.plain_text import plain, shown, words_of
-from dagster_gptimg.batch.choice import choose
-from dagster_gptimg.batch.events import Updated
-from dagster_gptimg.batch.job import Options, Watch
 from dagster_gptimg.console import RunView, forecast
+from dagster_gptimg.engine.events import Updated
+from dagster_gptimg.engine.job import Options, Watch
+from dagster_gptimg.engine.plan.model_choice import choose
 from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.fal.settings import FalSettings
 from dagster_gptimg.options import check_face, refuse_unknown
@@ -37,8 +37,8 @@ from dagster_gptimg.store.manifest import SCHEMA, about_of, has_manifest, read_m
 from dagster_gptimg.store.root import Store
 
 if TYPE_CHECKING:
-    from dagster_gptimg.batch.events import Event
-    from dagster_gptimg.batch.summary import Summary
+    from dagster_gptimg.engine.events import Event
+    from dagster_gptimg.engine.record.summary import Summary
     from dagster_gptimg.fal.registry.model import FalModel
 
 SHOWN = 12
@@ -165,10 +165,10 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
     )
     rows, key = read_rows(with_format(prompts, table_format), spec), None if partition is None else partition[1]
     if plan_only:
-        summary = session.plan(rows, spec.model, target, partition=key, options=options)
+        summary = runs.plan(rows, spec.model, target, partition=key, options=options)
         return GeneratedImages(summary, target, seen=spec.seen)
     with RunView(spec=spec) if progress else nullcontext(lambda _event: None) as view:
-        end = session.run(
+        end = runs.run(
             rows,
             spec.model,
             target,

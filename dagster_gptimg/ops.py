@@ -4,8 +4,8 @@ from typing import Any
 
 import dagster as dg
 
-from dagster_gptimg.batch.choice import choose
-from dagster_gptimg.batch.summary import Summary
+from dagster_gptimg.engine.plan.model_choice import choose
+from dagster_gptimg.engine.record.summary import Summary
 from dagster_gptimg.errors import GptImgError
 from dagster_gptimg.execution import ImageGeneration, reason_of
 from dagster_gptimg.prompts import PromptSpec, with_format

@@ -6,7 +6,7 @@ import dagster as dg
 
 from dagster_gptimg import inspection
 from dagster_gptimg.base.plain_text import words_of
-from dagster_gptimg.batch.summary import Summary
+from dagster_gptimg.engine.record.summary import Summary
 from dagster_gptimg.execution import ImageGeneration
 from dagster_gptimg.image_checks import (
     NO_ROW_IN_DOUBT,

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dagster_gptimg.base.plain_text import plain
-from dagster_gptimg.batch.existing import others
+from dagster_gptimg.engine.maintain.dataset_lookup import others
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.store.manifest import SCHEMA, read_all_manifests, read_manifest
 

@@ -22,10 +22,10 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from dagster_gptimg.batch.callbacks import parse_path
+from dagster_gptimg.engine.submit.webhook_urls import parse_path
+from dagster_gptimg.engine.system import SystemClock, Threads
 from dagster_gptimg.errors import ReadError, StoreError, UsageError, WebhookError
 from dagster_gptimg.fal.http.webhooks import WebhookKeys, check_time
-from dagster_gptimg.runtime import SystemClock, Threads
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.inbox import Callback, ForeignCallbackError, UnknownAttemptError
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from starlette.responses import Response
 
-    from dagster_gptimg.batch.callbacks import Address
+    from dagster_gptimg.engine.submit.webhook_urls import Address
     from dagster_gptimg.fal.settings import FalUrls
     from dagster_gptimg.store.root import Store
 

@@ -9,7 +9,6 @@ from dagster.components.resolved.core_models import OpSpec, ResolvedAssetSpec
 from pydantic import BaseModel, Field
 
 from dagster_gptimg.assets import build_gptimg_asset, gptimg_asset
-from dagster_gptimg.batch.job import Watch
 from dagster_gptimg.checks import build_gptimg_checks
 from dagster_gptimg.component.attributes import (
     ChecksAttributes,
@@ -32,6 +31,7 @@ from dagster_gptimg.component.attributes import (
 )
 from dagster_gptimg.component.described import Described
 from dagster_gptimg.component.scaffolder import GptImgScaffolder
+from dagster_gptimg.engine.job import Watch
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.execution import ImageGeneration
 from dagster_gptimg.materialization import AssetEvent, materialized

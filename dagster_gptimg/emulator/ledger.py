@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .deliveries import Deliveries
-from .records import COLUMNS, Outcome, Record, State
+from dagster_gptimg.emulator.deliveries import Deliveries
+from dagster_gptimg.emulator.records import COLUMNS, Outcome, Record, State
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .account import Account
-from .records import Record
+from dagster_gptimg.emulator.account import Account
+from dagster_gptimg.emulator.records import Record
 
 RING_SECONDS = 0.05
 """Whoever waits is woken at most this often: one request that leaves the queue moves all those behind it."""

@@ -11,10 +11,10 @@ import heapq
 from bisect import bisect_left, insort
 from enum import IntEnum
 
-from .faults import draw
-from .ledger import Ledger
-from .records import Outcome, Record, State
-from .settings import Settings
+from dagster_gptimg.emulator.faults import draw
+from dagster_gptimg.emulator.ledger import Ledger
+from dagster_gptimg.emulator.records import Outcome, Record, State
+from dagster_gptimg.emulator.settings import Settings
 
 SPREAD = 0.3
 """A latency lies within this share of its mean."""

@@ -16,14 +16,14 @@ from typing import Any
 
 import httpx
 
-from .account import Account
-from .deliveries import Delivery, End
-from .faults import Phase
-from .records import Outcome, Record, State
-from .results import ending
-from .settings import Settings
-from .signing import Signer
-from .studio import Studio
+from dagster_gptimg.emulator.account import Account
+from dagster_gptimg.emulator.deliveries import Delivery, End
+from dagster_gptimg.emulator.faults import Phase
+from dagster_gptimg.emulator.records import Outcome, Record, State
+from dagster_gptimg.emulator.results import ending
+from dagster_gptimg.emulator.settings import Settings
+from dagster_gptimg.emulator.signing import Signer
+from dagster_gptimg.emulator.studio import Studio
 
 AT_ONCE = 16
 GROWTH = 1.2

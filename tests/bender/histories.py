@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from dagster_gptimg.batch.job import Options
+from dagster_gptimg.engine.job import Options
 from tests.bender import judge
 from tests.bender.cells import Cell
 from tests.bender.fal import HOUR, End, Habits

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from dagster_gptimg.batch.events import Finished
-from dagster_gptimg.batch.job import Job, Options, Runtime
-from dagster_gptimg.batch.run import generate
+from dagster_gptimg.engine.events import Finished
+from dagster_gptimg.engine.job import Job, Options, Runtime
+from dagster_gptimg.engine.run import generate
 from dagster_gptimg.errors import GptImgError
 from dagster_gptimg.fal.http.client import FalClient
 from dagster_gptimg.fal.http.connections import Wire

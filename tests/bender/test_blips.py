@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dagster_gptimg.batch.job import Options
+from dagster_gptimg.engine.job import Options
 from tests.bender import judge
 from tests.bender.blips import KINDS, OF_SUBMITS, PLACES, ROWS, SECONDS
 from tests.bender.cells import Cell

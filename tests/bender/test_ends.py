@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dagster_gptimg.batch.collect import Collector
-from dagster_gptimg.batch.job import Options
+from dagster_gptimg.engine.collect.collect import Collector
+from dagster_gptimg.engine.job import Options
 from tests.bender import judge
 from tests.bender.cells import Cell
 from tests.bender.fal import HOUR, Habits
@@ -20,7 +20,7 @@ from tests.bender.weather import Rule
 from tests.bender.world import Row, World
 
 if TYPE_CHECKING:
-    from dagster_gptimg.batch.collect import Case
+    from dagster_gptimg.engine.collect.collect import Case
     from dagster_gptimg.store.receipts.facts import Outcome
 
 ROWS = 5

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from dagster_gptimg.batch.job import Options
+from dagster_gptimg.engine.job import Options
 from tests.bender import judge
 from tests.bender.cells import Cell
 from tests.bender.fal import HOUR, Habits

@@ -6,9 +6,9 @@ from decimal import Decimal
 import pytest
 from rich.console import Console
 
-from dagster_gptimg.batch.events import Finished, Planned, Progress
-from dagster_gptimg.batch.summary import Summary
 from dagster_gptimg.console import RunView, forecast
+from dagster_gptimg.engine.events import Finished, Planned, Progress
+from dagster_gptimg.engine.record.summary import Summary
 
 
 @pytest.mark.parametrize(("total", "is_drawn"), [(0, False), (3, True)])

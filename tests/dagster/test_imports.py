@@ -22,8 +22,8 @@ def test_the_package_imports_nothing_heavy_until_a_name_is_used() -> None:
 
 def test_the_command_line_never_imports_dagster() -> None:
     code = (
-        "import dagster_gptimg.cli as c, dagster_gptimg.session, dagster_gptimg.console, dagster_gptimg.printing;"
-        " import dagster_gptimg.doctor, dagster_gptimg.batch.run"
+        "import dagster_gptimg.cli as c, dagster_gptimg.runs, dagster_gptimg.console, dagster_gptimg.printing;"
+        " import dagster_gptimg.doctor, dagster_gptimg.engine.run"
     )
     assert "dagster" not in modules_after(code)
 
@@ -37,7 +37,7 @@ def test_default_dependencies_are_enough() -> None:
         "        if name.partition('.')[0] in {'polars', 'pandas', 'starlette', 'uvicorn', 's3fs', 'fal_client'}:\n"
         "            raise ImportError(name)\n"
         "sys.meta_path.insert(0, Hide())\n"
-        "import dagster_gptimg, dagster_gptimg.cli, dagster_gptimg.assets, dagster_gptimg.session\n"
+        "import dagster_gptimg, dagster_gptimg.cli, dagster_gptimg.assets, dagster_gptimg.runs\n"
         "[getattr(dagster_gptimg, name) for name in dagster_gptimg.__all__]\n"
     )
     done = subprocess.run([sys.executable, "-c", f"import sys\n{code}"], capture_output=True, text=True, check=False)

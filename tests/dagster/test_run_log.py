@@ -3,8 +3,8 @@
 from decimal import Decimal
 from typing import Any
 
-from dagster_gptimg.batch.events import Finished, Planned, Progress
-from dagster_gptimg.batch.summary import Summary
+from dagster_gptimg.engine.events import Finished, Planned, Progress
+from dagster_gptimg.engine.record.summary import Summary
 from dagster_gptimg.run_log import RunLog, lasting
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from dagster_gptimg.batch.costs import BYS
 from dagster_gptimg.cli import costs as costs_command
+from dagster_gptimg.engine.maintain.costs import BYS
 from tests.e2e.test_first_light import LOW, table, target
 from tests.e2e.test_prune import forget_at_fal, generate, prune
 from tests.harness import Fal, cli, records

@@ -18,10 +18,10 @@ from dagster_gptimg import (
     generate_images_op,
     get_model,
     register,
-    session,
+    runs,
 )
-from dagster_gptimg.batch.choice import choose
-from dagster_gptimg.batch.job import Options
+from dagster_gptimg.engine.job import Options
+from dagster_gptimg.engine.plan.model_choice import choose
 from dagster_gptimg.errors import UnreadableError, UsageError
 from dagster_gptimg.fal.registry import builtin
 from dagster_gptimg.fal.registry.prices import unknown_price
@@ -88,7 +88,7 @@ def test_a_new_dataset_gets_the_default_and_keeps_it(
     assert "3 images reused; 0 images to buy for $0.00" in again.stderr
     assert "model: gpt-image-2.5-flare (the dataset's model)\n" in again.stderr
     # A later release has another default.
-    monkeypatch.setattr("dagster_gptimg.batch.choice.DEFAULT_MODEL", "gpt-image-2")
+    monkeypatch.setattr("dagster_gptimg.engine.plan.model_choice.DEFAULT_MODEL", "gpt-image-2")
     dataset = Dataset(Store(str(store)), "d")
     assert choose(None, dataset) == (get_model("gpt-image-2.5-flare"), "the dataset's model")
     assert choose(None, Dataset(Store(str(store)), "new")) == (get_model("gpt-image-2"), "the default")
@@ -183,10 +183,10 @@ def test_whoever_comes_second_with_another_default_stops_before_anything_is_sent
     settings = FalSettings("test-key", FalUrls.at(fal.url))
     name = "gpt-image-1-mini" if other is None else other.name
     with pytest.raises(UsageError, match=f"has just begun dataset 'd' with {name}. .* Nothing was sent"):
-        session.run(rows, model, dataset, settings, options=Options(is_model_chosen=True))
+        runs.run(rows, model, dataset, settings, options=Options(is_model_chosen=True))
     assert not fal.bill()["rows"]
     said = read_rows(ROWS, PromptSpec(model, id_column="id"))  # a model that was said is taken as it is
-    assert session.run(said, model, dataset, settings).summary.bought == 3
+    assert runs.run(said, model, dataset, settings).summary.bought == 3
 
 
 def fal_id(fal: Fal) -> str:

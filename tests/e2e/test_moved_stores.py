@@ -17,7 +17,7 @@ from tests.e2e.test_prune import generate, images, prune
 from tests.harness import Fal, cli, records
 
 if TYPE_CHECKING:
-    from dagster_gptimg.batch.summary import Summary
+    from dagster_gptimg.engine.record.summary import Summary
 
 
 def check(fal: Fal, store: Path, rows: str) -> None:

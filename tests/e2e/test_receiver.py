@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from dagster_gptimg.batch.callbacks import webhook_url
 from dagster_gptimg.cli import main
 from dagster_gptimg.emulator.signing import Signer
+from dagster_gptimg.engine.submit.webhook_urls import webhook_url
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.inbox import MOST_IDS
 from dagster_gptimg.store.receipts.facts import Accepted, Intent

@@ -13,7 +13,7 @@ from tests.harness import Fal, cli
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dagster_gptimg.batch.events import Updated
+    from dagster_gptimg.engine.events import Updated
 
 ROWS = 30
 LOW = ("--set", "quality=low", "--set", "image_size=1024x1024")

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from dagster_gptimg import FalSettings, get_model
-from dagster_gptimg.batch.plan import Plan
+from dagster_gptimg.engine.plan.plan import Plan
 from dagster_gptimg.fal.registry.builtin import DEFAULT_MODEL
 from dagster_gptimg.fal.settings import FalUrls
 from dagster_gptimg.notebook import generate

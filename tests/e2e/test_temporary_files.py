@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dagster_gptimg.batch.events import Finished, Planned
+from dagster_gptimg.engine.events import Finished, Planned
 from dagster_gptimg.errors import TemporaryError
 from dagster_gptimg.fal.registry.builtin import get_model
 from dagster_gptimg.fal.settings import FalSettings, FalUrls
 from dagster_gptimg.prompts import PromptSpec, read_rows
-from dagster_gptimg.session import run
+from dagster_gptimg.runs import run
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.root import Store
 from dagster_gptimg.temporary_files import LOCK, OLD, PREFIX, TemporaryFolder, check_room, remove_left_behind
@@ -26,7 +26,7 @@ from tests.harness import Fal, cli
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dagster_gptimg.batch.events import Event
+    from dagster_gptimg.engine.events import Event
 
 
 def spec() -> PromptSpec:
@@ -78,9 +78,9 @@ def test_a_full_folder_is_no_news_of_the_table(
 def test_when_it_runs_out_what_was_paid_for_is_counted_and_nothing_is_paid_again(
     fal: Fal, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, checkpoint: int
 ) -> None:
-    from dagster_gptimg.batch import ledger
+    from dagster_gptimg.engine.record import results
 
-    monkeypatch.setattr(ledger, "CHECKPOINT", checkpoint)
+    monkeypatch.setattr(results, "CHECKPOINT", checkpoint)
     folder = tmp_path / "temporary"
     folder.mkdir()
     ran(fal, store, table(tmp_path / "t.jsonl", 2))

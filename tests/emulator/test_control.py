@@ -13,8 +13,7 @@ from dagster_gptimg.emulator.account import Account
 from dagster_gptimg.emulator.app import App
 from dagster_gptimg.emulator.ledger import Ledger
 from dagster_gptimg.emulator.settings import Settings
-
-from .harness import ENDPOINT
+from tests.emulator.harness import ENDPOINT
 
 
 @pytest.fixture

@@ -15,10 +15,9 @@ import httpx
 import pytest
 
 from dagster_gptimg.testing import NO_TLS
-
-from .harness import ENDPOINT, Emulator, until
-from .receiver import receiving, signed_by
-from .test_edits_and_storage import EDIT, corner, picture
+from tests.emulator.harness import ENDPOINT, Emulator, until
+from tests.emulator.receiver import receiving, signed_by
+from tests.emulator.test_edits_and_storage import EDIT, corner, picture
 
 HERE = Path(__file__).parent / "javascript"
 LOW = {"prompt": "a red bag", "quality": "low", "image_size": "1024x1024"}

@@ -15,7 +15,6 @@ from urllib.parse import parse_qsl
 import httpx
 import uvicorn
 
-from dagster_gptimg.batch.callbacks import webhook_url
 from dagster_gptimg.emulator.account import Account
 from dagster_gptimg.emulator.app import App
 from dagster_gptimg.emulator.faults import Rule
@@ -23,6 +22,7 @@ from dagster_gptimg.emulator.folder import Folder
 from dagster_gptimg.emulator.ledger import Ledger
 from dagster_gptimg.emulator.settings import Settings
 from dagster_gptimg.emulator.wire import Protocol
+from dagster_gptimg.engine.submit.webhook_urls import webhook_url
 from dagster_gptimg.fal.settings import FalUrls
 from dagster_gptimg.receiver import Receiver
 from dagster_gptimg.store.dataset import Dataset

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dagster_gptimg.batch.job import Options
+from dagster_gptimg.engine.job import Options
 from dagster_gptimg.store.dataset import Dataset
 from tests.simulation.test_doubts import manifest
 from tests.simulation.world import LOW, PRICE, Life, Request, World
@@ -14,7 +14,7 @@ from tests.simulation.world import LOW, PRICE, Life, Request, World
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from dagster_gptimg.batch.summary import Summary
+    from dagster_gptimg.engine.record.summary import Summary
 
 HELD = frozenset({"held"})
 

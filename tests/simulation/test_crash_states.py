@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from dagster_gptimg.batch.job import Options
+from dagster_gptimg.engine.job import Options
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.images.image_files import store_image
 from dagster_gptimg.store.receipts.facts import Outcome

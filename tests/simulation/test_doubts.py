@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dagster_gptimg.batch.job import Options
+from dagster_gptimg.engine.job import Options
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.manifest import read_manifest
 from tests.simulation.world import LOW, Life, Request, World, picture

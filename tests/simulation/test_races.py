@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dagster_gptimg.batch.events import Noticed
-from dagster_gptimg.batch.job import Options
+from dagster_gptimg.engine.events import Noticed
+from dagster_gptimg.engine.job import Options
 from tests.simulation.test_doubts import live, lost, manifest
 from tests.simulation.test_seeds import check
 from tests.simulation.world import PRICE, Life, World, together
@@ -21,7 +21,7 @@ from tests.simulation.world import PRICE, Life, World, together
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-    from dagster_gptimg.batch.summary import Summary
+    from dagster_gptimg.engine.record.summary import Summary
 
 HOUR = 3600.0
 

@@ -14,7 +14,7 @@ from math import inf
 
 import pytest
 
-from dagster_gptimg.batch.job import Options
+from dagster_gptimg.engine.job import Options
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.manifest import read_manifest
 from tests.simulation.world import PATIENCE, PRICE, Life, World, picture

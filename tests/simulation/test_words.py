@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dagster_gptimg.batch.job import Options
+from dagster_gptimg.engine.job import Options
 from tests.simulation.test_doubts import live, manifest
 from tests.simulation.test_races import both, dies_at, files, frozen, process
 from tests.simulation.test_seeds import check

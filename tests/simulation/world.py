@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from dagster_gptimg.batch.events import Finished
-from dagster_gptimg.batch.job import Job, Options, Runtime
-from dagster_gptimg.batch.run import generate
+from dagster_gptimg.engine.events import Finished
+from dagster_gptimg.engine.job import Job, Options, Runtime
+from dagster_gptimg.engine.run import generate
 from dagster_gptimg.errors import (
     AccountLockedError,
     AmbiguousSubmitError,
@@ -54,7 +54,7 @@ from tests.simulation.virtual_time import EPOCH, Clock, VirtualLoop, bury
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-    from dagster_gptimg.batch.job import Take
+    from dagster_gptimg.engine.job import Take
     from dagster_gptimg.fal.types import Sink
 
 PRICE = Decimal("0.01")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dagster_gptimg.batch.choice import choose
+from dagster_gptimg.engine.plan.model_choice import choose
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.root import Store
 from tests.frozen_stores import STORES, copied, counts, stories

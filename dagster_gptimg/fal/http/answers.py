@@ -5,7 +5,7 @@ connections, 408, 409, 429 and nginx pages (fal_client 1.0.3: up to ten times), 
 request.
 
 Of a read, only what has fal's own shape says anything about the request. Everything else says that this reading was in
-vain: `ReadError`. No function here makes an outcome; `batch/ending.py` does, from several readings.
+vain: `ReadError`. No function here makes an outcome; `engine/collect/outcomes.py` does, from several readings.
 """
 
 from __future__ import annotations

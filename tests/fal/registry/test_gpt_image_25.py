@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dagster_gptimg.batch.keys import cut
+from dagster_gptimg.engine.plan.request_keys import cut
 from dagster_gptimg.errors import ArgumentsError
 from dagster_gptimg.fal.registry.builtin import get_model
 from dagster_gptimg.fal.registry.prices import MICRO, PRESETS_25, ByTokens, Price

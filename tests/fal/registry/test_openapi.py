@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dagster_gptimg.batch.keys import request_key
+from dagster_gptimg.engine.plan.request_keys import request_key
 from dagster_gptimg.errors import ArgumentsError, ReadError, UsageError
 from dagster_gptimg.fal.registry.builtin import all_models, get_model, model_at
 from dagster_gptimg.fal.registry.model import FalModel

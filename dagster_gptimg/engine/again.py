@@ -1,0 +1,42 @@
+"""The rows that the user's word names, by their ids: each must be there, and one that has its images is told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from dagster_gptimg.base.plain_text import counted
+from dagster_gptimg.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dagster_gptimg.engine.job import Job
+    from dagster_gptimg.engine.plan.plan import Plan
+    from dagster_gptimg.engine.recover.open_receipts import OpenReceipts
+
+AGAIN: Final = frozenset({"failed", "held", "refused", "lost", "missing"})
+"""The words of `Options.again`; everything else in it is a row's id."""
+
+NAMED = 10
+
+
+def heed(job: Job, planned: Plan, receipts: OpenReceipts) -> str:
+    """What to tell of the row ids in `again`: those that are not bought, since they have their images. Blocks.
+
+    Raises:
+        UsageError: no row of the table has such an id: a misspelt word must not pass for "nothing to do".
+    """
+    wanted = job.options.again - AGAIN
+    rows = [row for row in planned if row.row_id in wanted] if wanted else []
+    if unknown := wanted - {row.row_id for row in rows}:
+        msg = f"again: no row has the id {_names(unknown)}; use {', '.join(sorted(AGAIN))} or a row's id"
+        raise UsageError(msg)
+    had = {row.row_id for row in rows if all(receipts.has_images(key) for key in row.keys)}
+    if not had:
+        return ""
+    what = f"again: {counted(len(had), 'row')} ({_names(had)}) had all images before, and nothing is bought for them"
+    return f"{what}: a stored image is never bought again. Change the prompt or an argument to have another one"
+
+
+def _names(row_ids: Iterable[str]) -> str:
+    return ", ".join(repr(name[:80]) for name in sorted(row_ids)[:NAMED])

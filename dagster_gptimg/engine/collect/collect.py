@@ -1,0 +1,392 @@
+"""Collect: from an accepted request to its images in the store and its outcome on record.
+
+A bad read is not a failure, COMPLETED is not success, and nothing here declares a paid image lost for good: what
+cannot be had now is raised as `LostError` and looked for again by every run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from decimal import Decimal, localcontext
+from typing import TYPE_CHECKING
+
+from dagster_gptimg.engine.collect.download_limit import Room
+from dagster_gptimg.engine.collect.outcomes import (
+    FAR_APART,
+    REFUSAL_APART,
+    Readings,
+    age_of,
+    failure_in_history,
+    is_young,
+    pauses,
+)
+from dagster_gptimg.engine.follow.watcher import TooLateError
+from dagster_gptimg.errors import GoneError, ImageError, IncompleteImageError, ReadError
+from dagster_gptimg.fal.http.bodies import amount
+from dagster_gptimg.fal.registry.builtin import model_at
+from dagster_gptimg.fal.types import Failure, Images, Pending
+from dagster_gptimg.store.images.image_files import find_image, store_image
+from dagster_gptimg.store.images.spool import Spool
+from dagster_gptimg.store.receipts.facts import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from dagster_gptimg.engine.follow.status_changes import News
+    from dagster_gptimg.engine.follow.watcher import Watcher
+    from dagster_gptimg.engine.follow.webhook_events import Arrivals
+    from dagster_gptimg.engine.job import Job, Take
+    from dagster_gptimg.engine.plan.plan import Request
+    from dagster_gptimg.fal.registry.prices import Price
+    from dagster_gptimg.fal.types import HistoryItem, ImageFile, Submitted
+    from dagster_gptimg.store.receipts.facts import OutcomeKind, StoredImage
+
+PATIENT_AFTER = 8.0
+"""Seconds of a pause from which on a request that has ended gives its place in the window to another."""
+
+PRICE_SECONDS, PRICE_AGAIN = 15.0, 30.0
+"""Seconds to wait for a price, with all outcomes that need it; and until fal is asked again when it did not tell it."""
+
+DIGITS = 60
+"""Digits with which units and a unit's price are multiplied: exact for every amount that is let through."""
+
+
+class LostError(Exception):
+    """fal does not give a paid image now. It stays on record as in flight, and the next run looks again."""
+
+
+def _nothing() -> None:
+    """Nobody has to be told."""
+
+
+@dataclass(slots=True)
+class Case:
+    """One request on its way home.
+
+    Attributes:
+        request: what a row needs.
+        submitted: what fal has of it.
+        price: what it may cost.
+        fresh: whether this run has submitted it just now.
+        until: the clock's second up to which this run waits for it.
+        once: whether its result is looked at once only.
+        accepted_at: when fal accepted it, where that is known.
+        on_wait: called when it gives its place to others.
+        readings: what was read of it so far.
+        inference: seconds that the model took, where fal says it.
+        units: billable units by a result that was read, where one said them: the history's lines do not.
+        images: those that are stored already, by their number.
+        gone: URLs that the CDN does not have.
+        trouble: what went wrong last.
+        pause: seconds until the next look, where that is not to be the usual one.
+        take: takes room for what is read, while a result is dealt with that may hold its images itself.
+    """
+
+    request: Request
+    submitted: Submitted
+    price: Price
+    fresh: bool
+    until: float
+    once: bool = False
+    accepted_at: datetime | None = None
+    on_wait: Callable[[], None] = _nothing
+    readings: Readings = field(default_factory=Readings)
+    inference: float | None = None
+    units: Decimal | None = None
+    images: dict[int, StoredImage] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)
+    trouble: str = ""
+    pause: float | None = None
+    take: Take | None = None
+
+
+class Collector:
+    """Follows the requests of one run to their ends."""
+
+    def __init__(self, job: Job, watcher: Watcher, news: News | None = None, arrivals: Arrivals | None = None) -> None:
+        """`news` is told what fal says of requests on their way, `arrivals` knows what webhooks brought."""
+        self._news, self._arrivals = news, arrivals
+        self._job, self._clock, self._watcher = job, job.runtime.clock, watcher
+        self._room = Room()
+        self._unit_prices: dict[str, Decimal] = {}
+        self._asked_price_at: dict[str, float] = {}
+        self._asking_price = asyncio.Lock()
+
+    async def collect(self, case: Case) -> Outcome:
+        """Wait for a request's end and bring home what it made.
+
+        Raises:
+            LostError: fal does not have the result or an image (any more), or nothing that it says is evidence.
+            TooLateError: it does not end.
+            StoreError: the store cannot be used.
+        """
+        age = age_of(case.accepted_at, self._clock.now())
+        case.readings.is_young = is_young(age)
+        for usual in pauses(age)[: 1 if case.once else None]:
+            await self._wait(case, usual)
+            if not case.readings.is_completed:
+                try:
+                    await self._watch(case)
+                except TooLateError:
+                    if case.trouble:
+                        break  # it was looked for already: what was found then says more
+                    raise
+            if (outcome := await self._look(case)) is not None:
+                return outcome
+            if self._clock.monotonic() >= case.until:
+                break
+        raise LostError(case.trouble or "nothing was read")
+
+    async def _wait(self, case: Case, usual: float) -> None:
+        pause, case.pause = (usual if case.pause is None else case.pause), None
+        if pause >= PATIENT_AFTER:
+            case.on_wait()
+        await self._clock.sleep(min(pause, max(case.until - self._clock.monotonic(), 0.0)))
+
+    async def _watch(self, case: Case) -> None:
+        """Return when fal has said that the request has ended; or that it does not know it, which is no end."""
+        kind = model_at(case.request.endpoint, self._job.model).latency_kind(case.request.arguments)
+        news, fresh, until = self._news, case.fresh, case.until
+        if news is None:
+            seen = await self._watcher.ended(case.submitted, kind, fresh=fresh, until=until)
+        else:
+            with news.of(case.request.row_id, case.submitted.request_id) as tell:
+                seen = await self._watcher.ended(case.submitted, kind, tell, fresh=fresh, until=until)
+        case.fresh = False
+        case.readings.is_completed, case.readings.error_type = seen.is_completed, seen.error_type
+        case.inference = seen.inference_time
+
+    # -- one look
+
+    async def _look(self, case: Case) -> Outcome | None:
+        """Everything that one moment offers; None when that is neither images nor evidence of an end."""
+        if not self._job.options.request.without_guarantee:
+            return await self._look_once(case)
+        async with self._room.share() as take:
+            case.take = take
+            try:
+                return await self._look_once(case)
+            finally:
+                case.take = None
+
+    async def _look_once(self, case: Case) -> Outcome | None:
+        found = await self._arrived(case) or await self._read(case)
+        item = await self._line(case) if isinstance(found, Failure) and found.error_type != "history" else None
+        if item is not None:
+            found = self._images_in(item) or found  # an image wins over everything that the result says
+        if isinstance(found, Images) and await self._has_stored(case, found):
+            return await self._stored(case, found)
+        if isinstance(found, Failure):
+            return await self._failed(case, found, item)
+        return None
+
+    async def _arrived(self, case: Case) -> Images | None:
+        """The images as a webhook named them, which saves reading the result.
+
+        A webhook does not tell what was billed, so it is enough only where the price is certain: what fal bills for
+        fewer images than asked for is not.
+        """
+        if self._arrivals is None or case.price.low != case.price.high:
+            return None
+        found = await self._arrivals.images(case.request.key, case.submitted.request_id)
+        if found is None or len(found.images) != case.request.images or {f.url for f in found.images} & case.gone:
+            return None
+        return found
+
+    async def _read(self, case: Case) -> Images | Failure | None:
+        """The result; or what the history keeps of it, where fal has it no more or it is no use."""
+        try:
+            answer = await self._job.fal.result(case.submitted, take=case.take)
+        except GoneError as error:
+            case.trouble = str(error)
+            return await self._from_history(case)
+        except ReadError as error:
+            case.trouble = f"its result cannot be read: {error}"
+            return None
+        if isinstance(answer, Pending):
+            case.readings.is_completed = False  # whoever said COMPLETED was wrong
+            case.trouble = "fal says that it has ended, and that it is still in progress"
+            return None
+        if isinstance(answer, Images) and not self._is_sound(case, answer):
+            return None
+        case.units = answer.billable_units if answer.billable_units is not None else case.units
+        if isinstance(answer, Images) and any(file.url in case.gone for file in answer.images):
+            return await self._from_history(case) or answer
+        return answer
+
+    def _is_sound(self, case: Case, answer: Images) -> bool:
+        """Whether a result with images is this request's, and whole; an odd one only when it stays so."""
+        odd = ""
+        if answer.answers_for not in {None, case.submitted.request_id}:
+            odd = f"the result's header names another request, {answer.answers_for}"
+        elif answer.unreadable:
+            odd = f"{answer.unreadable} entries of the result name no image"
+        if not odd or case.readings.stays("result", odd, FAR_APART, self._clock.monotonic()):
+            return True
+        case.trouble = odd
+        return False
+
+    async def _from_history(self, case: Case) -> Images | Failure | None:
+        """Fal keeps a result for an hour (6 minutes when large); its history keeps the same JSON for 30 days."""
+        item = await self._line(case)
+        if item is None:
+            case.trouble = "fal has neither the result nor its images in the history"
+            return None
+        return self._images_in(item) or failure_in_history(item)
+
+    def _images_in(self, item: HistoryItem) -> Images | None:
+        try:
+            return self._job.fal.images_of(item.json_output)
+        except ReadError:
+            return None
+
+    async def _line(self, case: Case) -> HistoryItem | None:
+        try:
+            return await self._job.fal.lookup(case.submitted.endpoint, case.submitted.request_id)
+        except ReadError:
+            return None
+
+    # -- images
+
+    async def _has_stored(self, case: Case, answer: Images) -> bool:
+        """Bring all images into the store; False when one of them cannot be had now."""
+        self._job.runtime.reached("before image")
+        wanted = answer.images[: case.request.images]
+        for index, file in enumerate(wanted):
+            if index not in case.images and not await self._has_image(case, index, file):
+                return False
+        self._job.runtime.reached("after image")
+        return True
+
+    async def _has_image(self, case: Case, index: int, file: ImageFile) -> bool:
+        stem = f"{case.request.key}-{case.submitted.request_id}-{index}"
+        try:
+            image = await self._fetch(case, stem, file)
+        except (ReadError, ImageError) as error:
+            case.trouble = f"image {index} cannot be had: {error}"
+            found = await self._here(stem) if isinstance(error, GoneError) else None
+            if found is None:
+                case.gone.update({file.url} if isinstance(error, GoneError) else set())
+                return False
+            image = found
+        oddities = (*image.notes, *self._oddities(case, image, file))
+        case.images[index] = image.model_copy(update={"notes": oddities})
+        return True
+
+    async def _fetch(self, case: Case, stem: str, file: ImageFile) -> StoredImage:
+        if case.take is not None:
+            return await self._fetched(case, stem, file, case.take)
+        async with self._room.share() as take:
+            return await self._fetched(case, stem, file, take)
+
+    async def _fetched(self, case: Case, stem: str, file: ImageFile, take: Take) -> StoredImage:
+        """Bring one image into the store; what proves to be incomplete, only when it stays as it is.
+
+        Raises what `Fal.fetch` and `store_image` do.
+        """
+        io, dataset = self._job.runtime.io, self._job.dataset
+        with Spool() as spool:
+            if file.held is None:
+                told = [await self._job.fal.fetch(file, spool, take), file.content_type]
+            else:
+                told = [file.content_type]
+                await io(file.held.copy, spool)
+            content = spool.content()
+            try:
+                return await io(store_image, dataset.store, dataset.folder, stem, content, told)
+            except IncompleteImageError as error:
+                apart = FAR_APART if error.is_proven else REFUSAL_APART
+                case.pause = None if case.readings.is_young else apart
+                if not case.readings.stays(stem, error.sha256, apart, self._clock.monotonic()):
+                    raise
+            return await io(store_image, dataset.store, dataset.folder, stem, content, told, as_it_is=True)
+
+    def _oddities(self, case: Case, image: StoredImage, file: ImageFile) -> Iterator[str]:
+        """What is odd about an image by what was said of it, and by what was asked for."""
+        if file.file_size not in {None, image.bytes}:
+            yield f"fal says that it has {file.file_size} bytes, and it has {image.bytes}"
+        asked = model_at(case.request.endpoint, self._job.model).asked_size(case.request.arguments)
+        if asked is not None and image.width is not None and asked != (image.width, image.height):
+            yield f"it has {image.width} x {image.height} pixels, and {asked[0]} x {asked[1]} were asked for"
+
+    async def _here(self, stem: str) -> StoredImage | None:
+        """The image, if it was stored before somebody was killed, and only its record is missing."""
+        dataset = self._job.dataset
+        return await self._job.runtime.io(find_image, dataset.store, dataset.folder, stem)
+
+    # -- the outcome
+
+    async def _stored(self, case: Case, answer: Images) -> Outcome:
+        units = answer.billable_units if answer.billable_units is not None else case.units
+        cost = await self._billed(case.submitted.endpoint, units)
+        if cost is None and case.price.low == case.price.high:
+            cost = case.price.high  # every input that the price depends on was said
+        found = self._outcome(case, "stored", cost, units)
+        notes, beyond = list[str](), len(answer.images) - case.request.images
+        if beyond > 0:
+            notes.append(f"fal named {len(answer.images)} images for {case.request.images}: {beyond} were not fetched")
+        if answer.unreadable:
+            notes.append(f"{answer.unreadable} entries of fal's result named no image")
+        if answer.answers_for not in {None, case.submitted.request_id}:
+            notes.append(f"the result's header named request {answer.answers_for}")
+        images = tuple(case.images[index] for index in sorted(case.images))
+        return found.model_copy(update={"images": images, "notes": tuple(notes)})
+
+    async def _failed(self, case: Case, failure: Failure, item: HistoryItem | None) -> Outcome | None:
+        """The outcome of a request without images, when there is evidence enough for it."""
+        now, readings = self._clock.monotonic(), case.readings
+        words = f"{failure.error_type}: {failure.message}"
+        if failure.error_type == "history":
+            evidence = readings.evidence_of_history(failure, now)
+        else:
+            evidence = readings.evidence(failure, item, now)
+        if not evidence:
+            case.trouble = f"fal answers {words} (HTTP {failure.status_code}), which is not evidence yet"
+            case.pause = REFUSAL_APART if failure.kind == "refused" else None
+            return None
+        units = failure.billable_units
+        cost = Decimal(0) if failure.kind == "free" else await self._billed(case.submitted.endpoint, units)
+        found = self._outcome(case, failure.kind, cost, units)
+        error = {"error_type": failure.error_type, "error": failure.message, "status_code": failure.status_code}
+        return found.model_copy(update={**error, "evidence": evidence})
+
+    def _outcome(self, case: Case, kind: OutcomeKind, cost: Decimal | None, units: Decimal | None) -> Outcome:
+        now = self._clock.now()
+        return Outcome(
+            request_id=case.submitted.request_id,
+            kind=kind,
+            cost_usd=cost,
+            billable_units=units,
+            inference_s=case.inference,
+            completed_at=now,
+            recorded_at=now,
+        )
+
+    async def _billed(self, endpoint: str, units: Decimal | None) -> Decimal | None:
+        """What fal billed, in US dollars, exact: its units at today's price a unit; None when either is not known."""
+        if units is None or not units:
+            return units
+        async with self._asking_price:
+            price = self._unit_prices.get(endpoint) or await self._ask_price(endpoint)
+        if price is None:
+            return None
+        with localcontext(prec=2 * DIGITS):
+            return amount(f"{units * price:f}")
+
+    async def _ask_price(self, endpoint: str) -> Decimal | None:
+        """Today's price a unit, asked for once; after a failure it is asked for again, but not for every image."""
+        now = self._clock.monotonic()
+        if now < self._asked_price_at.get(endpoint, float("-inf")) + PRICE_AGAIN:
+            return None
+        try:
+            async with asyncio.timeout(PRICE_SECONDS):
+                price = await self._job.fal.unit_price(endpoint)
+        except (ReadError, TimeoutError):
+            return None
+        finally:
+            self._asked_price_at[endpoint] = self._clock.monotonic()
+        if price is not None:
+            self._unit_prices[endpoint] = price
+        return price

@@ -1,0 +1,87 @@
+"""Images that were stored, and whose files are gone: fetched from fal again, or bought again at the user's word.
+
+They were paid for, so nothing buys them by itself. fal keeps what it has made for a while; fetching it costs nothing.
+The protocol is told in docs/receipts.md#images-that-are-gone, and gone through in `tests/specification`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dagster_gptimg.engine.collect.refetch import Refetch
+from dagster_gptimg.engine.submit.submit import as_submitted
+from dagster_gptimg.store.receipts.facts import Deleted
+from dagster_gptimg.store.receipts.recorded_files import not_as_recorded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dagster_gptimg.engine.job import Job
+    from dagster_gptimg.engine.record.state_table import Owns
+    from dagster_gptimg.engine.worker import Way
+    from dagster_gptimg.store.receipts.facts import Attempt, Outcome, StoredImage
+
+
+class Missing:
+    """Looks after the images of one run's rows that are gone."""
+
+    def __init__(self, job: Job) -> None:
+        """Nothing is looked for yet."""
+        self._job, self._io = job, job.runtime.io
+        self._refetch = Refetch(job.dataset, job.fal, job.runtime)
+
+    @property
+    def fetched(self) -> int:
+        """Images that fal has given again."""
+        return self._refetch.fetched
+
+    async def look(self, way: Way) -> None:
+        """Look whether files of a key are gone, and fetch them when none of its requests has all its images here.
+
+        What stays gone is noted in `way.gone`, and counts as deleted in its facts from now on.
+
+        Raises:
+            StoreError: the store cannot be used.
+        """
+        if not way.is_missing and not any(attempt.deleted for attempt in way.attempts):
+            return
+        stored = stored_requests(way.attempts, way.owns)
+        for n, request_id, outcome in stored:
+            if not await self._not_here(outcome):
+                way.attempts[n].deleted.pop(request_id, None)
+            else:
+                now = self._job.runtime.clock.now()
+                known = way.attempts[n].deleted.get(request_id)
+                way.gone[n, request_id] = known or Deleted(request_id=request_id, reason="gone", recorded_at=now)
+        if len(way.gone) == len(stored):
+            for n, request_id, outcome in stored:
+                way.why = await self._refetch.fetch(
+                    as_submitted(self._job.fal, way.request, way.attempts[n], request_id), outcome
+                )
+                if not way.why:
+                    del way.gone[n, request_id]
+                    way.attempts[n].deleted.pop(request_id, None)
+                    break
+        way.take(way.attempts)
+
+    async def record(self, way: Way) -> None:
+        """Put on record what is gone, before the user's word buys it again: what is opened then decides.
+
+        Raises:
+            StoreError: the store cannot be used.
+        """
+        for (n, _), deleted in way.gone.items():
+            await self._io(self._job.dataset.receipts.create_deleted, way.request.key, n, deleted)
+
+    async def _not_here(self, outcome: Outcome) -> list[StoredImage]:
+        return await self._io(not_as_recorded, self._job.dataset.store, self._job.dataset.folder, outcome.images)
+
+
+def stored_requests(attempts: Sequence[Attempt], owns: Owns) -> list[tuple[int, str, Outcome]]:
+    """The requests of a key that have images on record, which were not erased: (attempt, request id, outcome)."""
+    return [
+        (n, request_id, outcome)
+        for n, attempt in enumerate(attempts)
+        for request_id, outcome in sorted(attempt.outcomes.items())
+        if outcome is not None and outcome.kind == "stored" and outcome.erased_at is None and owns(n, request_id)
+    ]

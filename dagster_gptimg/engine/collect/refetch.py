@@ -1,0 +1,129 @@
+"""Images that are on record and not in the store: brought from fal again, byte for byte, for nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dagster_gptimg.engine.collect.download_limit import Room
+from dagster_gptimg.errors import ReadError
+from dagster_gptimg.fal.types import Images
+from dagster_gptimg.store.images.spool import Spool
+from dagster_gptimg.store.layout import parse_image
+from dagster_gptimg.store.receipts.recorded_files import not_as_recorded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dagster_gptimg.engine.job import Fal, Runtime, Take
+    from dagster_gptimg.fal.types import ImageFile, Submitted
+    from dagster_gptimg.store.dataset import Dataset
+    from dagster_gptimg.store.receipts.facts import Outcome, StoredImage
+
+KEPT = timedelta(days=90)
+"""How far back fal looks by a request's id: what was stored longer ago is not asked for."""
+
+DOWNLOADS_AT_ONCE = 4
+
+PIECE = 1024 * 1024
+"""Bytes of a file that are compared at once."""
+
+
+class Refetch:
+    """Brings images of one dataset from fal again.
+
+    Attributes:
+        fetched: images that it has brought.
+    """
+
+    def __init__(self, dataset: Dataset, fal: Fal, runtime: Runtime) -> None:
+        """Nothing is asked for yet."""
+        self._store, self._folder, self._fal, self._runtime = dataset.store, dataset.folder, fal, runtime
+        self._room = Room(at_once=DOWNLOADS_AT_ONCE)
+        self.fetched = 0
+
+    async def fetch(self, submitted: Submitted, outcome: Outcome) -> str:
+        """Bring those images of a request that are not in the store; says why where they cannot be had now, else "".
+
+        fal keeps a result for an hour; the history names its files for longer.
+
+        Raises:
+            StoreError: the store cannot be used.
+        """
+        if self._runtime.clock.now() - outcome.completed_at > KEPT:
+            return f"fal keeps what it has made for {KEPT.days} days at most"
+        try:
+            async with self._room.share() as take:  # a result may hold its images itself
+                files = await self._of_result(submitted, take)
+            why = await self._bring(outcome, files)
+            return why and await self._bring(outcome, await self._of_history(submitted))
+        except ReadError as error:
+            return f"fal cannot be asked for it now ({error})"
+
+    async def _of_result(self, submitted: Submitted, take: Take) -> Sequence[ImageFile]:
+        try:
+            answer = await self._fal.result(submitted, take=take)
+        except ReadError:
+            return ()
+        return answer.images if isinstance(answer, Images) else ()
+
+    async def _of_history(self, submitted: Submitted) -> Sequence[ImageFile]:
+        item = await self._fal.lookup(submitted.endpoint, submitted.request_id)
+        if item is None or not (item.json_output or {}).get("images"):
+            return ()
+        return self._fal.images_of(item.json_output).images
+
+    async def _bring(self, outcome: Outcome, files: Sequence[ImageFile]) -> str:
+        for image in await self._runtime.io(not_as_recorded, self._store, self._folder, outcome.images):
+            name = parse_image(image.path)
+            if name is None or name.number >= len(files):
+                return "fal does not have it any more"
+            if why := await self._bring_one(image, files[name.number]):
+                return why
+            self.fetched += 1
+        return ""
+
+    async def _bring_one(self, image: StoredImage, file: ImageFile) -> str:
+        """Write one image into its place, when fal's bytes are those on record, and nothing else lies there."""
+        try:
+            async with self._room.share() as take:
+                with Spool() as spool:
+                    if file.held is None:
+                        await self._fal.fetch(file, spool, take)
+                    else:
+                        await self._runtime.io(file.held.copy, spool)
+                    return await self._runtime.io(self._put, image, spool.content())
+        except ReadError as error:
+            return f"fal does not give {image.path}: {error}"
+
+    def _put(self, image: StoredImage, content: bytes | Path) -> str:
+        name = f"{self._folder}/{image.path}"
+        with _opened(content) as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != image.sha256:
+                return f"fal gives other bytes for {image.path} than are on record"
+            file.seek(0)
+            if not self._begins_with_what_lies_at(name, file):
+                return f"at {image.path} lies another file: move it away, then it is fetched again"
+        if isinstance(content, bytes):
+            self._store.write(name, content)
+        else:
+            self._store.write_file(name, content)
+        return ""
+
+    def _begins_with_what_lies_at(self, name: str, file: io.BufferedIOBase) -> bool:
+        """Whether nothing is where an image belongs, or its beginning (a copy that was cut off): no file of others."""
+        try:
+            with self._store.open(name) as there:
+                while piece := there.read(PIECE):
+                    if file.read(len(piece)) != piece:
+                        return False
+        except FileNotFoundError:
+            return True
+        return True
+
+
+def _opened(content: bytes | Path) -> io.BufferedIOBase:
+    return io.BytesIO(content) if isinstance(content, bytes) else content.open("rb")

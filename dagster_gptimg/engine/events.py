@@ -1,0 +1,93 @@
+"""What a run tells whoever listens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from dagster_gptimg.engine.record.summary import Summary
+    from dagster_gptimg.fal.types import LogLine
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The plan, before the first POST: what is there already, what will be bought, and its cost range."""
+
+    summary: Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something about the whole run that somebody should know."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run is. All counts are of requests.
+
+    Attributes:
+        done: requests that need nothing more from this run.
+        total: requests that were not settled when it began.
+        in_flight: requests that fal has, or may have.
+        spent: US dollars, known or at worst case, of what has ended.
+        failed: of `done`, those without images.
+    """
+
+    done: int
+    total: int
+    in_flight: int
+    failed: int
+    spent: Decimal
+
+
+Trouble: TypeAlias = Literal["refused", "failed", "held", "lost", "missing", "paid_twice"]
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """Something about one request that somebody should read: it failed, is held, lost, missing, or paid for twice."""
+
+    row_id: str
+    request_id: str | None
+    status: Trouble
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Updated:
+    """What fal says of one request on its way, when `Options.logs` asks for it: each change once.
+
+    Attributes:
+        status: in fal's words.
+        position: requests before it in fal's queue, where fal says so.
+        logs: the lines of its log that are new. Text from outside.
+    """
+
+    row_id: str
+    request_id: str
+    status: Literal["IN_QUEUE", "IN_PROGRESS", "COMPLETED"]
+    position: int | None
+    logs: tuple[LogLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The last event.
+
+    Attributes:
+        manifest: where the manifest is; None when it could not be written.
+        store_failed: whether the store could not be used, at any moment of the run.
+        spent: US dollars of what this run has sent, at worst case where nobody knows: by this its budget is counted.
+    """
+
+    summary: Summary
+    manifest: str | None
+    store_failed: bool = False
+    spent: Decimal = Decimal(0)
+
+
+Event: TypeAlias = Planned | Warned | Progress | Noticed | Updated | Finished

@@ -1,0 +1,60 @@
+"""Status streams: fal itself tells each change of a request at once, over one open connection a request."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from dagster_gptimg.errors import ReadError
+
+if TYPE_CHECKING:
+    from dagster_gptimg.engine.follow.watcher import Hear
+    from dagster_gptimg.engine.job import Job
+    from dagster_gptimg.fal.types import Submitted
+
+AT_ONCE = 64
+"""Streams at once, each a connection: a run has no more requests in flight than that."""
+
+PAUSE = 60.0
+"""Seconds without new streams after one that fal did not give: what is in flight is looked at meanwhile."""
+
+
+class Streams:
+    """The open streams of one run."""
+
+    def __init__(self, job: Job) -> None:
+        """None is open yet."""
+        self._fal, self._clock, self._logs = job.fal, job.runtime.clock, job.options.logs
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._again_at = float("-inf")
+
+    def follow(self, request: Submitted, hear: Hear, *, fresh: bool) -> bool:  # noqa: ARG002 - old and new alike
+        """Open a stream, if there is one to spare; `hear` is told what it says."""
+        if len(self._tasks) >= AT_ONCE or self._clock.monotonic() < self._again_at:
+            return False
+        task = self._tasks[request.request_id] = asyncio.create_task(self._stream(request, hear))
+        task.add_done_callback(lambda _: self._tasks.pop(request.request_id, None))
+        return True
+
+    def leave(self, request: Submitted) -> None:
+        """Close a stream that nobody needs any more."""
+        task = self._tasks.get(request.request_id)
+        if task is not None and task is not asyncio.current_task():  # one that has told of its end ends by itself
+            task.cancel()
+
+    def turn(self) -> None:
+        """Nothing is to be done now and then."""
+
+    def close(self) -> None:
+        """Close all."""
+        for task in self._tasks.values():
+            task.cancel()
+
+    async def _stream(self, request: Submitted, hear: Hear) -> None:
+        try:
+            async for status in self._fal.stream_status(request, logs=self._logs):
+                hear(request.request_id, status)
+        except ReadError:  # also when fal does not know the request: a look will tell
+            self._again_at = self._clock.monotonic() + PAUSE
+        finally:
+            hear(request.request_id, None)

@@ -1,0 +1,452 @@
+"""The watcher: one timer for all requests in flight. It asks for a request's status when it is likely done.
+
+Nothing is asked for a request that still waits in fal's queue (`queue_model.py` knows which do), but now and then for
+the one that should start next. When to look at one that runs is worked out in `latency.py`, for each kind of request
+(endpoint and quality). Until the first of a kind has ended only its `SCOUTS` oldest are looked at, at growing steps.
+
+Where fal tells of requests by itself (`status_streams.py`), looks are only made when it should have told something long
+ago.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import deque
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+
+from dagster_gptimg.engine.follow.latency import Latency
+from dagster_gptimg.engine.follow.queue_model import Flight, Picture
+from dagster_gptimg.errors import GoneError, ReadError
+from dagster_gptimg.fal.types import Completed, InProgress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dagster_gptimg.engine.job import Job
+    from dagster_gptimg.engine.submit.in_flight_limit import Window
+    from dagster_gptimg.fal.types import Status, Submitted
+
+TICK = 0.05
+"""Seconds between two turns of the timer, and after one that had looks to make; what is due sooner is on time."""
+
+LOOKS_PER_SECOND = 500
+"""Looks at most, so that an account's reads never flood fal: enough for 40 images a second."""
+
+LOOKS_AT_ONCE = 16
+SCOUTS = 4
+
+SETTLED = 1.0
+"""Seconds after a submit in which fal has certainly started it, if a slot is free."""
+
+SUSPECT = 64
+"""Once in so many ends one is looked at that should wait: perhaps there are more slots."""
+
+STILL, UNKNOWN = 3.0, 30.0
+"""Mean latencies (seconds, while none is known) without an end, after which the next one is looked at: what seems to
+run may never end, and hold no slot."""
+
+IDLE = 120.0
+"""Seconds, doubled from look to look, after which those are looked at, too, that wait for the first end of their kind.
+"""
+
+PROBES = 8
+"""Looks to correct the picture, where fal tells of ends: so many, and one more with every `SUSPECT` ends."""
+
+FAILED_READ = 1.0
+"""Seconds until a status that could not be read is asked for again; twice as many after each one that fails."""
+
+FAILED_READ_MOST = 30.0
+
+LAST_LOOK = 10.0
+"""Seconds before the end of a run's patience at which a request is looked at, whatever was planned for it: another run
+may have collected what fal would have told of it."""
+
+LATE_EVERY = 0.5
+"""Seconds between two searches for requests whose time is over."""
+
+GONE_APART = 5.0
+"""Seconds between two looks that both say fal does not know a request, before its result and the history are tried."""
+
+
+Hear: TypeAlias = "Callable[[str, Status | None], None]"
+"""Takes what fal tells of a request (by its id) by itself; None: it tells nothing of it any more."""
+
+
+class Teller(Protocol):
+    """A way in which fal tells of requests by itself."""
+
+    def follow(self, request: Submitted, hear: Hear, *, fresh: bool) -> bool:
+        """Have `hear` told of a request from now on; False when it will not be."""
+
+    def leave(self, request: Submitted) -> None:
+        """Nobody waits for it any more."""
+
+    def turn(self) -> None:
+        """Called at each turn of the timer."""
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+
+
+class TooLateError(Exception):
+    """A request has not ended within the run's patience. The next run goes on watching."""
+
+
+class Seen(NamedTuple):
+    """Why nobody watches a request any more.
+
+    Attributes:
+        is_completed: whether fal itself has said that it has ended. False: fal says that it does not know it, which is
+            no end: it may have images all the same.
+        inference_time: seconds that the model took, where fal says it.
+        error_type: the error that it ended with, where fal's status says it.
+    """
+
+    is_completed: bool
+    inference_time: float | None = None
+    error_type: str | None = None
+
+
+@dataclass(slots=True)
+class Kind:
+    """Requests that take about as long.
+
+    Attributes:
+        latency: what is learned of them.
+        scouts: the numbers of those that are looked at while nothing is known.
+        idle: those that run and are not looked at until something is known.
+    """
+
+    latency: Latency = field(default_factory=Latency)
+    scouts: set[int] = field(default_factory=set)
+    idle: deque[Flight] = field(default_factory=deque)
+
+
+class Watcher:
+    """Watches the requests of one run."""
+
+    def __init__(self, job: Job, window: Window, teller: Teller | None = None) -> None:
+        """Watch nothing yet.
+
+        Args:
+            job: the run's.
+            window: is told what is learned of the account's slots.
+            teller: how fal tells of requests by itself, if it does.
+        """
+        self._fal, self._clock, self._patience = job.fal, job.runtime.clock, job.options.patience
+        self._window, self._teller, self._logs = window, teller, job.options.logs
+        self._by_id: dict[str, Flight] = {}
+        self._probes = 0
+        self._picture = Picture(self._starts, self._waits)
+        self._kinds: dict[str, Kind] = {}
+        self._due: list[tuple[float, int, int]] = []
+        self._flights = 0
+        self._still_at, self._ends, self._suspect_at = float("inf"), 0, SUSPECT
+        self._looks: set[asyncio.Task[None]] = set()
+        self._counted_late_at = float("-inf")
+        self._timer: asyncio.Task[None] | None = None
+
+    async def ended(
+        self,
+        request: Submitted,
+        kind: str,
+        tell: Callable[[Status], None] = lambda _: None,
+        *,
+        fresh: bool,
+        until: float | None = None,
+    ) -> Seen:
+        """Return when fal says that a request has ended, or has said repeatedly that it does not know it.
+
+        Args:
+            request: what fal has.
+            kind: requests of one kind take about as long.
+            tell: is told each status that comes up.
+            fresh: whether it was submitted just now; one that was found is looked at at once.
+            until: the clock's second up to which it is waited for; by default the run's patience from now on.
+
+        Raises:
+            TooLateError: it has not ended by then.
+            KeyRejectedError: fal has not known the key for minutes.
+        """
+        ended: asyncio.Future[Seen] = asyncio.get_running_loop().create_future()
+        now = self._clock.monotonic()
+        until = now + self._patience if until is None else until
+        self._still_at = min(self._still_at, now + UNKNOWN)
+        flight = Flight(
+            request, self._flights, self._kinds.setdefault(kind, Kind()), ended, now, fresh, until, tell=tell
+        )
+        self._flights += 1
+        if self._teller is not None:
+            self._by_id[request.request_id] = flight
+            flight.told = self._teller.follow(request, self._hear, fresh=fresh)
+        self._picture.add(flight)
+        if self._timer is None or self._timer.done():
+            self._timer = asyncio.create_task(self._watch())
+            self._timer.add_done_callback(self._stopped)
+        try:
+            return await ended
+        finally:
+            self._drop(flight, self._clock.monotonic())
+            if self._teller is not None:
+                self._by_id.pop(request.request_id, None)
+                self._teller.leave(request)
+
+    def close(self) -> None:
+        """Look at nothing any more."""
+        for task in (self._timer, *self._looks):
+            if task is not None:
+                task.cancel()
+        if self._teller is not None:
+            self._teller.close()
+
+    def _stopped(self, timer: asyncio.Task[None]) -> None:
+        """A timer that fails must not leave anybody waiting for ever."""
+        if not timer.cancelled() and (error := timer.exception()) is not None:
+            for flight in self._picture.flights.values():
+                _fail(flight, error)
+
+    # -- the timer
+
+    async def _watch(self) -> None:
+        """Turn the timer while anything is in flight."""
+        while self._picture.flights:
+            now, looks = self._clock.monotonic(), 0
+            self._give_up_late(now)
+            while looks < int(LOOKS_PER_SECOND * TICK) and len(self._looks) < LOOKS_AT_ONCE:
+                if (flight := self._next_due(now)) is None:
+                    break
+                self._begin_look(flight)
+                looks += 1
+            if (probe := self._probe(now)) is not None:
+                self._begin_look(probe)
+            if self._teller is not None:
+                self._teller.turn()
+            await self._clock.sleep(TICK if looks else self._until_due(now))
+
+    def _give_up_late(self, now: float) -> None:
+        """End the waiting for those whose time is over, whether or not anybody could look at them."""
+        if now < self._counted_late_at + LATE_EVERY:
+            return
+        self._counted_late_at = now
+        for flight in self._picture.flights.values():
+            if flight.until <= now:
+                _fail(flight, TooLateError(f"not ended after {now - flight.began:.0f} s"))
+
+    def _until_due(self, now: float) -> float:
+        """Seconds until the next look, or the next turn."""
+        wait = self._due[0][0] - now if self._due else TICK
+        return wait if 0 < wait < TICK else TICK
+
+    def _next_due(self, now: float) -> Flight | None:
+        """The next flight whose look is due. Plans that were superseded are thrown away."""
+        while self._due and self._due[0][0] <= now:
+            _, number, turn = heapq.heappop(self._due)
+            flight = self._picture.flights.get(number)
+            if flight is not None and flight.turn == turn and not flight.is_looked_at:
+                return flight
+        return None
+
+    def _probe(self, now: float) -> Flight | None:
+        """One that is looked at only to correct the picture."""
+        probe = self._picture.unsure(now - SETTLED)
+        if probe is not None and probe.unread:
+            probe = None  # it is looked at anyway, again and again
+        if probe is None and self._picture.waiting and now >= self._still_at:
+            # One that cannot be read must not hide those behind it.
+            probe = min(islice(self._picture.waiting, SUSPECT), key=lambda flight: flight.unread)
+            self._still_at = now + FAILED_READ
+        if probe is None and self._ends >= self._suspect_at:
+            probe, self._suspect_at = self._picture.suspect(), self._ends + SUSPECT
+        return None if probe is None or probe.is_looked_at or not self._may_probe(probe) else probe
+
+    def _may_probe(self, probe: Flight) -> bool:
+        """Probes are for what nobody tells of; else they are few, since each of them may be a call more an image."""
+        if not probe.told:
+            return True
+        if probe.looked or self._probes >= PROBES + self._ends // SUSPECT:
+            return False
+        self._probes += 1
+        return True
+
+    def _begin_look(self, flight: Flight) -> None:
+        flight.is_looked_at = True
+        task = asyncio.create_task(self._look(flight))
+        self._looks.add(task)
+        task.add_done_callback(self._looks.discard)
+
+    async def _look(self, flight: Flight) -> None:
+        """Ask for a status, and draw the conclusions."""
+        try:
+            status = await self._status(flight)
+            flight.is_looked_at = False
+            if flight.number in self._picture.flights:
+                self._conclude(flight, status)
+        except Exception as error:  # noqa: BLE001 - whoever waits for it is told, whatever it is
+            _fail(flight, error)
+
+    async def _status(self, flight: Flight) -> Status | None:
+        """A request's status; None when it cannot be read now.
+
+        That fal does not know a request is never its end: a gateway, or a replica that lags behind, says it as well.
+        """
+        try:
+            status = await self._fal.status(flight.request, logs=self._logs)
+        except GoneError:
+            now = self._clock.monotonic()
+            flight.gone_since = now if flight.gone_since is None else flight.gone_since
+            if now - flight.gone_since >= GONE_APART:
+                _finish(flight, Seen(is_completed=False))
+            return None
+        except ReadError:
+            return None
+        flight.gone_since = None
+        return status
+
+    # -- conclusions
+
+    def _hear(self, request_id: str, status: Status | None) -> None:
+        """Fal tells of a request by itself, or does not any more: then it is looked at as any other."""
+        flight = self._by_id.get(request_id)
+        if flight is None or flight.number not in self._picture.flights:
+            return
+        if status is not None:
+            self._conclude(flight, status)
+        elif flight.told:
+            flight.told = False
+            if flight.started is not None:
+                self._starts(flight)
+
+    def _conclude(self, flight: Flight, status: Status | None) -> None:
+        now = self._clock.monotonic()
+        if status is None:
+            self._plan(flight, now + min(FAILED_READ * 2**flight.unread, FAILED_READ_MOST))
+            flight.unread = min(flight.unread + 1, 10)
+            return
+        flight.tell(status)
+        if isinstance(status, Completed):
+            self._has_ended(flight, status, now)
+        elif isinstance(status, InProgress):
+            self._is_running(flight, now)
+        else:
+            self._is_queued(flight, now)
+        flight.looked, flight.unread = now, 0
+
+    def _has_ended(self, flight: Flight, status: Completed, now: float) -> None:
+        end = now
+        if flight.started is not None and flight.fresh and status.error is None:
+            earliest = max(flight.looked, flight.started)
+            told = None if status.inference_time is None else flight.started + status.inference_time
+            unseen = now if flight.told else (earliest + now) / 2
+            end = unseen if told is None else min(max(told, earliest), now)
+            if told is not None or not flight.unread:  # while nothing could be read, nobody knows when it ended
+                self._learn(flight.kind, end - flight.started)
+        self._still_at, self._ends = now + (STILL * flight.kind.latency.mean or UNKNOWN), self._ends + 1
+        if self._picture.has_ended(flight):
+            self._still_at = 0.0  # it should have waited: perhaps the next one has ended too
+        _finish(flight, Seen(is_completed=True, inference_time=status.inference_time, error_type=status.error_type))
+        # At once, not when its waiter has a turn: another one has started.
+        self._drop(flight, end, status.inference_time)
+        self._tell()
+
+    def _is_running(self, flight: Flight, now: float) -> None:
+        is_newest = flight is self._picture.newest(now - SETTLED)
+        if self._picture.is_running(flight, now):
+            self._suspect_at = 0  # there are more slots than it seemed, and perhaps more than that
+        if is_newest and self._window.is_full and not self._picture.waiting:
+            self._picture.slots = None
+            # By what was seen, not by what is in flight: while a window fills, none of its last ones was looked at yet.
+            self._window.grow(self._picture.seen_running)
+        if not self._is_idle(flight):  # one that was looked at to find the slots does not become a scout by that
+            self._plan_by_age(flight)
+        elif flight.started is not None:
+            self._plan(flight, now + max(now - flight.started, IDLE))
+        self._tell()
+
+    def _is_queued(self, flight: Flight, now: float) -> None:
+        self._picture.is_queued(flight, now)
+        if not flight.fresh and not flight.told:  # found, not submitted by this run: its place is not known
+            self._plan(flight, now + max(flight.kind.latency.mean / 2, FAILED_READ))
+        self._tell()
+
+    def _drop(self, flight: Flight, end: float, inference: float | None = None) -> None:
+        """It has ended, or nobody waits for it any more: the next one starts then."""
+        flight.turn += 1
+        self._picture.drop(flight, end, inference)
+        self._no_scout(flight)
+
+    def _tell(self) -> None:
+        """Pass on what is known of slots and rate."""
+        mean = max((kind.latency.mean for kind in self._kinds.values()), default=0.0)
+        if self._picture.slots is not None and mean:
+            self._window.learned(self._picture.slots, self._picture.slots / mean)
+
+    # -- when to look
+
+    def _plan(self, flight: Flight, at: float) -> None:
+        last = flight.until - LAST_LOOK
+        at = min(at, last) if last > self._clock.monotonic() else at
+        flight.turn += 1
+        heapq.heappush(self._due, (at, flight.number, flight.turn))
+
+    def _plan_by_age(self, flight: Flight) -> None:
+        if flight.started is not None:
+            age, latency = max(self._clock.monotonic() - flight.started, 0.0), flight.kind.latency
+            self._plan(flight, flight.started + (latency.overdue(age) if flight.told else latency.next_look(age)))
+
+    def _starts(self, flight: Flight) -> None:
+        """It is taken to run: plan a look at it, unless nothing is known of its kind and others are looked at."""
+        kind = flight.kind
+        if flight.told:
+            self._plan_by_age(flight)
+        elif not flight.fresh:
+            self._plan(flight, flight.began)
+        elif kind.latency.is_known:
+            self._plan_by_age(flight)
+        elif len(kind.scouts) < SCOUTS:
+            kind.scouts.add(flight.number)
+            self._plan_by_age(flight)
+        else:
+            kind.idle.append(flight)
+            self._plan(flight, self._clock.monotonic() + IDLE)  # all of the scouts may be stuck
+
+    def _is_idle(self, flight: Flight) -> bool:
+        """Whether others are looked at until something is known of its kind."""
+        kind = flight.kind
+        return flight.fresh and not flight.told and not kind.latency.is_known and flight.number not in kind.scouts
+
+    def _waits(self, flight: Flight) -> None:
+        """It does not run after all."""
+        flight.turn += 1
+        self._no_scout(flight)
+
+    def _no_scout(self, flight: Flight) -> None:
+        kind = flight.kind
+        kind.scouts.discard(flight.number)
+        while kind.idle and len(kind.scouts) < SCOUTS:
+            other = kind.idle.popleft()
+            if other.number in self._picture.flights and other.started is not None:
+                self._starts(other)
+
+    def _learn(self, kind: Kind, seconds: float) -> None:
+        was_known = kind.latency.is_known
+        kind.latency.ended(seconds)
+        if not was_known:  # those that are told wait as long as for a request of which nothing is known
+            told = [flight for flight in self._picture.flights.values() if flight.told and flight.kind is kind]
+            idle, kind.idle = kind.idle, deque()
+            kind.scouts.clear()
+            for flight in (*idle, *told):
+                if flight.number in self._picture.flights:
+                    self._plan_by_age(flight)
+
+
+def _finish(flight: Flight, seen: Seen) -> None:
+    if not flight.ended.done():
+        flight.ended.set_result(seen)
+
+
+def _fail(flight: Flight, error: BaseException) -> None:
+    if not flight.ended.done():
+        flight.ended.set_exception(error)

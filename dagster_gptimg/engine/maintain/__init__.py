@@ -1,0 +1,1 @@
+"""Commands beside a run: costs, verify, prune, forget, adopt, rebuild. All of them judge by receipts."""

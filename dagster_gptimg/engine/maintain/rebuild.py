@@ -1,0 +1,136 @@
+"""Rebuild what is derived from receipts: the settled index, and manifests that are missing or cannot be read.
+
+Receipts are the truth; index and manifests only answer quickly. What receipts do not know is the table: its other
+columns, and rows that were never sent. Running the table again writes its manifest whole, and buys nothing that is
+there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from dagster_gptimg.engine.plan.plan import Request
+from dagster_gptimg.engine.record.manifest_rows import Records
+from dagster_gptimg.engine.record.results import EARLIER, Ledger, Unsettled, settled_of
+from dagster_gptimg.engine.record.state_table import Found, accepted_at, owners, state_of
+from dagster_gptimg.errors import UnreadableError
+from dagster_gptimg.fal.registry.builtin import model_at
+from dagster_gptimg.store.manifest import read_manifest, write_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from dagster_gptimg.engine.job import Io
+    from dagster_gptimg.engine.record.state_table import Owns
+    from dagster_gptimg.fal.registry.model import FalModel
+    from dagster_gptimg.fal.registry.prices import Price
+    from dagster_gptimg.store.dataset import Dataset
+    from dagster_gptimg.store.receipts.facts import Attempt, Intent
+
+
+class Rebuilt(NamedTuple):
+    """What a rebuild came to.
+
+    Attributes:
+        keys: request keys that have receipts.
+        settled: of these, the ones that are done or refused: lines of the new index.
+        manifests: partitions whose manifests were written; those that could be read stay as they are.
+    """
+
+    keys: int
+    settled: int
+    manifests: list[str | None]
+
+
+async def rebuild(dataset: Dataset, model: FalModel, io: Io, run: str) -> Rebuilt:
+    """Read all receipts of a dataset, and write index and missing manifests from them.
+
+    Raises:
+        StoreError: the store cannot be used.
+    """
+    facts, ledger = await io(_facts, dataset), Ledger(dataset, io, run)
+    owner = owners(
+        Found(key, n, request_id, how, accepted_at(attempt, request_id))
+        for key, attempts in facts.items()
+        for n, attempt in enumerate(attempts)
+        for request_id, (how, _) in attempt.accepted.items()
+    )
+    settled = [line for key, atts in facts.items() if (line := settled_of(key, atts, _owns(owner, key), EARLIER))]
+    await io(ledger.index.replace, run, settled)
+    await ledger.look_at_images()
+    for key in facts.keys() - {line.key for line in settled}:
+        ledger.leave(_unsettled(key, facts[key], _owns(owner, key)))
+    written = []
+    for partition, rows in _by_partition(facts).items():
+        if await io(_is_missing, dataset, partition):
+            records = Records(dataset, partition, _ReceiptRows(rows, model), ledger)
+            await io(write_manifest, dataset, partition, records)
+            written.append(partition)
+    return Rebuilt(len(facts), len(settled), written)
+
+
+@dataclass(frozen=True, slots=True)
+class _ReceiptRow:
+    """A row as its intents know it."""
+
+    row_id: str
+    prompt: str
+    requests: Sequence[Request]
+    columns: str = "{}"
+
+    @property
+    def keys(self) -> list[str]:
+        return [request.key for request in self.requests]
+
+    @property
+    def images(self) -> list[int]:
+        return [request.images for request in self.requests]
+
+
+class _ReceiptRows:
+    """Rows as the intents know them."""
+
+    def __init__(self, rows: Mapping[str, list[Request]], model: FalModel) -> None:
+        self._rows, self._model = rows, model
+
+    def __iter__(self) -> Iterator[_ReceiptRow]:
+        for row_id, requests in self._rows.items():
+            yield _ReceiptRow(row_id, str(requests[0].arguments.get("prompt", "")), requests)
+
+    def price(self, request: Request) -> Price:
+        return model_at(request.endpoint, self._model).cost(request.arguments)
+
+
+def _facts(dataset: Dataset) -> dict[str, list[Attempt]]:
+    return {key: dataset.receipts.read(names) for key, names in dataset.receipts.by_key()}
+
+
+def _owns(owner: Mapping[str, tuple[str, int]], key: str) -> Owns:
+    return lambda attempt, request_id: owner.get(request_id, (key, attempt)) == (key, attempt)
+
+
+def _unsettled(key: str, attempts: Sequence[Attempt], owns: Owns) -> Unsettled:
+    view = state_of(attempts, owns)
+    if view.state == "in_flight":
+        return Unsettled(key, "in_flight", None, None, view.request_id)
+    return Unsettled(key, "held" if view.state == "held" else "failed", None, view.reason or None)
+
+
+def _by_partition(facts: Mapping[str, Sequence[Attempt]]) -> dict[str | None, dict[str, list[Request]]]:
+    """Requests by partition and row, as their first readable intents say."""
+    found: dict[str | None, dict[str, list[Request]]] = {}
+    for key, attempts in sorted(facts.items()):
+        intent: Intent | None = next((a.intent for a in attempts if a.intent is not None), None)
+        if intent is not None:
+            rows = found.setdefault(intent.partition, {})
+            rows.setdefault(intent.row_id, []).append(Request(key, intent.row_id, intent.endpoint, intent.arguments))
+    return found
+
+
+def _is_missing(dataset: Dataset, partition: str | None) -> bool:
+    try:
+        read_manifest(dataset, partition)
+    except (FileNotFoundError, UnreadableError):
+        return True
+    return False

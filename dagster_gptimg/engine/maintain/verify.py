@@ -1,0 +1,182 @@
+"""Verify: what is stored against what is on record, image by image; what is gone is fetched from fal for nothing.
+
+Sizes come from the listing. Hashes take a reading of every file, so they are an option. Nothing is ever deleted,
+overwritten or bought, and nothing is put on record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
+
+from dagster_gptimg.engine.collect.missing_images import stored_requests
+from dagster_gptimg.engine.collect.refetch import Refetch
+from dagster_gptimg.engine.plan.plan import Request
+from dagster_gptimg.engine.record.receipts_by_key import every_key
+from dagster_gptimg.engine.submit.submit import as_submitted
+from dagster_gptimg.errors import UnreadableError
+from dagster_gptimg.store.layout import parse_image
+from dagster_gptimg.store.receipts.receipts import PREFIXES
+from dagster_gptimg.store.receipts.recorded_files import not_as_recorded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dagster_gptimg.engine.job import Fal, Runtime
+    from dagster_gptimg.engine.record.receipts_by_key import Facts
+    from dagster_gptimg.store.dataset import Dataset
+    from dagster_gptimg.store.receipts.facts import Outcome, StoredImage
+
+What: TypeAlias = Literal["missing", "changed", "pruned"]
+WHATS: tuple[What, ...] = get_args(What)
+
+
+class Wrong(NamedTuple):
+    """A stored request whose images are not in the store as they are on record.
+
+    Attributes:
+        row_id: of the row that it was bought for; empty where no receipt tells.
+        path: of the first image that is not as recorded, relative to the dataset.
+        what: `missing`: no file, or a part of it; `changed`: another size or hash; `pruned`: deleted by `prune`.
+        why: what became of fetching it from fal; empty where fal was not asked.
+    """
+
+    row_id: str
+    request_id: str
+    path: str
+    what: What
+    why: str = ""
+
+
+@dataclass
+class Verified:
+    """What a look through a dataset came to.
+
+    Attributes:
+        requests: with images on record, those that were erased left out. images: of these.
+        bytes: of all images that are as they are on record.
+        fetched: requests whose images were brought from fal again.
+        wrong: requests whose images are not as they are on record.
+        unnamed: image files that no receipt names (`prune` deletes them).
+        unreadable: receipts that are there and cannot be read.
+    """
+
+    requests: int = 0
+    images: int = 0
+    bytes: int = 0
+    fetched: int = 0
+    wrong: list[Wrong] = field(default_factory=list)
+    unnamed: int = 0
+    unreadable: list[str] = field(default_factory=list)
+
+    def count(self, what: What) -> int:
+        """How many requests are wrong in one way."""
+        return sum(found.what == what for found in self.wrong)
+
+    @property
+    def is_well(self) -> bool:
+        """Whether all that was paid for is there, but for what somebody has pruned."""
+        return not self.unreadable and all(found.what == "pruned" for found in self.wrong)
+
+
+async def verify(dataset: Dataset, fal: Fal | None, runtime: Runtime, *, hashes: bool = False) -> Verified:
+    """Compare what is stored with what is on record.
+
+    Args:
+        dataset: whose.
+        fal: where what is gone is fetched from; None: nothing is fetched.
+        runtime: the world.
+        hashes: read every file, and compare its hash.
+
+    Raises:
+        StoreError: the store cannot be used.
+    """
+    look = _Look(dataset, hashes=hashes)
+    await runtime.io(look.run)
+    refetch = Refetch(dataset, fal, runtime) if fal is not None else None
+    for facts, n, outcome, wrong in look.gone:
+        found = wrong
+        if refetch is not None and fal is not None and wrong.what == "missing" and (request := _request(facts, n)):
+            why = await refetch.fetch(as_submitted(fal, request, facts.attempts[n], outcome.request_id), outcome)
+            if not why:
+                look.verified.fetched += 1
+                look.verified.bytes += sum(image.bytes for image in outcome.images)
+                continue
+            found = wrong._replace(why=why)
+        look.verified.wrong.append(found)
+    return look.verified
+
+
+def _request(facts: Facts, n: int) -> Request | None:
+    intent = facts.attempts[n].intent
+    return Request(facts.key, intent.row_id, intent.endpoint, intent.arguments) if intent is not None else None
+
+
+class _Look:
+    """One look through a dataset. Blocks.
+
+    Attributes:
+        gone: stored requests that are not as on record: (facts, attempt, outcome, what is wrong).
+    """
+
+    def __init__(self, dataset: Dataset, *, hashes: bool) -> None:
+        self._dataset, self._hashes = dataset, hashes
+        self._store, self._folder = dataset.store, dataset.folder
+        self.verified = Verified()
+        self.gone: list[tuple[Facts, int, Outcome, Wrong]] = []
+
+    def run(self) -> None:
+        """Look at all receipts, and at all files. Raises `StoreError`."""
+        named = Counter[str]()
+        for facts in every_key(self._dataset):
+            for attempt in facts.attempts:
+                self.verified.unreadable += attempt.unreadable
+                for request_id in {*attempt.accepted, *attempt.outcomes}:
+                    named[f"{facts.key[:2]}/{facts.key}-{request_id}"] += 1
+            self._look_at(facts)
+        self.verified.unnamed = sum(stem not in named for stem in self._stems())
+
+    def _stems(self) -> Iterator[str]:
+        for prefix in self._store.folders(f"{self._folder}/images"):
+            for name in self._store.sizes(f"{self._folder}/images/{prefix}") if prefix in PREFIXES else ():
+                if (told := parse_image(f"images/{prefix}/{name}")) is not None:
+                    yield f"{prefix}/{told.key}-{told.request_id}"
+
+    def _look_at(self, facts: Facts) -> None:
+        stored = stored_requests(facts.attempts, facts.owns)
+        wrongs = [(n, outcome, self._wrong(facts, n, outcome)) for n, _, outcome in stored]
+        is_here = any(wrong is None for *_, wrong in wrongs)
+        for n, outcome, wrong in wrongs:
+            self.verified.requests += 1
+            self.verified.images += len(outcome.images)
+            if wrong is None:
+                self.verified.bytes += sum(image.bytes for image in outcome.images)
+            elif not (is_here and outcome.request_id in facts.attempts[n].deleted):  # given up, and bought again
+                self.gone.append((facts, n, outcome, wrong))
+
+    def _wrong(self, facts: Facts, n: int, outcome: Outcome) -> Wrong | None:
+        intent, deleted = facts.attempts[n].intent, facts.attempts[n].deleted.get(outcome.request_id)
+        absent = not_as_recorded(self._store, self._folder, outcome.images)
+        image = absent[0] if absent else next(filter(self._is_changed, outcome.images), None) if self._hashes else None
+        if image is None:
+            return None
+        what: What = "missing" if absent and not self._is_changed(image) else "changed"
+        if deleted is not None and deleted.reason == "pruned":
+            what = "pruned"
+        return Wrong(intent.row_id if intent else "", outcome.request_id, image.path, what)
+
+    def _is_changed(self, image: StoredImage) -> bool:
+        """Whether there is a file with other bytes; a part of the right ones counts as missing, and is fetched."""
+        digest, size = hashlib.sha256(), 0
+        try:
+            with self._store.open(f"{self._folder}/{image.path}") as file:
+                while some := file.read(2**20):
+                    digest.update(some)
+                    size += len(some)
+        except FileNotFoundError:
+            return False
+        except UnreadableError:
+            return True
+        return size >= image.bytes and digest.hexdigest() != image.sha256

@@ -1,0 +1,297 @@
+"""The plan: the checked rows of a run with their request keys, written to a temporary file.
+
+The source is read exactly once, so that nobody can change it between check, purchase and manifest, and no Python
+object is kept for a row; while they are read, 8 bytes stand for each request, by which equal ones find each other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from itertools import chain, groupby, islice
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dagster_gptimg.base.digest_columns import KEY, DigestCounts
+from dagster_gptimg.engine.plan.request_keys import cut, keys_of, request_key
+from dagster_gptimg.temporary_files import temporary_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from dagster_gptimg.fal.registry.model import FalModel
+    from dagster_gptimg.fal.registry.prices import Price
+    from dagster_gptimg.fal.types import Json
+    from dagster_gptimg.prompts import RowBatch
+
+_SCHEMA = pa.schema(
+    [
+        ("row_id", pa.string()),
+        ("prompt", pa.string()),
+        ("arguments", pa.string()),
+        ("columns", pa.string()),
+        ("keys", pa.binary()),
+        ("references", pa.string()),
+    ]
+)
+_TEXTS = ("row_id", "prompt", "arguments", "columns", "references")
+_json = json.JSONEncoder(ensure_ascii=False).encode  # `json.dumps` would make an encoder for each row
+T = TypeVar("T")
+KEYS_READ = KEY * 2**13
+CACHED = 4096
+"""Distinct sets of arguments that are kept worked out."""
+
+
+class Request(NamedTuple):
+    """One paid POST that a row needs.
+
+    Attributes:
+        endpoint: fal's full id: a row with reference images goes to the model's endpoint for edits.
+        arguments: its inputs, the prompt among them; images that are not public URLs as `sha256:<hex>`.
+        references: where those images are.
+    """
+
+    key: str
+    row_id: str
+    endpoint: str
+    arguments: dict[str, Json]
+    references: Mapping[str, str] = MappingProxyType({})
+
+    @property
+    def images(self) -> int:
+        """How many images it asks for."""
+        return _images(self.arguments)
+
+
+class PlannedRow(NamedTuple):
+    """A row, and the requests that it is cut into. What few ask for is made when they do.
+
+    Attributes:
+        columns: the row's other columns, as JSON.
+        keys: of its requests.
+        shape: what it has in common with others.
+        sources: where its reference images are, as JSON.
+    """
+
+    row_id: str
+    prompt: str
+    columns: str
+    keys: Sequence[str]
+    shape: Shape
+    sources: str | None = None
+
+    @property
+    def images(self) -> list[int]:
+        """How many images each of its requests asks for."""
+        return self.shape.images
+
+    @property
+    def prices(self) -> list[Price]:
+        """What each of its requests costs, in US dollars, at least and at most."""
+        return self.shape.prices(self.prompt)
+
+    @property
+    def requests(self) -> list[Request]:
+        """Its requests."""
+        references = json.loads(self.sources) if self.sources else MappingProxyType({})
+        parts = zip(self.keys, self.shape.parts(self.prompt), strict=True)
+        return [Request(key, self.row_id, self.shape.endpoint, part, references) for key, part in parts]
+
+
+class Shape:
+    """What rows with the same arguments have in common.
+
+    Attributes:
+        endpoint: fal's full id. images: how many images each request of such a row asks for.
+    """
+
+    def __init__(self, model: FalModel, arguments: Mapping[str, Json]) -> None:
+        """Work it out. `num_images` is always said, so that what was asked for is on record."""
+        variant = model.variant(arguments)
+        self.endpoint, self._model, self._price = variant.endpoint, model, variant.price
+        self._cut: list[dict[str, Json]] = [dict(arguments)]
+        if "num_images" in variant.inputs.model_fields:
+            counts = cut(_images(arguments), variant.max_images_per_request)
+            self._cut = [{**arguments, "num_images": count} for count in counts]
+        self.images = [_images(part) for part in self._cut]
+        self._keys = [keys_of(model, {"prompt": "", **part}, 0) for part in self._cut]
+
+    def parts(self, prompt: str) -> list[dict[str, Json]]:
+        """The arguments of each request of a row with this prompt."""
+        return [{"prompt": prompt, **part} for part in self._cut]
+
+    def prices(self, prompt: str) -> list[Price]:
+        """What each of them costs, in US dollars, at least and at most."""
+        return [self._price(part) for part in self.parts(prompt)]
+
+    def keys(self, prompts: Sequence[str]) -> list[bytes]:
+        """For each prompt the keys of its row's requests, one behind the other; of the first row with this prompt."""
+        found = [keys.digests(prompts) for keys in self._keys]
+        return found[0] if len(found) == 1 else [b"".join(row) for row in zip(*found, strict=True)]
+
+    def keys_of_copies(self, prompt: str, copies: Sequence[int]) -> bytes:
+        """Those of a row that has equal requests before it: so many of each."""
+        parts = zip(self.parts(prompt), copies, strict=True)
+        return bytes.fromhex("".join(request_key(self._model, part, copy) for part, copy in parts))
+
+
+class PlanBatch:
+    """Rows of a plan that were written together; they are made when they are asked for.
+
+    Attributes:
+        keys: of all requests of all rows, 32 bytes each, one behind the other.
+    """
+
+    def __init__(self, batch: pa.RecordBatch, shape: Callable[[str], Shape]) -> None:
+        """`shape`: of a row with these arguments, as JSON."""
+        self._batch, self._shape = batch, shape
+        self.keys = b"".join(batch["keys"].to_pylist())
+
+    def __iter__(self) -> Iterator[PlannedRow]:
+        """The rows in table order."""
+        rows = zip(*(column.to_pylist() for column in self._batch.columns), strict=True)
+        for row_id, prompt, arguments, columns, keys, references in rows:
+            told = [keys[at : at + KEY].hex() for at in range(0, len(keys), KEY)]
+            yield PlannedRow(row_id, prompt, columns, told, self._shape(arguments), references)
+
+    def by_row(self, found: list[T]) -> list[list[T]]:
+        """What was found for each of the keys, row by row."""
+        if len(found) == self._batch.num_rows:  # no row has none
+            return [[one] for one in found]
+        rest = iter(found)
+        return [[*islice(rest, length // KEY)] for length in pc.binary_length(self._batch["keys"]).to_pylist()]
+
+
+class Plan:
+    """The rows of one run. Use it as a context manager: its file goes with it.
+
+    Attributes:
+        rows: how many.
+        requests: how many POSTs they would take if nothing was done yet.
+        digest: of all rows as they stand: two plans with the same one ask for the same.
+    """
+
+    def __init__(self, batches: Iterable[RowBatch], model: FalModel) -> None:
+        """Read all rows.
+
+        Raises:
+            TableError: any row is invalid.
+            TemporaryError: there is no room to lay them out.
+        """
+        self.model = model
+        self.rows = self.requests = 0
+        self._shapes: dict[str, Shape] = {}
+        self._file, self._keys_file = temporary_file(), temporary_file()
+        try:
+            with pa.ipc.new_stream(self._file, _SCHEMA) as writer:
+                self._write(batches, writer)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def _write(self, batches: Iterable[RowBatch], writer: pa.RecordBatchWriter) -> None:
+        known, digests = DigestCounts(), {name: _TextDigest() for name in _TEXTS}
+        for rows in batches:
+            batch = pa.RecordBatch.from_pydict(self._columns(rows, known), schema=_SCHEMA)
+            for name, digest in digests.items():
+                digest.add(batch[name])
+            writer.write_batch(batch)
+            self._keys_file.write(b"".join(batch["keys"].to_pylist()))
+        self.digest = hashlib.blake2b(b"".join(map(bytes, digests.values())), digest_size=16).hexdigest()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self._keys_file.close()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the rows on this machine: about what all derived files of theirs take, too."""
+        return self._file.seek(0, io.SEEK_END)
+
+    def keys(self) -> Iterator[bytes]:
+        """The keys of all requests in table order, some at a time, one behind the other; one iteration at a time."""
+        self._keys_file.seek(0)
+        while some := self._keys_file.read(KEYS_READ):
+            yield some
+
+    def batches(self) -> Iterator[PlanBatch]:
+        """The rows in table order, some at a time; one iteration at a time."""
+        self._file.seek(0)
+        for batch in pa.ipc.open_stream(self._file):
+            yield PlanBatch(batch, self._shape)
+
+    def __iter__(self) -> Iterator[PlannedRow]:
+        """The rows in table order; one iteration at a time."""
+        return chain.from_iterable(self.batches())
+
+    def price(self, request: Request) -> Price:
+        """What a request costs, in US dollars, at least and at most."""
+        return self.model.cost(request.arguments)
+
+    def _columns(self, rows: RowBatch, known: DigestCounts) -> dict[str, Sequence[Any]]:
+        """The columns of a batch of the file."""
+        self.rows += len(rows)
+        told, keys = list[str](), list[bytes]()
+        for _, some in groupby(rows.arguments, id):  # most rows of a table have the same
+            alike = list(some)
+            text = _json(alike[0])
+            told += [text] * len(alike)
+            keys += self._keys(self._shape(text, alike[0]), rows.prompts[len(keys) : len(told)], known)
+        return {
+            "row_id": rows.row_ids,
+            "prompt": rows.prompts,
+            "arguments": told,
+            "columns": rows.columns,
+            "keys": keys,
+            "references": [_json(dict(found)) if found else None for found in rows.references],
+        }
+
+    def _keys(self, shape: Shape, prompts: Sequence[str], known: DigestCounts) -> list[bytes]:
+        """The keys of each row's requests, told apart from those of equal requests before."""
+        found = shape.keys(prompts)
+        copies = known.count_all(b"".join(found))
+        self.requests += len(copies)
+        before = iter(copies)
+        for number, prompt in enumerate(prompts if any(copies) else ()):
+            found[number] = shape.keys_of_copies(prompt, [*islice(before, len(shape.images))])
+        return found
+
+    def _shape(self, text: str, arguments: Mapping[str, Json] | None = None) -> Shape:
+        found = self._shapes.get(text)
+        if found is None:
+            if len(self._shapes) >= CACHED:
+                self._shapes.clear()
+            found = self._shapes[text] = Shape(self.model, json.loads(text) if arguments is None else arguments)
+        return found
+
+
+class _TextDigest:
+    """A digest of a column of texts, however it is cut into batches; null is ""."""
+
+    def __init__(self) -> None:
+        self._lengths, self._texts = hashlib.blake2b(digest_size=16), hashlib.blake2b(digest_size=16)
+
+    def add(self, texts: pa.Array) -> None:
+        """The next texts; of an array that was made of Python's."""
+        _, ends, data = texts.buffers()
+        count = len(texts)
+        lengths = pc.binary_length(texts).fill_null(0).buffers()[1]
+        # Not whole buffers: what stands behind their ends is whatever the memory held.
+        self._lengths.update(memoryview(lengths)[: 4 * count])
+        if data is not None:
+            self._texts.update(memoryview(data)[: memoryview(ends).cast("i")[count]])
+
+    def __bytes__(self) -> bytes:
+        return self._lengths.digest() + self._texts.digest()
+
+
+def _images(arguments: Mapping[str, Json]) -> int:
+    count = arguments.get("num_images", 1)
+    return count if isinstance(count, int) else 1

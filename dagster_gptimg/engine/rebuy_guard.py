@@ -1,0 +1,235 @@
+"""The guard against buying again what is there: what moves request keys of rows that have their images.
+
+A changed template, model or default moves all keys. So does a text that another program writes in another form
+(accents, blanks, quotes), a new column that is an input, or fewer images for a row. The image table knows which rows
+have images: the same row under another key would be bought again, and so would rows whose receipts are gone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections import Counter
+from decimal import Decimal
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+from dagster_gptimg.base.digest_columns import SIZE, DigestCounts
+from dagster_gptimg.errors import RebuyError, UnreadableError
+from dagster_gptimg.fal.registry.prices import Price
+from dagster_gptimg.store.manifest import about_manifest, scan_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    import pyarrow as pa
+
+    from dagster_gptimg.engine.job import Job, Options
+    from dagster_gptimg.engine.plan.plan import Plan, PlannedRow
+    from dagster_gptimg.engine.recover.open_receipts import OpenReceipts
+    from dagster_gptimg.store.manifest import About
+
+SHARE = Decimal("0.1")
+"""The share of the rows with images that may be bought again without a word. (Of rows whose own cells have changed, one
+may in any case, in a table of two rows or more.)"""
+
+EDITED_SHARE, EDITED_ROWS = Decimal("0.5"), 10
+"""Rows whose prompts or reference images are others now are mostly meant so: they count when they are more than this
+share of the rows with images, and more than so many."""
+
+Why: TypeAlias = Literal["recipe", "gone", "count", "form", "arguments", "edited"]
+
+_WORDS: Mapping[Why, str] = {
+    "recipe": "they were made with another template, model or arguments",
+    "gone": "their images are in the image table, and no receipt of them is there any more",
+    "count": "they ask for another number of images than they have, and a request is bought as a whole",
+    "form": "their prompts differ in form only: accents, blanks, quotes, dashes",
+    "arguments": "their prompts are the same, and their arguments are others",
+    "edited": "their prompts say something else, or their reference images are others",
+}
+
+
+class Rebuy(NamedTuple):
+    """What would be bought again.
+
+    Attributes:
+        settled: rows that have images.
+        again: rows of these that would be bought again.
+        low, high: US dollars for these.
+        why: how many of them for which reason.
+    """
+
+    settled: int
+    again: int
+    low: Decimal
+    high: Decimal
+    why: Mapping[Why, int]
+
+    @property
+    def is_too_much(self) -> bool:
+        """Whether somebody should say that they mean it."""
+        edited, whole = self.why.get("edited", 0), self.why.get("recipe", 0) + self.why.get("gone", 0)
+        rows = self.again - edited
+        if whole > SHARE * self.settled or rows > max(SHARE * self.settled, Decimal(1)) or rows == self.settled:
+            return self.again > 0
+        return edited > EDITED_ROWS and self.again > EDITED_SHARE * self.settled
+
+    def __str__(self) -> str:
+        if len(self.why) == 1:
+            [why] = self.why
+            told = _WORDS[why]
+        else:
+            told = "; ".join(f"{count}: {_WORDS[why]}" for why, count in sorted(self.why.items()))
+        price = Price(self.low, self.high)
+        return f"{self.again} of the {self.settled} rows that have images would be bought again, for {price}: {told}"
+
+
+NOTHING = Rebuy(0, 0, Decimal(0), Decimal(0), {})
+
+
+def guard(job: Job, planned: Plan, receipts: OpenReceipts) -> None:
+    """Stop a run that would buy much of what is there again, unless that is allowed. Blocks.
+
+    Raises:
+        RebuyError: it would; nothing was sent.
+        StoreError: the store cannot be read.
+    """
+    if job.options.allow_rebuy:
+        return
+    found = rebuy(job, planned, receipts)
+    if found.is_too_much:
+        msg = f"{found}. Nothing was sent. If you mean it, allow it: allow_rebuy in the run's config, or --allow-rebuy"
+        raise RebuyError(msg)
+
+
+def rebuy(job: Job, planned: Plan, receipts: OpenReceipts) -> Rebuy:
+    """What a run would buy again of what the image table of its partition has. Blocks. Raises `StoreError`."""
+    try:
+        is_other_recipe = _is_other_recipe(about_manifest(job.dataset, job.partition), job.options)
+        if not any(True for _ in receipts.to_buy(planned)):
+            return NOTHING
+        ids = DigestCounts()
+        for row in planned:
+            ids.count(_digest("id", row.row_id))
+        earlier = _Earlier(scan_manifest(job.dataset, job.partition, list(_WANTED)), ids)
+    except (FileNotFoundError, UnreadableError):  # derived: what it would have told is not known
+        return NOTHING
+    low = high = Decimal(0)
+    whys = Counter[Why]()
+    for row, keys in receipts.to_buy(planned) if earlier.rows else ():
+        why = earlier.why(row, keys, is_other_recipe=is_other_recipe)
+        if why is not None:
+            whys[why] += 1
+            prices = [price for key, price in zip(row.keys, row.prices, strict=True) if key in keys]
+            low, high = low + sum(p.low for p in prices), high + sum(p.high for p in prices)
+    return Rebuy(earlier.rows, whys.total(), low, high, dict(whys))
+
+
+def _is_other_recipe(about: About, options: Options) -> bool:
+    """Whether rows of this prompt table were made with another template, model or arguments."""
+    parts = [part for part in about.parts if part.table == options.table] or about.parts
+    return ({part.recipe for part in parts} or {about.recipe}) != {options.recipe}
+
+
+class _Earlier:
+    """The rows of an image table that have their images, to be known again: by their id, or by their content.
+
+    A row's id may be derived from its prompt, so that another prompt changes it. Then a row that has left the table
+    tells of the one in its place: by its prompt, or by its other columns when no two rows have the same.
+
+    Attributes:
+        rows: how many.
+    """
+
+    def __init__(self, batches: Iterable[pa.RecordBatch], planned: DigestCounts) -> None:
+        """`planned`: the digests of the ids of the rows that are planned now."""
+        self.rows = 0
+        self._known, self._left, self._columns, self._images = (DigestCounts() for _ in range(4))
+        last = ""
+        for key, row_id, prompt, columns, arguments in _stored(batches):
+            named = _digest("id", row_id)
+            self._images.count(named)
+            self._known.count(_digest("key", key))
+            if row_id == last:
+                continue
+            last, self.rows = row_id, self.rows + 1
+            self._known.count(named)
+            self._known.count(_digest("prompt", f"{row_id}\0{prompt}"))
+            self._known.count(_digest("references", f"{row_id}\0{_references(arguments)}"))
+            self._known.count(_digest("form", f"{row_id}\0{form_of(prompt)}"))
+            if not planned.of(named):
+                self._left.count(_digest("prompt", prompt))
+                self._left.count(_digest("references", f"{prompt}\0{_references(arguments)}"))
+                self._left.count(_digest("form", form_of(prompt)))
+                self._columns.count(_digest("columns", columns))
+
+    def why(self, row: PlannedRow, to_buy: set[str], *, is_other_recipe: bool) -> Why | None:
+        """Why a row that has its images would be bought again by these requests; None when it would not."""
+        if all(self._known.of(_digest("key", key)) for key in to_buy):
+            return "gone"
+        if self._is_growth(row, to_buy):
+            return None
+        why = self._of_this_id(row) if self._known.of(_digest("id", row.row_id)) else self._of_another_id(row)
+        return "recipe" if why is not None and is_other_recipe else why
+
+    def _of_this_id(self, row: PlannedRow) -> Why:
+        if self._known.of(_digest("prompt", f"{row.row_id}\0{row.prompt}")):
+            if not self._known.of(_digest("references", f"{row.row_id}\0{_references_of(row)}")):
+                return "edited"
+            return "count" if self._images.of(_digest("id", row.row_id)) != sum(row.images) else "arguments"
+        return "form" if self._known.of(_digest("form", f"{row.row_id}\0{form_of(row.prompt)}")) else "edited"
+
+    def _of_another_id(self, row: PlannedRow) -> Why | None:
+        if self._left.of(_digest("prompt", row.prompt)):
+            has_same = self._left.of(_digest("references", f"{row.prompt}\0{_references_of(row)}"))
+            return "arguments" if has_same else "edited"
+        if self._left.of(_digest("form", form_of(row.prompt))):
+            return "form"
+        is_one = row.columns != "{}" and self._columns.of(_digest("columns", row.columns)) == 1
+        return "edited" if is_one else None
+
+    def _is_growth(self, row: PlannedRow, to_buy: set[str]) -> bool:
+        """Whether a row keeps all images that it has, and only asks for more."""
+        bought = sum(count for key, count in zip(row.keys, row.images, strict=True) if key in to_buy)
+        return bought < sum(row.images) and bought <= sum(row.images) - self._images.of(_digest("id", row.row_id))
+
+
+def _references(arguments: str) -> list[str]:
+    """The reference images that a request's arguments, as JSON, name: by their content, or by a public URL."""
+    return _REFERENCE.findall(arguments)
+
+
+def _references_of(row: PlannedRow) -> list[str]:
+    return _references(json.dumps(row.requests[0].arguments, ensure_ascii=False))
+
+
+def _stored(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, str, str, str, str]]:
+    for batch in batches:
+        for status, *row in zip(*(batch[name].to_pylist() for name in _WANTED), strict=True):
+            if status == "stored":
+                yield tuple(row)
+
+
+_WANTED = ("status", "request_key", "row_id", "prompt", "columns", "arguments")
+
+_REFERENCE = re.compile(r'sha256:[0-9a-f]{64}|https?://[^"\\]+')
+_BLANKS = re.compile(r"\s+")
+_FORMS = str.maketrans(
+    {
+        **dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u00b4`", "'"),
+        **dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb", '"'),
+        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-"),
+        **dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff\u00ad", ""),
+    }
+)
+
+
+def form_of(text: str) -> str:
+    """A text without what programs change on its way: how accents are composed, blanks, quotes, dashes, case."""
+    plain = unicodedata.normalize("NFKC", text.translate(_FORMS))
+    return _BLANKS.sub(" ", plain).strip().strip("'\"").strip().casefold()
+
+
+def _digest(what: str, text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=SIZE, person=what.encode()).digest()

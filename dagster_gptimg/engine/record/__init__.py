@@ -1,0 +1,1 @@
+"""What receipts say (`state_table.py`), what a run knows (`results.py`), and what is written and counted of it."""

@@ -1,0 +1,161 @@
+"""The image table of a partition: what this run says of its rows, and what earlier runs have said of others.
+
+A run over a whole prompt table replaces all records of that table: rows that have left it leave the image table. A run
+over its first rows only (`limit`) replaces the records of these rows, and leaves the others. Records of another prompt
+table, which shares the dataset, stay (docs/cli.md#the-image-table). Nothing here is needed for money.
+"""
+
+from __future__ import annotations
+
+import logging
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from dagster_gptimg.base.digest_columns import KEY, DigestCounts, digest_of
+from dagster_gptimg.errors import UnreadableError
+from dagster_gptimg.store.manifest import About, Part, about_manifest, scan_manifest, uris_of, write_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pyarrow as pa
+
+    from dagster_gptimg.engine.job import Job
+    from dagster_gptimg.engine.plan.plan import Plan
+    from dagster_gptimg.engine.record.manifest_rows import Records
+
+_log = logging.getLogger(__name__)
+
+SAME_TABLE = Decimal("0.5")
+"""The share of another prompt table's requests from which on this one is taken for the same, under another name: most
+people put a date into the name."""
+
+
+def write_image_table(job: Job, planned: Plan, records: Records) -> str:
+    """Write the image table of a run's partition, and return where it is. Blocks.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    kept, counts, options = _Kept(job, planned), _Counts(), job.options
+
+    def every() -> Iterator[dict[str, Any]]:
+        for record in records:
+            counts.add(options.table, options.recipe)
+            yield record
+        counts.end(options.table, options.recipe)
+        for part, record in kept:
+            counts.add(part.table, part.recipe)
+            yield record
+
+    def about() -> About:
+        return About(options.recipe, records.content(), tuple(counts.parts))
+
+    return write_manifest(job.dataset, job.partition, every(), about)
+
+
+class _Counts:
+    """How many records of which prompt table, made with what, come one after the other."""
+
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+        self._is_new = True
+
+    def add(self, table: str, recipe: str) -> None:
+        last = self.parts[-1] if self.parts and not self._is_new else None
+        if last is None or (last.table, last.recipe) != (table, recipe):
+            self.parts.append(Part(table, 0, recipe))
+            self._is_new = False
+        self.parts[-1] = self.parts[-1]._replace(records=self.parts[-1].records + 1)
+
+    def end(self, table: str, recipe: str) -> None:
+        """What comes now is not of this run. Its own records are the first part, also when there is none."""
+        if not self.parts:
+            self.parts.append(Part(table, 0, recipe))
+        self._is_new = True
+
+
+class _Kept:
+    """The records of the earlier image table that this run leaves as they are, each with its prompt table."""
+
+    def __init__(self, job: Job, planned: Plan) -> None:
+        self._job = job
+        self._parts = self._earlier()
+        if not self._parts:
+            return
+        self._ids, self._keys = DigestCounts(), DigestCounts()
+        for row in planned:
+            self._ids.count(digest_of(row.row_id))
+        for some in planned.keys():  # noqa: SIM118 - not those of a dict
+            self._keys.count_all(some)
+        try:
+            self._parts = self._parts if job.options.is_limited else self._others()
+        except UnreadableError:
+            self._parts = []
+
+    def _earlier(self) -> list[tuple[int, Part]]:
+        """The parts of the earlier table that may stay, each with the number of its first record."""
+        options = self._job.options
+        try:
+            about = about_manifest(self._job.dataset, self._job.partition)
+        except (FileNotFoundError, UnreadableError):  # derived: what it said is not known any more
+            return []
+        parts: Sequence[Part] = about.parts
+        if not parts and options.is_limited:  # an earlier release did not note them
+            parts = [Part(options.table, 2**62, about.recipe)]
+        found, start = list[tuple[int, Part]](), 0
+        for part in parts:
+            if options.is_limited or part.table != options.table:
+                found.append((start, part))
+            start += part.records
+        return found
+
+    def _others(self) -> list[tuple[int, Part]]:
+        """Those parts whose prompt table is another one, and not this one under its former name."""
+        there = [0] * len(self._parts)
+        for number, batch in self._batches(["request_key"]):
+            for place, key in enumerate(batch["request_key"].to_pylist(), number):
+                part = self._part_of(place)
+                if part is not None:
+                    there[part] += self._is_here(key)
+        pairs = zip(self._parts, there, strict=True)
+        return [(start, part) for (start, part), count in pairs if count < SAME_TABLE * part.records]
+
+    def __iter__(self) -> Iterator[tuple[Part, dict[str, Any]]]:
+        try:
+            yield from self._records()
+        except UnreadableError as error:  # derived: the next run over that table writes its records anew
+            _log.warning("records of other rows are left out of the image table: %s", error)
+
+    def _records(self) -> Iterator[tuple[Part, dict[str, Any]]]:
+        for number, batch in self._batches(None) if self._parts else ():
+            uris = uris_of(self._job.dataset, batch["uri"]).to_pylist()
+            for place, (record, uri) in enumerate(zip(batch.to_pylist(), uris, strict=True), number):
+                number_of_part = self._part_of(place)
+                if number_of_part is None or self._ids.of(digest_of(record["row_id"])):
+                    continue
+                part = self._parts[number_of_part][1]
+                if not self._is_here(record["request_key"]):
+                    yield part, record | {"uri": uri}
+                elif (
+                    part.table != self._job.options.table
+                ):  # the same purchase stands, with its cost, in this run's rows
+                    shared = {"cost_usd": Decimal(0), "shared_with": self._job.partition or ""}
+                    yield part, record | shared | {"uri": uri}
+
+    def _is_here(self, key: str) -> bool:
+        """Whether a request is one of this run's."""
+        return len(key) == 2 * KEY and self._keys.of(bytes.fromhex(key)) > 0
+
+    def _batches(self, columns: list[str] | None) -> Iterator[tuple[int, pa.RecordBatch]]:
+        number = 0
+        for batch in scan_manifest(self._job.dataset, self._job.partition, columns):
+            yield number, batch
+            number += batch.num_rows
+
+    def _part_of(self, place: int) -> int | None:
+        """Which of the parts that may stay a record is of."""
+        for number, (start, part) in enumerate(self._parts):
+            if start <= place < start + part.records:
+                return number
+        return None

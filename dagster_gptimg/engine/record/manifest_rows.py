@@ -1,0 +1,196 @@
+"""From rows and results to the manifest's records, and to the summary that is counted over them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from dagster_gptimg.engine.record.results import Unsettled
+from dagster_gptimg.engine.record.summary import Tally, worst
+from dagster_gptimg.store.manifest import SCHEMA
+from dagster_gptimg.store.money import rounded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dagster_gptimg.engine.job import Options
+    from dagster_gptimg.engine.plan.plan import Request
+    from dagster_gptimg.engine.record.results import Ledger, Result
+    from dagster_gptimg.engine.record.summary import RowStatus
+    from dagster_gptimg.fal.registry.prices import Price
+    from dagster_gptimg.store.dataset import Dataset
+    from dagster_gptimg.store.settled_index import Brief
+
+_LINE = struct.Struct("<I?")
+_CENTS_OF_A_CENT = Decimal("0.000001")
+
+
+class Row(Protocol):
+    """A row: of a plan, or as receipts know it."""
+
+    @property
+    def row_id(self) -> str:
+        """Its id."""
+
+    @property
+    def prompt(self) -> str:
+        """Its prompt."""
+
+    @property
+    def columns(self) -> str:
+        """Its other columns, as JSON."""
+
+    @property
+    def images(self) -> Sequence[int]:
+        """How many images each of its requests asks for."""
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """The keys of its requests."""
+
+    @property
+    def requests(self) -> Sequence[Request]:
+        """Its requests."""
+
+
+class Rows(Protocol):
+    """Rows with their requests, and what a request costs: a plan, or what receipts say of one."""
+
+    def __iter__(self) -> Iterator[Row]:
+        """The rows, in the order of the manifest."""
+
+    def price(self, request: Request) -> Price:
+        """US dollars, at least and at most."""
+
+
+class Content:
+    """A digest of what a manifest says: its rows as the plan has them, and what they came to."""
+
+    def __init__(self, dataset: Dataset, partition: str | None, plan_digest: str, options: Options) -> None:
+        """Nothing of the rows is known yet."""
+        about: list[object] = [dataset.uri(""), partition, plan_digest, SCHEMA.to_string()]
+        about += [options.recipe, options.table, options.is_limited]
+        self._hash = hashlib.blake2b(json.dumps(about).encode(), digest_size=16)
+        self._whole = True
+
+    def add(self, rows: Sequence[Sequence[Brief] | None]) -> None:
+        """The next rows; one that has not ended leaves the manifest without a digest: it will say something else."""
+        if None in rows:
+            self._whole = False
+        lines = [_LINE.pack(brief.version, brief.is_missing) for row in rows for brief in row or ()]
+        self._hash.update(b"".join(lines))
+
+    def __str__(self) -> str:
+        return self._hash.hexdigest() if self._whole else ""
+
+
+class Records:
+    """The manifest's records of one run, made row by row; `tally` counts them as they pass.
+
+    Iterate once, then read `tally`.
+    """
+
+    def __init__(
+        self, dataset: Dataset, partition: str | None, plan: Rows, ledger: Ledger, content: Content | None = None
+    ) -> None:
+        """Nothing is counted yet. `content` takes what the records say."""
+        self._dataset, self._partition = dataset, partition
+        self._plan, self._ledger, self._content = plan, ledger, content
+        self.tally = Tally(ledger.run, ledger.spent)
+
+    def count(self) -> None:
+        """Count without making records, with what is in memory only: also where nothing can be written down."""
+        for row in self._plan:
+            statuses = set[str]()
+            for request in row.requests:
+                brief = self._ledger.brief(request.key)
+                if brief is not None:
+                    statuses.add(brief.status)
+                    self.tally.brief(brief)
+                    continue
+                result = self._ledger.held_in_memory(request.key) or Unsettled(request.key, "not_submitted")
+                statuses.add(result.status)
+                self.tally.request(result, self._plan.price(request))
+            self.tally.row(worst(statuses))
+        self.tally.take_as_own(self._ledger.written)
+
+    def content(self) -> str:
+        """The digest of what the records say, once they have been read; empty when they will say something else."""
+        return str(self._content or "")
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Every record, in table order."""
+        for row in self._plan:
+            requests = row.requests
+            results = [self._ledger.get(r.key) or Unsettled(r.key, "not_submitted") for r in requests]
+            self.tally.row(row_status(results))
+            if self._content is not None:
+                self._content.add([all_ended([self._ledger.brief(key) for key in row.keys])])
+            index = 0
+            for request, result in zip(requests, results, strict=True):
+                self.tally.request(result, self._plan.price(request))
+                for record in self._of(row, request, result, index):
+                    index += record["image_index"] is not None
+                    yield record
+
+    def _of(self, row: Row, request: Request, result: Result, first: int) -> Iterator[dict[str, Any]]:
+        common = self._common(row, request, result)
+        if isinstance(result, Unsettled):
+            yield common | {"status": result.status, "submitted_at": result.submitted_at}
+            return
+        common |= {"billable_units": result.billable_units, "submitted_at": result.submitted_at}
+        common |= {"completed_at": result.completed_at, "stored_at": result.stored_at}
+        common["inference_s"] = result.inference_s
+        is_buyer = result.partition == self._partition
+        common["shared_with"] = None if is_buyer else result.partition or ""
+        if result.kind == "erased":  # the table may still have the row: nothing of it is written down again
+            common |= {"prompt": "", "arguments": "{}", "columns": "{}", "error": None}
+        if result.kind != "stored":
+            yield common | {"status": result.status, "cost_usd": result.cost_usd if is_buyer else Decimal(0)}
+            return
+        costs = _shares(result.cost_usd if is_buyer else Decimal(0), len(result.images))
+        notes = result.notes or [None] * len(result.images)
+        for place, (image, cost, note) in enumerate(zip(result.images, costs, notes, strict=True)):
+            own = {"image_index": first + place, "cost_usd": cost, "status": "stored", "notes": note}
+            yield common | self._image(image) | own
+
+    def _common(self, row: Row, request: Request, result: Result) -> dict[str, Any]:
+        return {
+            "row_id": row.row_id,
+            "prompt": row.prompt,
+            "image_index": None,
+            "images_wanted": sum(row.images),
+            "request_key": request.key,
+            "request_id": result.request_id,
+            "endpoint": request.endpoint,
+            "arguments": json.dumps(request.arguments, ensure_ascii=False),
+            "error_type": result.error_type,
+            "error": result.error,
+            "columns": row.columns,
+        }
+
+    def _image(self, image: dict[str, Any]) -> dict[str, Any]:
+        names = ("sha256", "bytes", "width", "height", "content_type")
+        return {"uri": self._dataset.uri(image["path"])} | {name: image[name] for name in names}
+
+
+def all_ended(row: list[Brief | None]) -> list[Brief] | None:
+    """A row's requests, when all of them have ended; None otherwise."""
+    return None if None in row else cast("list[Brief]", row)
+
+
+def row_status(results: list[Result]) -> RowStatus:
+    """One word for a row by the results of its requests."""
+    return worst({result.status for result in results})
+
+
+def _shares(cost: Decimal | None, images: int) -> Sequence[Decimal | None]:
+    """A request's cost over its images, exact to the last digit: what cannot be divided is the first one's."""
+    cost = rounded(cost)
+    if cost is None:
+        return [None] * images
+    share = (cost / images).quantize(_CENTS_OF_A_CENT)
+    return [cost - share * (images - 1)] + [share] * (images - 1)

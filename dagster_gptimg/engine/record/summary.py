@@ -1,0 +1,268 @@
+"""The one place where rows, images and dollars are counted; CLI, metadata and exit status read it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, Decimal
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from dagster_gptimg.base.plain_text import counted, dollars
+from dagster_gptimg.fal.registry.prices import Price
+from dagster_gptimg.store.money import rounded
+from dagster_gptimg.store.settled_index import Brief, Settled
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from dagster_gptimg.engine.record.results import Result
+
+RowStatus: TypeAlias = Literal[
+    "stored", "in_flight", "refused", "failed", "held", "lost", "not_submitted", "missing", "erased"
+]
+StopReason: TypeAlias = Literal["budget", "locked", "unusable", "interrupted"]
+
+EXIT = {None: 0, "budget": 4, "locked": 5, "unusable": 5, "interrupted": 130}
+INCOMPLETE = 3
+
+_CENT, _TEN_CENTS = Decimal("0.01"), Decimal("0.1")
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run came to. `rows` is the sum of the row counts, `images` that of bought, reused and reattached.
+
+    Attributes:
+        rows: rows of the table (or its partition).
+        images: images of these rows that are in the store now.
+        bought: images that this run paid for.
+        reused: images that were in the store before.
+        reattached: images that an earlier (or another) run had paid for, and this one collected.
+        stored, refused, failed, held, lost, not_submitted, in_flight: rows by their status.
+        missing: rows whose images were stored, and whose files are gone. erased: rows erased at the user's word.
+        refetched: of `reused`, images whose files were gone and that fal gave again, for nothing. In a plan: images
+            that a run would ask fal for, at most; they are none of `reused` yet.
+        cost_low, cost_high: US dollars: what this run's requests can have cost, those in doubt included. Infinite
+            where a price is not known.
+        cost_billed: US dollars: what is known to be billed for what this run collected and bought.
+        seconds: wall time.
+        stop: why the run ended before its work did, if it did.
+        message: that, in a sentence.
+    """
+
+    rows: int = 0
+    images: int = 0
+    bought: int = 0
+    reused: int = 0
+    reattached: int = 0
+    stored: int = 0
+    refused: int = 0
+    failed: int = 0
+    held: int = 0
+    lost: int = 0
+    not_submitted: int = 0
+    in_flight: int = 0
+    missing: int = 0
+    erased: int = 0
+    refetched: int = 0
+    cost_low: Decimal = Decimal(0)
+    cost_high: Decimal = Decimal(0)
+    cost_billed: Decimal = Decimal(0)
+    seconds: float = 0.0
+    stop: StopReason | None = None
+    message: str = ""
+
+    @property
+    def cost(self) -> Price:
+        """What this run's requests can have cost, as a price: its upper end may not be known."""
+        return Price(self.cost_low, self.cost_high)
+
+    @property
+    def exit_status(self) -> int:
+        """The CLI's exit status: 0 every row has its images, 3 some have not, 4, 5 and 130 by `stop`."""
+        if self.stop is not None:
+            return EXIT[self.stop]
+        return 0 if self.stored + self.erased == self.rows else INCOMPLETE
+
+    def as_json(self) -> dict[str, object]:
+        """The object that `--json` prints; dollars are numbers, and null where nobody knows."""
+        ends = [float(end) if self.cost.is_known else None for end in self.cost]
+        cost = {"low": ends[0], "high": ends[1], "billed": float(self.cost_billed)}
+        counts = ("rows", "images", "bought", "reused", "reattached", "refused", "failed", "held", "lost")
+        rest = ("not_submitted", "in_flight", "missing", "erased")
+        found: dict[str, object] = {name: getattr(self, name) for name in (*counts, *rest)}
+        found |= {"refetched": self.refetched} if self.refetched else {}
+        found |= {"cost_usd": cost, "seconds": round(self.seconds, 3)}
+        return found | ({"stop": self.stop, "message": self.message} if self.stop else {})
+
+    def sentence(self) -> str:
+        """One line for people: `0 bought, 48 reused, $0.00`; what is zero and no news is left out."""
+        parts = [f"{self.bought} bought", f"{self.reused} reused"]
+        if self.refetched:
+            parts.append(f"{counted(self.refetched, 'image')} fetched again")
+        names = ("reattached", "refused", "failed", "held", "lost", "in_flight", "not_submitted", "missing", "erased")
+        parts += [f"{count} {name.replace('_', ' ')}" for name in names if (count := getattr(self, name))]
+        return f"{', '.join(parts)}, {self.bill}"
+
+    @property
+    def is_billed(self) -> bool:
+        """Whether it is known what this run cost: nothing of it is in doubt, in flight, or without a price."""
+        return self.cost_high <= self.cost_billed
+
+    @property
+    def bill(self) -> str:
+        """What this run cost, in words: `$0.04`, or `$0.00 billed, up to $0.04`; the upper end is rounded up."""
+        billed = dollars(self.cost_billed)
+        if self.is_billed:
+            return billed
+        if not self.cost.is_known:
+            return f"{billed} known to be billed, the rest unknown"
+        high = self.cost_high
+        at_most = dollars(high if high < _TEN_CENTS else high.quantize(_CENT, ROUND_CEILING))
+        return f"{billed} billed, up to {at_most}"
+
+
+WORST_FIRST: tuple[RowStatus, ...] = (
+    "held",
+    "lost",
+    "in_flight",
+    "missing",
+    "failed",
+    "refused",
+    "not_submitted",
+    "erased",
+    "stored",
+)
+
+
+def worst(statuses: Collection[str]) -> RowStatus:
+    """One word for a row by those of its requests: `stored` when all of them are, else the worst."""
+    return next(status for status in WORST_FIRST if status in statuses)
+
+
+class Spent:
+    """US dollars of what one run has sent, and of earlier requests that it has collected: no other request of a row's.
+
+    Attributes:
+        low: at least; what fal does not tell counts as nothing.
+        high: at most; what fal does not tell counts as the worst case.
+        billed: what is known to be billed.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is recorded yet."""
+        self.low = self.high = self.billed = Decimal(0)
+
+    def add(self, cost: Decimal | None, price: Price) -> None:
+        """One outcome. `cost` is what fal billed, None where nobody knows; `price` is what it may have cost."""
+        known = rounded(cost)
+        self.billed += known or Decimal(0)
+        self.low += known or Decimal(0)
+        self.high += price.high if known is None else known
+
+    def doubt(self, price: Price) -> None:
+        """One submit of which nobody knows what became: it may have been billed."""
+        self.high += price.high
+
+
+class Tally:
+    """Counts rows, images and dollars as they pass, for one run.
+
+    Attributes:
+        open_requests: requests that a plan found not to be settled.
+    """
+
+    def __init__(self, run: str, spent: Spent | None = None) -> None:
+        """`run`: the run's id: what it bought and collected is told from what was there. `spent`: what it paid."""
+        self._run, self._spent = run, spent or Spent()
+        self._rows: Counter[str] = Counter()
+        self._images: Counter[str] = Counter()
+        self._low = self._high = Decimal(0)
+        self.open_requests = 0
+
+    def row(self, status: RowStatus) -> None:
+        """One row with its status."""
+        self._rows[status] += 1
+
+    def ended(self, rows: Iterable[Sequence[Brief]]) -> None:
+        """Rows of which nothing is to be done: all their requests had ended before."""
+        alike = Counter(tuple([(b.kind, b.images, b.is_missing) for b in row]) for row in rows)
+        for row, count in alike.items():  # few: they differ in how they ended, and in how many images they have
+            briefs = [Brief(*counted, version=0) for counted in row]
+            self._rows[worst({brief.status for brief in briefs})] += count
+            self._images["reused"] += count * sum(brief.images for brief in briefs if brief.status == "stored")
+
+    def new(self, prices: Sequence[Price], images: int) -> None:
+        """One row, by its requests' prices, that is to be bought as a whole."""
+        self._rows["not_submitted"] += 1
+        self._images["bought"] += images
+        self.open_requests += len(prices)
+        for price in prices:
+            self._low += price.low
+            self._high += price.high
+
+    def brief(self, brief: Brief) -> None:
+        """One request that the index knows, as one of before; `take_as_own` knows better of some."""
+        self._images["reused"] += brief.images if brief.status == "stored" else 0
+
+    def take_as_own(self, other: Tally) -> None:
+        """Take what `other` has counted for this run's, where `brief` took it for older."""
+        for name, count in other._images.items():
+            self._images[name] += count
+            self._images["reused"] -= count
+
+    def request(self, result: Result, price: Price) -> None:
+        """One request with its result; `price` is what it costs at least and at most."""
+        if isinstance(result, Settled):
+            self._settled(result)
+        elif result.bought_by == self._run:  # it is at fal, or may be
+            self._high += price.high
+
+    def expect(
+        self,
+        result: Result,
+        price: Price,
+        images: int,
+        *,
+        buys: bool,
+        may_buy: bool = False,
+        is_missing: bool = False,
+    ) -> None:
+        """One request as a plan sees it: what is not settled is expected to end well.
+
+        `may_buy`: it is looked at first, and bought if it has failed. `is_missing`: it has images, and files of them
+        are gone.
+        """
+        if is_missing:  # fal is asked for it first
+            self._images["refetched"] += images
+        if isinstance(result, Settled):
+            self.open_requests += result.kind == "missing"
+            self.request(result, price)
+            return
+        self.open_requests += 1
+        self._images["bought" if buys else "reattached"] += images * (buys or result.status == "in_flight")
+        if buys:
+            self._low += price.low
+        if buys or may_buy:
+            self._high += price.high
+
+    def _settled(self, result: Settled) -> None:
+        whose = (
+            "reused" if result.settled_by != self._run else "bought" if result.bought_by == self._run else "reattached"
+        )
+        self._images[whose] += len(result.images)
+
+    def summary(self, seconds: float, stop: StopReason | None = None, message: str = "") -> Summary:
+        """What was counted."""
+        counts: dict[str, int] = {**self._images, **self._rows}
+        return Summary(
+            rows=self._rows.total(),
+            images=self._images.total() - self._images["refetched"],
+            **counts,
+            cost_low=self._low + self._spent.low,
+            cost_high=self._high + self._spent.high,
+            cost_billed=self._spent.billed,
+            seconds=seconds,
+            stop=stop,
+            message=message,
+        )

@@ -1,0 +1,67 @@
+"""Winding down: an interrupted run takes back what it still can."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from dagster_gptimg.engine.record.results import Unsettled
+from dagster_gptimg.errors import GptImgError
+from dagster_gptimg.fal.types import Queued
+from dagster_gptimg.store.receipts.facts import CANCELLED, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dagster_gptimg.engine.job import Job
+    from dagster_gptimg.engine.record.results import Ledger
+    from dagster_gptimg.fal.types import Submitted
+
+AT_ONCE = 16
+
+
+async def cancel_queued(job: Job, ledger: Ledger, flying: Mapping[str, tuple[int, Submitted]], seconds: float) -> None:
+    """Cancel what waits in fal's queue, within `seconds`; note what stays in flight.
+
+    Only queued requests are cancelled: of a running one nobody knows whether a cancel saves its price, and it would
+    cost its image. A cancel counts only when fal says that the request left the queue.
+    """
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def one(key: str, n: int, request: Submitted) -> None:
+        async with slots:
+            if await _cancelled(job, key, n, request):
+                ledger.leave(Unsettled(key, "not_submitted", "cancelled", "cancelled in fal's queue, free of charge"))
+
+    for key, (_, request) in flying.items():
+        words = "interrupted while fal worked on it; the next run collects it"
+        ledger.leave(Unsettled(key, "in_flight", None, words, request.request_id, bought_by=ledger.run))
+    tasks = [asyncio.create_task(one(key, n, request)) for key, (n, request) in flying.items()]
+    if tasks:
+        _, late = await asyncio.wait(tasks, timeout=seconds)
+        for task in late:
+            task.cancel()
+
+
+async def _cancelled(job: Job, key: str, n: int, request: Submitted) -> bool:
+    try:
+        if not isinstance(await job.fal.status(request), Queued):
+            return False
+        if not (await job.fal.cancel(request)).removed:
+            return False
+        now = job.runtime.clock.now()
+        outcome = Outcome(
+            request_id=request.request_id,
+            kind="free",
+            cost_usd=Decimal(0),
+            error_type=CANCELLED,
+            error="cancelled in fal's queue",
+            evidence="fal said that it left the queue",
+            completed_at=now,
+            recorded_at=now,
+        )
+        await job.runtime.io(job.dataset.receipts.create_outcome, key, n, outcome)
+    except GptImgError:
+        return False  # it stays in flight, on record
+    return True

@@ -1,0 +1,168 @@
+"""Evidence for submits in doubt: fal's history, narrow to adopt, wide to deny (docs/guarantee.md#invariant-3)."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from dagster_gptimg.engine.plan.request_keys import request_key
+from dagster_gptimg.engine.recover.history_search import BEFORE, Candidates, window
+from dagster_gptimg.engine.submit.submit import accepted_fact
+from dagster_gptimg.errors import ReadError
+from dagster_gptimg.fal.registry.builtin import model_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dagster_gptimg.engine.job import Job
+    from dagster_gptimg.engine.plan.plan import Request
+    from dagster_gptimg.engine.record.results import Ledger
+    from dagster_gptimg.engine.recover.history_search import Candidate
+    from dagster_gptimg.fal.types import HistoryItem
+    from dagster_gptimg.store.receipts.facts import Attempt, Intent
+
+CLOCK_OFF = 60.0
+"""Seconds by which this machine's clock may differ from fal's without anybody being told."""
+
+GAP = 8
+"""Equal requests have keys that differ in the copy number only. So many numbers in a row without a receipt are the end
+of them: a crash can leave gaps as wide as there are submits at once."""
+
+
+class Search(NamedTuple):
+    """What came of looking for one attempt.
+
+    Attributes:
+        is_adopted: whether a request was found and recorded.
+        searched: what was looked through, in words; empty when nothing could be.
+        missed: what could not be looked through, and what would help; empty when nothing was left out.
+    """
+
+    is_adopted: bool
+    searched: str = ""
+    missed: str = ""
+
+
+class Evidence:
+    """Looks for attempts in fal's history and adopts what matches.
+
+    An id that is on record under any key of the dataset is never adopted; within this process one row adopts at a time,
+    so that k equal requests need k ids.
+    """
+
+    def __init__(self, job: Job, ledger: Ledger) -> None:
+        """Nothing is read yet."""
+        self._job, self._ledger = job, ledger
+        self._candidates = Candidates(job)
+        self._lock = asyncio.Lock()
+
+    def expect(self, intents: Iterable[Intent]) -> None:
+        """These will be looked for."""
+        self._candidates.expect(intent for intent in intents if self._is_mine(intent))
+
+    async def adopt(self, request: Request, n: int, attempt: Attempt) -> Search:
+        """Adopt a request for attempt `n`, if the history shows one: recorded, and added to `attempt`.
+
+        That nothing is found is never a proof. Raises `StoreError`.
+        """
+        intent = attempt.intent
+        if intent is None:
+            return Search(is_adopted=False, missed="its intent cannot be read")
+        if not self._is_mine(intent):
+            why = "it was sent with another key, and this one does not see that account's history: run with that key"
+            return Search(is_adopted=False, missed=why)
+        async with self._lock:
+            try:
+                found = await self._candidates.of(intent)
+            except ReadError as error:
+                return Search(is_adopted=False, missed=f"fal's history cannot be read now ({error}): run again later")
+            known = await self._known(request, {candidate.request_id for candidate in found}) if found else set()
+            free = next((candidate for candidate in found if candidate.request_id not in known), None)
+            if free is None:
+                searched, missed = self._told(intent)
+                return Search(is_adopted=False, searched=searched, missed=missed)
+            if not await self._is_shown(intent, free):
+                missed = f"fal's history shows request {free.request_id} in a list and not by its id: run again later"
+                return Search(is_adopted=False, missed=missed)
+            await self._record(request.key, n, attempt, free, intent.endpoint)
+            return Search(is_adopted=True)
+
+    async def _is_shown(self, intent: Intent, found: Candidate) -> bool:
+        """Whether the history shows a request by its id, too: a line with a wrong id would hide the right one."""
+        try:
+            line = await self._job.fal.lookup(intent.endpoint, found.request_id)
+        except ReadError:
+            return False
+        return line is not None and line.request_id == found.request_id
+
+    def _told(self, intent: Intent) -> tuple[str, str]:
+        """What was looked through for an intent, and what may have been left out."""
+        first, last = window(intent)
+        searched = f"fal's history of {intent.endpoint} from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"
+        offset = self._job.fal.clock_offset or 0.0
+        if intent.clock_offset_s is None and abs(offset) > CLOCK_OFF:
+            words = f"this machine's clock is {abs(offset):.0f} s {'behind' if offset > 0 else 'ahead of'} fal's"
+            return searched, f"{words}, and how wrong it was then is not known: look into fal's dashboard first"
+        return searched, ""
+
+    def _is_mine(self, intent: Intent) -> bool:
+        return intent.account == self._job.fal.account(self._job.dataset.salt)
+
+    async def _known(self, request: Request, request_ids: set[str]) -> set[str]:
+        """Those of some ids that are on record, read anew: another run may have recorded one just now.
+
+        Only an equal request can have one of them, and its key can be worked out; all receipts are looked through only
+        where it cannot (a request with reference images that no row asks for any more).
+        """
+        io, receipts = self._job.runtime.io, self._job.dataset.receipts
+        model, found, visited = model_at(request.endpoint, self._job.model), set[str](), set[str]()
+        copy = last = 0
+        while copy <= last + GAP:
+            key = request_key(model, request.arguments, copy)
+            names = await io(receipts.names, key)
+            found.update(name.request_id for _, name in names if name.request_id)
+            visited.add(key)
+            last, copy = copy if names else last, copy + 1
+        if request.key not in visited:
+            return await io(receipts.known, request_ids, ("reply", "webhook", "history"))
+        return found
+
+    async def _record(self, key: str, n: int, attempt: Attempt, found: Candidate, endpoint: str) -> None:
+        accepted = accepted_fact(self._job.fal.request(endpoint, found.request_id), found.sent_at)
+        await self._job.runtime.io(self._job.dataset.receipts.create_accepted, key, n, "history", accepted)
+        attempt.accepted[found.request_id] = ("history", accepted)
+
+    async def against_resubmit(self, intent: Intent) -> str:
+        """What speaks against sending an attempt again; empty when nothing does.
+
+        The history must be this account's, be read whole, and show every request of which we know that fal completed it
+        in the window, at least one. No request with this prompt may be in it, but those known by reply or webhook: an
+        adopted one may be ours. What remains a bet: that no POST comes later than `settle`, and that the history has no
+        hole just where ours would be.
+        """
+        if not self._is_mine(intent):
+            return "it was sent with another key, whose history cannot be read with this one"
+        start, settle = window(intent)[0], timedelta(seconds=self._job.options.settle)
+        control = self._ledger.completed(intent.created_at - BEFORE, intent.created_at + settle)
+        unseen, suspects = set(control), set[str]()
+        try:
+            # All that this dataset may have sent: the control group is of every endpoint.
+            for endpoint in {intent.endpoint, *self._job.model.endpoints}:
+                async for page in self._job.fal.history(endpoint, start):
+                    if not page.is_whole:
+                        return "a line of fal's history cannot be read, and may be it"
+                    unseen.difference_update(item.request_id for item in page.items)
+                    suspects.update(item.request_id for item in page.items if _may_be(item, intent))
+        except ReadError as error:
+            return f"fal's history cannot be read: {error}"
+        if not control or unseen:
+            shown = len(control) - len(unseen)
+            return f"the history shows {shown} of {len(control)} requests known to have ended around then"
+        known = await self._job.runtime.io(self._job.dataset.receipts.known, suspects, ("reply", "webhook"))
+        return next((f"request {suspect} in the history may be it" for suspect in sorted(suspects - known)), "")
+
+
+def _may_be(item: HistoryItem, intent: Intent) -> bool:
+    """Whether a line of the history could be an intent's request: wide, since it is to deny something."""
+    return item.json_input is None or item.json_input.get("prompt") == intent.arguments.get("prompt")

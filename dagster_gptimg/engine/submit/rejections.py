@@ -1,0 +1,80 @@
+"""Rejections: what a submit that fal did not take means for the run.
+
+Also how an endpoint that is gone is told from a gateway that answers 404 for a moment.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dagster_gptimg.errors import AccountLockedError, NotSentError, ReadError, RejectedError, SubmitError
+from dagster_gptimg.fal.registry.builtin import model_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dagster_gptimg.engine.job import Job
+    from dagster_gptimg.engine.submit.in_flight_limit import Window
+    from dagster_gptimg.engine.submit.stop import Stop
+
+TOO_MANY, UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 429, 401, 403, 404
+
+OF_ALL = frozenset({UNAUTHORIZED, FORBIDDEN, NOT_FOUND})
+"""Rejections that speak of the key or the endpoint, not of one row."""
+
+LASTING = 300.0
+"""Seconds for which fal must have said so, and nothing else, before a run believes it."""
+
+
+class Rejections:
+    """Decides what each submit that was not taken means."""
+
+    def __init__(self, job: Job, stop: Stop, window: Window, in_flight: Callable[[], int]) -> None:
+        """Share a run's stop and window; `in_flight` counts the requests that fal has."""
+        self._job, self._stop, self._window, self._in_flight = job, stop, window, in_flight
+        self._asked_at = float("-inf")
+
+    async def is_of_this_request(self, endpoint: str, error: SubmitError) -> bool:
+        """Whether a rejection speaks of this request's inputs. Otherwise the run has been told to wait, or to stop."""
+        if isinstance(error, AccountLockedError):
+            self._stop.because("locked", str(error))
+        elif isinstance(error, NotSentError):
+            self._stop.turned_away(error)
+        elif not isinstance(error, RejectedError):
+            return False
+        elif error.status_code == TOO_MANY:
+            self._window.turned_away()
+            self._stop.turned_away(error, error.retry_after)
+        elif error.status_code in OF_ALL:
+            await self._of_all(endpoint, error, self._stop.turned_away(error, error.retry_after))
+        else:
+            return True
+        return False
+
+    async def _of_all(self, endpoint: str, error: RejectedError, lasting: float) -> None:
+        """Stop the run once it is certain that fal does not take anything from it any more."""
+        if error.status_code == NOT_FOUND and (lasting >= LASTING or await self._is_gone(endpoint)):
+            self._stop.because("unusable", self._gone(endpoint, lasting))
+        elif lasting >= LASTING:
+            self._stop.because("unusable", f"{error} (for {lasting:.0f} s, and nothing else)")
+
+    async def _is_gone(self, endpoint: str) -> bool:
+        """Whether fal's own list of models does not have the endpoint; asked once for each pause."""
+        now = self._job.runtime.clock.monotonic()
+        if now < self._asked_at + 1.0:
+            return False
+        self._asked_at = now
+        try:
+            return await self._job.fal.is_gone(endpoint)
+        except ReadError:
+            return False
+
+    def _gone(self, endpoint: str, lasting: float) -> str:
+        model = model_at(endpoint, self._job.model)
+        why = f"for {lasting:.0f} s" if lasting >= LASTING else "and its list of models does not have it"
+        candidate = model.successor or "MODEL"
+        return (
+            f"fal has no endpoint {endpoint} any more (HTTP 404, {why}). Nothing was bought for the rows that are "
+            f"left: what fal turned away costs nothing. {self._in_flight()} requests are in flight and are collected. "
+            f"`dagster-gptimg plan TABLE --model {candidate}` says what a move to {candidate} costs"
+        )

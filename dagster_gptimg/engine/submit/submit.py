@@ -1,0 +1,189 @@
+"""Submit: the intent, one POST, and the record of what it brought. The only place that spends money.
+
+Written by hand, because nothing does it right: fal's own clients repeat a POST whose reply was lost, and pay twice.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dagster_gptimg.base.digest_columns import DigestCounts, digest_of
+from dagster_gptimg.engine.submit.reference_uploads import Uploads
+from dagster_gptimg.engine.submit.webhook_urls import webhook_url
+from dagster_gptimg.errors import AmbiguousSubmitError, NotSentError, RejectedError, StoreError, SubmitError
+from dagster_gptimg.store.receipts.facts import Accepted, Attempt, Intent, Void
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+    from decimal import Decimal
+
+    from dagster_gptimg.engine.job import Fal, Job
+    from dagster_gptimg.engine.plan.plan import Request
+    from dagster_gptimg.fal.types import Json, Submitted
+    from dagster_gptimg.store.receipts.facts import Word
+
+RECORD_TRIES = 5
+
+
+def accepted_fact(request: Submitted, at: datetime) -> Accepted:
+    """The fact that fal has a request, since `at`."""
+    return Accepted(
+        request_id=request.request_id,
+        endpoint=request.endpoint,
+        status_url=request.status_url,
+        response_url=request.response_url,
+        cancel_url=request.cancel_url,
+        accepted_at=at,
+    )
+
+
+def as_submitted(fal: Fal, request: Request, attempt: Attempt, request_id: str) -> Submitted:
+    """A request of an attempt with the URLs that fal gave; an unreadable record still tells the id by its name."""
+    known = attempt.accepted[request_id][1]
+    if known is None:
+        return fal.request(request.endpoint, request_id)
+    return fal.request(known.endpoint, request_id, known.status_url, known.response_url, known.cancel_url)
+
+
+class TakenError(Exception):
+    """Another run has created this attempt; what it wrote decides."""
+
+
+class Submitter:
+    """Sends the attempts of one run."""
+
+    def __init__(self, job: Job, run: str) -> None:
+        """`run`: the run's id, for the record."""
+        self._job, self._run = job, run
+        self._io, self._receipts = job.runtime.io, job.dataset.receipts
+        self._uploads = Uploads(job)
+        self._ids = DigestCounts()
+
+    def know(self, request_ids: Iterable[str]) -> None:
+        """Take request ids that were on record before this run sends anything: none of them is fal's answer to it."""
+        for request_id in request_ids:
+            self._ids.count(digest_of(request_id))
+
+    async def send(
+        self, request: Request, n: int, worst_case: Decimal, word: Word | None = None
+    ) -> tuple[Attempt | None, SubmitError | None]:
+        """Create the intent of attempt `n`, POST it once, and put on record what is known of it.
+
+        The intent is created when the connection stands and only the body is missing. So a host that cannot be reached
+        leaves no trace, and a crash finds hardly a moment in which the intent is there and the POST is not.
+
+        Args:
+            request: what a row needs.
+            n: the attempt.
+            worst_case: US dollars that it may cost; not finite where that is not known.
+            word: the user's word that opens this attempt, if one does.
+
+        Returns:
+            The facts of the attempt (accepted; void; the intent alone, which is ambiguous; None: no intent was made)
+            and the error that they come from.
+
+        Raises:
+            TakenError: another run has the attempt; nothing was sent.
+            ImageReferenceError, ReadError: a reference image cannot be read or uploaded; nothing was sent.
+            StoreError: nobody knows whose it is, and nothing was sent; or fal has the request, and its id could not be
+                recorded (the message names it).
+        """
+        attempt = Attempt()
+        arguments = await self._uploads.arguments(request)
+
+        async def ready() -> None:
+            attempt.intent = await self._claim(request, arguments, n, worst_case, word)
+            self._job.runtime.reached("before POST")
+
+        try:
+            submitted = await self._job.fal.submit(
+                request.endpoint, arguments, ready, self._headers(request), self._webhook(request, n)
+            )
+        except SubmitError as error:
+            return await self._not_accepted(request.key, n, attempt, error), error
+        self._job.runtime.reached("after POST")
+        if self._ids.count(digest_of(submitted.request_id)):
+            words = f"fal answered with request {submitted.request_id}, which it had given for another submit before"
+            return attempt, AmbiguousSubmitError(words)
+        await self._accept(request.key, n, attempt, submitted)
+        return attempt, None
+
+    def _headers(self, request: Request) -> dict[str, str]:
+        """Tags by which fal's own billing reports tell whose a request is."""
+        tags = {"dataset": self._job.dataset.name, "key": request.key}
+        if self._job.partition is not None:
+            tags["partition"] = self._job.partition
+        return self._job.options.request.with_tags(tags)
+
+    def _webhook(self, request: Request, n: int) -> str | None:
+        """Where fal posts the end of attempt `n` to, if it does: so a lost reply is healed."""
+        base = self._job.options.webhook_url
+        return webhook_url(base, self._job.dataset, request.key, n, self._run) if base else None
+
+    async def _claim(
+        self, request: Request, arguments: dict[str, Json], n: int, worst_case: Decimal, word: Word | None
+    ) -> Intent:
+        """Create the intent; only its owner may send."""
+        intent = Intent(
+            endpoint=request.endpoint,
+            arguments=arguments,
+            partition=self._job.partition,
+            row_id=request.row_id,
+            run=self._run,
+            cost_high_usd=worst_case if worst_case.is_finite() else None,
+            nonce=self._job.runtime.token(),
+            account=self._job.fal.account(self._job.dataset.salt),
+            created_at=self._job.runtime.clock.now(),
+            word=word,
+            clock_offset_s=self._job.fal.clock_offset,
+        )
+        self._job.runtime.reached("before intent")
+        if not await self._create(request.key, n, intent):
+            raise TakenError
+        return intent
+
+    async def _create(self, key: str, n: int, intent: Intent) -> bool:
+        """Create an intent, and be back as soon as it is made: from here to the POST every moment counts.
+
+        The way through a thread and back takes longer than a local create itself. A store far away cannot be waited for
+        here.
+        """
+        if self._job.dataset.store.is_local:
+            return self._receipts.create_intent(key, n, intent)
+        return await self._io(self._receipts.create_intent, key, n, intent)
+
+    async def _not_accepted(self, key: str, n: int, attempt: Attempt, error: SubmitError) -> Attempt | None:
+        if attempt.intent is None:
+            return None
+        if isinstance(error, NotSentError):
+            return await self._void(key, n, attempt, "not_sent", error)
+        if isinstance(error, RejectedError):
+            return await self._void(key, n, attempt, "rejected", error)
+        return attempt
+
+    async def _void(self, key: str, n: int, attempt: Attempt, reason: str, error: Exception) -> Attempt:
+        now = self._job.runtime.clock.now()
+        void = Void.model_validate({"reason": reason, "detail": str(error)[:500], "recorded_at": now})
+        await self._io(self._receipts.create_void, key, n, void)
+        attempt.void = void
+        return attempt
+
+    async def _accept(self, key: str, n: int, attempt: Attempt, submitted: Submitted) -> None:
+        accepted = accepted_fact(submitted, self._job.runtime.clock.now())
+        attempt.accepted[submitted.request_id] = ("reply", accepted)
+        await self._insist(key, n, accepted)
+        self._job.runtime.reached("after accepted")
+
+    async def _insist(self, key: str, n: int, accepted: Accepted) -> None:
+        """Record the id, with patience: fal has been paid for it, and only we know it."""
+        for left in reversed(range(RECORD_TRIES)):
+            try:
+                await self._io(self._receipts.create_accepted, key, n, "reply", accepted)
+            except StoreError as error:
+                if not left:
+                    msg = f"fal has request {accepted.request_id}, and the store does not take its record: {error}"
+                    raise StoreError(msg) from error
+                await self._job.runtime.clock.sleep(1.0)
+            else:
+                return

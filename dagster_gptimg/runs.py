@@ -1,0 +1,231 @@
+"""One run from ordinary code: what the CLI, the assets and the ops share."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import httpx
+
+from dagster_gptimg.base.plain_text import counted
+from dagster_gptimg.engine import run as engine
+from dagster_gptimg.engine.collect.download_limit import AT_ONCE
+from dagster_gptimg.engine.events import Finished, Planned, Warned
+from dagster_gptimg.engine.job import Job, Options
+from dagster_gptimg.engine.maintain import forget as forgetting
+from dagster_gptimg.engine.maintain import rebuild as rebuilding
+from dagster_gptimg.engine.maintain.dataset_lookup import check_exists
+from dagster_gptimg.engine.system import iterate, system_runtime
+from dagster_gptimg.errors import GptImgError, UnreadableError, UsageError
+from dagster_gptimg.fal.http.client import FalClient
+from dagster_gptimg.fal.registry.builtin import all_models
+from dagster_gptimg.fal.registry.prices import unknown_price
+from dagster_gptimg.fal.request_settings import VOIDED
+from dagster_gptimg.fal.settings import FalSettings
+from dagster_gptimg.prompts import References
+from dagster_gptimg.store.manifest import scan_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable
+
+    from dagster_gptimg.engine.events import Event
+    from dagster_gptimg.engine.maintain.rebuild import Rebuilt
+    from dagster_gptimg.engine.record.summary import Summary
+    from dagster_gptimg.fal.registry.model import FalModel
+    from dagster_gptimg.prompts import RowBatch
+    from dagster_gptimg.store.dataset import Dataset
+
+_log = logging.getLogger(__name__)
+
+STATUS_TIMEOUT = 5.0
+"""Seconds that a run asks fal whether its model is deprecated."""
+
+KILL_AT = "DAGSTER_GPTIMG_KILL_AT"
+"""For the kill suite only: `NAME:N` has the process SIGKILL itself when it reaches the point NAME for the N-th time."""
+
+
+def run(
+    rows: Iterable[RowBatch],
+    model: FalModel,
+    dataset: Dataset,
+    settings: FalSettings,
+    *,
+    partition: str | None = None,
+    options: Options | None = None,
+    references: References | None = None,
+    on_event: Callable[[Event], None] = lambda _: None,
+) -> Finished:
+    """Turn checked rows into images; blocks until it is done. Events reach the calling thread.
+
+    Raises:
+        UsageError: something has to be mended first; nothing was sent.
+        StoreError: the store cannot be used; nothing was sent.
+    """
+    ends: list[Finished] = []
+    options = _checked(options or Options(), model)
+
+    async def events(interrupt: asyncio.Event) -> AsyncIterator[Event]:
+        async with FalClient(settings) as fal:
+            runtime = system_runtime(_kill_hook())
+            job = Job(rows, model, dataset, fal, runtime, partition, options, references or References())
+            async for event in engine.generate(job, interrupt):
+                if isinstance(event, Planned):
+                    for message in await _warnings(job, fal):
+                        yield Warned(message)
+                yield event
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Finished):
+            ends.append(event)
+        on_event(event)
+
+    iterate(events, listen)
+    return ends[0]
+
+
+def _checked(options: Options, model: FalModel) -> Options:
+    """The options of a run, when they can be kept. Raises `UsageError`."""
+    if options.max_cost is not None and all(part.price is unknown_price for part in (model, model.edit) if part):
+        msg = (
+            f"the price of {model.name} is not known, so nothing can hold a run to ${options.max_cost}. Say its price "
+            "(price=, or --price), or run without a limit. Nothing was sent."
+        )
+        raise UsageError(msg)
+    _check_watch(options)
+    if not options.request.without_guarantee:
+        return options
+    if options.on_ambiguous == "resubmit":
+        msg = "on_ambiguous=resubmit rests on fal's history, and without_guarantee gives that up. Nothing was sent."
+        raise UsageError(msg)
+    # A result with sync_mode holds its images, so there are no more in flight than images may be in memory.
+    return replace(options, max_in_flight=min(options.max_in_flight or AT_ONCE, AT_ONCE))
+
+
+def _check_watch(options: Options) -> None:
+    """Raise `UsageError` when webhooks cannot work as they were asked for."""
+    url = httpx.URL(options.webhook_url)
+    if (options.watch == "webhook") != bool(options.webhook_url):
+        raise UsageError("watch=webhook and webhook_url go together: one is missing. Nothing was sent.")
+    if options.webhook_url and (url.scheme not in {"http", "https"} or not url.host or url.query or url.fragment):
+        raise UsageError("webhook_url must be the public http(s) URL of a receiver, without a query. Nothing was sent.")
+    if options.watch == "webhook" and options.logs:
+        raise UsageError("webhooks bring no logs: use watch=stream for them. Nothing was sent.")
+    if options.watch == "webhook" and options.request.without_guarantee:
+        raise UsageError("without_guarantee may put images into results, too large for webhooks. Nothing was sent.")
+
+
+async def _warnings(job: Job, fal: FalClient) -> list[str]:
+    """What whoever starts a run should know of its model and its settings."""
+    model, found = job.model, [VOIDED] if job.options.request.without_guarantee else []
+    try:
+        async with asyncio.timeout(STATUS_TIMEOUT):
+            statuses = await fal.statuses(model.endpoints)
+    except (GptImgError, TimeoutError):
+        statuses = {}  # only news: a run does not depend on it
+    notice = model.notice(job.runtime.clock.now().date(), statuses.values())
+    return [*found, *([notice] if notice else [])]
+
+
+def former_models(dataset: Dataset, partition: str | None) -> list[FalModel]:
+    """The models of the registry that made what a partition has, as its manifest tells. Raises `StoreError`."""
+    endpoints = set[str]()
+    try:
+        for batch in scan_manifest(dataset, partition, ["endpoint"]):
+            endpoints.update(batch["endpoint"].unique().to_pylist())
+    except FileNotFoundError:
+        return []
+    except UnreadableError as error:
+        _log.warning("which models made what is there cannot be read, so a plan does not name them: %s", error)
+        return []
+    return [model for model in all_models() if model.endpoint in endpoints]
+
+
+def plan(
+    rows: Iterable[RowBatch],
+    model: FalModel,
+    dataset: Dataset,
+    *,
+    partition: str | None = None,
+    options: Options | None = None,
+) -> Summary:
+    """What `run` would buy and reuse, and its cost range. Needs no key and no network.
+
+    Raises:
+        UsageError: something has to be mended first.
+        StoreError: the store cannot be read.
+    """
+    found: list[Summary] = []
+
+    async def once(interrupt: asyncio.Event) -> AsyncIterator[Summary]:
+        fal = FalClient(FalSettings(key=""))  # a plan asks fal nothing
+        job = Job(rows, model, dataset, fal, system_runtime(), partition, options or Options())
+        if (summary := await engine.unless(interrupt, engine.plan(job))) is not None:
+            yield summary
+
+    iterate(once, found.append)
+    return found[0]
+
+
+def rebuild(dataset: Dataset, model: FalModel) -> Rebuilt:
+    """Write index and missing manifests anew from receipts.
+
+    Raises:
+        UsageError: there is no such dataset.
+        StoreError: the store cannot be used.
+    """
+    check_exists(dataset)
+    runtime = system_runtime()
+    run = f"{runtime.clock.now():%Y%m%dT%H%M%S}-rebuilt-{runtime.token()[:8]}"
+    return asyncio.run(rebuilding.rebuild(dataset, model, runtime.io, run))
+
+
+def forget(dataset: Dataset, rows: Collection[str]) -> list[str]:
+    """Erase rows here, and their payloads at fal if there is a key; returns what was done, in lines for people.
+
+    Raises:
+        UsageError: a row is unknown or has not ended; nothing was erased.
+        StoreError: the store cannot be used.
+    """
+    found = forgetting.forget(dataset, rows)
+    shared = [row for row in found.rows if row not in rows]
+    lines = [f"{counted(len(found.keys), 'request')} erased; their cost and hashes stay on record"]
+    if shared:
+        lines.append(f"rows that shared an image with them are erased as well: {', '.join(shared)}")
+    return [*lines, asyncio.run(_forget_at_fal(dataset, found.request_ids))]
+
+
+async def _forget_at_fal(dataset: Dataset, request_ids: Collection[str]) -> str:
+    payloads = counted(len(request_ids), "payload")
+    kept = f"fal keeps {payloads} for up to 30 days"
+    try:
+        settings = FalSettings.from_env()
+    except UsageError:
+        return f"{kept}: with an ADMIN key in FAL_KEY they are deleted there too"
+    async with FalClient(settings) as fal:
+        try:
+            if await fal.origin() != dataset.origin():
+                return f"{kept}: this dataset was not made with the fal that FAL_KEY and FAL_BASE_URL name"
+            for request_id in request_ids:
+                await fal.delete_payloads(request_id)
+        except GptImgError as error:
+            return f"{kept}: {error}"
+    return f"{payloads} deleted at fal"
+
+
+def _kill_hook() -> Callable[[str], None] | None:
+    name, _, count = os.environ.get(KILL_AT, "").partition(":")
+    if not name:
+        return None
+    left = int(count or 1)
+
+    def reached(point: str) -> None:
+        nonlocal left
+        left -= point == name
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return reached

@@ -1,0 +1,138 @@
+"""Rows, images and dollars are counted once, and add up."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dagster_gptimg import metadata
+from dagster_gptimg.engine.record.manifest_rows import _shares, row_status
+from dagster_gptimg.engine.record.results import Unsettled
+from dagster_gptimg.engine.record.summary import Spent, Summary, Tally
+from dagster_gptimg.fal.registry.prices import Price
+from dagster_gptimg.store.settled_index import Settled
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+PRICE = Price(Decimal("0.01"), Decimal("0.06"))
+STATUSES = ["in_flight", "failed", "held", "lost", "not_submitted"]
+
+
+def settled(
+    kind: Any = "stored", images: int = 1, cost: str | None = "0.02", bought_by: str = "me", by: str = "me"
+) -> Settled:
+    price = None if cost is None else Decimal(cost)
+    found: list[dict[str, Any]] = [{} for _ in range(images)]
+    return Settled("k", 0, "R", kind, found, price, None, None, None, None, bought_by, by, None, NOW, NOW, NOW)
+
+
+@given(st.decimals(0, 100, places=4), st.integers(1, 4))
+def test_a_requests_cost_over_its_images_is_exact(cost: Decimal, images: int) -> None:
+    shares = _shares(cost, images)
+    assert len(shares) == images
+    assert sum(share for share in shares if share is not None) == cost
+
+
+def test_an_unknown_cost_stays_unknown() -> None:
+    assert list(_shares(None, 3)) == [None, None, None]
+
+
+def test_a_row_is_as_good_as_its_worst_request() -> None:
+    assert row_status([settled(), settled()]) == "stored"
+    assert row_status([settled(), settled("refused")]) == "refused"
+    assert row_status([settled("refused"), Unsettled("k", "failed")]) == "failed"
+    assert row_status([Unsettled("k", "failed"), Unsettled("k", "held"), settled()]) == "held"
+
+
+results = st.one_of(
+    st.builds(Unsettled, st.just("k"), st.sampled_from(STATUSES), bought_by=st.sampled_from([None, "me", "other"])),
+    st.builds(
+        settled,
+        st.sampled_from(["stored", "refused"]),
+        st.integers(1, 4),
+        st.sampled_from(["0.02", "0", None]),
+        st.sampled_from(["me", "other"]),
+        st.sampled_from(["me", "other"]),
+    ),
+)
+
+
+@given(st.lists(st.lists(results, min_size=1, max_size=3), max_size=20))
+def test_the_sums_hold(rows: list[list[Any]]) -> None:
+    tally = Tally("me")
+    for row in rows:
+        tally.row(row_status(row))
+        for result in row:
+            tally.request(result, PRICE)
+    s = tally.summary(1.0)
+    assert s.rows == len(rows)
+    assert s.rows == s.stored + s.refused + s.failed + s.held + s.lost + s.not_submitted + s.in_flight
+    assert s.images == s.bought + s.reused + s.reattached
+    assert s.cost_low <= s.cost_high
+    assert s.cost_billed <= s.cost_high
+    assert s.as_json()["rows"] == s.rows
+
+
+def test_money_in_doubt_is_in_the_upper_bound_only() -> None:
+    spent = Spent()
+    spent.add(None, PRICE)
+    spent.add(Decimal("0.02"), PRICE)
+    tally = Tally("me", spent)
+    tally.request(Unsettled("k", "held", bought_by="me"), PRICE)
+    s = tally.summary(0)
+    assert (s.cost_low, s.cost_billed, s.cost_high) == (Decimal("0.02"), Decimal("0.02"), Decimal("0.14"))
+
+
+def test_what_a_row_has_cost_before_is_not_what_this_run_spends() -> None:
+    """A row's cost is that of all its requests, also where nobody knows one; a run's is that of what it records."""
+    spent = Spent()
+    spent.add(Decimal("0.02"), PRICE)
+    for cost in (None, "0.50"):
+        tally = Tally("me", spent)
+        tally.request(settled(cost=cost), PRICE)
+        assert tally.summary(0).cost_billed == Decimal("0.02")
+
+
+@pytest.mark.parametrize(
+    ("summary", "status"),
+    [
+        (Summary(rows=2, stored=2), 0),
+        (Summary(rows=2, stored=1, refused=1), 3),
+        (Summary(rows=2, stored=1, not_submitted=1, stop="budget"), 4),
+        (Summary(stop="locked"), 5),
+        (Summary(stop="unusable"), 5),
+        (Summary(stop="interrupted"), 130),
+        (Summary(), 0),
+    ],
+)
+def test_exit_statuses(summary: Summary, status: int) -> None:
+    assert summary.exit_status == status
+
+
+def test_the_sentence_says_what_is_news() -> None:
+    assert Summary(rows=48, reused=48, images=48).sentence() == "0 bought, 48 reused, $0.00"
+    assert "2 held" in Summary(held=2).sentence()
+    assert Summary(reused=2, refetched=1).sentence() == "0 bought, 2 reused, 1 image fetched again, $0.00"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "billed", "words"),
+    [
+        ("0.04", "0.04", "0.04", "$0.04"),
+        ("0", "0.04", "0", "$0.00 billed, up to $0.04"),
+        ("0.04", "0.0401", "0.04", "$0.04 billed, up to $0.0401"),
+        ("0.04", "inf", "0.04", "$0.04 known to be billed, the rest unknown"),
+    ],
+)
+def test_a_cost_that_is_not_known_to_the_end_is_told_with_its_upper_end(
+    low: str, high: str, billed: str, words: str
+) -> None:
+    found = Summary(cost_low=Decimal(low), cost_high=Decimal(high), cost_billed=Decimal(billed))
+    assert found.sentence().endswith(f", {words}")
+    assert metadata.counts(found)["run_cost_usd"] == float(billed)
+    above = {} if high == billed else {"run_cost_high_usd": "unknown" if high == "inf" else float(high)}
+    assert {name: value for name, value in metadata.counts(found).items() if name == "run_cost_high_usd"} == above
