@@ -26,10 +26,11 @@ from dagster_gptimg.engine.record.results import Ledger, Result, Unsettled
 from dagster_gptimg.engine.record.state_table import Owns, state_of
 from dagster_gptimg.engine.recover.cancel_queued import cancel_queued
 from dagster_gptimg.engine.recover.open_receipts import OpenReceipts, paid_requests
+from dagster_gptimg.engine.request_progress import Way
 from dagster_gptimg.engine.submit.budget import Budget
 from dagster_gptimg.engine.submit.in_flight_limit import Place, Window
 from dagster_gptimg.engine.submit.stop import Stop
-from dagster_gptimg.engine.worker import Way, Worker
+from dagster_gptimg.engine.worker import Worker
 from dagster_gptimg.errors import GptImgError, StoreError, UnreadableError
 from dagster_gptimg.fal.registry.builtin import model_at
 from dagster_gptimg.store.dataset import FirstModel

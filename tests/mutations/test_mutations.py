@@ -212,7 +212,7 @@ MUTATIONS = [
     ),
     Mutation(
         "have the user's word speak of what was opened since",
-        "engine/worker.py",
+        "engine/request_progress.py",
         "        return self.buys and view.attempt < self.spoken and is_named\n",
         "        return self.buys and is_named\n",
         "tests/bender/test_ends.py -k once_in_a_run",

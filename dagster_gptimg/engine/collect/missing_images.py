@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from dagster_gptimg.engine.job import Job
     from dagster_gptimg.engine.record.state_table import Owns
-    from dagster_gptimg.engine.worker import Way
+    from dagster_gptimg.engine.request_progress import Way
     from dagster_gptimg.store.receipts.facts import Attempt, Outcome, StoredImage
 
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from dagster_gptimg.engine.job import Job
     from dagster_gptimg.engine.record.results import Ledger
+    from dagster_gptimg.engine.request_progress import Way
     from dagster_gptimg.engine.submit.stop import Stop
-    from dagster_gptimg.engine.worker import Way
     from dagster_gptimg.store.receipts.facts import Word
 
 FIRST_LOOK, LONGEST_WAIT = 0.5, 15.0
