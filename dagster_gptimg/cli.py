@@ -143,7 +143,7 @@ def generate(table: str, store: str, dataset: str, *, as_json: bool, **given: An
 def plan(table: str, store: str, dataset: str, *, as_json: bool, **given: Any) -> None:  # noqa: ANN401
     """Say what `generate` would buy and reuse, and its cost range; needs no key and no network."""
     from dagster_gptimg import runs
-    from dagster_gptimg.console import plan_lines
+    from dagster_gptimg.engine.wording import plan_lines
     from dagster_gptimg.prompts import Move, read_rows
 
     _keep_imports()

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from dagster_gptimg.base.plain_text import counted, dollars, plain
+from dagster_gptimg.base.plain_text import dollars
 from dagster_gptimg.engine.events import Event, Finished, Noticed, Planned, Updated, Warned
 from dagster_gptimg.engine.events import Progress as Step
+from dagster_gptimg.engine.wording import columns_lines, forecast, model_line, update_lines
 from dagster_gptimg.output import printable
 
 if TYPE_CHECKING:
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 PLAIN_EVERY = 5.0
 """Seconds between two progress lines where there is no terminal."""
-
-LONGEST_LINE = 500
-"""Letters of a line of a model's log that are shown."""
 
 NOTICES = 20
 """Rows in trouble that are named one by one; the manifest has them all."""
@@ -124,48 +121,3 @@ class RunView:
 
     def _say(self, line: str, style: str = "") -> None:
         self.console.print(printable(line, style))
-
-
-def update_lines(event: Updated) -> list[str]:
-    """What fal says of a request on its way, in lines; what would move a terminal's cursor does nothing."""
-    place = "" if event.position is None else f", {event.position} before it"
-    lines = [f"{event.status}{place}", *(line.message[:LONGEST_LINE] for line in event.logs)]
-    return [f"row {plain(event.row_id[:80])}: {plain(line)}" for line in lines]
-
-
-def plan_lines(summary: Summary, spec: PromptSpec) -> list[str]:
-    """A plan for people: the forecast, what does not carry over to another model, and whether the model ends."""
-    left = spec.move.not_carried() if spec.move is not None else []
-    notice = spec.model.notice(datetime.now(UTC).date())
-    lines = [
-        forecast(summary),
-        model_line(spec),
-        *columns_lines(spec),
-        *(f"does not carry over to {spec.model.name}: {one}" for one in left),
-        *(f"quality means something else: {words}" for words in (spec.move.other_meanings() if spec.move else ())),
-    ]
-    return [*lines, f"warning: {notice}"] if notice else lines
-
-
-def model_line(spec: PromptSpec) -> str:
-    """The model, and why it is this one."""
-    return f"model: {spec.model.name} ({spec.chosen or 'as given'})"
-
-
-def columns_lines(spec: PromptSpec) -> list[str]:
-    """What became of the table's columns, and whether its partition has no row, once the table was read."""
-    told = [spec.seen.sentence(spec.model.input_names), spec.seen.warning and f"warning: {spec.seen.warning}"]
-    return list(filter(None, told))
-
-
-def forecast(summary: Summary) -> str:
-    """A plan in one line: what there is, what would be bought, what that costs."""
-    parts = [counted(summary.rows, "row"), f"{counted(summary.reused, 'image')} reused"]
-    if summary.reattached:
-        parts.append(f"{summary.reattached} paid for and not collected yet")
-    names = ("held", "refused", "failed", "lost", "missing", "erased")
-    parts += [f"{counted(count, 'row')} {name}" for name in names if (count := getattr(summary, name))]
-    if summary.refetched:
-        parts.append(f"at most {counted(summary.refetched, 'image')} fetched again from fal, for nothing")
-    told = f". {summary.message}" if summary.message and not summary.stop else ""
-    return f"{', '.join(parts)}; {counted(summary.bought, 'image')} to buy for {summary.cost}{told}"

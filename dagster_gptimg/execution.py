@@ -11,11 +11,11 @@ from dagster_shared.libraries import DagsterLibraryRegistry
 
 from dagster_gptimg import runs
 from dagster_gptimg._version import __version__
-from dagster_gptimg.console import plan_lines
 from dagster_gptimg.engine.events import Finished
 from dagster_gptimg.engine.job import Options, Watch
 from dagster_gptimg.engine.plan.model_choice import choose
 from dagster_gptimg.engine.record.summary import Summary
+from dagster_gptimg.engine.wording import plan_lines
 from dagster_gptimg.errors import (
     ArgumentsError,
     FalError,

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import dagster as dg
 
 from dagster_gptimg.base.plain_text import dollars, plain_lines
-from dagster_gptimg.console import forecast, model_line, update_lines
 from dagster_gptimg.engine.events import Event, Finished, Noticed, Planned, Progress, Updated, Warned
+from dagster_gptimg.engine.wording import forecast, model_line, update_lines
 from dagster_gptimg.prompts import PromptSpec
 
 PAUSES = ((60.0, 5.0), (600.0, 30.0), (float("inf"), 300.0))

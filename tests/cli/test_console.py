@@ -6,9 +6,10 @@ from decimal import Decimal
 import pytest
 from rich.console import Console
 
-from dagster_gptimg.console import RunView, forecast
+from dagster_gptimg.console import RunView
 from dagster_gptimg.engine.events import Finished, Planned, Progress
 from dagster_gptimg.engine.record.summary import Summary
+from dagster_gptimg.engine.wording import forecast
 
 
 @pytest.mark.parametrize(("total", "is_drawn"), [(0, False), (3, True)])

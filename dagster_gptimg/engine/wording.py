@@ -1,0 +1,61 @@
+"""A run in words, for every face: the forecast of a plan, and what fal says of a request."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from dagster_gptimg.base.plain_text import counted, plain
+from dagster_gptimg.engine.events import Updated
+
+if TYPE_CHECKING:
+    from dagster_gptimg.engine.record.summary import Summary
+    from dagster_gptimg.prompts import PromptSpec
+
+LONGEST_LINE = 500
+"""Letters of a line of a model's log that are shown."""
+
+
+def update_lines(event: Updated) -> list[str]:
+    """What fal says of a request on its way, in lines; what would move a terminal's cursor does nothing."""
+    place = "" if event.position is None else f", {event.position} before it"
+    lines = [f"{event.status}{place}", *(line.message[:LONGEST_LINE] for line in event.logs)]
+    return [f"row {plain(event.row_id[:80])}: {plain(line)}" for line in lines]
+
+
+def plan_lines(summary: Summary, spec: PromptSpec) -> list[str]:
+    """A plan for people: the forecast, what does not carry over to another model, and whether the model ends."""
+    left = spec.move.not_carried() if spec.move is not None else []
+    notice = spec.model.notice(datetime.now(UTC).date())
+    lines = [
+        forecast(summary),
+        model_line(spec),
+        *columns_lines(spec),
+        *(f"does not carry over to {spec.model.name}: {one}" for one in left),
+        *(f"quality means something else: {words}" for words in (spec.move.other_meanings() if spec.move else ())),
+    ]
+    return [*lines, f"warning: {notice}"] if notice else lines
+
+
+def model_line(spec: PromptSpec) -> str:
+    """The model, and why it is this one."""
+    return f"model: {spec.model.name} ({spec.chosen or 'as given'})"
+
+
+def columns_lines(spec: PromptSpec) -> list[str]:
+    """What became of the table's columns, and whether its partition has no row, once the table was read."""
+    told = [spec.seen.sentence(spec.model.input_names), spec.seen.warning and f"warning: {spec.seen.warning}"]
+    return list(filter(None, told))
+
+
+def forecast(summary: Summary) -> str:
+    """A plan in one line: what there is, what would be bought, what that costs."""
+    parts = [counted(summary.rows, "row"), f"{counted(summary.reused, 'image')} reused"]
+    if summary.reattached:
+        parts.append(f"{summary.reattached} paid for and not collected yet")
+    names = ("held", "refused", "failed", "lost", "missing", "erased")
+    parts += [f"{counted(count, 'row')} {name}" for name in names if (count := getattr(summary, name))]
+    if summary.refetched:
+        parts.append(f"at most {counted(summary.refetched, 'image')} fetched again from fal, for nothing")
+    told = f". {summary.message}" if summary.message and not summary.stop else ""
+    return f"{', '.join(parts)}; {counted(summary.bought, 'image')} to buy for {summary.cost}{told}"
