@@ -16,7 +16,8 @@ FEW = 1_000
 
 IDLE = """
 import time
-from dagster_gptimg import cli, runs, console
+from dagster_gptimg import runs
+from dagster_gptimg.cli import commands, progress
 from dagster_gptimg.engine import run
 from dagster_gptimg.prompts import read_rows
 from dagster_gptimg.store import manifest, settled_index

@@ -22,7 +22,7 @@ from dagster_gptimg import runs
 from dagster_gptimg.argument_rules import check_arguments
 from dagster_gptimg.base.masking import masked
 from dagster_gptimg.base.plain_text import plain, shown, words_of
-from dagster_gptimg.console import RunView
+from dagster_gptimg.cli.progress import RunView
 from dagster_gptimg.engine.events import Updated
 from dagster_gptimg.engine.job import Options, Watch
 from dagster_gptimg.engine.plan.model_choice import choose

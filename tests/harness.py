@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from dagster_gptimg.cli import main
+from dagster_gptimg.cli.commands import main
 from dagster_gptimg.emulator.__main__ import main as emulate
 from dagster_gptimg.testing import NO_TLS
 from dagster_gptimg.testing import EmulatedFal as Fal

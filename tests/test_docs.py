@@ -12,7 +12,7 @@ from dagster._cli import create_dagster_cli
 from dagster.components.testing import create_defs_folder_sandbox
 
 from dagster_gptimg import GptImgComponent
-from dagster_gptimg.cli import cli
+from dagster_gptimg.cli.commands import cli
 from dagster_gptimg.fal.registry import builtin
 from dagster_gptimg.testing import EmulatedFal as Fal
 from tests.support import ROOT

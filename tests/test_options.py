@@ -29,7 +29,7 @@ from dagster_gptimg import (
 )
 from dagster_gptimg.asset_arguments import AssetArguments
 from dagster_gptimg.assets import _ASSETS_OWN, _TAKEN
-from dagster_gptimg.cli import cli
+from dagster_gptimg.cli.commands import cli
 from dagster_gptimg.component.attributes import ChecksAttributes, RequestAttributes, SensorAttributes
 from dagster_gptimg.options import OPTIONS, OTHER_NAMES, check, check_face
 from dagster_gptimg.run_config import RequestConfig

@@ -13,8 +13,8 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import dagster_gptimg.fal.http.webhooks as checking
+from dagster_gptimg.cli.webhook_receiver import Receiver
 from dagster_gptimg.fal.settings import FalUrls
-from dagster_gptimg.receiver import Receiver
 from tests.bender.answers import Answer, Call
 from tests.bender.store import lying_store
 from tests.bender.texts import encode

@@ -22,8 +22,8 @@ def test_the_package_imports_nothing_heavy_until_a_name_is_used() -> None:
 
 def test_the_command_line_never_imports_dagster() -> None:
     code = (
-        "import dagster_gptimg.cli as c, dagster_gptimg.runs, dagster_gptimg.console, dagster_gptimg.printing;"
-        " import dagster_gptimg.doctor, dagster_gptimg.engine.run"
+        "import dagster_gptimg.cli as c, dagster_gptimg.runs, dagster_gptimg.cli.progress;"
+        " import dagster_gptimg.cli.manifest_output, dagster_gptimg.cli.doctor, dagster_gptimg.engine.run"
     )
     assert "dagster" not in modules_after(code)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from dagster_gptimg.cli import costs as costs_command
+from dagster_gptimg.cli.commands import costs as costs_command
 from dagster_gptimg.engine.maintain.costs import BYS
 from tests.e2e.test_first_light import LOW, table, target
 from tests.e2e.test_prune import forget_at_fal, generate, prune

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from dagster_gptimg.cli import main
+from dagster_gptimg.cli.commands import main
 from dagster_gptimg.emulator.signing import Signer
 from dagster_gptimg.engine.submit.webhook_urls import webhook_url
 from dagster_gptimg.store.dataset import Dataset
@@ -262,7 +262,7 @@ def test_a_signed_body_of_any_kind_is_taken_or_refused_and_nothing_breaks(
 
 def impatient() -> None:
     """`main`, with less patience for heads."""
-    from dagster_gptimg import receiver as module
+    from dagster_gptimg.cli import webhook_receiver as module
 
     module.HEAD_SECONDS = 0.5
     main()

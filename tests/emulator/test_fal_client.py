@@ -10,8 +10,8 @@ from typing import Any
 import fal_client
 import pytest
 
-from .harness import ENDPOINT, Emulator, until
-from .receiver import receiving, signed_by
+from tests.emulator.harness import ENDPOINT, Emulator, until
+from tests.emulator.receiver import receiving, signed_by
 
 ARGUMENTS = {"prompt": "a red bag", "quality": "low", "image_size": "1024x1024"}
 

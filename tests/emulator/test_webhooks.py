@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from .conftest import Start
-from .harness import ADMIN, ENDPOINT, KEY, Emulator, until
-from .receiver import Came, Receiver, receiving, signed_by
+from tests.emulator.conftest import Start
+from tests.emulator.harness import ADMIN, ENDPOINT, KEY, Emulator, until
+from tests.emulator.receiver import Came, Receiver, receiving, signed_by
 
 LOW = {"quality": "low", "image_size": "1024x1024"}
 

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 import httpx
 import uvicorn
 
+from dagster_gptimg.cli.webhook_receiver import Receiver
 from dagster_gptimg.emulator.account import Account
 from dagster_gptimg.emulator.app import App
 from dagster_gptimg.emulator.faults import Rule
@@ -24,7 +25,6 @@ from dagster_gptimg.emulator.settings import Settings
 from dagster_gptimg.emulator.wire import Protocol
 from dagster_gptimg.engine.submit.webhook_urls import webhook_url
 from dagster_gptimg.fal.settings import FalUrls
-from dagster_gptimg.receiver import Receiver
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.receipts.facts import Intent
 from dagster_gptimg.store.root import Store

@@ -28,7 +28,7 @@ from dagster_gptimg.errors import GptImgError, StoreError
 from dagster_gptimg.fal.http.texts import Texts
 from tests.support import ROOT
 
-PRINTS = {"output.py", "console.py", "doctor.py", "printing.py"}
+PRINTS = {"output.py", "progress.py", "doctor.py", "manifest_output.py"}
 """Modules that print, all of them through `plain`."""
 
 
@@ -133,7 +133,7 @@ def test_every_face_prints_through_the_one_place() -> None:
             called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
             if called in {"print", "click.echo", "click.secho", "sys.stdout.write", "sys.stderr.write"}:
                 found.append(f"{path.name}: {ast.unparse(node)}")
-    assert found == ["receiver.py: sys.stdout.write(f'receiver: http://{host}:{port}\\n')"]
+    assert found == ["webhook_receiver.py: sys.stdout.write(f'receiver: http://{host}:{port}\\n')"]
 
 
 def test_httpx_logs_no_signature(caplog: pytest.LogCaptureFixture) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dagster_gptimg.doctor import check_store
+from dagster_gptimg.cli.doctor import check_store
 from dagster_gptimg.errors import StoreError
 from dagster_gptimg.store.local_files import OLD, PART
 from dagster_gptimg.store.root import Store

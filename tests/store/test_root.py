@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagster_gptimg.doctor import check_store
+from dagster_gptimg.cli.doctor import check_store
 from dagster_gptimg.errors import StoreError, UnreadableError, UsageError
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.layout import WHOLE, check_dataset, partition_folder

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from dagster_gptimg.base.plain_text import dollars
+from dagster_gptimg.cli.output import printable
 from dagster_gptimg.engine.events import Event, Finished, Noticed, Planned, Updated, Warned
 from dagster_gptimg.engine.events import Progress as Step
 from dagster_gptimg.engine.wording import columns_lines, forecast, model_line, update_lines
-from dagster_gptimg.output import printable
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dagster_gptimg.base.plain_text import counted, plain
+from dagster_gptimg.cli.output import say, tell, tell_json
 from dagster_gptimg.engine.maintain import prune as pruning
 from dagster_gptimg.engine.maintain.adopt import adopt as adopt_request
 from dagster_gptimg.engine.maintain.costs import costs_of, dollars
@@ -20,7 +21,6 @@ from dagster_gptimg.engine.system import system_runtime
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.http.client import FalClient
 from dagster_gptimg.fal.settings import FalSettings
-from dagster_gptimg.output import say, tell, tell_json
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.dataset_list import datasets_in
 

@@ -17,10 +17,10 @@ from typing import Any, NoReturn
 
 import click
 
-from dagster_gptimg import cli_options as given_as
 from dagster_gptimg._version import __version__
+from dagster_gptimg.cli import click_options as given_as
+from dagster_gptimg.cli.output import say, tell_json
 from dagster_gptimg.errors import GptImgError, StoreError, TemporaryError
-from dagster_gptimg.output import say, tell_json
 
 USAGE = 2
 UNUSABLE = 5
@@ -100,7 +100,7 @@ def cli() -> None:
 def generate(table: str, store: str, dataset: str, *, as_json: bool, **given: Any) -> None:  # noqa: ANN401
     """Turn TABLE (a file, a folder or a glob at any fsspec URL; `-` for stdin) into images."""
     from dagster_gptimg import runs
-    from dagster_gptimg.console import RunView
+    from dagster_gptimg.cli.progress import RunView
     from dagster_gptimg.engine.events import Event, Finished
     from dagster_gptimg.fal.settings import FalSettings
     from dagster_gptimg.prompts import read_rows
@@ -171,7 +171,7 @@ def plan(table: str, store: str, dataset: str, *, as_json: bool, **given: Any) -
 )
 def manifest(store: str, dataset: str, partition: str | None, form: str) -> None:
     """Print the image table: one record per image, and one per row that has none."""
-    from dagster_gptimg.printing import print_manifest
+    from dagster_gptimg.cli.manifest_output import print_manifest
 
     print_manifest(given_as.dataset_of(store, dataset), partition, form)
 
@@ -213,7 +213,7 @@ def forget(rows: tuple[str, ...], store: str, dataset: str) -> None:
 @given_as.json_option
 def prune(store: str, dataset: str, *, left: bool, delete: bool, yes: bool, as_json: bool) -> None:
     """Name the image files that no receipt names; with --left, also those of rows that have left the table."""
-    from dagster_gptimg import maintenance
+    from dagster_gptimg.cli import maintenance
 
     maintenance.prune(given_as.dataset_of(store, dataset), left=left, delete=delete, yes=yes, as_json=as_json)
 
@@ -228,7 +228,7 @@ def prune(store: str, dataset: str, *, left: bool, delete: bool, yes: bool, as_j
 @given_as.json_option
 def costs(store: str, dataset: str | None, by: Any, *, as_json: bool) -> None:  # noqa: ANN401
     """Say what datasets have cost in all, from all receipts: also for rows that were edited, removed, refused, ..."""
-    from dagster_gptimg import maintenance
+    from dagster_gptimg.cli import maintenance
     from dagster_gptimg.store.root import Store
 
     maintenance.costs(Store(store), dataset, by, as_json=as_json)
@@ -244,7 +244,7 @@ def costs(store: str, dataset: str | None, by: Any, *, as_json: bool) -> None:  
 @given_as.json_option
 def verify(store: str, dataset: str, *, hashes: bool, adopt: str | None, row: str | None, as_json: bool) -> None:
     """Compare what is stored with what is on record; fetch from fal what is gone here and still there. Buys nothing."""
-    from dagster_gptimg import maintenance
+    from dagster_gptimg.cli import maintenance
 
     _repeat_quietly()
     target = given_as.dataset_of(store, dataset)
@@ -262,7 +262,7 @@ def verify(store: str, dataset: str, *, hashes: bool, adopt: str | None, row: st
 @given_as.model_options
 def doctor(store: str | None, dataset: str | None, **given: Any) -> None:  # noqa: ANN401
     """Check key, network, model, temporary files and store; costs nothing."""
-    from dagster_gptimg.doctor import examine
+    from dagster_gptimg.cli.doctor import examine
 
     _repeat_quietly()
     if dataset is not None and store is None:
@@ -282,14 +282,14 @@ def doctor(store: str | None, dataset: str | None, **given: Any) -> None:  # noq
 def receive(store: str, host: str, port: int) -> None:
     """Receive fal's webhooks into a store's inboxes; it needs no key. It belongs behind a proxy that speaks TLS."""
     try:
-        from dagster_gptimg import receiver
+        from dagster_gptimg.cli import webhook_receiver
     except ImportError as error:
         _fail(f"the receiver needs more packages: pip install 'dagster-gptimg[receive]' ({error})")
     from dagster_gptimg.fal.settings import FalUrls
     from dagster_gptimg.store.root import Store
 
     _repeat_quietly()
-    receiver.serve(Store(store), FalUrls.from_env(), host, port)
+    webhook_receiver.serve(Store(store), FalUrls.from_env(), host, port)
 
 
 @cli.command()
@@ -330,7 +330,3 @@ def emulate(port: int | None, state: str, faults: tuple[str, ...], **given: Any)
         emulator.serve(state, port, settings)
     except (ValueError, emulator.EmulatorError) as error:
         _fail(str(error))
-
-
-if __name__ == "__main__":
-    main()

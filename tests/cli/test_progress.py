@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from rich.console import Console
 
-from dagster_gptimg.console import RunView
+from dagster_gptimg.cli.progress import RunView
 from dagster_gptimg.engine.events import Finished, Planned, Progress
 from dagster_gptimg.engine.record.summary import Summary
 from dagster_gptimg.engine.wording import forecast

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from dagster_gptimg.cli.output import printable
 from dagster_gptimg.errors import GptImgError, StoreError, UsageError
 from dagster_gptimg.fal.http.client import FalClient
 from dagster_gptimg.fal.settings import FalSettings
-from dagster_gptimg.output import printable
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.local_files import PART, has_links
 from dagster_gptimg.store.root import Store

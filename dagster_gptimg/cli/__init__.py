@@ -1,0 +1,23 @@
+"""The command line, `dagster-gptimg`: the same engine without Dagster.
+
+`commands.py` has one function a command; `options.py` what they share; the other modules print what they say.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dagster_gptimg.cli.commands import cli, main
+
+__all__ = ["cli", "main"]
+
+
+def __getattr__(name: str) -> object:
+    """`cli` and `main` when they are asked for: other faces use modules of this folder without the commands."""
+    if name not in __all__:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    from dagster_gptimg.cli import commands
+
+    return getattr(commands, name)
