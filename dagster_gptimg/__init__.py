@@ -11,12 +11,31 @@ from typing import TYPE_CHECKING
 from dagster_gptimg._version import __version__
 
 if TYPE_CHECKING:
-    from dagster_gptimg.assets import build_gptimg_asset, gptimg_asset
-    from dagster_gptimg.checks import build_gptimg_checks
-    from dagster_gptimg.component import GptImgComponent
+    from dagster_gptimg.definitions.asset_checks import build_gptimg_checks
+    from dagster_gptimg.definitions.assets import build_gptimg_asset, gptimg_asset
+    from dagster_gptimg.definitions.automation.sensors import (
+        build_gptimg_schedule,
+        build_prompt_table_sensor,
+        failure_reasons,
+    )
+    from dagster_gptimg.definitions.component import GptImgComponent
+    from dagster_gptimg.definitions.generation import ImageGeneration
+    from dagster_gptimg.definitions.image_checks import ImageChecks
+    from dagster_gptimg.definitions.io_manager import ManifestLoader
+    from dagster_gptimg.definitions.ops import generate_images_op
+    from dagster_gptimg.definitions.partitions import (
+        TablePartitions,
+        by_column,
+        by_date,
+        by_dimensions,
+        by_dynamic,
+        by_hash,
+    )
+    from dagster_gptimg.definitions.prompt_table import build_prompt_table
+    from dagster_gptimg.definitions.resources import EmulatedFalResource, FalResource, ImageStoreResource
+    from dagster_gptimg.definitions.run_config import GenerateConfig, GenerateImagesConfig
     from dagster_gptimg.engine.record.summary import Summary
     from dagster_gptimg.errors import GptImgError, UsageError
-    from dagster_gptimg.execution import ImageGeneration
     from dagster_gptimg.fal.http.client import FalClient
     from dagster_gptimg.fal.http.portal import fal_portal
     from dagster_gptimg.fal.registry.builtin import get_model, register
@@ -24,56 +43,48 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.registry.prices import per_image, unknown_price
     from dagster_gptimg.fal.request_settings import RequestSettings
     from dagster_gptimg.fal.settings import FalSettings
-    from dagster_gptimg.image_checks import ImageChecks
-    from dagster_gptimg.io_manager import ManifestLoader
     from dagster_gptimg.notebook import GeneratedImages, generate
-    from dagster_gptimg.ops import generate_images_op
-    from dagster_gptimg.partitions import TablePartitions, by_column, by_date, by_dimensions, by_dynamic, by_hash
-    from dagster_gptimg.prompt_table import build_prompt_table
     from dagster_gptimg.prompts import SqlTable, TableFile
-    from dagster_gptimg.resource import EmulatedFalResource, FalResource, ImageStoreResource
-    from dagster_gptimg.run_config import GenerateConfig, GenerateImagesConfig
-    from dagster_gptimg.sensors import build_gptimg_schedule, build_prompt_table_sensor, failure_reasons
     from dagster_gptimg.store.image_record import ImageRecord
 
 _HOMES = {
-    "EmulatedFalResource": "resource",
+    "EmulatedFalResource": "definitions.resources",
     "FalClient": "fal.http.client",
     "FalModel": "fal.registry.model",
-    "FalResource": "resource",
+    "FalResource": "definitions.resources",
     "FalSettings": "fal.settings",
-    "GenerateConfig": "run_config",
-    "GenerateImagesConfig": "run_config",
+    "GenerateConfig": "definitions.run_config",
+    "GenerateImagesConfig": "definitions.run_config",
     "GeneratedImages": "notebook",
-    "GptImgComponent": "component",
+    "GptImgComponent": "definitions.component",
     "GptImgError": "errors",
     "UsageError": "errors",
-    "ImageChecks": "image_checks",
-    "ImageGeneration": "execution",
+    "ImageChecks": "definitions.image_checks",
+    "ImageGeneration": "definitions.generation",
     "ImageRecord": "store.image_record",
-    "ImageStoreResource": "resource",
-    "ManifestLoader": "io_manager",
+    "ImageStoreResource": "definitions.resources",
+    "ManifestLoader": "definitions.io_manager",
     "RequestSettings": "fal.request_settings",
     "SqlTable": "prompts",
     "Summary": "engine.record.summary",
     "TableFile": "prompts",
-    "TablePartitions": "partitions",
-    "build_gptimg_asset": "assets",
-    "build_gptimg_checks": "checks",
-    "build_gptimg_schedule": "sensors",
-    "build_prompt_table": "prompt_table",
-    "build_prompt_table_sensor": "sensors",
-    "by_column": "partitions",
-    "by_date": "partitions",
-    "by_dimensions": "partitions",
-    "by_dynamic": "partitions",
-    "by_hash": "partitions",
-    "failure_reasons": "sensors",
+    "TablePartitions": "definitions.partitions",
+    "build_gptimg_asset": "definitions.assets",
+    "build_gptimg_checks": "definitions.asset_checks",
+    "build_gptimg_schedule": "definitions.automation.sensors",
+    "build_prompt_table": "definitions.prompt_table",
+    "build_prompt_table_sensor": "definitions.automation.sensors",
+    "by_column": "definitions.partitions",
+    "by_date": "definitions.partitions",
+    "by_dimensions": "definitions.partitions",
+    "by_dynamic": "definitions.partitions",
+    "by_hash": "definitions.partitions",
+    "failure_reasons": "definitions.automation.sensors",
     "fal_portal": "fal.http.portal",
     "generate": "notebook",
-    "generate_images_op": "ops",
+    "generate_images_op": "definitions.ops",
     "get_model": "fal.registry.builtin",
-    "gptimg_asset": "assets",
+    "gptimg_asset": "definitions.assets",
     "per_image": "fal.registry.prices",
     "register": "fal.registry.builtin",
     "unknown_price": "fal.registry.prices",

@@ -22,7 +22,7 @@ import httpx
 import pytest
 
 if TYPE_CHECKING:
-    from dagster_gptimg.resource import FalResource, ImageStoreResource
+    from dagster_gptimg.definitions.resources import FalResource, ImageStoreResource
 
 STOP_SECONDS = 10
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -42,7 +42,7 @@ class EmulatedFal:
     @property
     def resource(self) -> "FalResource":
         """The resource that a pipeline under test is given."""
-        from dagster_gptimg.resource import FalResource
+        from dagster_gptimg.definitions.resources import FalResource
 
         return FalResource(api_key="test-key", base_url=self.url)
 
@@ -113,6 +113,6 @@ def fal(tmp_path: Path) -> Iterator[EmulatedFal]:
 @pytest.fixture
 def image_store(tmp_path: Path) -> "ImageStoreResource":
     """An empty store."""
-    from dagster_gptimg.resource import ImageStoreResource
+    from dagster_gptimg.definitions.resources import ImageStoreResource
 
     return ImageStoreResource(root=str(tmp_path / "images"))

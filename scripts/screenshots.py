@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.dagster import ui
-from tests.dagster.daemon import dagster_dev
+from tests.definitions import ui
+from tests.definitions.daemon import dagster_dev
 from tests.support import ROOT
 
 if TYPE_CHECKING:

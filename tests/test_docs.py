@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 RUN_ELSEWHERE = {"dg scaffold defs dagster_gptimg.GptImgComponent photos"}
-"""By tests/dagster/test_dg.py."""
+"""By tests/definitions/test_dg.py."""
 
 BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 

@@ -27,12 +27,12 @@ from dagster_gptimg import (
     generate,
     gptimg_asset,
 )
-from dagster_gptimg.asset_arguments import AssetArguments
-from dagster_gptimg.assets import _ASSETS_OWN, _TAKEN
 from dagster_gptimg.cli.commands import cli
-from dagster_gptimg.component.attributes import ChecksAttributes, RequestAttributes, SensorAttributes
+from dagster_gptimg.definitions.asset_arguments import AssetArguments
+from dagster_gptimg.definitions.assets import _ASSETS_OWN, _TAKEN
+from dagster_gptimg.definitions.component.attributes import ChecksAttributes, RequestAttributes, SensorAttributes
+from dagster_gptimg.definitions.run_config import RequestConfig
 from dagster_gptimg.options import OPTIONS, OTHER_NAMES, check, check_face
-from dagster_gptimg.run_config import RequestConfig
 
 ROWS = [{"prompt": "a red cup"}]
 NAN, INFINITE = math.nan, math.inf

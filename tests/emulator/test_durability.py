@@ -20,9 +20,8 @@ import pytest
 
 from dagster_gptimg.emulator import EmulatorError, Running, Settings, ensure
 from dagster_gptimg.emulator.folder import Folder
-
-from .conftest import Start
-from .harness import ENDPOINT, KEY, Emulator, until
+from tests.emulator.conftest import Start
+from tests.emulator.harness import ENDPOINT, KEY, Emulator, until
 
 
 def test_requests_in_flight_survive_sigkill(start: Start) -> None:

@@ -8,9 +8,8 @@ import httpx
 import pytest
 
 from dagster_gptimg.emulator.faults import FAULTS, Dice, Phase, check_rates, parse_faults
-
-from .conftest import Start
-from .harness import ENDPOINT, Emulator, until
+from tests.emulator.conftest import Start
+from tests.emulator.harness import ENDPOINT, Emulator, until
 
 
 def _accepted(emulator: Emulator) -> int:

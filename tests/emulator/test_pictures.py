@@ -11,9 +11,8 @@ from PIL import Image, ImageChops
 from dagster_gptimg.emulator.lettering import clean, shortened, wrapped
 from dagster_gptimg.emulator.pictures import Picture, paint
 from dagster_gptimg.emulator.policy import REFUSED_WORDS, refused_word
+from tests.emulator.harness import Emulator
 from tests.prompt_table import rows
-
-from .harness import Emulator
 
 SIZES = {"auto": (1024, 1024), "1024x1024": (1024, 1024), "1536x1024": (1536, 1024), "1024x1536": (1024, 1536)}
 

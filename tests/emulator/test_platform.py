@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from .conftest import Start
-from .harness import ENDPOINT, Emulator, until
+from tests.emulator.conftest import Start
+from tests.emulator.harness import ENDPOINT, Emulator, until
 
 HISTORY = "/v1/models/requests/by-endpoint"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from .conftest import Start
-from .harness import ENDPOINT, Emulator, until
+from tests.emulator.conftest import Start
+from tests.emulator.harness import ENDPOINT, Emulator, until
 
 URLS = {"response_url", "status_url", "cancel_url"}
 

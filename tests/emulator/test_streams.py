@@ -15,8 +15,8 @@ import httpx
 import pytest
 from httpx_sse import aconnect_sse, connect_sse
 
-from .conftest import Start
-from .harness import ENDPOINT, KEY, Emulator
+from tests.emulator.conftest import Start
+from tests.emulator.harness import ENDPOINT, KEY, Emulator
 
 
 @contextmanager

@@ -23,14 +23,14 @@ from dagster_gptimg import (
     build_gptimg_asset,
     build_prompt_table,
 )
-from dagster_gptimg.assets import definition_of
+from dagster_gptimg.definitions.assets import definition_of
+from dagster_gptimg.definitions.prompt_table import table_of
 from dagster_gptimg.errors import StoreError, TableError
 from dagster_gptimg.fal.settings import FalUrls
-from dagster_gptimg.prompt_table import table_of
 from dagster_gptimg.prompts import ReferenceRoot
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.root import Store
-from tests.dagster.support import LOW, ROWS, dagster_instance
+from tests.definitions.support import LOW, ROWS, dagster_instance
 from tests.harness import Fal, cli, records
 
 if TYPE_CHECKING:

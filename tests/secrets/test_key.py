@@ -15,7 +15,7 @@ from dagster_gptimg.errors import GptImgError
 from dagster_gptimg.fal.http.client import FalClient
 from dagster_gptimg.fal.http.portal import fal_portal
 from dagster_gptimg.fal.settings import FalSettings, FalUrls
-from tests.dagster.support import dagster_instance
+from tests.definitions.support import dagster_instance
 from tests.echoing_fal import FORBIDDEN, KEY, EchoingFal, echoing_fal
 from tests.fal.scripted import Connection, scripted
 from tests.harness import Ran, cli

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagster_gptimg import metadata
+from dagster_gptimg.definitions import metadata
 from dagster_gptimg.engine.record.manifest_rows import _shares, row_status
 from dagster_gptimg.engine.record.results import Unsettled
 from dagster_gptimg.engine.record.summary import Spent, Summary, Tally

@@ -11,10 +11,10 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
+from dagster_gptimg.definitions.automation.table_cursor import version_of
 from dagster_gptimg.errors import TableError
 from dagster_gptimg.prompts import PromptSpec, read_rows
 from dagster_gptimg.prompts.partition_keys import ByValue, OnePartition
-from dagster_gptimg.watching import version_of
 from tests.prompts.support import MODEL, problems, rows, write
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from dagster._core.remote_representation.external_data import RepositorySnap
 from dagster._serdes import serialize_value
 
 from dagster_gptimg import FalResource, ImageStoreResource, build_gptimg_asset, build_prompt_table
-from dagster_gptimg.assets import definition_of
+from dagster_gptimg.definitions.assets import definition_of
 from dagster_gptimg.errors import TableError
 from dagster_gptimg.fal.registry.builtin import DEFAULT_MODEL, get_model
 from dagster_gptimg.prompts import PromptSpec, SqlTable, read_rows

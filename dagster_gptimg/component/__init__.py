@@ -1,5 +1,0 @@
-"""The YAML front door: `type: dagster_gptimg.GptImgComponent` in a `defs.yaml`."""
-
-from dagster_gptimg.component.component import GptImgComponent
-
-__all__ = ["GptImgComponent"]

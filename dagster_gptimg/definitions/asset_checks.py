@@ -1,0 +1,300 @@
+"""Asset checks: of what a run left in the store, and of the whole prompt table before anything is bought.
+
+The checks of images are made here in a step of their own, after the asset's; `gptimg_asset(checks=...)` makes the same
+in the asset's own step. The checks of the table belong to the table's asset, where there is one: they run when the
+table is made or observed, once, and a blocking one keeps rows that cannot be used from buying anything.
+"""
+
+import inspect
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+import dagster as dg
+from dagster._utils.warnings import disable_dagster_warnings
+
+from dagster_gptimg.argument_rules import check_arguments
+from dagster_gptimg.definitions.assets import ImageAsset, definition_of
+from dagster_gptimg.definitions.image_checks import (
+    ERROR,
+    NO_TABLE,
+    OF_IMAGES,
+    WARN,
+    check_blocking,
+    check_names,
+    evaluation_of,
+    images_of,
+    result_of,
+    spec_of,
+)
+from dagster_gptimg.definitions.image_inspection import Finding, ImageTable, Limits
+from dagster_gptimg.definitions.prompt_function import sign
+from dagster_gptimg.definitions.resources import resolved
+from dagster_gptimg.errors import GptImgError, UsageError
+from dagster_gptimg.options import check
+from dagster_gptimg.prompts.table_scan import TableReport, look_over
+from dagster_gptimg.store.manifest import has_manifest
+
+_Event: TypeAlias = "dg.AssetCheckResult | dg.AssetCheckEvaluation | dg.Output[None]"
+
+SHOWN = 20
+VALUES_SHOWN = 100
+_SCHEMA = "column_schema_change"
+_OF_TABLE = {
+    "prompts_valid": ("Every row of the prompt table can become a request.", ERROR),
+    "rows_in_partitions": ("Every row of the prompt table belongs to a partition.", WARN),
+}
+CHECKS = (*OF_IMAGES, _SCHEMA, *_OF_TABLE)
+"""The names of all checks that there are."""
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Which checks, how severe, and which of them block."""
+
+    names: Collection[str]
+    severity: Mapping[str, dg.AssetCheckSeverity]
+    blocking: Collection[str]
+
+    def severity_of(self, name: str) -> dg.AssetCheckSeverity:
+        given = {name: kind.severity for name, kind in OF_IMAGES.items()} | {_SCHEMA: WARN}
+        given |= {name: severity for name, (_, severity) in _OF_TABLE.items()} | dict.fromkeys(self.blocking, ERROR)
+        return self.severity.get(name, given[name])
+
+
+def build_gptimg_checks(
+    asset: dg.AssetsDefinition,
+    *,
+    include: Collection[str] | None = None,
+    severity: Mapping[str, dg.AssetCheckSeverity] | None = None,
+    blocking: Collection[str] = (),
+    max_failure_rate: float = 0.05,
+    max_cost_usd: float | None = None,
+    sample: int | None = 20,
+    partitioned: bool = True,
+) -> list[dg.AssetChecksDefinition]:
+    """Checks of an image asset, for `dg.Definitions(asset_checks=...)`.
+
+    Of the images: `rows_settled`, `failure_rate`, `files_as_recorded`, `images_decode`, `image_dimensions`,
+    `no_blank_images`, `cost_within_budget`; Dagster's own `column_schema_change`. Of the whole prompt table:
+    `prompts_valid`, and `rows_in_partitions` (rows that no partition holds, with their values). These two belong to
+    the table's asset, and are called there `<image asset>_prompts_valid`, ...
+
+    Args:
+        asset: an image asset.
+        include: names of the checks; all that apply, by default.
+        severity: by name; errors, but for `image_dimensions`, `no_blank_images`, `rows_in_partitions` and
+            `column_schema_change`, which warn.
+        blocking: names of the checks that keep assets downstream from running in the same run.
+        max_failure_rate: the share of rows (0 to 1) that may be without images, refused ones among them.
+        max_cost_usd: US dollars that the images of a partition (or of the whole table) may have cost, over all runs.
+            Without it there is no `cost_within_budget`.
+        sample: images that `files_as_recorded`, `images_decode` and `no_blank_images` read; other ones in each run.
+            None reads all.
+        partitioned: one result a partition (in preview in Dagster 1.13), or one over all partitions.
+
+    Raises:
+        UsageError: a name is none of a check's, or one that blocks is to warn only.
+    """
+    check(max_failure_rate=max_failure_rate, max_cost_usd=max_cost_usd, sample=sample)
+    check_arguments(include=include, severity=severity, blocking=blocking, partitioned=partitioned)
+    made = definition_of(asset)
+    wanted = _applying(made, max_cost_usd) if include is None else list(include)
+    chosen = _checked(_Choice(wanted, severity or {}, blocking), made)
+    cost = None if max_cost_usd is None else Decimal(str(max_cost_usd))
+    found: list[dg.AssetChecksDefinition] = []
+    if names := [name for name in OF_IMAGES if name in wanted]:
+        partitions_def = asset.partitions_def if partitioned else None
+        specs = [
+            spec_of(name, asset.key, str(OF_IMAGES[name].look.__doc__), name in blocking, partitions_def)
+            for name in names
+        ]
+        found.append(_checks_of_images(made, specs, chosen, Limits(max_failure_rate, cost, sample)))
+    if _SCHEMA in wanted:
+        with disable_dagster_warnings():
+            found += dg.build_column_schema_change_checks(assets=[asset.key], severity=chosen.severity_of(_SCHEMA))
+    if names := [name for name in _OF_TABLE if name in wanted]:
+        found.append(_checks_of_table(asset, made, names, chosen))
+    return found
+
+
+def _applying(made: ImageAsset, max_cost_usd: float | None) -> list[str]:
+    """The checks that say something about this asset, and that it does not make itself."""
+    own = made.generation.checks
+    without = {"cost_within_budget"} if max_cost_usd is None else set()
+    without |= set(OF_IMAGES) if own is not None else set()
+    without |= set() if made.asks.is_plain else set(_OF_TABLE)
+    if made.generation.partitions is None:
+        without.add("rows_in_partitions")
+    return [name for name in CHECKS if name not in without]
+
+
+def _checked(chosen: _Choice, made: ImageAsset) -> _Choice:
+    check_names([*chosen.names, *chosen.severity, *chosen.blocking], CHECKS)
+    own = made.generation.checks.names if made.generation.checks is not None else []
+    if twice := [name for name in chosen.names if name in own]:
+        raise UsageError(f"the asset makes the check {twice[0]!r} itself: leave it out of one of the two")
+    if not made.asks.is_plain and (named := [name for name in chosen.names if name in _OF_TABLE]):
+        words = f"the check {named[0]!r} reads the table outside the asset's own run, and its function takes"
+        raise UsageError(f"{words} a context, config or resources: check the asset that it is made from")
+    check_blocking(chosen.blocking, chosen.severity_of)
+    if _SCHEMA in chosen.blocking:
+        raise UsageError(f"{_SCHEMA} is Dagster's own check, and it cannot block")
+    return chosen
+
+
+# -- of the images
+
+
+def _checks_of_images(
+    made: ImageAsset, specs: list[dg.AssetCheckSpec], chosen: _Choice, limits: Limits
+) -> dg.AssetChecksDefinition:
+    """All of them in one step: the manifest and each image of the sample are read once."""
+    name = f"{specs[0].asset_key.to_python_identifier()}_image_checks"
+
+    with disable_dagster_warnings():
+        decorate = dg.multi_asset_check(specs=specs, name=name, can_subset=True, required_resource_keys={"image_store"})
+
+    def image_checks(context: dg.AssetCheckExecutionContext) -> Iterator[_Event]:
+        step = context.op_execution_context
+        selected = [spec for spec in specs if spec.key in context.selected_asset_check_keys]
+        with _told():
+            if specs[0].partitions_def is not None:
+                yield from _by_partition(made, step, selected, chosen, limits)
+                return
+            images = _images(made, step, _made_partitions(made, step), limits)
+            for spec in selected:
+                finding = OF_IMAGES[spec.name].look(images) if images else NO_TABLE
+                yield result_of(spec, finding, chosen.severity_of(spec.name))
+
+    return decorate(image_checks)
+
+
+def _by_partition(
+    made: ImageAsset, step: dg.OpExecutionContext, specs: list[dg.AssetCheckSpec], chosen: _Choice, limits: Limits
+) -> Iterator[_Event]:
+    """One evaluation for each partition of the run; a run without partitions looks at all, and says so once more.
+
+    As events of our own: from a result, Dagster 1.13 makes one without a partition in a run over several, and fails in
+    a run over none, as its UI starts it.
+    """
+    is_partitioned = step.has_partition_key or step.has_partition_key_range
+    keys = step.partition_keys if is_partitioned else _made_partitions(made, step)
+    failed: Counter[str] = Counter()
+    for key in keys:
+        images = _images(made, step, [key], limits)
+        for spec in specs:
+            finding = OF_IMAGES[spec.name].look(images) if images else NO_TABLE
+            failed[spec.name] += not finding.passed
+            result = result_of(spec, finding, chosen.severity_of(spec.name))
+            yield evaluation_of(step.instance, spec, result, key)
+    for spec in specs:
+        if not is_partitioned:
+            words = f"{failed[spec.name]} of {len(keys)} partitions failed"
+            finding = Finding(not failed[spec.name], words, {"partitions": len(keys)})
+            result = result_of(spec, finding, chosen.severity_of(spec.name))
+            yield evaluation_of(step.instance, spec, result, None)
+        yield dg.Output(None, spec.get_python_identifier())
+
+
+def _images(
+    made: ImageAsset, step: dg.OpExecutionContext, keys: Sequence[str | None], limits: Limits
+) -> ImageTable | None:
+    dataset = made.generation.dataset_in(step)
+    return images_of(dataset, made.generation.model_in(step), keys, limits, step.run_id)
+
+
+def _made_partitions(made: ImageAsset, step: dg.OpExecutionContext) -> Sequence[str | None]:
+    """The partitions that have images; None stands for a table that is not cut."""
+    if made.generation.partitions is None:
+        return [None]
+    dataset = made.generation.dataset_in(step)
+    return [key for key in made.generation.partitions.get_partition_keys(step.instance) if has_manifest(dataset, key)]
+
+
+# -- of the whole prompt table
+
+
+def _checks_of_table(
+    asset: dg.AssetsDefinition, made: ImageAsset, names: list[str], chosen: _Choice
+) -> dg.AssetChecksDefinition:
+    """Both with one reading of the table; its rows are read as a run reads them."""
+    inputs = made.inputs(asset)
+    key = next(iter(inputs.values()), made.prompts_key or asset.key)
+    own = asset.key.to_python_identifier()
+    others = [other for other in inputs.values() if other != key]
+    prefix = "" if key == asset.key else f"{own}_"
+    specs = [spec_of(name, key, _OF_TABLE[name][0], name in chosen.blocking, None, prefix, others) for name in names]
+
+    def table_checks(
+        context: dg.AssetCheckExecutionContext,
+        **tables: Any,  # noqa: ANN401 - upstream assets
+    ) -> Iterator[dg.AssetCheckResult]:
+        with _told():
+            report = _report(made, context.op_execution_context, tables)
+        for spec in specs:
+            if spec.key in context.selected_asset_check_keys:
+                finding, shown = _FINDINGS[spec.metadata["check"]](report)
+                result = result_of(spec, finding, chosen.severity_of(spec.metadata["check"]))
+                yield result.with_metadata({**result.metadata, **shown})
+
+    first = inspect.Parameter(
+        "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=dg.AssetCheckExecutionContext
+    )
+    sign(table_checks, inspect.Signature([first, *(made.asks.parameters[name] for name in inputs)]))
+    decorate = dg.multi_asset_check(
+        specs=specs,
+        name=f"{own}_table_checks",
+        can_subset=True,
+        required_resource_keys={"image_store"},
+        ins={name: dg.AssetIn(upstream) for name, upstream in inputs.items()},
+    )
+    return decorate(table_checks)
+
+
+def _report(made: ImageAsset, step: dg.OpExecutionContext, tables: Mapping[str, Any]) -> TableReport:
+    generation = made.generation
+    keys = set(generation.partitions.get_partition_keys(step.instance)) if generation.partitions else set()
+    by = generation.partitions.rows if generation.partitions else None
+    options = resolved(generation.storage_options)
+    return look_over(made.function(**tables), generation.spec_in(step), by, keys.__contains__, options)
+
+
+def _validity(report: TableReport) -> tuple[Finding, dict[str, Any]]:
+    invalid = len({problem.line for problem in report.problems})
+    finding = Finding(
+        not report.problems,
+        f"{report.rows} rows are valid, {invalid} are not",
+        {"rows": report.rows, "invalid": invalid},
+    )
+    shown = [{"line": p.line, "column": p.column, "reason": p.reason} for p in report.problems[:SHOWN]]
+    return finding, {"problems": dg.MetadataValue.json(shown)} if shown else {}
+
+
+def _partitioning(report: TableReport) -> tuple[Finding, dict[str, Any]]:
+    total = report.rows + len({problem.line for problem in report.problems})
+    finding = Finding(
+        not report.outside_rows,
+        f"{report.outside_rows} of {total} rows belong to no partition: no run makes their images",
+        {"rows": total, "outside": report.outside_rows},
+    )
+    values = dict(report.outside[:VALUES_SHOWN])
+    return finding, {"values": dg.MetadataValue.json(values)} if values else {}
+
+
+_FINDINGS: Mapping[str, Callable[[TableReport], tuple[Finding, dict[str, Any]]]] = {
+    "prompts_valid": _validity,
+    "rows_in_partitions": _partitioning,
+}
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What cannot be looked at is an error of the step: the check has not been made, which is not that it failed."""
+    try:
+        yield
+    except GptImgError as error:
+        raise dg.Failure(str(error), allow_retries=False) from None

@@ -1,0 +1,284 @@
+"""One run under Dagster: what assets and ops share. Config in, log lines and a verdict out."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+import dagster as dg
+from dagster_shared.libraries import DagsterLibraryRegistry
+
+from dagster_gptimg import runs
+from dagster_gptimg._version import __version__
+from dagster_gptimg.definitions.image_checks import ImageChecks
+from dagster_gptimg.definitions.partitions import TablePartitions
+from dagster_gptimg.definitions.resources import resolved
+from dagster_gptimg.definitions.run_config import GenerateConfig
+from dagster_gptimg.definitions.run_log import RunLog
+from dagster_gptimg.engine.events import Finished
+from dagster_gptimg.engine.job import Options, Watch
+from dagster_gptimg.engine.plan.model_choice import choose
+from dagster_gptimg.engine.record.summary import Summary
+from dagster_gptimg.engine.wording import plan_lines
+from dagster_gptimg.errors import (
+    ArgumentsError,
+    FalError,
+    GptImgError,
+    KeyRejectedError,
+    MissingKeyError,
+    RebuyError,
+    StoreError,
+    UnreachableError,
+)
+from dagster_gptimg.fal.registry.builtin import MODEL_BEFORE, get_model
+from dagster_gptimg.fal.registry.model import FalModel
+from dagster_gptimg.fal.request_settings import MOST_TAGS, RequestSettings
+from dagster_gptimg.prompts import Move, PromptSpec, ReferenceRoot, References, Source, known_as, read_rows
+from dagster_gptimg.store.dataset import Dataset
+
+DagsterLibraryRegistry.register("dagster-gptimg", __version__, is_dagster_package=False)
+
+Context: TypeAlias = dg.AssetExecutionContext | dg.OpExecutionContext
+
+
+@dataclass(frozen=True)
+class ImageGeneration:
+    """What images are made from, by an asset or an op; everything is checked when the definitions load.
+
+    Attributes:
+        spec: how the table becomes prompts.
+        dataset: the dataset's name in the store.
+        partitions: how the table is cut, if it is.
+        max_cost_usd: US dollars that one run may spend at most; run config goes before it.
+        max_failed: the share of rows (0 to 1) that may have failed, be held, lost or missing, before the step fails.
+            Refused rows do not count: they are final, and the table shows them.
+        max_refused: the share of rows (0 to 1) that may be refused before the step fails; None: any.
+        max_in_flight: requests at fal at once; as many as the account's slots call for, by default.
+        storage_options: for reading the table, and references that are files.
+        references_from: folders or fsspec roots below which a row may name reference images; those of the image store
+            may be named always.
+        request: priority, start time-out, tags and other headers; those of the resource fill in what it leaves open.
+        watch: how the ends of requests are noticed: `poll`, `stream` or `webhook`; run config goes before it.
+        webhook_url: the public URL of a receiver, for `webhook`.
+        table_asset: the asset upstream that the table is, if it is one: the lineage of columns leads there.
+        checks: those that the asset's own step makes.
+    """
+
+    spec: PromptSpec
+    dataset: str
+    partitions: TablePartitions | None = None
+    max_cost_usd: float | None = None
+    max_failed: float = 0.0
+    max_refused: float | None = None
+    max_in_flight: int | None = None
+    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    references_from: Sequence[str] = field(default=(), repr=False)
+    request: RequestSettings = field(default_factory=RequestSettings)
+    watch: Watch = "poll"
+    webhook_url: str = ""
+    table_asset: dg.AssetKey | None = None
+    checks: ImageChecks | None = None
+
+    @property
+    def code_version(self) -> str:
+        """Changes when model, template or arguments do: what was made before is then shown as stale.
+
+        Which model a dataset has is not known when definitions load. Where none is said, the version is as it was
+        before there was another default: so nothing gets stale by an update, of this package or of the default.
+        """
+        spec = self.spec
+        if spec.chosen:
+            with suppress(ArgumentsError):  # they may be of the default only
+                spec = spec.with_model(get_model(MODEL_BEFORE))
+        return spec.recipe[:12]
+
+    def execute(
+        self,
+        context: Context,
+        config: GenerateConfig,
+        source: Source,
+        partition: str | None,
+        *,
+        log: "RunLog | None" = None,
+        spent: Decimal = Decimal(0),
+    ) -> Finished | Summary | dg.Failure:
+        """Make the images of one run, or of one partition of it; blocks until it is done.
+
+        Args:
+            context: of the step.
+            config: its run config.
+            source: the prompt table.
+            partition: which part of it.
+            log: where to; a new one by default.
+            spent: US dollars that the same run has spent before, at worst case.
+
+        Returns:
+            What came of it, or the plan's summary for `plan_only`; a failure, to be raised, when something has to be
+            mended first and nothing was sent.
+        """
+        log = log or RunLog(context.log)
+        try:
+            config.check()
+            log.begin(partition, limit=self._limit(config), spent=float(spent))
+            dataset = self.dataset_in(context)
+            spec = self._spec(context, config, partition)
+            options = replace(self._options(context, config, spec, spent), table=_table(context, source))
+            log.spec = spec
+            rows = read_rows(source, spec, resolved(self.storage_options))
+            if config.plan_only or config.plan_model:
+                found = runs.plan(rows, spec.model, dataset, partition=partition, options=options)
+                log.say("plan only, nothing was bought: " + "\n".join(plan_lines(found, spec)))
+                return found
+            settings = context.resources.fal.settings()
+            return runs.run(
+                rows,
+                spec.model,
+                dataset,
+                settings,
+                partition=partition,
+                options=options,
+                references=spec.references,
+                on_event=log,
+            )
+        except GptImgError as error:
+            return dg.Failure(str(error), metadata={"reason": reason_of(error)}, allow_retries=False)
+
+    def dataset_in(self, context: Context) -> Dataset:
+        """The dataset in the run's image store."""
+        found: Dataset = context.resources.image_store.dataset(self.dataset)
+        return found
+
+    def verdict(self, end: Finished) -> tuple[str, str]:
+        """Why a run counts as failed, in a stable word and a sentence; empty when it does not.
+
+        The words: `budget`, `locked`, `store`, `fal`, `interrupted`, `failed_rows`, `refused`.
+        """
+        summary = end.summary
+        if summary.stop is not None:
+            reason = ("store" if end.store_failed else "fal") if summary.stop == "unusable" else summary.stop
+            return reason, f"stopped ({reason}): {summary.message}. {summary.sentence()}{_what_goes_on(summary)}"
+        bad = summary.failed + summary.held + summary.lost + summary.in_flight + summary.missing
+        if bad > self.max_failed * summary.rows:
+            message = f"{bad} of {summary.rows} rows have no images: {summary.sentence()}. Run again to try them again."
+            return "failed_rows", message
+        if self.max_refused is not None and summary.refused > self.max_refused * summary.rows:
+            message = f"{summary.refused} of {summary.rows} rows were refused, which is final: {summary.sentence()}"
+            return "refused", message
+        return "", ""
+
+    def references_in(self, context: Context) -> References:
+        """Reads reference images: below the roots that were named, and below the image store."""
+        store = context.resources.image_store
+        roots = [ReferenceRoot(root, resolved(self.storage_options)) for root in self.references_from]
+        return References([*roots, ReferenceRoot(store.uri, store.options)])
+
+    def spec_in(self, context: Context) -> PromptSpec:
+        """The spec with what a run gives it: where reference images may be read from, and the dataset's model.
+
+        Raises `UsageError` and `StoreError`.
+        """
+        spec = replace(self.spec, references=self.references_in(context))
+        if not spec.chosen:
+            return spec
+        model, why = choose(None, self.dataset_in(context))
+        return spec.with_model(model, chosen=why)
+
+    def model_in(self, context: Context) -> FalModel:
+        """The model: the one that was said, else the dataset's. Raises `UsageError` and `StoreError`."""
+        return choose(None, self.dataset_in(context)).model if self.spec.chosen else self.spec.model
+
+    def _spec(self, context: Context, config: GenerateConfig, partition: str | None) -> PromptSpec:
+        where = None if self.partitions is None or partition is None else self.partitions.where(partition)
+        spec = replace(self.spec_in(context), where=where, limit=config.limit)
+        if config.plan_model is None:
+            return spec
+        former = [spec.model, *runs.former_models(self.dataset_in(context), partition)]
+        move = Move(get_model(config.plan_model), former)
+        return spec.with_model(move.model, move=move)
+
+    def _limit(self, config: GenerateConfig) -> float | None:
+        return self.max_cost_usd if config.max_cost_usd is None else config.max_cost_usd
+
+    def _options(self, context: Context, config: GenerateConfig, spec: PromptSpec, spent: Decimal) -> Options:
+        limit = self._limit(config)
+        return Options(
+            max_in_flight=self.max_in_flight if config.max_in_flight is None else config.max_in_flight,
+            max_cost=None if limit is None else max(Decimal(str(limit)) - spent, Decimal(0)),
+            again=frozenset(config.again),
+            word=word_of(context),
+            on_ambiguous=config.on_ambiguous,
+            settle=config.settle,
+            patience=config.patience,
+            is_model_chosen=bool(spec.chosen),
+            recipe=spec.recipe,
+            is_limited=spec.limit is not None,
+            allow_rebuy=config.allow_rebuy,
+            request=self._request(context),
+            watch=(watch := self.watch if config.watch == "as_asset" else config.watch),
+            webhook_url=(config.webhook_url or self.webhook_url) if watch == "webhook" else "",
+            logs=config.logs,
+        )
+
+    def _request(self, context: Context) -> RequestSettings:
+        """What its requests are sent with: the asset's settings, then the resource's, then what tells the asset."""
+        said = self.request.over(context.resources.fal.request_settings())
+        more = {name: text for name, text in request_tags(context).items() if name not in said.tags}
+        room = max(MOST_TAGS - len(_ENGINES_TAGS) - len(said.tags), 0)
+        return replace(said, tags={**said.tags, **dict(list(more.items())[:room])})
+
+
+def _table(context: Context, source: Source) -> str:
+    """By what the table is known again: an asset has one, whatever its name is today; an op takes any."""
+    return "" if isinstance(context, dg.AssetExecutionContext) else known_as(source)
+
+
+def _what_goes_on(summary: Summary) -> str:
+    """What becomes of rows that a run has left, in sentences; empty when it has left none."""
+    told = ""
+    if summary.in_flight:
+        told += f". {summary.in_flight} rows run on at fal: the next run collects them, and does not buy them again"
+    if summary.not_submitted:
+        told += f". {summary.not_submitted} rows were not bought: they cost nothing"
+    return told
+
+
+def word_of(context: Context) -> str:
+    """What the user's word in a run's config is known by: one name for all partitions of the run, and its retries."""
+    run = getattr(context, "run", None)  # a context that was built for a test has none
+    return f"dagster-{(run.root_run_id or run.run_id) if run is not None else context.run_id}"
+
+
+def request_tags(context: Context) -> dict[str, str]:
+    """By what fal's billing reports tell an asset: its key, group, owners and tags.
+
+    The engine's own tags (dataset, partition, key) come along, and no tag of the asset replaces them.
+    """
+    if not isinstance(context, dg.AssetExecutionContext):
+        return {}
+    spec = context.assets_def.specs_by_key[context.asset_key]
+    ours = {"asset": spec.key.to_user_string()}
+    if spec.group_name not in {None, "default"}:
+        ours["group"] = str(spec.group_name)
+    if spec.owners:
+        ours["owner"] = " ".join(spec.owners)
+    taken = {*ours, *_ENGINES_TAGS}
+    theirs = {name: text for name, text in spec.tags.items() if not name.startswith("dagster/") and name not in taken}
+    return {**ours, **theirs}
+
+
+_ENGINES_TAGS = ("dataset", "key", "partition")
+
+_REASONS: tuple[tuple[type[GptImgError], str], ...] = (
+    (StoreError, "store"),
+    (RebuyError, "rebuy"),
+    (MissingKeyError, "key"),
+    (KeyRejectedError, "key"),
+    (UnreachableError, "fal"),
+    (FalError, "fal"),
+)
+
+
+def reason_of(error: GptImgError) -> str:
+    """The stable word for an error before anything was sent: `store`, `key`, `fal`, `rebuy`, else `usage`."""
+    return next((reason for kind, reason in _REASONS if isinstance(error, kind)), "usage")
