@@ -5,10 +5,10 @@ Imports nothing of the rest of the package: it is an independent reading of fal'
 
 from __future__ import annotations
 
-from .detached import ensure
-from .faults import parse_faults
-from .folder import AlreadyRunningError, EmulatorError, Running
-from .server import serve
-from .settings import Settings
+from dagster_gptimg.emulator.faults import parse_faults
+from dagster_gptimg.emulator.process.detached import ensure
+from dagster_gptimg.emulator.process.server import serve
+from dagster_gptimg.emulator.process.state_folder import AlreadyRunningError, EmulatorError, Running
+from dagster_gptimg.emulator.settings import Settings
 
 __all__ = ["AlreadyRunningError", "EmulatorError", "Running", "Settings", "ensure", "parse_faults", "serve"]

@@ -7,11 +7,11 @@ import json
 import sys
 from collections.abc import Sequence
 
-from .detached import ALREADY_RUNNING
-from .faults import parse_faults
-from .folder import AlreadyRunningError, EmulatorError
-from .server import serve
-from .settings import Settings
+from dagster_gptimg.emulator.faults import parse_faults
+from dagster_gptimg.emulator.process.detached import ALREADY_RUNNING
+from dagster_gptimg.emulator.process.server import serve
+from dagster_gptimg.emulator.process.state_folder import AlreadyRunningError, EmulatorError
+from dagster_gptimg.emulator.settings import Settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

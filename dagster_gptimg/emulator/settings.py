@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from .faults import check_rates
-from .readings import Readings
+from dagster_gptimg.emulator.faults import check_rates
+from dagster_gptimg.emulator.open_questions import Readings
 
 RESULT_SECONDS = 3600.0
 """How long a result without stored payload stays readable (1 hour: docs/fal-wire.md#limits-and-lifetimes)."""

@@ -1,7 +1,7 @@
 """Our engine against every reading of fal's documents on which money depends, with the bill as the judge.
 
-What fal leaves open is a switch of the emulator (`emulator/readings.py`). In each of its positions nothing is paid for
-twice, what is billed is explained to the cent, and a good row has its image in the end.
+What fal leaves open is a switch of the emulator (`emulator/open_questions.py`). In each of its positions nothing is
+paid for twice, what is billed is explained to the cent, and a good row has its image in the end.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from dagster_gptimg.cli.commands import main
-from dagster_gptimg.emulator.signing import Signer
+from dagster_gptimg.emulator.http.webhook_signatures import Signer
 from dagster_gptimg.engine.submit.webhook_urls import webhook_url
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.inbox import MOST_IDS

@@ -17,7 +17,7 @@ import httpx
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from .harness import Emulator, until
+from tests.emulator.harness import Emulator, until
 
 
 @dataclass(frozen=True)

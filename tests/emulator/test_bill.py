@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from dagster_gptimg.emulator.prices import GPT_IMAGE_1_MINI, cost
-from dagster_gptimg.emulator.readings import Readings
+from dagster_gptimg.emulator.models.prices import GPT_IMAGE_1_MINI, cost
+from dagster_gptimg.emulator.open_questions import Readings
 from tests.emulator.harness import ADMIN, ENDPOINT, Emulator
 
 

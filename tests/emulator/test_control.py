@@ -9,9 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from dagster_gptimg.emulator.account import Account
-from dagster_gptimg.emulator.app import App
-from dagster_gptimg.emulator.ledger import Ledger
+from dagster_gptimg.emulator.account.account import Account
+from dagster_gptimg.emulator.account.database import Ledger
+from dagster_gptimg.emulator.http.app import App
 from dagster_gptimg.emulator.settings import Settings
 from tests.emulator.harness import ENDPOINT
 

@@ -19,7 +19,7 @@ import httpx
 import pytest
 
 from dagster_gptimg.emulator import EmulatorError, Running, Settings, ensure
-from dagster_gptimg.emulator.folder import Folder
+from dagster_gptimg.emulator.process.state_folder import Folder
 from tests.emulator.conftest import Start
 from tests.emulator.harness import ENDPOINT, KEY, Emulator, until
 

@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from dagster_gptimg.emulator.models import MODELS
-from dagster_gptimg.emulator.openapi import component
+from dagster_gptimg.emulator.models.models import MODELS
+from dagster_gptimg.emulator.models.openapi import component
 from tests.emulator.harness import ADMIN, ENDPOINT, Emulator, until
 
 OPENAPI = "/api/openapi/queue/openapi.json"

@@ -8,9 +8,9 @@ import io
 import pytest
 from PIL import Image, ImageChops
 
-from dagster_gptimg.emulator.lettering import clean, shortened, wrapped
-from dagster_gptimg.emulator.pictures import Picture, paint
-from dagster_gptimg.emulator.policy import REFUSED_WORDS, refused_word
+from dagster_gptimg.emulator.drawing.captions import clean, shortened, wrapped
+from dagster_gptimg.emulator.drawing.pictures import Picture, paint
+from dagster_gptimg.emulator.models.policy import REFUSED_WORDS, refused_word
 from tests.emulator.harness import Emulator
 from tests.prompt_table import rows
 

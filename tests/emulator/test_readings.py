@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import httpx
 import pytest
 
-from dagster_gptimg.emulator.readings import Readings
+from dagster_gptimg.emulator.open_questions import Readings
 from dagster_gptimg.emulator.settings import Settings
 from tests.emulator.harness import ADMIN, ENDPOINT, Emulator, until
 from tests.emulator.test_edits_and_storage import EDIT, data_uri, picture

@@ -16,13 +16,13 @@ import httpx
 import uvicorn
 
 from dagster_gptimg.cli.webhook_receiver import Receiver
-from dagster_gptimg.emulator.account import Account
-from dagster_gptimg.emulator.app import App
+from dagster_gptimg.emulator.account.account import Account
+from dagster_gptimg.emulator.account.database import Ledger
 from dagster_gptimg.emulator.faults import Rule
-from dagster_gptimg.emulator.folder import Folder
-from dagster_gptimg.emulator.ledger import Ledger
+from dagster_gptimg.emulator.http.app import App
+from dagster_gptimg.emulator.http.broken_replies import Protocol
+from dagster_gptimg.emulator.process.state_folder import Folder
 from dagster_gptimg.emulator.settings import Settings
-from dagster_gptimg.emulator.wire import Protocol
 from dagster_gptimg.engine.submit.webhook_urls import webhook_url
 from dagster_gptimg.fal.settings import FalUrls
 from dagster_gptimg.store.dataset import Dataset

@@ -1,0 +1,212 @@
+"""The one account of the emulated fal: what a POST, a status, a cancel do to it. Knows no HTTP."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Any
+
+from dagster_gptimg.emulator.account.database import Ledger
+from dagster_gptimg.emulator.account.deliveries import Delivery
+from dagster_gptimg.emulator.account.records import FREE, Outcome, Record, State
+from dagster_gptimg.emulator.account.schedule import Schedule, ended
+from dagster_gptimg.emulator.account.storage import expiry_seconds
+from dagster_gptimg.emulator.faults import Dice, Phase
+from dagster_gptimg.emulator.http.submitted import LIFECYCLE, Order
+from dagster_gptimg.emulator.models import prices, schema
+from dagster_gptimg.emulator.models.models import MODELS, app_of
+from dagster_gptimg.emulator.models.policy import refused_word
+from dagster_gptimg.emulator.settings import Settings
+
+LARGE_RESULT_BYTES = 10_000
+"""From this size on a result is kept for a shorter time (fal: 10 KB)."""
+
+
+class Cancel(Enum):
+    """The answers to a cancel (docs/fal-wire.md#cancel)."""
+
+    OK = "OK"
+    CANCELLATION_REQUESTED = "CANCELLATION_REQUESTED"
+    ALREADY_COMPLETED = "ALREADY_COMPLETED"
+    NOT_FOUND = "NOT_FOUND"
+
+
+class Account:
+    """Ledger, schedule and faults in one hand."""
+
+    def __init__(self, ledger: Ledger, settings: Settings, clock: Callable[[], float] = time.time) -> None:
+        self.ledger = ledger
+        self.settings = settings
+        self.dice = Dice(settings.seed, settings.faults)
+        self.calls = 0
+        self.schedule = Schedule(ledger, settings)
+        self._clock = clock
+
+    def now(self) -> float:
+        """Unix seconds; everything that is due by then has happened."""
+        now = self.moment()
+        self.schedule.advance(now)
+        return now
+
+    def moment(self) -> float:
+        """Unix seconds in whole microseconds, as times are told: what is told can be asked for."""
+        return round(self._clock(), 6)
+
+    def change(self, changes: Mapping[str, Any]) -> Settings:
+        """Change settings at run time; raises ValueError for what makes no sense."""
+        settings = self.settings.changed(changes)
+        self.now()
+        self.settings = self.schedule.settings = settings
+        self.dice.seed = settings.seed
+        self.dice.set_rates(settings.faults)
+        self.now()
+        return settings
+
+    def accept(self, order: Order) -> Record:
+        """Write the request down, durably, and queue it."""
+        now = self.now()
+        with self.ledger.transaction():
+            record = self.ledger.add(self._judged(order, now))
+            if order.webhook is not None:
+                self.ledger.deliveries.save(Delivery(record.seq, order.webhook, order.base_url))
+            self.schedule.add(record, now)
+        return record
+
+    def _judged(self, order: Order, now: float) -> Record:
+        """A new record with its end and price known in advance, as everything here is bound to be."""
+        inputs, errors = checked(order.endpoint_id, order.arguments)
+        prompt = prompt_of(order.arguments)
+        digest = digest_of(order.endpoint_id, inputs or order.arguments)
+        twin, twin_of = self.ledger.twins(digest)
+        fault = self.dice.strike(Phase.ACCEPTED, f"{digest}:{twin}", prompt)
+        outcome = _outcome(order, prompt, errors, fault)
+        return Record(
+            request_id=str(uuid.uuid4()),
+            endpoint_id=order.endpoint_id,
+            arguments=order.body,
+            digest=digest,
+            twin=twin,
+            twin_of=twin_of,
+            prompt=prompt,
+            outcome=outcome,
+            images=_images(inputs, outcome, fault),
+            cost=self._cost(order.endpoint_id, inputs, outcome),
+            submitted_at=now,
+            ready_at=now,
+            start_by=None if order.start_timeout is None else now + order.start_timeout,
+            low_priority=order.low_priority,
+            store_io=order.store_io,
+            headers=json.dumps(order.headers),
+            tags=json.dumps(order.tags),
+            requeues=1 if fault == "requeue" and outcome is Outcome.OK else 0,
+        )
+
+    def _cost(self, endpoint_id: str, inputs: dict[str, Any], outcome: Outcome) -> int:
+        free = outcome in FREE or (outcome is Outcome.REFUSED and not self.settings.refusals_billed)
+        return 0 if free else prices.cost(MODELS[endpoint_id].prices, inputs, self.settings)
+
+    def find(self, app: str, request_id: str, *, expired: bool = False) -> Record | None:
+        """The request with this id under this `owner/app`; None when there is none, or it is gone.
+
+        With `expired`, one whose result is no longer kept is found, too.
+        """
+        now = self.now()
+        record = self.ledger.by_id(request_id)
+        if record is None or app_of(record.endpoint_id) != app:
+            return None
+        if record.outcome is Outcome.CANCELLED and self.settings.cancelled_is_gone:
+            return None
+        return record if expired or not self.is_expired(record, now) else None
+
+    def is_expired(self, record: Record, now: float) -> bool:
+        """Whether the result is no longer kept (docs/fal-wire.md#limits-and-lifetimes), or was deleted."""
+        return record.erased or (record.completed_at is not None and now >= record.completed_at + self._kept(record))
+
+    def _kept(self, record: Record) -> float:
+        """How long after its end the result stays readable."""
+        # A data URI is far over the 10 KB and mostly over the 1 MB that fal still stores.
+        in_line = bool(record.inputs.get("sync_mode")) and record.outcome is Outcome.OK
+        if record.store_io and not in_line:
+            return self.settings.stored_seconds
+        large = in_line or (
+            record.outcome in (Outcome.REFUSED, Outcome.INVALID) and len(record.arguments) >= LARGE_RESULT_BYTES
+        )
+        return self.settings.large_result_seconds if large else self.settings.result_seconds
+
+    def has_files(self, record: Record) -> bool:
+        """Whether the CDN has the output files: their lifecycle is in force, and nobody has deleted them."""
+        if record.state is not State.COMPLETED or record.outcome is not Outcome.OK or record.erased:
+            return False
+        seconds = expiry_seconds(json.loads(record.headers).get(LIFECYCLE), self.settings.media_seconds)
+        return seconds is None or self.moment() < (record.completed_at or 0.0) + seconds
+
+    def erase(self, record: Record) -> None:
+        """Delete a request's payloads and output files, as the platform API does."""
+        self.ledger.save(record.changed(erased=True))
+
+    def cancel(self, app: str, request_id: str) -> Cancel:
+        """Cancel a request: for certain in the queue, a wish in progress."""
+        record = self.find(app, request_id)
+        if record is None:
+            return Cancel.NOT_FOUND
+        if record.state is State.COMPLETED:
+            return Cancel.ALREADY_COMPLETED
+        if record.state is State.IN_QUEUE:
+            self._remove(record)
+            return Cancel.OK
+        if self.settings.cancel_stops_running:
+            self._stop(record)
+        return Cancel.CANCELLATION_REQUESTED
+
+    def _remove(self, record: Record) -> None:
+        with self.ledger.transaction():
+            self.schedule.remove(record)
+            self.ledger.save(ended(record, Outcome.CANCELLED, self.moment()))
+
+    def _stop(self, record: Record) -> None:
+        with self.ledger.transaction():
+            self.schedule.stop(record, self.moment())
+
+
+def checked(endpoint_id: str, arguments: object) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The inputs with defaults filled in, and the schema's errors: only one of the two is not empty."""
+    model = MODELS.get(endpoint_id)
+    inputs, errors = ({}, []) if model is None else schema.check(model.inputs, arguments)
+    return ({} if errors else inputs), errors
+
+
+def prompt_of(arguments: object) -> str:
+    """The prompt in the arguments, or nothing. A lone surrogate, which no UTF-8 can hold, becomes a question mark."""
+    prompt = arguments.get("prompt") if isinstance(arguments, dict) else None
+    return prompt.encode("utf-8", "replace").decode() if isinstance(prompt, str) else ""
+
+
+def digest_of(endpoint_id: str, arguments: object) -> str:
+    """Names endpoint and arguments, whatever their order."""
+    text = json.dumps([endpoint_id, arguments], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _outcome(order: Order, prompt: str, errors: list[dict[str, Any]], fault: str | None) -> Outcome:
+    if order.endpoint_id not in MODELS:
+        return Outcome.UNKNOWN_PATH
+    if errors:
+        return Outcome.INVALID
+    if order.bad_reference:
+        return Outcome.BAD_REFERENCE
+    if fault == "refused" or refused_word(prompt):
+        return Outcome.REFUSED
+    if fault == "failed_runner" or (fault == "requeue" and order.no_retry):
+        return Outcome.RUNNER_LOST
+    ends = {"failed": Outcome.FAILED, "failed_downstream": Outcome.DOWNSTREAM, "stuck": Outcome.STUCK}
+    return ends.get(fault or "", Outcome.OK)
+
+
+def _images(inputs: dict[str, Any], outcome: Outcome, fault: str | None) -> int:
+    if outcome not in (Outcome.OK, Outcome.STUCK):
+        return 0
+    return int(inputs["num_images"]) - (1 if fault == "fewer_images" else 0)

@@ -1,0 +1,1 @@
+"""Images that nobody takes for a model's: size, format and background as asked for."""

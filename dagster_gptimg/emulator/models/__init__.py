@@ -1,0 +1,1 @@
+"""The models that the emulator serves: inputs, prices, what their content policy refuses."""

@@ -1,0 +1,210 @@
+"""A model's OpenAPI document, in the shape in which fal publishes one for each endpoint of its queue.
+
+Read from documents that fal serves at `https://fal.ai/api/openapi/queue/openapi.json?endpoint_id=<id>` for other
+models: the components' names, `x-fal-order-properties`, and that an optional input is told by its absence from
+`required` and not as nullable. The paths have the full endpoint id there, although the queue itself answers under
+`owner/app`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from dagster_gptimg.emulator.models.models import Model
+from dagster_gptimg.emulator.models.schema import Field
+
+_MASK = "The URL of the mask image to use for the generation. This indicates what part of the image to edit."
+_DESCRIPTIONS = {
+    "prompt": "The prompt for image generation",
+    "image_urls": "The URLs of the images to use as a reference for the generation.",
+    "image_size": "Aspect ratio for the generated image",
+    "background": "Background for the generated image",
+    "quality": "Quality for the generated image",
+    "input_fidelity": "Input fidelity for the generated image",
+    "mask_image_url": _MASK,
+    "mask_url": _MASK,
+    "num_images": "Number of images to generate",
+    "output_format": "Output format for the images",
+    "output_compression": "Compression level from 0 to 100. Only supported when output_format is 'jpeg' or 'webp'.",
+    "sync_mode": "If `True`, the media will be returned as a data URI and the output data won't be available in the "
+    "request history.",
+}
+_PROMPT = "A serene landscape with mountains reflecting in a crystal-clear lake at sunset, photorealistic style"
+_TYPES: dict[object, str] = {str: "string", int: "integer", bool: "boolean", list: "array"}
+
+
+def document(model: Model, server: str) -> dict[str, Any]:
+    """The document of one endpoint."""
+    name, page = component(model.endpoint_id), f"{server}/models/{model.endpoint_id}"
+    about = {
+        "endpointId": model.endpoint_id,
+        "category": model.category,
+        "thumbnailUrl": "",
+        "playgroundUrl": page,
+        "documentationUrl": f"{page}/api",
+    }
+    return {
+        "openapi": "3.0.4",
+        "info": {
+            "title": f"Queue OpenAPI for {model.endpoint_id}",
+            "version": "1.0.0",
+            "description": f"The OpenAPI schema for the {model.endpoint_id} queue.",
+            "x-fal-metadata": about,
+        },
+        "components": {"securitySchemes": {"apiKeyAuth": _KEY}, "schemas": _schemas(model, name)},
+        "paths": _paths(f"/{model.endpoint_id}", name),
+        "servers": [{"url": server}],
+        "security": [{"apiKeyAuth": []}],
+    }
+
+
+def component(endpoint_id: str) -> str:
+    """`fal-ai/gpt-image-1.5/edit` -> `GptImage15Edit`, as fal names a model's components."""
+    words = re.split(r"[-/]", endpoint_id.partition("/")[2].replace(".", ""))
+    return "".join(word.capitalize() for word in words)
+
+
+def _schemas(model: Model, name: str) -> dict[str, Any]:
+    free = any(field.size is not None for field in model.inputs.values())
+    inputs = {
+        "title": f"{name}Request",
+        "type": "object",
+        "x-fal-order-properties": list(model.inputs),
+        "properties": {input_: _property(input_, field) for input_, field in model.inputs.items()},
+        "required": [input_ for input_, field in model.inputs.items() if field.required],
+    }
+    return {
+        "QueueStatus": _QUEUE_STATUS,
+        f"{name}Input": inputs,
+        f"{name}Output": _OUTPUT,
+        "ImageFile": _IMAGE_FILE,
+        **({"ImageSize": _IMAGE_SIZE} if free else {}),
+    }
+
+
+def _property(name: str, field: Field) -> dict[str, Any]:
+    about: dict[str, Any] = {"title": name.replace("_", " ").title(), "description": _DESCRIPTIONS[name]}
+    if name == "prompt":
+        about["examples"] = [_PROMPT]
+    if field.default is not None:
+        about["default"] = field.default
+    if field.size is not None:
+        return {**about, "anyOf": [{"$ref": "#/components/schemas/ImageSize"}, _enum(field.size.presets)]}
+    if field.choices:
+        return {**about, **_enum(field.choices)}
+    kind = {"type": _TYPES[field.kind], **_limits(field)}
+    if field.kind is int and field.default is None and not field.required:
+        return {**about, "anyOf": [kind, {"type": "null"}]}
+    return {**about, **kind}
+
+
+def _enum(choices: tuple[str, ...]) -> dict[str, Any]:
+    return {"type": "string", "enum": list(choices)}
+
+
+def _limits(field: Field) -> dict[str, Any]:
+    if field.kind is list:
+        # fal prints no bounds for lists of these models; that a list may be too long is found out by sending it.
+        return {"items": {"type": "string"}}
+    names = ("minLength", "maxLength") if field.kind is str else ("minimum", "maximum")
+    return {name: limit for name, limit in zip(names, (field.least, field.most), strict=True) if limit is not None}
+
+
+def _paths(path: str, name: str) -> dict[str, Any]:
+    one = f"{path}/requests/{{request_id}}"
+    logs = {"type": "number", "description": "Whether to include logs (`1`) in the response or not (`0`)."}
+    body = {"required": True, "content": _content(_ref(f"{name}Input"))}
+    cancelled = {"success": {"type": "boolean", "description": "Whether the request was cancelled successfully."}}
+    status = {
+        "parameters": [_REQUEST_ID, {"name": "logs", "in": "query", "required": False, "schema": logs}],
+        **_answers("The request status.", _ref("QueueStatus")),
+    }
+    cancel = _answers("The request was cancelled.", {"type": "object", "properties": cancelled})
+    return {
+        f"{one}/status": {"get": status},
+        f"{one}/cancel": {"put": {"parameters": [_REQUEST_ID], **cancel}},
+        path: {"post": {"requestBody": body, **_answers("The request status.", _ref("QueueStatus"))}},
+        one: {"get": {"parameters": [_REQUEST_ID], **_answers("Result of the request.", _ref(f"{name}Output"))}},
+    }
+
+
+def _ref(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _content(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}
+
+
+def _answers(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"responses": {"200": {"description": description, "content": _content(schema)}}}
+
+
+def _described(kind: str, title: str, description: str, **more: object) -> dict[str, Any]:
+    return {"type": kind, "title": title, "description": description, **more}
+
+
+_KEY = {"type": "apiKey", "in": "header", "name": "Authorization", "description": "Fal Key"}
+_REQUEST_ID = {
+    "name": "request_id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "description": "Request ID"},
+}
+_QUEUE_STATUS = {
+    "type": "object",
+    "properties": {
+        "status": _enum(("IN_QUEUE", "IN_PROGRESS", "COMPLETED")),
+        "request_id": {"type": "string", "description": "The request id."},
+        "response_url": {"type": "string", "description": "The response url."},
+        "status_url": {"type": "string", "description": "The status url."},
+        "cancel_url": {"type": "string", "description": "The cancel url."},
+        "logs": {"type": "object", "description": "The logs.", "additionalProperties": True},
+        "metrics": {"type": "object", "description": "The metrics.", "additionalProperties": True},
+        "queue_position": {"type": "integer", "description": "The queue position."},
+    },
+    "required": ["status", "request_id"],
+}
+_OUTPUT = {
+    "title": "ImageResponse",
+    "type": "object",
+    "x-fal-order-properties": ["images"],
+    "properties": {
+        "images": _described("array", "Images", "The generated images.", items=_ref("ImageFile")),
+    },
+    "required": ["images"],
+}
+_IMAGE_FILE = {
+    "title": "ImageFile",
+    "type": "object",
+    "x-fal-order-properties": ["url", "content_type", "file_name", "file_size", "file_data", "width", "height"],
+    "properties": {
+        "url": _described("string", "Url", "The URL where the file can be downloaded from."),
+        "content_type": _described("string", "Content Type", "The mime type of the file.", examples=["image/png"]),
+        "file_name": _described(
+            "string", "File Name", "The name of the file. It will be auto-generated if not provided."
+        ),
+        "file_size": _described("integer", "File Size", "The size of the file in bytes."),
+        "file_data": _described("string", "File Data", "File data", format="binary"),
+        "width": _described("integer", "Width", "The width of the image"),
+        "height": _described("integer", "Height", "The height of the image"),
+    },
+    "required": ["url"],
+}
+_IMAGE_SIZE = {
+    "title": "ImageSize",
+    "type": "object",
+    "x-fal-order-properties": ["width", "height"],
+    "properties": {
+        side: _described(
+            "integer",
+            side.title(),
+            f"The {side} of the generated image.",
+            default=512,
+            exclusiveMinimum=0,
+            maximum=14142,
+        )
+        for side in ("width", "height")
+    },
+}
