@@ -15,8 +15,8 @@ from dagster_gptimg.emulator.account.deliveries import Delivery
 from dagster_gptimg.emulator.account.records import FREE, Outcome, Record, State
 from dagster_gptimg.emulator.account.schedule import Schedule, ended
 from dagster_gptimg.emulator.account.storage import expiry_seconds
+from dagster_gptimg.emulator.account.submission import LIFECYCLE, Order
 from dagster_gptimg.emulator.faults import Dice, Phase
-from dagster_gptimg.emulator.http.submitted import LIFECYCLE, Order
 from dagster_gptimg.emulator.models import prices, schema
 from dagster_gptimg.emulator.models.models import MODELS, app_of
 from dagster_gptimg.emulator.models.policy import refused_word

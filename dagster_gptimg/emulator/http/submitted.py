@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
 from dagster_gptimg.emulator.account.storage import expiry_seconds
+from dagster_gptimg.emulator.account.submission import LIFECYCLE, Order
 from dagster_gptimg.emulator.http.broken_replies import header
 from dagster_gptimg.emulator.http.replies import base_url
 
 LEAST_START_TIMEOUT = 0.1
 """Seconds; a start timeout must be more (docs/fal-wire.md#submit)."""
-LIFECYCLE = "x-fal-object-lifecycle-preference"
 
 MOST_TAGS, MOST_TAG_BYTES = 10, 1024
 _TAG = re.compile(r"([a-z0-9._-]{1,64})=([\x20-\x2b\x2d-\x7e]{1,256})")
@@ -23,31 +21,6 @@ _TAG = re.compile(r"([a-z0-9._-]{1,64})=([\x20-\x2b\x2d-\x7e]{1,256})")
 
 class BadRequestError(ValueError):
     """A POST that the gateway refuses as malformed."""
-
-
-@dataclass(frozen=True)
-class Order:
-    """A POST that is about to be accepted."""
-
-    endpoint_id: str
-    body: str
-    """The JSON body as it came."""
-    arguments: object
-    """The same, parsed."""
-    start_timeout: float | None = None
-    """`X-Fal-Request-Start-Timeout` in seconds."""
-    low_priority: bool = False
-    store_io: bool = True
-    no_retry: bool = False
-    headers: Mapping[str, str] = field(default_factory=dict)
-    """All of the platform's headers, names in lower case."""
-    tags: Mapping[str, str] = field(default_factory=dict)
-    webhook: str | None = None
-    """Where the result is to be sent."""
-    base_url: str = ""
-    """Where the caller found us."""
-    bad_reference: bool = False
-    """Whether an image that it brings along cannot be loaded."""
 
 
 async def read_order(request: Request, endpoint_id: str) -> Order:

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from dagster_gptimg.emulator.account.account import Account, Cancel, checked, digest_of, prompt_of
 from dagster_gptimg.emulator.account.records import Record, State
 from dagster_gptimg.emulator.account.references import References
+from dagster_gptimg.emulator.account.submission import Order
 from dagster_gptimg.emulator.faults import Phase
 from dagster_gptimg.emulator.http.api_keys import with_key
 from dagster_gptimg.emulator.http.broken_replies import Cut, Dropped, nginx
@@ -20,7 +21,7 @@ from dagster_gptimg.emulator.http.drawing_threads import Studio
 from dagster_gptimg.emulator.http.replies import REQUEST_ID, answer, base_url, retry_hint, told
 from dagster_gptimg.emulator.http.results import ending
 from dagster_gptimg.emulator.http.status import lines, missing, status_body, urls, wants_logs
-from dagster_gptimg.emulator.http.submitted import BadRequestError, Order, is_too_long, read_order
+from dagster_gptimg.emulator.http.submitted import BadRequestError, is_too_long, read_order
 from dagster_gptimg.emulator.models.models import APPS, app_of, reference_urls
 from dagster_gptimg.emulator.settings import Settings
 

@@ -1,0 +1,33 @@
+"""A POST that is about to be accepted, as the account takes it (docs/fal-wire.md#submit)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+LIFECYCLE = "x-fal-object-lifecycle-preference"
+
+
+@dataclass(frozen=True)
+class Order:
+    """A POST that is about to be accepted."""
+
+    endpoint_id: str
+    body: str
+    """The JSON body as it came."""
+    arguments: object
+    """The same, parsed."""
+    start_timeout: float | None = None
+    """`X-Fal-Request-Start-Timeout` in seconds."""
+    low_priority: bool = False
+    store_io: bool = True
+    no_retry: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """All of the platform's headers, names in lower case."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    webhook: str | None = None
+    """Where the result is to be sent."""
+    base_url: str = ""
+    """Where the caller found us."""
+    bad_reference: bool = False
+    """Whether an image that it brings along cannot be loaded."""
