@@ -1,6 +1,7 @@
 """The watcher and the window on a clock that is only a number: what they cost, without waiting for it.
 
-The real `Watcher`, `Window` and `Place`; only fal and time are not. A request costs no bytes and no receipt here.
+The real `Watcher`, `InFlightLimit` and `Place`; only fal and time are not. A request costs no bytes and no receipt
+here.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple, cast
 from benchmarks.policy import drawer
 from dagster_gptimg.engine.follow.watcher import Watcher
 from dagster_gptimg.engine.job import Job
-from dagster_gptimg.engine.submit.in_flight_limit import Place, Window
+from dagster_gptimg.engine.submit.in_flight_limit import InFlightLimit, Place
 from dagster_gptimg.fal.types import Completed, InProgress, Queued, Status, Submitted
 from tests.simulation.virtual_time import Clock, VirtualLoop
 
@@ -89,10 +90,10 @@ def simulate(images: int, slots: int, latency: float, spread: float = 0.6, seed:
 
 
 async def _run(images: int, fal: _Fal, loop: VirtualLoop) -> int:
-    window = Window()
+    in_flight_limit = InFlightLimit()
     options: Any = SimpleNamespace(patience=float("inf"), logs=False)
     job: Any = SimpleNamespace(fal=fal, runtime=SimpleNamespace(clock=Clock(loop, 0.0)), options=options)
-    watcher, submits = Watcher(cast("Job", job), window), asyncio.Semaphore(8)
+    watcher, submits = Watcher(cast("Job", job), in_flight_limit), asyncio.Semaphore(8)
     tasks, most = set[asyncio.Task[None]](), 0
 
     async def one(number: int, place: Place) -> None:
@@ -105,9 +106,9 @@ async def _run(images: int, fal: _Fal, loop: VirtualLoop) -> int:
         place.leave()
 
     for number in range(images):
-        place = Place(window)
+        place = Place(in_flight_limit)
         await place.enter()
-        most = max(most, window.taken)
+        most = max(most, in_flight_limit.taken)
         task = asyncio.create_task(one(number, place))
         tasks.add(task)
         task.add_done_callback(tasks.discard)

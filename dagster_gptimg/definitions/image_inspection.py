@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.registry.model import FalModel
     from dagster_gptimg.store.dataset import Dataset
 
-SETTLED = frozenset({"stored", "refused", "erased"})
+FINAL_STATUSES = frozenset({"stored", "refused", "erased"})
 """Statuses in which a row stays: no later run does anything about it by itself."""
 
 IN_DOUBT = ("held", "lost", "missing")
@@ -189,7 +189,7 @@ def no_row_in_doubt(images: ImageTable) -> Finding:
 def rows_settled(images: ImageTable) -> Finding:
     """No row waits for anything: each has its images, or a final refusal."""
     words = "are neither stored nor refused: run again"
-    return _rows(images, lambda status: status not in SETTLED, "unsettled", words, most=0)
+    return _rows(images, lambda status: status not in FINAL_STATUSES, "unsettled", words, most=0)
 
 
 def failure_rate(images: ImageTable) -> Finding:

@@ -22,7 +22,7 @@ WORDS = {"missing": "missing", "refused": "refused", "ended": "lost", "held": "h
 
 
 @dataclass(slots=True)
-class Way:
+class RequestProgress:
     """One request on its way through a run.
 
     Attributes:

@@ -22,13 +22,13 @@ from dagster_gptimg.engine.plan.plan import Plan, Request
 from dagster_gptimg.engine.rebuy_guard import guard, rebuy
 from dagster_gptimg.engine.record.image_table import write_image_table
 from dagster_gptimg.engine.record.manifest_rows import Content, Records
-from dagster_gptimg.engine.record.results import Ledger, Result, Unsettled
+from dagster_gptimg.engine.record.results import Result, RunResults, Unsettled
 from dagster_gptimg.engine.record.state_table import Owns, state_of
 from dagster_gptimg.engine.recover.cancel_queued import cancel_queued
 from dagster_gptimg.engine.recover.open_receipts import OpenReceipts, paid_requests
-from dagster_gptimg.engine.request_progress import Way
+from dagster_gptimg.engine.request_progress import RequestProgress
 from dagster_gptimg.engine.submit.budget import Budget
-from dagster_gptimg.engine.submit.in_flight_limit import Place, Window
+from dagster_gptimg.engine.submit.in_flight_limit import InFlightLimit, Place
 from dagster_gptimg.engine.submit.stop import Stop
 from dagster_gptimg.engine.worker import Worker
 from dagster_gptimg.errors import GptImgError, StoreError, UnreadableError
@@ -121,11 +121,11 @@ async def plan(job: Job) -> Summary:
     """
     clock = job.runtime.clock
     began = clock.monotonic()
-    ledger = Ledger(job.dataset, job.runtime.io, "plan")
+    results = RunResults(job.dataset, job.runtime.io, "plan")
     with await job.runtime.io(Plan, job.rows, job.model) as planned:
         await job.runtime.io(check_place, job.dataset)
-        receipts = await OpenReceipts.read(job, ledger)
-        await ledger.look_at_images()
+        receipts = await OpenReceipts.read(job, results)
+        await results.look_at_images()
         told = await job.runtime.io(heed, job, planned, receipts)
         again = await job.runtime.io(rebuy, job, planned, receipts)
         message = str(again) if again.again else ""
@@ -145,14 +145,14 @@ def most_in_flight(options: Options) -> int | None:
 class _Run:
     """One run's parts, and how they come together."""
 
-    def __init__(self, job: Job, planned: Plan, ledger: Ledger) -> None:
-        self.job, self.planned, self.ledger = job, planned, ledger
+    def __init__(self, job: Job, planned: Plan, results: RunResults) -> None:
+        self.job, self.planned, self.results = job, planned, results
         self.clock, self.io = job.runtime.clock, job.runtime.io
         self.stop = Stop(job.runtime.clock)
         self.budget = Budget(job.options.max_cost)
-        self.window = Window(most_in_flight(job.options))
+        self.in_flight_limit = InFlightLimit(most_in_flight(job.options))
         self.queue: asyncio.Queue[Event] = asyncio.Queue()
-        self.worker = Worker(job, ledger, self.budget, self.stop, self.window, self.queue.put_nowait)
+        self.worker = Worker(job, results, self.budget, self.stop, self.in_flight_limit, self.queue.put_nowait)
         self.done = self.total = self.failed = 0
         self.searching, self.exclusive, self.store_failed = False, True, False
         self.tasks: set[asyncio.Task[None]] = set()
@@ -177,9 +177,9 @@ class _Run:
             if job.options.is_model_chosen:
                 check_choice(job.dataset, job.model)
             run_id = f"{clock.now():%Y%m%dT%H%M%S}-{job.runtime.token()[:8]}"
-            run = cls(job, planned, Ledger(job.dataset, io, run_id))
-            run.receipts = await OpenReceipts.read(job, run.ledger)
-            await run.ledger.look_at_images()
+            run = cls(job, planned, RunResults(job.dataset, io, run_id))
+            run.receipts = await OpenReceipts.read(job, run.results)
+            await run.results.look_at_images()
             run.worker.expect(run.receipts.in_doubt())
             if words := await io(heed, job, planned, run.receipts):
                 run.warn_once(words)
@@ -268,7 +268,7 @@ class _Run:
 
     async def start(self, request: Request, *, buys: bool) -> None:
         """Give one request to a worker as soon as the window has room."""
-        place = Place(self.window)
+        place = Place(self.in_flight_limit)
         await place.enter()
         task = asyncio.create_task(self.one(request, place, buys=buys))
         self.tasks.add(task)
@@ -287,14 +287,14 @@ class _Run:
         attempts: list[Attempt] | None = None
         try:
             attempts = await self.receipts.attempts(request)
-            way = self.way(request, attempts, owns, place, buys=buys)
-            result = await self.worker.settle(way)
+            progress = self.progress(request, attempts, owns, place, buys=buys)
+            result = await self.worker.settle(progress)
             self.searching |= self.receipts.is_left_open(attempts, owns)
             self.take(request, result)
             self.warn_of_double(request.row_id, paid_requests(attempts))
             await self.has_written_index(if_due=True)
         except asyncio.CancelledError:
-            self.ledger.leave(self.open_end(request, attempts, owns, "interrupted"))
+            self.results.leave(self.open_end(request, attempts, owns, "interrupted"))
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this row's, and no other's
             if isinstance(error, GptImgError) and not isinstance(error, UnreadableError):
@@ -312,10 +312,12 @@ class _Run:
             _log.error("a request ended in an error that nobody expected\n%s", trace)
         return f"{type(error).__name__}: {words_of(error)}" if not isinstance(error, GptImgError) else str(error)
 
-    def way(self, request: Request, attempts: list[Attempt], owns: Owns, place: Place, *, buys: bool) -> Way:
+    def progress(
+        self, request: Request, attempts: list[Attempt], owns: Owns, place: Place, *, buys: bool
+    ) -> RequestProgress:
         """One request on its way through this run."""
-        word = Word(id=self.job.options.word or self.ledger.run, run=self.ledger.run)
-        return Way(
+        word = Word(id=self.job.options.word or self.results.run, run=self.results.run)
+        return RequestProgress(
             request=request,
             attempts=attempts,
             owns=owns,
@@ -326,7 +328,7 @@ class _Run:
             word=word,
             spoken=self.receipts.spoken_of(request.key, attempts, word) if self.job.options.again else 0,
             seen_at=self.receipts.read_at,
-            is_missing=self.ledger.is_missing(request.key),
+            is_missing=self.results.is_missing(request.key),
         )
 
     def open_end(self, request: Request, attempts: list[Attempt] | None, owns: Owns, why: str) -> Result:
@@ -337,22 +339,22 @@ class _Run:
         if attempts is None:
             return Unsettled(request.key, "held", None, why)
         view = state_of(attempts, owns)
-        if self.ledger.is_missing(request.key) and view.state in {"done", "missing"}:
-            return self.ledger.get(request.key) or Unsettled(request.key, "not_submitted", None, why)
+        if self.results.is_missing(request.key) and view.state in {"done", "missing"}:
+            return self.results.get(request.key) or Unsettled(request.key, "not_submitted", None, why)
         if view.state == "in_flight":
-            return Unsettled(request.key, "in_flight", None, why, view.request_id, bought_by=self.ledger.run)
+            return Unsettled(request.key, "in_flight", None, why, view.request_id, bought_by=self.results.run)
         if view.state == "held" or request.key in self.worker.sending:
-            return Unsettled(request.key, "held", None, view.reason or why, bought_by=self.ledger.run)
+            return Unsettled(request.key, "held", None, view.reason or why, bought_by=self.results.run)
         return Unsettled(request.key, "not_submitted", None, why)
 
     def take(self, request: Request, result: Result) -> None:
         """Keep one result, and report it."""
         self.done += 1
         if isinstance(result, Unsettled) or result.kind == "missing":
-            self.ledger.leave(result)
+            self.results.leave(result)
         else:
-            self.ledger.settle(result)
-            self.odd.look_at(request.row_id, result, self.ledger.run)
+            self.results.settle(result)
+            self.odd.look_at(request.row_id, result, self.results.run)
         if result.status in TROUBLE:
             self.failed += 1
             status = cast("Trouble", result.status)
@@ -366,7 +368,7 @@ class _Run:
         It is derived: a failure of it is only told.
         """
         try:
-            await (self.ledger.checkpoint_if_due() if if_due else self.ledger.checkpoint())
+            await (self.results.checkpoint_if_due() if if_due else self.results.checkpoint())
         except Exception as error:  # noqa: BLE001 - the next one, and the run's end, try again
             self.warn_once(f"the settled index cannot be written now: {self.words_of(error)}. Receipts have everything")
             return False
@@ -392,7 +394,7 @@ class _Run:
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
-        await cancel_queued(self.job, self.ledger, flying, WIND_DOWN / 2)
+        await cancel_queued(self.job, self.results, flying, WIND_DOWN / 2)
 
     # -- the end
 
@@ -406,7 +408,7 @@ class _Run:
             return Finished(self.forecast.summary(self.clock.monotonic() - self.began), uri)
         records = self.records()
         try:
-            await self.ledger.checkpoint()
+            await self.results.checkpoint()
             uri = await self.io(write_image_table, self.job, self.planned, records)
             await self.end_marks()
         except Exception as error:  # noqa: BLE001 - index and image table are derived: what was paid for is on record
@@ -444,15 +446,15 @@ class _Run:
 
     def records(self) -> Records:
         """The manifest's records, to be written or only counted."""
-        return Records(self.job.dataset, self.job.partition, self.planned, self.ledger, self.new_content())
+        return Records(self.job.dataset, self.job.partition, self.planned, self.results, self.new_content())
 
     async def end_marks(self) -> None:
         """A run whose mark has no end makes the next one list all receipts."""
-        if self.ledger.unsettled or self.searching or self.stop.reason in {"unusable", "interrupted"}:
+        if self.results.unsettled or self.searching or self.stop.reason in {"unusable", "interrupted"}:
             return
-        await self.io(self.job.dataset.end_runs, [self.ledger.run])
+        await self.io(self.job.dataset.end_runs, [self.results.run])
         yesterday = f"{self.clock.now() - timedelta(days=1):%Y%m%dT%H%M%S}"
         await self.io(self.job.dataset.end_runs, self.receipts.ended_runs(yesterday))
-        if self.ledger.index.lost and not self.stop.reason and self.receipts.has_nothing_open():
-            await self.io(self.ledger.index.drop_lost)
-        await self.io(self.ledger.index.merge, f"{self.ledger.run}-merged")
+        if self.results.index.lost and not self.stop.reason and self.receipts.has_nothing_open():
+            await self.io(self.results.index.drop_lost)
+        await self.io(self.results.index.merge, f"{self.results.run}-merged")

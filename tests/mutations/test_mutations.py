@@ -234,7 +234,7 @@ MUTATIONS = [
     Mutation(
         "wait for doubts by the wall clock",
         "engine/recover/ambiguous_submits.py",
-        "        until, pause = (way.seen_at if whole else now - age) + settle, FIRST_LOOK\n",
+        "        until, pause = (progress.seen_at if whole else now - age) + settle, FIRST_LOOK\n",
         "        age = max((self._clock.now() - intent.created_at).total_seconds(), 0.0)\n"
         "        until, pause = now - age + settle, FIRST_LOOK\n",
         "tests/simulation/test_words.py",
@@ -291,7 +291,7 @@ MUTATIONS = [
     Mutation(
         "buy what is missing without the user's word",
         "engine/worker.py",
-        '        if view.state == "done" or (is_final and not way.is_meant(view, self._job.options.again)):\n',
+        '        if view.state == "done" or (is_final and not progress.is_meant(view, self._job.options.again)):\n',
         '        if view.state == "done" or (is_final and view.state != "missing"):\n',
         "tests/e2e/test_missing.py -k trouble",
     ),

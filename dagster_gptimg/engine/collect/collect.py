@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING
 
-from dagster_gptimg.engine.collect.download_limit import Room
+from dagster_gptimg.engine.collect.download_limit import DownloadLimit
 from dagster_gptimg.engine.collect.outcomes import (
     FAR_APART,
     REFUSAL_APART,
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
-    from dagster_gptimg.engine.follow.status_changes import News
+    from dagster_gptimg.engine.follow.status_changes import StatusChanges
     from dagster_gptimg.engine.follow.watcher import Watcher
-    from dagster_gptimg.engine.follow.webhook_events import Arrivals
+    from dagster_gptimg.engine.follow.webhook_events import WebhookEvents
     from dagster_gptimg.engine.job import Job, Take
     from dagster_gptimg.engine.plan.plan import Request
     from dagster_gptimg.fal.registry.prices import Price
@@ -105,11 +105,13 @@ class Case:
 class Collector:
     """Follows the requests of one run to their ends."""
 
-    def __init__(self, job: Job, watcher: Watcher, news: News | None = None, arrivals: Arrivals | None = None) -> None:
-        """`news` is told what fal says of requests on their way, `arrivals` knows what webhooks brought."""
-        self._news, self._arrivals = news, arrivals
+    def __init__(
+        self, job: Job, watcher: Watcher, news: StatusChanges | None = None, webhook_events: WebhookEvents | None = None
+    ) -> None:
+        """`news` is told what fal says of requests on their way, `webhook_events` knows what webhooks brought."""
+        self._status_changes, self._webhook_events = news, webhook_events
         self._job, self._clock, self._watcher = job, job.runtime.clock, watcher
-        self._room = Room()
+        self._download_limit = DownloadLimit()
         self._unit_prices: dict[str, Decimal] = {}
         self._asked_price_at: dict[str, float] = {}
         self._asking_price = asyncio.Lock()
@@ -148,7 +150,7 @@ class Collector:
     async def _watch(self, case: Case) -> None:
         """Return when fal has said that the request has ended; or that it does not know it, which is no end."""
         kind = model_at(case.request.endpoint, self._job.model).latency_kind(case.request.arguments)
-        news, fresh, until = self._news, case.fresh, case.until
+        news, fresh, until = self._status_changes, case.fresh, case.until
         if news is None:
             seen = await self._watcher.ended(case.submitted, kind, fresh=fresh, until=until)
         else:
@@ -164,7 +166,7 @@ class Collector:
         """Everything that one moment offers; None when that is neither images nor evidence of an end."""
         if not self._job.options.request.without_guarantee:
             return await self._look_once(case)
-        async with self._room.share() as take:
+        async with self._download_limit.share() as take:
             case.take = take
             try:
                 return await self._look_once(case)
@@ -188,9 +190,9 @@ class Collector:
         A webhook does not tell what was billed, so it is enough only where the price is certain: what fal bills for
         fewer images than asked for is not.
         """
-        if self._arrivals is None or case.price.low != case.price.high:
+        if self._webhook_events is None or case.price.low != case.price.high:
             return None
-        found = await self._arrivals.images(case.request.key, case.submitted.request_id)
+        found = await self._webhook_events.images(case.request.key, case.submitted.request_id)
         if found is None or len(found.images) != case.request.images or {f.url for f in found.images} & case.gone:
             return None
         return found
@@ -278,7 +280,7 @@ class Collector:
     async def _fetch(self, case: Case, stem: str, file: ImageFile) -> StoredImage:
         if case.take is not None:
             return await self._fetched(case, stem, file, case.take)
-        async with self._room.share() as take:
+        async with self._download_limit.share() as take:
             return await self._fetched(case, stem, file, take)
 
     async def _fetched(self, case: Case, stem: str, file: ImageFile, take: Take) -> StoredImage:

@@ -1,4 +1,4 @@
-"""Room for images on their way from fal to the store: their bytes are bounded, not only how many there are."""
+"""The limit of downloads: bytes of images on their way from fal to the store, not only their number."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_BYTES = 64 * 1024 * 1024
 """Bytes on their way at once: some forty images of the usual size, or one of the largest that is taken."""
 
 
-class Room:
+class DownloadLimit:
     """Shared by all downloads of a run."""
 
     def __init__(self, most: int = MOST_BYTES, at_once: int = AT_ONCE) -> None:

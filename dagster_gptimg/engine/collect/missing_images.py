@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     from dagster_gptimg.engine.job import Job
     from dagster_gptimg.engine.record.state_table import Owns
-    from dagster_gptimg.engine.request_progress import Way
+    from dagster_gptimg.engine.request_progress import RequestProgress
     from dagster_gptimg.store.receipts.facts import Attempt, Outcome, StoredImage
 
 
-class Missing:
+class MissingImages:
     """Looks after the images of one run's rows that are gone."""
 
     def __init__(self, job: Job) -> None:
@@ -35,43 +35,43 @@ class Missing:
         """Images that fal has given again."""
         return self._refetch.fetched
 
-    async def look(self, way: Way) -> None:
+    async def look(self, progress: RequestProgress) -> None:
         """Look whether files of a key are gone, and fetch them when none of its requests has all its images here.
 
-        What stays gone is noted in `way.gone`, and counts as deleted in its facts from now on.
+        What stays gone is noted in `progress.gone`, and counts as deleted in its facts from now on.
 
         Raises:
             StoreError: the store cannot be used.
         """
-        if not way.is_missing and not any(attempt.deleted for attempt in way.attempts):
+        if not progress.is_missing and not any(attempt.deleted for attempt in progress.attempts):
             return
-        stored = stored_requests(way.attempts, way.owns)
+        stored = stored_requests(progress.attempts, progress.owns)
         for n, request_id, outcome in stored:
             if not await self._not_here(outcome):
-                way.attempts[n].deleted.pop(request_id, None)
+                progress.attempts[n].deleted.pop(request_id, None)
             else:
                 now = self._job.runtime.clock.now()
-                known = way.attempts[n].deleted.get(request_id)
-                way.gone[n, request_id] = known or Deleted(request_id=request_id, reason="gone", recorded_at=now)
-        if len(way.gone) == len(stored):
+                known = progress.attempts[n].deleted.get(request_id)
+                progress.gone[n, request_id] = known or Deleted(request_id=request_id, reason="gone", recorded_at=now)
+        if len(progress.gone) == len(stored):
             for n, request_id, outcome in stored:
-                way.why = await self._refetch.fetch(
-                    as_submitted(self._job.fal, way.request, way.attempts[n], request_id), outcome
+                progress.why = await self._refetch.fetch(
+                    as_submitted(self._job.fal, progress.request, progress.attempts[n], request_id), outcome
                 )
-                if not way.why:
-                    del way.gone[n, request_id]
-                    way.attempts[n].deleted.pop(request_id, None)
+                if not progress.why:
+                    del progress.gone[n, request_id]
+                    progress.attempts[n].deleted.pop(request_id, None)
                     break
-        way.take(way.attempts)
+        progress.take(progress.attempts)
 
-    async def record(self, way: Way) -> None:
+    async def record(self, progress: RequestProgress) -> None:
         """Put on record what is gone, before the user's word buys it again: what is opened then decides.
 
         Raises:
             StoreError: the store cannot be used.
         """
-        for (n, _), deleted in way.gone.items():
-            await self._io(self._job.dataset.receipts.create_deleted, way.request.key, n, deleted)
+        for (n, _), deleted in progress.gone.items():
+            await self._io(self._job.dataset.receipts.create_deleted, progress.request.key, n, deleted)
 
     async def _not_here(self, outcome: Outcome) -> list[StoredImage]:
         return await self._io(not_as_recorded, self._job.dataset.store, self._job.dataset.folder, outcome.images)

@@ -1,4 +1,4 @@
-"""Endings: the one place where readings of a request without images become an outcome (docs/receipts.md#evidence).
+"""Outcomes: the one place where readings of a request without images become an outcome (docs/receipts.md#evidence).
 
 A single reading is never enough, because a gateway, a replica that lags behind or a service that restarts answers for
 a moment what it likes. Written by hand: no client of fal's tells a failed reading from a failed request.

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dagster_gptimg.engine.collect.download_limit import Room
+from dagster_gptimg.engine.collect.download_limit import DownloadLimit
 from dagster_gptimg.errors import ReadError
 from dagster_gptimg.fal.types import Images
 from dagster_gptimg.store.images.spool import Spool
@@ -42,7 +42,7 @@ class Refetch:
     def __init__(self, dataset: Dataset, fal: Fal, runtime: Runtime) -> None:
         """Nothing is asked for yet."""
         self._store, self._folder, self._fal, self._runtime = dataset.store, dataset.folder, fal, runtime
-        self._room = Room(at_once=DOWNLOADS_AT_ONCE)
+        self._download_limit = DownloadLimit(at_once=DOWNLOADS_AT_ONCE)
         self.fetched = 0
 
     async def fetch(self, submitted: Submitted, outcome: Outcome) -> str:
@@ -56,7 +56,7 @@ class Refetch:
         if self._runtime.clock.now() - outcome.completed_at > KEPT:
             return f"fal keeps what it has made for {KEPT.days} days at most"
         try:
-            async with self._room.share() as take:  # a result may hold its images itself
+            async with self._download_limit.share() as take:  # a result may hold its images itself
                 files = await self._of_result(submitted, take)
             why = await self._bring(outcome, files)
             return why and await self._bring(outcome, await self._of_history(submitted))
@@ -89,7 +89,7 @@ class Refetch:
     async def _bring_one(self, image: StoredImage, file: ImageFile) -> str:
         """Write one image into its place, when fal's bytes are those on record, and nothing else lies there."""
         try:
-            async with self._room.share() as take:
+            async with self._download_limit.share() as take:
                 with Spool() as spool:
                     if file.held is None:
                         await self._fal.fetch(file, spool, take)

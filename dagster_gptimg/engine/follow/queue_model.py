@@ -1,4 +1,4 @@
-"""A picture of fal's queue: which of our requests run, and which still wait.
+"""A model of fal's queue: which of our requests run, and which still wait.
 
 fal starts requests in the order of their submits, as many at once as the account has slots; when one ends, the next one
 starts. So nobody has to ask for a request that waits. How many slots there are is found out, not told: at the start by
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True, eq=False)
-class Flight:
+class TrackedRequest:
     """One request that fal has. Times are the clock's seconds.
 
     Attributes:
@@ -73,19 +73,19 @@ REORDERED = 64
 """Starts that may still change places: ends become known in another order than they happen."""
 
 
-class Picture:
+class QueueModel:
     """The requests in flight, as fal is taken to see them.
 
     Attributes:
-        flights: by number, in the order of their submits.
+        requests: by number, in the order of their submits.
         waiting: those that are taken to wait, the next one first.
         slots: how many run at once; None while nobody knows.
     """
 
-    def __init__(self, on_start: Callable[[Flight], None], on_wait: Callable[[Flight], None]) -> None:
+    def __init__(self, on_start: Callable[[TrackedRequest], None], on_wait: Callable[[TrackedRequest], None]) -> None:
         """`on_start` is called when one is taken to run (or since another time), `on_wait` when that was wrong."""
-        self.flights: OrderedDict[int, Flight] = OrderedDict()
-        self.waiting: deque[Flight] = deque()
+        self.requests: OrderedDict[int, TrackedRequest] = OrderedDict()
+        self.waiting: deque[TrackedRequest] = deque()
         self.slots: int | None = None
         self._on_start, self._on_wait = on_start, on_wait
         self._running = 0
@@ -93,29 +93,29 @@ class Picture:
         self._searching = False
         self._ends: deque[tuple[float, float]] = deque(maxlen=COUNTED)
         self._counted = 0
-        self._started: deque[Flight] = deque(maxlen=REORDERED)
+        self._started: deque[TrackedRequest] = deque(maxlen=REORDERED)
 
-    def newest(self, settled: float) -> Flight | None:
+    def newest(self, settled: float) -> TrackedRequest | None:
         """The last one of those that this run submitted before the moment `settled`: it runs, or no slot was free."""
-        return next((f for f in reversed(self.flights.values()) if f.fresh and f.began <= settled), None)
+        return next((f for f in reversed(self.requests.values()) if f.fresh and f.began <= settled), None)
 
-    def add(self, flight: Flight) -> None:
+    def add(self, tracked: TrackedRequest) -> None:
         """A new one; one that was found, and not submitted just now, is taken to run."""
-        self.flights[flight.number] = flight
-        if not flight.fresh or (not self.waiting and self._has_room):
-            self._start(flight, flight.began)
+        self.requests[tracked.number] = tracked
+        if not tracked.fresh or (not self.waiting and self._has_room):
+            self._start(tracked, tracked.began)
         else:
-            self.waiting.append(flight)
+            self.waiting.append(tracked)
 
-    def drop(self, flight: Flight, end: float, inference: float | None = None) -> None:
+    def drop(self, tracked: TrackedRequest, end: float, inference: float | None = None) -> None:
         """It has ended, or nobody waits for it any more. The next one starts at that moment.
 
         `inference`: seconds that fal says it ran.
         """
-        if self.flights.pop(flight.number, None) is None:
+        if self.requests.pop(tracked.number, None) is None:
             return
-        if flight.started is None:
-            self.waiting.remove(flight)
+        if tracked.started is None:
+            self.waiting.remove(tracked)
         else:
             self._running -= 1
             self._count(end, inference)
@@ -123,36 +123,36 @@ class Picture:
 
     # -- what a look says
 
-    def is_running(self, flight: Flight, now: float) -> bool:
+    def is_running(self, tracked: TrackedRequest, now: float) -> bool:
         """It runs, and so does all that was submitted before. Returns whether it was taken to wait."""
-        surprise = flight.started is None
-        while flight.started is None:
+        surprise = tracked.started is None
+        while tracked.started is None:
             self._start(self.waiting.popleft(), now)
         if surprise and self.slots is not None:
             self.slots = max(self.slots, self._running)
-        self._reach(flight)
+        self._reach(tracked)
         return surprise
 
-    def suspect(self) -> Flight | None:
+    def suspect(self) -> TrackedRequest | None:
         """One that should wait, also if some have ended without anybody having looked; None when there is none."""
         place = self._running // SLACK + 1
         return self.waiting[place] if place < len(self.waiting) else None
 
-    def has_ended(self, flight: Flight) -> bool:
+    def has_ended(self, tracked: TrackedRequest) -> bool:
         """It has ended. Returns whether it was taken to wait."""
-        self._reach(flight)
-        if flight.started is None and self.slots is not None:
+        self._reach(tracked)
+        if tracked.started is None and self.slots is not None:
             self.slots += 1
-        return flight.started is None
+        return tracked.started is None
 
-    def is_queued(self, flight: Flight, now: float) -> None:
+    def is_queued(self, tracked: TrackedRequest, now: float) -> None:
         """It waits, and so does all that was submitted after it. The first of them may start at any moment."""
-        if flight.started is None or not flight.fresh:
+        if tracked.started is None or not tracked.fresh:
             return
-        if flight.number <= self._front:  # it ran before: fal tries it again, which says nothing of the slots
-            behind = [flight]
+        if tracked.number <= self._front:  # it ran before: fal tries it again, which says nothing of the slots
+            behind = [tracked]
         else:
-            later = (other for other in reversed(self.flights.values()) if other.number >= flight.number)
+            later = (other for other in reversed(self.requests.values()) if other.number >= tracked.number)
             behind = [other for other in later if other.fresh and other.started is not None]
             self._searching = self._searching or self.slots is None
         for other in behind:  # the last one first, so that the first one comes to stand at the head
@@ -160,18 +160,20 @@ class Picture:
             self.waiting.appendleft(other)
             self._on_wait(other)
         self._running -= len(behind)
-        if flight.number > self._front:
+        if tracked.number > self._front:
             self.slots = max(self._running, 1)
         self._fill(now)  # one is always taken to run, lest nobody looks at any
 
-    def unsure(self, settled: float) -> Flight | None:
+    def unsure(self, settled: float) -> TrackedRequest | None:
         """The one whose status tells most of the slots; None when they are known.
 
         The newest of those submitted before the moment `settled`. When it waits, the middle one of those of which
         nobody knows, until none is left.
         """
         if self._searching:
-            unknown = [f for f in self.flights.values() if f.fresh and f.started is not None and f.number > self._front]
+            unknown = [
+                f for f in self.requests.values() if f.fresh and f.started is not None and f.number > self._front
+            ]
             if unknown:
                 return unknown[len(unknown) // 2]
             self._searching = False
@@ -181,26 +183,26 @@ class Picture:
     @property
     def seen_running(self) -> int:
         """How many run that a look has shown to run, their own or that at a later one."""
-        return sum(f.fresh and f.started is not None and f.number <= self._front for f in self.flights.values())
+        return sum(f.fresh and f.started is not None and f.number <= self._front for f in self.requests.values())
 
     @property
     def _has_room(self) -> bool:
         return self.slots is None or self._running < self.slots
 
-    def _reach(self, flight: Flight) -> None:
-        if flight.fresh:
-            self._front = max(self._front, flight.number)
+    def _reach(self, tracked: TrackedRequest) -> None:
+        if tracked.fresh:
+            self._front = max(self._front, tracked.number)
 
     def _fill(self, at: float) -> None:
         while self.waiting and self._has_room:
             self._start(self.waiting.popleft(), at)
 
-    def _start(self, flight: Flight, at: float) -> None:
-        flight.started = at
+    def _start(self, tracked: TrackedRequest, at: float) -> None:
+        tracked.started = at
         self._running += 1
-        self._on_start(flight)
-        if flight.fresh:
-            self._started.append(flight)
+        self._on_start(tracked)
+        if tracked.fresh:
+            self._started.append(tracked)
             self._reorder()
 
     def _reorder(self) -> None:

@@ -17,7 +17,7 @@ MOST_LINES = 1000
 """Lines of one request's log that are told: a model that never stops must not fill the memory."""
 
 
-class News:
+class StatusChanges:
     """Tells each change of the requests in flight once."""
 
     def __init__(self, tell: Callable[[Updated], None]) -> None:

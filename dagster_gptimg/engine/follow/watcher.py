@@ -18,7 +18,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from dagster_gptimg.engine.follow.latency import Latency
-from dagster_gptimg.engine.follow.queue_model import Flight, Picture
+from dagster_gptimg.engine.follow.queue_model import QueueModel, TrackedRequest
 from dagster_gptimg.errors import GoneError, ReadError
 from dagster_gptimg.fal.types import Completed, InProgress
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dagster_gptimg.engine.job import Job
-    from dagster_gptimg.engine.submit.in_flight_limit import Window
+    from dagster_gptimg.engine.submit.in_flight_limit import InFlightLimit
     from dagster_gptimg.fal.types import Status, Submitted
 
 TICK = 0.05
@@ -38,7 +38,7 @@ LOOKS_PER_SECOND = 500
 LOOKS_AT_ONCE = 16
 SCOUTS = 4
 
-SETTLED = 1.0
+STARTED_BY = 1.0
 """Seconds after a submit in which fal has certainly started it, if a slot is free."""
 
 SUSPECT = 64
@@ -122,25 +122,25 @@ class Kind:
 
     latency: Latency = field(default_factory=Latency)
     scouts: set[int] = field(default_factory=set)
-    idle: deque[Flight] = field(default_factory=deque)
+    idle: deque[TrackedRequest] = field(default_factory=deque)
 
 
 class Watcher:
     """Watches the requests of one run."""
 
-    def __init__(self, job: Job, window: Window, teller: Teller | None = None) -> None:
+    def __init__(self, job: Job, in_flight_limit: InFlightLimit, teller: Teller | None = None) -> None:
         """Watch nothing yet.
 
         Args:
             job: the run's.
-            window: is told what is learned of the account's slots.
+            in_flight_limit: is told what is learned of the account's slots.
             teller: how fal tells of requests by itself, if it does.
         """
         self._fal, self._clock, self._patience = job.fal, job.runtime.clock, job.options.patience
-        self._window, self._teller, self._logs = window, teller, job.options.logs
-        self._by_id: dict[str, Flight] = {}
+        self._in_flight_limit, self._teller, self._logs = in_flight_limit, teller, job.options.logs
+        self._by_id: dict[str, TrackedRequest] = {}
         self._probes = 0
-        self._picture = Picture(self._starts, self._waits)
+        self._queue_model = QueueModel(self._starts, self._waits)
         self._kinds: dict[str, Kind] = {}
         self._due: list[tuple[float, int, int]] = []
         self._flights = 0
@@ -175,21 +175,21 @@ class Watcher:
         now = self._clock.monotonic()
         until = now + self._patience if until is None else until
         self._still_at = min(self._still_at, now + UNKNOWN)
-        flight = Flight(
+        tracked = TrackedRequest(
             request, self._flights, self._kinds.setdefault(kind, Kind()), ended, now, fresh, until, tell=tell
         )
         self._flights += 1
         if self._teller is not None:
-            self._by_id[request.request_id] = flight
-            flight.told = self._teller.follow(request, self._hear, fresh=fresh)
-        self._picture.add(flight)
+            self._by_id[request.request_id] = tracked
+            tracked.told = self._teller.follow(request, self._hear, fresh=fresh)
+        self._queue_model.add(tracked)
         if self._timer is None or self._timer.done():
             self._timer = asyncio.create_task(self._watch())
             self._timer.add_done_callback(self._stopped)
         try:
             return await ended
         finally:
-            self._drop(flight, self._clock.monotonic())
+            self._drop(tracked, self._clock.monotonic())
             if self._teller is not None:
                 self._by_id.pop(request.request_id, None)
                 self._teller.leave(request)
@@ -205,20 +205,20 @@ class Watcher:
     def _stopped(self, timer: asyncio.Task[None]) -> None:
         """A timer that fails must not leave anybody waiting for ever."""
         if not timer.cancelled() and (error := timer.exception()) is not None:
-            for flight in self._picture.flights.values():
-                _fail(flight, error)
+            for tracked in self._queue_model.requests.values():
+                _fail(tracked, error)
 
     # -- the timer
 
     async def _watch(self) -> None:
         """Turn the timer while anything is in flight."""
-        while self._picture.flights:
+        while self._queue_model.requests:
             now, looks = self._clock.monotonic(), 0
             self._give_up_late(now)
             while looks < int(LOOKS_PER_SECOND * TICK) and len(self._looks) < LOOKS_AT_ONCE:
-                if (flight := self._next_due(now)) is None:
+                if (tracked := self._next_due(now)) is None:
                     break
-                self._begin_look(flight)
+                self._begin_look(tracked)
                 looks += 1
             if (probe := self._probe(now)) is not None:
                 self._begin_look(probe)
@@ -231,38 +231,38 @@ class Watcher:
         if now < self._counted_late_at + LATE_EVERY:
             return
         self._counted_late_at = now
-        for flight in self._picture.flights.values():
-            if flight.until <= now:
-                _fail(flight, TooLateError(f"not ended after {now - flight.began:.0f} s"))
+        for tracked in self._queue_model.requests.values():
+            if tracked.until <= now:
+                _fail(tracked, TooLateError(f"not ended after {now - tracked.began:.0f} s"))
 
     def _until_due(self, now: float) -> float:
         """Seconds until the next look, or the next turn."""
         wait = self._due[0][0] - now if self._due else TICK
         return wait if 0 < wait < TICK else TICK
 
-    def _next_due(self, now: float) -> Flight | None:
-        """The next flight whose look is due. Plans that were superseded are thrown away."""
+    def _next_due(self, now: float) -> TrackedRequest | None:
+        """The next request whose look is due. Plans that were superseded are thrown away."""
         while self._due and self._due[0][0] <= now:
             _, number, turn = heapq.heappop(self._due)
-            flight = self._picture.flights.get(number)
-            if flight is not None and flight.turn == turn and not flight.is_looked_at:
-                return flight
+            tracked = self._queue_model.requests.get(number)
+            if tracked is not None and tracked.turn == turn and not tracked.is_looked_at:
+                return tracked
         return None
 
-    def _probe(self, now: float) -> Flight | None:
+    def _probe(self, now: float) -> TrackedRequest | None:
         """One that is looked at only to correct the picture."""
-        probe = self._picture.unsure(now - SETTLED)
+        probe = self._queue_model.unsure(now - STARTED_BY)
         if probe is not None and probe.unread:
             probe = None  # it is looked at anyway, again and again
-        if probe is None and self._picture.waiting and now >= self._still_at:
+        if probe is None and self._queue_model.waiting and now >= self._still_at:
             # One that cannot be read must not hide those behind it.
-            probe = min(islice(self._picture.waiting, SUSPECT), key=lambda flight: flight.unread)
+            probe = min(islice(self._queue_model.waiting, SUSPECT), key=lambda tracked: tracked.unread)
             self._still_at = now + FAILED_READ
         if probe is None and self._ends >= self._suspect_at:
-            probe, self._suspect_at = self._picture.suspect(), self._ends + SUSPECT
+            probe, self._suspect_at = self._queue_model.suspect(), self._ends + SUSPECT
         return None if probe is None or probe.is_looked_at or not self._may_probe(probe) else probe
 
-    def _may_probe(self, probe: Flight) -> bool:
+    def _may_probe(self, probe: TrackedRequest) -> bool:
         """Probes are for what nobody tells of; else they are few, since each of them may be a call more an image."""
         if not probe.told:
             return True
@@ -271,182 +271,182 @@ class Watcher:
         self._probes += 1
         return True
 
-    def _begin_look(self, flight: Flight) -> None:
-        flight.is_looked_at = True
-        task = asyncio.create_task(self._look(flight))
+    def _begin_look(self, tracked: TrackedRequest) -> None:
+        tracked.is_looked_at = True
+        task = asyncio.create_task(self._look(tracked))
         self._looks.add(task)
         task.add_done_callback(self._looks.discard)
 
-    async def _look(self, flight: Flight) -> None:
+    async def _look(self, tracked: TrackedRequest) -> None:
         """Ask for a status, and draw the conclusions."""
         try:
-            status = await self._status(flight)
-            flight.is_looked_at = False
-            if flight.number in self._picture.flights:
-                self._conclude(flight, status)
+            status = await self._status(tracked)
+            tracked.is_looked_at = False
+            if tracked.number in self._queue_model.requests:
+                self._conclude(tracked, status)
         except Exception as error:  # noqa: BLE001 - whoever waits for it is told, whatever it is
-            _fail(flight, error)
+            _fail(tracked, error)
 
-    async def _status(self, flight: Flight) -> Status | None:
+    async def _status(self, tracked: TrackedRequest) -> Status | None:
         """A request's status; None when it cannot be read now.
 
         That fal does not know a request is never its end: a gateway, or a replica that lags behind, says it as well.
         """
         try:
-            status = await self._fal.status(flight.request, logs=self._logs)
+            status = await self._fal.status(tracked.request, logs=self._logs)
         except GoneError:
             now = self._clock.monotonic()
-            flight.gone_since = now if flight.gone_since is None else flight.gone_since
-            if now - flight.gone_since >= GONE_APART:
-                _finish(flight, Seen(is_completed=False))
+            tracked.gone_since = now if tracked.gone_since is None else tracked.gone_since
+            if now - tracked.gone_since >= GONE_APART:
+                _finish(tracked, Seen(is_completed=False))
             return None
         except ReadError:
             return None
-        flight.gone_since = None
+        tracked.gone_since = None
         return status
 
     # -- conclusions
 
     def _hear(self, request_id: str, status: Status | None) -> None:
         """Fal tells of a request by itself, or does not any more: then it is looked at as any other."""
-        flight = self._by_id.get(request_id)
-        if flight is None or flight.number not in self._picture.flights:
+        tracked = self._by_id.get(request_id)
+        if tracked is None or tracked.number not in self._queue_model.requests:
             return
         if status is not None:
-            self._conclude(flight, status)
-        elif flight.told:
-            flight.told = False
-            if flight.started is not None:
-                self._starts(flight)
+            self._conclude(tracked, status)
+        elif tracked.told:
+            tracked.told = False
+            if tracked.started is not None:
+                self._starts(tracked)
 
-    def _conclude(self, flight: Flight, status: Status | None) -> None:
+    def _conclude(self, tracked: TrackedRequest, status: Status | None) -> None:
         now = self._clock.monotonic()
         if status is None:
-            self._plan(flight, now + min(FAILED_READ * 2**flight.unread, FAILED_READ_MOST))
-            flight.unread = min(flight.unread + 1, 10)
+            self._plan(tracked, now + min(FAILED_READ * 2**tracked.unread, FAILED_READ_MOST))
+            tracked.unread = min(tracked.unread + 1, 10)
             return
-        flight.tell(status)
+        tracked.tell(status)
         if isinstance(status, Completed):
-            self._has_ended(flight, status, now)
+            self._has_ended(tracked, status, now)
         elif isinstance(status, InProgress):
-            self._is_running(flight, now)
+            self._is_running(tracked, now)
         else:
-            self._is_queued(flight, now)
-        flight.looked, flight.unread = now, 0
+            self._is_queued(tracked, now)
+        tracked.looked, tracked.unread = now, 0
 
-    def _has_ended(self, flight: Flight, status: Completed, now: float) -> None:
+    def _has_ended(self, tracked: TrackedRequest, status: Completed, now: float) -> None:
         end = now
-        if flight.started is not None and flight.fresh and status.error is None:
-            earliest = max(flight.looked, flight.started)
-            told = None if status.inference_time is None else flight.started + status.inference_time
-            unseen = now if flight.told else (earliest + now) / 2
+        if tracked.started is not None and tracked.fresh and status.error is None:
+            earliest = max(tracked.looked, tracked.started)
+            told = None if status.inference_time is None else tracked.started + status.inference_time
+            unseen = now if tracked.told else (earliest + now) / 2
             end = unseen if told is None else min(max(told, earliest), now)
-            if told is not None or not flight.unread:  # while nothing could be read, nobody knows when it ended
-                self._learn(flight.kind, end - flight.started)
-        self._still_at, self._ends = now + (STILL * flight.kind.latency.mean or UNKNOWN), self._ends + 1
-        if self._picture.has_ended(flight):
+            if told is not None or not tracked.unread:  # while nothing could be read, nobody knows when it ended
+                self._learn(tracked.kind, end - tracked.started)
+        self._still_at, self._ends = now + (STILL * tracked.kind.latency.mean or UNKNOWN), self._ends + 1
+        if self._queue_model.has_ended(tracked):
             self._still_at = 0.0  # it should have waited: perhaps the next one has ended too
-        _finish(flight, Seen(is_completed=True, inference_time=status.inference_time, error_type=status.error_type))
+        _finish(tracked, Seen(is_completed=True, inference_time=status.inference_time, error_type=status.error_type))
         # At once, not when its waiter has a turn: another one has started.
-        self._drop(flight, end, status.inference_time)
+        self._drop(tracked, end, status.inference_time)
         self._tell()
 
-    def _is_running(self, flight: Flight, now: float) -> None:
-        is_newest = flight is self._picture.newest(now - SETTLED)
-        if self._picture.is_running(flight, now):
+    def _is_running(self, tracked: TrackedRequest, now: float) -> None:
+        is_newest = tracked is self._queue_model.newest(now - STARTED_BY)
+        if self._queue_model.is_running(tracked, now):
             self._suspect_at = 0  # there are more slots than it seemed, and perhaps more than that
-        if is_newest and self._window.is_full and not self._picture.waiting:
-            self._picture.slots = None
+        if is_newest and self._in_flight_limit.is_full and not self._queue_model.waiting:
+            self._queue_model.slots = None
             # By what was seen, not by what is in flight: while a window fills, none of its last ones was looked at yet.
-            self._window.grow(self._picture.seen_running)
-        if not self._is_idle(flight):  # one that was looked at to find the slots does not become a scout by that
-            self._plan_by_age(flight)
-        elif flight.started is not None:
-            self._plan(flight, now + max(now - flight.started, IDLE))
+            self._in_flight_limit.grow(self._queue_model.seen_running)
+        if not self._is_idle(tracked):  # one that was looked at to find the slots does not become a scout by that
+            self._plan_by_age(tracked)
+        elif tracked.started is not None:
+            self._plan(tracked, now + max(now - tracked.started, IDLE))
         self._tell()
 
-    def _is_queued(self, flight: Flight, now: float) -> None:
-        self._picture.is_queued(flight, now)
-        if not flight.fresh and not flight.told:  # found, not submitted by this run: its place is not known
-            self._plan(flight, now + max(flight.kind.latency.mean / 2, FAILED_READ))
+    def _is_queued(self, tracked: TrackedRequest, now: float) -> None:
+        self._queue_model.is_queued(tracked, now)
+        if not tracked.fresh and not tracked.told:  # found, not submitted by this run: its place is not known
+            self._plan(tracked, now + max(tracked.kind.latency.mean / 2, FAILED_READ))
         self._tell()
 
-    def _drop(self, flight: Flight, end: float, inference: float | None = None) -> None:
+    def _drop(self, tracked: TrackedRequest, end: float, inference: float | None = None) -> None:
         """It has ended, or nobody waits for it any more: the next one starts then."""
-        flight.turn += 1
-        self._picture.drop(flight, end, inference)
-        self._no_scout(flight)
+        tracked.turn += 1
+        self._queue_model.drop(tracked, end, inference)
+        self._no_scout(tracked)
 
     def _tell(self) -> None:
         """Pass on what is known of slots and rate."""
         mean = max((kind.latency.mean for kind in self._kinds.values()), default=0.0)
-        if self._picture.slots is not None and mean:
-            self._window.learned(self._picture.slots, self._picture.slots / mean)
+        if self._queue_model.slots is not None and mean:
+            self._in_flight_limit.learned(self._queue_model.slots, self._queue_model.slots / mean)
 
     # -- when to look
 
-    def _plan(self, flight: Flight, at: float) -> None:
-        last = flight.until - LAST_LOOK
+    def _plan(self, tracked: TrackedRequest, at: float) -> None:
+        last = tracked.until - LAST_LOOK
         at = min(at, last) if last > self._clock.monotonic() else at
-        flight.turn += 1
-        heapq.heappush(self._due, (at, flight.number, flight.turn))
+        tracked.turn += 1
+        heapq.heappush(self._due, (at, tracked.number, tracked.turn))
 
-    def _plan_by_age(self, flight: Flight) -> None:
-        if flight.started is not None:
-            age, latency = max(self._clock.monotonic() - flight.started, 0.0), flight.kind.latency
-            self._plan(flight, flight.started + (latency.overdue(age) if flight.told else latency.next_look(age)))
+    def _plan_by_age(self, tracked: TrackedRequest) -> None:
+        if tracked.started is not None:
+            age, latency = max(self._clock.monotonic() - tracked.started, 0.0), tracked.kind.latency
+            self._plan(tracked, tracked.started + (latency.overdue(age) if tracked.told else latency.next_look(age)))
 
-    def _starts(self, flight: Flight) -> None:
+    def _starts(self, tracked: TrackedRequest) -> None:
         """It is taken to run: plan a look at it, unless nothing is known of its kind and others are looked at."""
-        kind = flight.kind
-        if flight.told:
-            self._plan_by_age(flight)
-        elif not flight.fresh:
-            self._plan(flight, flight.began)
+        kind = tracked.kind
+        if tracked.told:
+            self._plan_by_age(tracked)
+        elif not tracked.fresh:
+            self._plan(tracked, tracked.began)
         elif kind.latency.is_known:
-            self._plan_by_age(flight)
+            self._plan_by_age(tracked)
         elif len(kind.scouts) < SCOUTS:
-            kind.scouts.add(flight.number)
-            self._plan_by_age(flight)
+            kind.scouts.add(tracked.number)
+            self._plan_by_age(tracked)
         else:
-            kind.idle.append(flight)
-            self._plan(flight, self._clock.monotonic() + IDLE)  # all of the scouts may be stuck
+            kind.idle.append(tracked)
+            self._plan(tracked, self._clock.monotonic() + IDLE)  # all of the scouts may be stuck
 
-    def _is_idle(self, flight: Flight) -> bool:
+    def _is_idle(self, tracked: TrackedRequest) -> bool:
         """Whether others are looked at until something is known of its kind."""
-        kind = flight.kind
-        return flight.fresh and not flight.told and not kind.latency.is_known and flight.number not in kind.scouts
+        kind = tracked.kind
+        return tracked.fresh and not tracked.told and not kind.latency.is_known and tracked.number not in kind.scouts
 
-    def _waits(self, flight: Flight) -> None:
+    def _waits(self, tracked: TrackedRequest) -> None:
         """It does not run after all."""
-        flight.turn += 1
-        self._no_scout(flight)
+        tracked.turn += 1
+        self._no_scout(tracked)
 
-    def _no_scout(self, flight: Flight) -> None:
-        kind = flight.kind
-        kind.scouts.discard(flight.number)
+    def _no_scout(self, tracked: TrackedRequest) -> None:
+        kind = tracked.kind
+        kind.scouts.discard(tracked.number)
         while kind.idle and len(kind.scouts) < SCOUTS:
             other = kind.idle.popleft()
-            if other.number in self._picture.flights and other.started is not None:
+            if other.number in self._queue_model.requests and other.started is not None:
                 self._starts(other)
 
     def _learn(self, kind: Kind, seconds: float) -> None:
         was_known = kind.latency.is_known
         kind.latency.ended(seconds)
         if not was_known:  # those that are told wait as long as for a request of which nothing is known
-            told = [flight for flight in self._picture.flights.values() if flight.told and flight.kind is kind]
+            told = [tracked for tracked in self._queue_model.requests.values() if tracked.told and tracked.kind is kind]
             idle, kind.idle = kind.idle, deque()
             kind.scouts.clear()
-            for flight in (*idle, *told):
-                if flight.number in self._picture.flights:
-                    self._plan_by_age(flight)
+            for tracked in (*idle, *told):
+                if tracked.number in self._queue_model.requests:
+                    self._plan_by_age(tracked)
 
 
-def _finish(flight: Flight, seen: Seen) -> None:
-    if not flight.ended.done():
-        flight.ended.set_result(seen)
+def _finish(tracked: TrackedRequest, seen: Seen) -> None:
+    if not tracked.ended.done():
+        tracked.ended.set_result(seen)
 
 
-def _fail(flight: Flight, error: BaseException) -> None:
-    if not flight.ended.done():
-        flight.ended.set_exception(error)
+def _fail(tracked: TrackedRequest, error: BaseException) -> None:
+    if not tracked.ended.done():
+        tracked.ended.set_exception(error)

@@ -1,4 +1,4 @@
-"""Arrivals: ends that webhooks brought, by one listing of the run's inbox for all its requests in flight."""
+"""Ends that webhooks brought, by one listing of the run's inbox for all its requests in flight."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EVERY, EVERY_FAR = 0.3, 3.0
 """Seconds between two listings: of a local folder, and of a store that is paid by the call."""
 
 
-class Arrivals:
+class WebhookEvents:
     """What has come into the inbox of one run."""
 
     def __init__(self, job: Job, run: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dagster_gptimg.engine.plan.plan import Request
 from dagster_gptimg.engine.record.manifest_rows import Records
-from dagster_gptimg.engine.record.results import EARLIER, Ledger, Unsettled, settled_of
+from dagster_gptimg.engine.record.results import EARLIER, RunResults, Unsettled, settled_of
 from dagster_gptimg.engine.record.state_table import Found, accepted_at, owners, state_of
 from dagster_gptimg.errors import UnreadableError
 from dagster_gptimg.fal.registry.builtin import model_at
@@ -49,7 +49,7 @@ async def rebuild(dataset: Dataset, model: FalModel, io: Io, run: str) -> Rebuil
     Raises:
         StoreError: the store cannot be used.
     """
-    facts, ledger = await io(_facts, dataset), Ledger(dataset, io, run)
+    facts, results = await io(_facts, dataset), RunResults(dataset, io, run)
     owner = owners(
         Found(key, n, request_id, how, accepted_at(attempt, request_id))
         for key, attempts in facts.items()
@@ -57,14 +57,14 @@ async def rebuild(dataset: Dataset, model: FalModel, io: Io, run: str) -> Rebuil
         for request_id, (how, _) in attempt.accepted.items()
     )
     settled = [line for key, atts in facts.items() if (line := settled_of(key, atts, _owns(owner, key), EARLIER))]
-    await io(ledger.index.replace, run, settled)
-    await ledger.look_at_images()
+    await io(results.index.replace, run, settled)
+    await results.look_at_images()
     for key in facts.keys() - {line.key for line in settled}:
-        ledger.leave(_unsettled(key, facts[key], _owns(owner, key)))
+        results.leave(_unsettled(key, facts[key], _owns(owner, key)))
     written = []
     for partition, rows in _by_partition(facts).items():
         if await io(_is_missing, dataset, partition):
-            records = Records(dataset, partition, _ReceiptRows(rows, model), ledger)
+            records = Records(dataset, partition, _ReceiptRows(rows, model), results)
             await io(write_manifest, dataset, partition, records)
             written.append(partition)
     return Rebuilt(len(facts), len(settled), written)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from dagster_gptimg.engine.job import Options
     from dagster_gptimg.engine.plan.plan import Request
-    from dagster_gptimg.engine.record.results import Ledger, Result
+    from dagster_gptimg.engine.record.results import Result, RunResults
     from dagster_gptimg.engine.record.summary import RowStatus
     from dagster_gptimg.fal.registry.prices import Price
     from dagster_gptimg.store.dataset import Dataset
@@ -94,28 +94,28 @@ class Records:
     """
 
     def __init__(
-        self, dataset: Dataset, partition: str | None, plan: Rows, ledger: Ledger, content: Content | None = None
+        self, dataset: Dataset, partition: str | None, plan: Rows, results: RunResults, content: Content | None = None
     ) -> None:
         """Nothing is counted yet. `content` takes what the records say."""
         self._dataset, self._partition = dataset, partition
-        self._plan, self._ledger, self._content = plan, ledger, content
-        self.tally = Tally(ledger.run, ledger.spent)
+        self._plan, self._results, self._content = plan, results, content
+        self.tally = Tally(results.run, results.spent)
 
     def count(self) -> None:
         """Count without making records, with what is in memory only: also where nothing can be written down."""
         for row in self._plan:
             statuses = set[str]()
             for request in row.requests:
-                brief = self._ledger.brief(request.key)
+                brief = self._results.brief(request.key)
                 if brief is not None:
                     statuses.add(brief.status)
                     self.tally.brief(brief)
                     continue
-                result = self._ledger.held_in_memory(request.key) or Unsettled(request.key, "not_submitted")
+                result = self._results.held_in_memory(request.key) or Unsettled(request.key, "not_submitted")
                 statuses.add(result.status)
                 self.tally.request(result, self._plan.price(request))
             self.tally.row(worst(statuses))
-        self.tally.take_as_own(self._ledger.written)
+        self.tally.take_as_own(self._results.written)
 
     def content(self) -> str:
         """The digest of what the records say, once they have been read; empty when they will say something else."""
@@ -125,10 +125,10 @@ class Records:
         """Every record, in table order."""
         for row in self._plan:
             requests = row.requests
-            results = [self._ledger.get(r.key) or Unsettled(r.key, "not_submitted") for r in requests]
+            results = [self._results.get(r.key) or Unsettled(r.key, "not_submitted") for r in requests]
             self.tally.row(row_status(results))
             if self._content is not None:
-                self._content.add([all_ended([self._ledger.brief(key) for key in row.keys])])
+                self._content.add([all_ended([self._results.brief(key) for key in row.keys])])
             index = 0
             for request, result in zip(requests, results, strict=True):
                 self.tally.request(result, self._plan.price(request))

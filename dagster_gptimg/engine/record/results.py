@@ -49,7 +49,7 @@ class Unsettled(NamedTuple):
 Result: TypeAlias = Settled | Unsettled
 
 
-class Ledger:
+class RunResults:
     """The results of one run, by request key.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Doubt: what happens to an attempt of which nobody knows whether its submit reached fal.
+"""Ambiguous submits: what happens to an attempt of which nobody knows whether its submit reached fal.
 
 It is never sent again by itself. Evidence settles it, or the user's word, or the policy `resubmit`, which is a bet.
 """
@@ -16,49 +16,49 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dagster_gptimg.engine.job import Job
-    from dagster_gptimg.engine.record.results import Ledger
-    from dagster_gptimg.engine.request_progress import Way
+    from dagster_gptimg.engine.record.results import RunResults
+    from dagster_gptimg.engine.request_progress import RequestProgress
     from dagster_gptimg.engine.submit.stop import Stop
     from dagster_gptimg.store.receipts.facts import Word
 
 FIRST_LOOK, LONGEST_WAIT = 0.5, 15.0
 
 
-class Doubt:
+class AmbiguousSubmits:
     """Resolves the held attempts of one run."""
 
-    def __init__(self, job: Job, ledger: Ledger, stop: Stop) -> None:
-        """Share a run's ledger and its reasons to stop."""
+    def __init__(self, job: Job, results: RunResults, stop: Stop) -> None:
+        """Share a run's results and its reasons to stop."""
         self._job, self._clock, self._io = job, job.runtime.clock, job.runtime.io
         self._receipts, self._stop = job.dataset.receipts, stop
-        self._evidence = Evidence(job, ledger)
+        self._evidence = Evidence(job, results)
 
     def expect(self, intents: Iterable[Intent]) -> None:
         """Take what is in doubt: one reading of the history serves all of them."""
         self._evidence.expect(intents)
 
-    async def search(self, way: Way) -> None:
+    async def search(self, progress: RequestProgress) -> None:
         """Look once for every attempt that may have a request nobody knows, whatever else its key has."""
-        for n in searching(way.attempts, way.owns):
-            await self._evidence.adopt(way.request, n, way.attempts[n])
+        for n in searching(progress.attempts, progress.owns):
+            await self._evidence.adopt(progress.request, n, progress.attempts[n])
 
-    async def resolve(self, way: Way, view: View) -> Result | None:
+    async def resolve(self, progress: RequestProgress, view: View) -> Result | None:
         """Wait for evidence; None when a new fact has come up, and the table is to be read again."""
-        attempt = way.attempts[view.attempt]
+        attempt = progress.attempts[view.attempt]
         if attempt.unreadable or attempt.intent is None:
-            return way.unsettled("held", f"{view.reason}. Nothing is bought for it until that is mended.")
+            return progress.unsettled("held", f"{view.reason}. Nothing is bought for it until that is mended.")
         # By this process's own clock, since it saw the attempt: whoever made the intent may be just about to send it,
         # and the wall clocks of two machines may differ by hours.
-        acts = way.is_meant(view, self._job.options.again) or self._job.options.on_ambiguous == "resubmit"
-        search = await self._wait(way, view, attempt.intent, whole=acts and way.buys)
+        acts = progress.is_meant(view, self._job.options.again) or self._job.options.on_ambiguous == "resubmit"
+        search = await self._wait(progress, view, attempt.intent, whole=acts and progress.buys)
         if search is None:
             return None
-        if way.is_meant(view, self._job.options.again) and not self._stop.reason:
-            await self._give_up(way, view.attempt, "word", "given up by the user's word", way.word)
+        if progress.is_meant(view, self._job.options.again) and not self._stop.reason:
+            await self._give_up(progress, view.attempt, "word", "given up by the user's word", progress.word)
             return None
-        return await self._after_waiting(way, view, attempt.intent, search)
+        return await self._after_waiting(progress, view, attempt.intent, search)
 
-    async def _wait(self, way: Way, view: View, intent: Intent, *, whole: bool) -> Search | None:
+    async def _wait(self, progress: RequestProgress, view: View, intent: Intent, *, whole: bool) -> Search | None:
         """Look in the history and in the receipts for `settle` seconds; None when a fact came up, else the last look.
 
         `whole`: whether something is bought after it. Otherwise, of an attempt that is older than `settle` by the wall
@@ -66,34 +66,36 @@ class Doubt:
         """
         settle, now = self._job.options.settle, self._clock.monotonic()
         age = 0.0 if whole else max((self._clock.now() - intent.created_at).total_seconds(), 0.0)
-        until, pause = (way.seen_at if whole else now - age) + settle, FIRST_LOOK
-        if self._job.options.watch == "webhook" and await self._has_news(way, view):
+        until, pause = (progress.seen_at if whole else now - age) + settle, FIRST_LOOK
+        if self._job.options.watch == "webhook" and await self._has_news(progress, view):
             return None
         while True:
-            search = await self._evidence.adopt(way.request, view.attempt, way.attempts[view.attempt])
+            search = await self._evidence.adopt(progress.request, view.attempt, progress.attempts[view.attempt])
             if search.is_adopted:
                 return None
             if self._stop.reason or self._clock.monotonic() >= until:
                 return search
             await self._clock.sleep(min(pause, until - self._clock.monotonic()))
             pause = min(pause * 1.5, LONGEST_WAIT)
-            if await self._has_news(way, view):
+            if await self._has_news(progress, view):
                 return None
 
-    async def _has_news(self, way: Way, view: View) -> bool:
+    async def _has_news(self, progress: RequestProgress, view: View) -> bool:
         """Read the receipts again: another run, or a webhook's receiver, may have recorded what it came to."""
-        fresh = await self._io(self._receipts.load, way.request.key)
-        if state_of(fresh, way.owns) == view:
+        fresh = await self._io(self._receipts.load, progress.request.key)
+        if state_of(fresh, progress.owns) == view:
             return False
-        way.take(fresh)
+        progress.take(fresh)
         return True
 
-    async def _after_waiting(self, way: Way, view: View, intent: Intent, search: Search) -> Result | None:
+    async def _after_waiting(
+        self, progress: RequestProgress, view: View, intent: Intent, search: Search
+    ) -> Result | None:
         why_not = "the policy is to hold"
-        if self._job.options.on_ambiguous == "resubmit" and way.buys and not self._stop.reason:
+        if self._job.options.on_ambiguous == "resubmit" and progress.buys and not self._stop.reason:
             why_not = search.missed or await self._evidence.against_resubmit(intent)
             if not why_not:
-                await self._give_up(way, view.attempt, "settled", "the history shows nothing of it")
+                await self._give_up(progress, view.attempt, "settled", "the history shows nothing of it")
                 return None
         since = intent.created_at.isoformat(timespec="seconds")
         words = f"{view.reason} (since {since})"
@@ -106,11 +108,13 @@ class Doubt:
                 f"{words}. {search.searched} does not show it; {why_not}. Run again to look again, or buy it again "
                 "with `--again held`: if fal has it after all, it is then paid for twice."
             )
-        return Unsettled(way.request.key, "held", "ambiguous_submit", words, None, intent.created_at, intent.run)
+        return Unsettled(progress.request.key, "held", "ambiguous_submit", words, None, intent.created_at, intent.run)
 
-    async def _give_up(self, way: Way, n: int, reason: str, detail: str, word: Word | None = None) -> None:
-        attempt: Attempt = way.attempts[n]
+    async def _give_up(
+        self, progress: RequestProgress, n: int, reason: str, detail: str, word: Word | None = None
+    ) -> None:
+        attempt: Attempt = progress.attempts[n]
         about = {"reason": reason, "detail": detail, "recorded_at": self._clock.now(), "word": word}
         void = Void.model_validate(about)
-        await self._io(self._receipts.create_void, way.request.key, n, void)
+        await self._io(self._receipts.create_void, progress.request.key, n, void)
         attempt.void = void

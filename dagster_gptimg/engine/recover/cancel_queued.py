@@ -1,4 +1,4 @@
-"""Winding down: an interrupted run takes back what it still can."""
+"""Cancel what is queued: an interrupted run takes back what it still can."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dagster_gptimg.engine.job import Job
-    from dagster_gptimg.engine.record.results import Ledger
+    from dagster_gptimg.engine.record.results import RunResults
     from dagster_gptimg.fal.types import Submitted
 
 AT_ONCE = 16
 
 
-async def cancel_queued(job: Job, ledger: Ledger, flying: Mapping[str, tuple[int, Submitted]], seconds: float) -> None:
+async def cancel_queued(
+    job: Job, results: RunResults, flying: Mapping[str, tuple[int, Submitted]], seconds: float
+) -> None:
     """Cancel what waits in fal's queue, within `seconds`; note what stays in flight.
 
     Only queued requests are cancelled: of a running one nobody knows whether a cancel saves its price, and it would
@@ -32,11 +34,11 @@ async def cancel_queued(job: Job, ledger: Ledger, flying: Mapping[str, tuple[int
     async def one(key: str, n: int, request: Submitted) -> None:
         async with slots:
             if await _cancelled(job, key, n, request):
-                ledger.leave(Unsettled(key, "not_submitted", "cancelled", "cancelled in fal's queue, free of charge"))
+                results.leave(Unsettled(key, "not_submitted", "cancelled", "cancelled in fal's queue, free of charge"))
 
     for key, (_, request) in flying.items():
         words = "interrupted while fal worked on it; the next run collects it"
-        ledger.leave(Unsettled(key, "in_flight", None, words, request.request_id, bought_by=ledger.run))
+        results.leave(Unsettled(key, "in_flight", None, words, request.request_id, bought_by=results.run))
     tasks = [asyncio.create_task(one(key, n, request)) for key, (n, request) in flying.items()]
     if tasks:
         _, late = await asyncio.wait(tasks, timeout=seconds)

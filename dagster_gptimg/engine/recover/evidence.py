@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from dagster_gptimg.engine.job import Job
     from dagster_gptimg.engine.plan.plan import Request
-    from dagster_gptimg.engine.record.results import Ledger
+    from dagster_gptimg.engine.record.results import RunResults
     from dagster_gptimg.engine.recover.history_search import Candidate
     from dagster_gptimg.fal.types import HistoryItem
     from dagster_gptimg.store.receipts.facts import Attempt, Intent
@@ -51,9 +51,9 @@ class Evidence:
     so that k equal requests need k ids.
     """
 
-    def __init__(self, job: Job, ledger: Ledger) -> None:
+    def __init__(self, job: Job, results: RunResults) -> None:
         """Nothing is read yet."""
-        self._job, self._ledger = job, ledger
+        self._job, self._results = job, results
         self._candidates = Candidates(job)
         self._lock = asyncio.Lock()
 
@@ -144,7 +144,7 @@ class Evidence:
         if not self._is_mine(intent):
             return "it was sent with another key, whose history cannot be read with this one"
         start, settle = window(intent)[0], timedelta(seconds=self._job.options.settle)
-        control = self._ledger.completed(intent.created_at - BEFORE, intent.created_at + settle)
+        control = self._results.completed(intent.created_at - BEFORE, intent.created_at + settle)
         unseen, suspects = set(control), set[str]()
         try:
             # All that this dataset may have sent: the control group is of every endpoint.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from dagster_gptimg.base.digest_columns import KEY, DigestCounts, digest_of
 from dagster_gptimg.engine.plan.plan import Request
 from dagster_gptimg.engine.record.manifest_rows import all_ended, row_status
-from dagster_gptimg.engine.record.results import EARLIER, Ledger, Result, Unsettled, settled_of
+from dagster_gptimg.engine.record.results import EARLIER, Result, RunResults, Unsettled, settled_of
 from dagster_gptimg.engine.record.state_table import Found, Owns, accepted_at, given_up, owners, searching, state_of
 from dagster_gptimg.engine.record.summary import Tally
 from dagster_gptimg.fal.registry.prices import Price
@@ -47,9 +47,9 @@ class OpenReceipts:
         paid_twice: rows of which two requests were billed, by what no run had seen yet: (row id, request ids).
     """
 
-    def __init__(self, job: Job, ledger: Ledger) -> None:
+    def __init__(self, job: Job, results: RunResults) -> None:
         """Nothing is read yet; use `read`."""
-        self._job, self._ledger = job, ledger
+        self._job, self._results = job, results
         self._owner: dict[str, tuple[str, int]] = {}
         self._stood: dict[str, int] = {}
         self.read_at = job.runtime.clock.monotonic()
@@ -58,13 +58,13 @@ class OpenReceipts:
         self.paid_twice: list[tuple[str, list[str]]] = []
 
     @classmethod
-    async def read(cls, job: Job, ledger: Ledger) -> OpenReceipts:
+    async def read(cls, job: Job, results: RunResults) -> OpenReceipts:
         """Load the settled index and, if a run has left something open, the receipts. Raises `StoreError`."""
-        found, io, dataset = cls(job, ledger), job.runtime.io, job.dataset
-        await io(ledger.index.load)
+        found, io, dataset = cls(job, results), job.runtime.io, job.dataset
+        await io(results.index.load)
         found.runs, has_begun = await io(dataset.runs)
         # Somebody may have removed the index, or a piece of it: it is derived.
-        if found.runs or ledger.index.lost or (has_begun and not len(ledger.index)):
+        if found.runs or results.index.lost or (has_begun and not len(results.index)):
             await io(found._load)
         return found
 
@@ -73,12 +73,12 @@ class OpenReceipts:
 
         Where a piece of the index is lost, it answers for none.
         """
-        receipts, is_whole = self._job.dataset.receipts, not self._ledger.index.lost
+        receipts, is_whole = self._job.dataset.receipts, not self._results.index.lost
         unanswered: dict[str, Names] = {}
         seen, twice = DigestCounts(), set[str]()
         for key, names in receipts.by_key():
             twice.update(name.request_id for _, name in names if name.how and seen.count(digest_of(name.request_id)))
-            brief = self._ledger.index.brief(key)
+            brief = self._results.index.brief(key)
             if is_whole and (brief is None or not _all_ended(names) or _is_odd(names) or self._is_reread(brief, names)):
                 unanswered[key] = names
         shared = [names for _, names in receipts.by_key() if _has(names, twice)] if twice else []
@@ -109,8 +109,8 @@ class OpenReceipts:
         settled = settled_of(key, attempts, owns, EARLIER) if is_final and not is_looked_for else None
         if settled is None:
             self.facts[key], self._stood[key] = attempts, len(attempts)
-        elif _says(settled) != _says(self._ledger.index.get(key)):
-            self._ledger.absorb(settled)
+        elif _says(settled) != _says(self._results.index.get(key)):
+            self._results.absorb(settled)
             self._notice_double(attempts)
 
     def _notice_double(self, attempts: list[Attempt]) -> None:
@@ -153,7 +153,7 @@ class OpenReceipts:
         Not of those, nor of any later one, that were opened by the same word, or by that of another run which had no
         end mark then: the same word given to several runs at once buys once.
         """
-        settled = self._ledger.index.get(key)
+        settled = self._results.index.get(key)
         stood = self._stood.get(key, 0 if settled is None else settled.attempt + 1)
         for n, attempt in enumerate(attempts[:stood]):
             opened_by = attempt.intent.word if attempt.intent is not None else None
@@ -165,7 +165,7 @@ class OpenReceipts:
         """The ids of all requests on record, of open keys and of settled ones."""
         for attempts in self.facts.values():
             yield from (request_id for attempt in attempts for request_id in attempt.accepted)
-        yield from self._ledger.request_ids()
+        yield from self._results.request_ids()
 
     def in_doubt(self) -> Iterator[Intent]:
         """The intents of all attempts that are looked for."""
@@ -194,28 +194,28 @@ class OpenReceipts:
         """Whether a request is neither settled nor open (or the user's word wants it again all the same)."""
         if self.is_open(key):
             return False
-        settled = self._ledger.brief(key) or self._ledger.settled(key)
-        return settled is None or self._is_again(row_id, "missing" if self._ledger.is_missing(key) else settled.kind)
+        settled = self._results.brief(key) or self._results.settled(key)
+        return settled is None or self._is_again(row_id, "missing" if self._results.is_missing(key) else settled.kind)
 
     def has_images(self, key: str) -> bool:
         """Whether a request has ended with images, and all of their files are there."""
-        found = self._ledger.brief(key) or self._ledger.settled(key)
+        found = self._results.brief(key) or self._results.settled(key)
         return found is not None and found.kind == "stored" and not self.is_open(key) and not self.is_missing(key)
 
     def is_missing(self, key: str) -> bool:
         """Whether a request has ended with images, and a file of them is gone: then it is looked after."""
-        return not self.is_open(key) and self._ledger.is_missing(key)
+        return not self.is_open(key) and self._results.is_missing(key)
 
     def to_buy(self, planned: Plan) -> Iterator[tuple[PlannedRow, set[str]]]:
         """The rows of which something would be bought for the first time, as far as is on record; and its keys."""
-        places = self._ledger.index.places(planned.keys())
+        places = self._results.index.places(planned.keys())
         for batch in planned.batches():
-            briefs = batch.by_row(self._ledger.briefs(batch.keys, islice(places, len(batch.keys) // KEY)))
+            briefs = batch.by_row(self._results.briefs(batch.keys, islice(places, len(batch.keys) // KEY)))
             for row, known in zip(batch, briefs, strict=True) if any(None in found for found in briefs) else ():
                 keys = {
                     key
                     for key, brief in zip(row.keys, known, strict=True)
-                    if brief is None and not self.is_open(key) and self._ledger.settled(key) is None
+                    if brief is None and not self.is_open(key) and self._results.settled(key) is None
                 }
                 if keys:
                     yield row, keys
@@ -229,7 +229,7 @@ class OpenReceipts:
         """The facts of a request, as far as they must be known before it is dealt with. Raises `StoreError`."""
         if request.key in self.facts:
             return self.facts[request.key]
-        if self._ledger.brief(request.key) is None and self._ledger.settled(request.key) is None:
+        if self._results.brief(request.key) is None and self._results.settled(request.key) is None:
             return []  # an exclusive create finds out if that is wrong
         return await self._job.runtime.io(self._job.dataset.receipts.load, request.key)
 
@@ -238,10 +238,10 @@ class OpenReceipts:
 
         `content`: takes what the manifest would say now.
         """
-        tally = Tally(self._ledger.run)
-        places = self._ledger.index.places(planned.keys())
+        tally = Tally(self._results.run)
+        places = self._results.index.places(planned.keys())
         for batch in planned.batches():
-            briefs = batch.by_row(self._ledger.briefs(batch.keys, islice(places, len(batch.keys) // KEY)))
+            briefs = batch.by_row(self._results.briefs(batch.keys, islice(places, len(batch.keys) // KEY)))
             ended = self._ended(batch, briefs)
             if content is not None:
                 content.add(ended)
@@ -254,7 +254,7 @@ class OpenReceipts:
     def _ended(self, batch: PlanBatch, briefs: list[list[Brief | None]]) -> list[list[Brief] | None]:
         """Each row's requests, when all of them have ended and nothing is to be done for any; None otherwise."""
         found = [all_ended(row) for row in briefs]
-        if self._ledger.index.has_missing:  # these are looked after
+        if self._results.index.has_missing:  # these are looked after
             found = [None if any(brief.is_missing for brief in done or ()) else done for done in found]
         for number, row in enumerate(batch if self.facts or self._job.options.again else ()):
             again = any(self._is_again(row.row_id, brief.kind) for brief in found[number] or ())
@@ -264,7 +264,7 @@ class OpenReceipts:
 
     def _expect(self, row: PlannedRow, briefs: list[Brief | None], tally: Tally) -> None:
         """Count a row that has not ended, by what it would come to. `briefs`: what the index knows of it."""
-        if not any(briefs) and not any(key in self.facts or self._ledger.has_dealt_with(key) for key in row.keys):
+        if not any(briefs) and not any(key in self.facts or self._results.has_dealt_with(key) for key in row.keys):
             tally.new(row.prices, sum(row.images))  # in short, for a million
             return
         results = [self._expected(request) for request in row.requests]
@@ -283,7 +283,7 @@ class OpenReceipts:
         return bool(attempts) and any(o is not None and o.is_doubtful for o in attempts[-1].outcomes.values())
 
     def _expected(self, request: Request) -> Result:
-        key, settled = request.key, self._ledger.get(request.key)
+        key, settled = request.key, self._results.get(request.key)
         is_open = self.is_open(key)
         is_held = is_open and state_of(self.facts[key], self.owns(key)).state == "held"
         if isinstance(settled, Settled) and not (is_held and settled.kind == "missing"):

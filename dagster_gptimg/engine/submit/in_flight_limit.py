@@ -1,4 +1,4 @@
-"""The window: how many requests are kept in flight.
+"""The in-flight limit: how many requests are kept in flight.
 
 fal queues silently what is beyond an account's slots, so nothing turns a client away that sends too much, and nothing
 tells one that sends too little. A queued request costs nothing and can be cancelled: the window starts wide, grows
@@ -21,7 +21,7 @@ SPARE = 4
 """A quarter more than the slots (and at least so many) is always in flight, so that none idles while nobody looks."""
 
 
-class Window:
+class InFlightLimit:
     """A bound on the requests in flight, which moves as the account's slots become known.
 
     Attributes:
@@ -81,18 +81,18 @@ class Window:
 class Place:
     """One request's place in the window; it may be left and entered again."""
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, in_flight_limit: InFlightLimit) -> None:
         """Not entered yet."""
-        self._window, self._taken = window, False
+        self._in_flight_limit, self._taken = in_flight_limit, False
 
     async def enter(self) -> None:
         """Have a place, as soon as there is one."""
         if not self._taken:
-            await self._window.acquire()
+            await self._in_flight_limit.acquire()
             self._taken = True
 
     def leave(self) -> None:
         """Have none any more."""
         if self._taken:
             self._taken = False
-            self._window.release()
+            self._in_flight_limit.release()

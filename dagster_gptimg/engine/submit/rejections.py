@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dagster_gptimg.engine.job import Job
-    from dagster_gptimg.engine.submit.in_flight_limit import Window
+    from dagster_gptimg.engine.submit.in_flight_limit import InFlightLimit
     from dagster_gptimg.engine.submit.stop import Stop
 
 TOO_MANY, UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 429, 401, 403, 404
@@ -29,9 +29,9 @@ LASTING = 300.0
 class Rejections:
     """Decides what each submit that was not taken means."""
 
-    def __init__(self, job: Job, stop: Stop, window: Window, in_flight: Callable[[], int]) -> None:
+    def __init__(self, job: Job, stop: Stop, in_flight_limit: InFlightLimit, in_flight: Callable[[], int]) -> None:
         """Share a run's stop and window; `in_flight` counts the requests that fal has."""
-        self._job, self._stop, self._window, self._in_flight = job, stop, window, in_flight
+        self._job, self._stop, self._in_flight_limit, self._in_flight = job, stop, in_flight_limit, in_flight
         self._asked_at = float("-inf")
 
     async def is_of_this_request(self, endpoint: str, error: SubmitError) -> bool:
@@ -43,7 +43,7 @@ class Rejections:
         elif not isinstance(error, RejectedError):
             return False
         elif error.status_code == TOO_MANY:
-            self._window.turned_away()
+            self._in_flight_limit.turned_away()
             self._stop.turned_away(error, error.retry_after)
         elif error.status_code in OF_ALL:
             await self._of_all(endpoint, error, self._stop.turned_away(error, error.retry_after))

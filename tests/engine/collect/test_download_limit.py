@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from dagster_gptimg.engine.collect.download_limit import Room
+from dagster_gptimg.engine.collect.download_limit import DownloadLimit
 
 
-async def holds(room: Room, size: int, until: asyncio.Event, log: list[int]) -> None:
+async def holds(room: DownloadLimit, size: int, until: asyncio.Event, log: list[int]) -> None:
     async with room.share() as take:
         await take(size)
         log.append(size)
@@ -17,7 +17,7 @@ async def holds(room: Room, size: int, until: asyncio.Event, log: list[int]) -> 
 
 
 async def test_bytes_wait_until_there_is_room_and_large_ones_until_they_are_alone() -> None:
-    room, log = Room(most=100), list[int]()
+    room, log = DownloadLimit(most=100), list[int]()
     ends = [asyncio.Event() for _ in range(4)]
     tasks = [
         asyncio.create_task(holds(room, size, end, log)) for size, end in zip((60, 30, 50, 500), ends, strict=True)
@@ -39,7 +39,7 @@ async def test_bytes_wait_until_there_is_room_and_large_ones_until_they_are_alon
 
 
 async def test_a_second_try_takes_its_place_anew_and_a_failure_gives_it_back() -> None:
-    room = Room(most=100)
+    room = DownloadLimit(most=100)
     async with room.share() as take:
         await take(80)
         await take(90)
@@ -56,7 +56,7 @@ async def test_a_second_try_takes_its_place_anew_and_a_failure_gives_it_back() -
 
 
 async def test_so_many_at_once() -> None:
-    room, log, end = Room(at_once=2), list[int](), asyncio.Event()
+    room, log, end = DownloadLimit(at_once=2), list[int](), asyncio.Event()
     tasks = [asyncio.create_task(holds(room, 1, end, log)) for _ in range(3)]
     await asyncio.sleep(0.01)
     assert len(log) == 2
@@ -66,7 +66,7 @@ async def test_so_many_at_once() -> None:
 
 
 async def test_two_second_tries_do_not_wait_for_each_other() -> None:
-    room = Room(most=100)
+    room = DownloadLimit(most=100)
 
     async def twice(first: int, second: int) -> None:
         async with room.share() as take:

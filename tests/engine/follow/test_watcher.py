@@ -13,7 +13,7 @@ import pytest
 
 from dagster_gptimg.engine.follow.latency import SPARE, UNTOLD
 from dagster_gptimg.engine.follow.watcher import FAILED_READ, SCOUTS, TooLateError, Watcher
-from dagster_gptimg.engine.submit.in_flight_limit import Place, Window
+from dagster_gptimg.engine.submit.in_flight_limit import InFlightLimit, Place
 from dagster_gptimg.errors import GoneError, KeyRejectedError, ReadError
 from dagster_gptimg.fal.types import Completed, InProgress, Queued, Status, Submitted
 from tests.simulation.virtual_time import Clock, VirtualLoop
@@ -80,17 +80,17 @@ def run(work: Callable[[VirtualLoop], Coroutine[Any, Any, None]]) -> None:
 
 
 def watcher(
-    queue: Queue, window: Window | None = None, patience: float = 7200.0, teller: Teller | None = None
+    queue: Queue, in_flight_limit: InFlightLimit | None = None, patience: float = 7200.0, teller: Teller | None = None
 ) -> Watcher:
     runtime = SimpleNamespace(clock=Clock(queue.loop, 0.0))
     job = SimpleNamespace(fal=queue, runtime=runtime, options=SimpleNamespace(patience=patience, logs=False))
-    return Watcher(cast("Job", job), window or Window(), teller)
+    return Watcher(cast("Job", job), in_flight_limit or InFlightLimit(), teller)
 
 
-async def follow(queue: Queue, count: int, window: Window | None = None) -> list[float]:
+async def follow(queue: Queue, count: int, in_flight_limit: InFlightLimit | None = None) -> list[float]:
     """Submit and follow so many, as the window allows; returns how late each end was noticed."""
-    window = window or Window()
-    watch, lags = watcher(queue, window), list[float]()
+    in_flight_limit = in_flight_limit or InFlightLimit()
+    watch, lags = watcher(queue, in_flight_limit), list[float]()
 
     async def one(place: Place, request: Submitted) -> None:
         await watch.ended(request, "kind", fresh=True)
@@ -100,7 +100,7 @@ async def follow(queue: Queue, count: int, window: Window | None = None) -> list
     try:
         async with asyncio.TaskGroup() as tasks:
             for _ in range(count):
-                place = Place(window)
+                place = Place(in_flight_limit)
                 await place.enter()
                 tasks.create_task(one(place, queue.submit()))
                 await asyncio.sleep(0.01)
@@ -203,19 +203,19 @@ def test_a_key_that_is_not_known_any_more_is_told_to_whoever_waits() -> None:
 
 def test_places_that_are_taken_widen_nothing_before_their_requests_were_seen_running() -> None:
     async def work(loop: VirtualLoop) -> None:
-        queue, window = Queue(loop, slots=40), Window()
-        watch, submitting, limits = watcher(queue, window), asyncio.Semaphore(8), list[int]()
+        queue, in_flight_limit = Queue(loop, slots=40), InFlightLimit()
+        watch, submitting, limits = watcher(queue, in_flight_limit), asyncio.Semaphore(8), list[int]()
 
         async def one(place: Place) -> None:
             async with submitting:  # a place is taken long before its request is at fal
                 await asyncio.sleep(0.1)
-            limits.append(window.limit)
+            limits.append(in_flight_limit.limit)
             await watch.ended(queue.submit(), "kind", fresh=True)
             place.leave()
 
         async with asyncio.TaskGroup() as tasks:
             for _ in range(300):
-                place = Place(window)
+                place = Place(in_flight_limit)
                 await place.enter()
                 tasks.create_task(one(place))
         watch.close()
@@ -239,19 +239,19 @@ def test_while_nothing_is_known_only_the_scouts_are_looked_at_again() -> None:
 
 def test_slots_that_come_later_are_found_and_used() -> None:
     async def work(loop: VirtualLoop) -> None:
-        queue, window = Queue(loop, slots=10), Window()
-        await follow(queue, 200, window)
-        assert window.limit == 100
+        queue, in_flight_limit = Queue(loop, slots=10), InFlightLimit()
+        await follow(queue, 200, in_flight_limit)
+        assert in_flight_limit.limit == 100
         queue.slots = 200
         began = loop.time()
-        await follow(queue, 1000, window)
-        assert window.limit >= 200
+        await follow(queue, 1000, in_flight_limit)
+        assert in_flight_limit.limit >= 200
         assert loop.time() - began < 100
 
     run(work)
 
 
-class Noting(Window):
+class Noting(InFlightLimit):
     """A window that notes the slots that it is told of."""
 
     def __init__(self) -> None:
@@ -265,9 +265,9 @@ class Noting(Window):
 
 def test_slots_that_were_seen_are_not_counted_anew_while_ends_come_in_waves() -> None:
     async def work(loop: VirtualLoop) -> None:
-        window = Noting()
-        await follow(Queue(loop, slots=40), 600, window)
-        assert set(window.told[1:]) == {40}
+        in_flight_limit = Noting()
+        await follow(Queue(loop, slots=40), 600, in_flight_limit)
+        assert set(in_flight_limit.told[1:]) == {40}
 
     run(work)
 

@@ -1,4 +1,4 @@
-"""The ledger: pieces of the index are written one after the other, while results go on coming."""
+"""The results of a run: pieces of the index are written one after the other, while results go on coming."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dagster_gptimg.engine.record import results as ledger_module
-from dagster_gptimg.engine.record.results import Ledger
+from dagster_gptimg.engine.record.results import RunResults
 from dagster_gptimg.engine.system import Threads
 from dagster_gptimg.errors import StoreError
 from dagster_gptimg.store.dataset import Dataset
@@ -47,26 +47,26 @@ async def test_results_that_come_while_a_piece_is_written_are_written_once(
 
     monkeypatch.setattr(Store, "write_file", slowly)
     monkeypatch.setattr(ledger_module, "CHECKPOINT", 10)
-    ledger = Ledger(Dataset(store, "d"), Threads(), "run")
+    results = RunResults(Dataset(store, "d"), Threads(), "run")
 
     async def come(number: int) -> None:
         await asyncio.sleep(number / 500)
-        ledger.settle(line(number))
-        await ledger.checkpoint_if_due()
+        results.settle(line(number))
+        await results.checkpoint_if_due()
 
     await asyncio.gather(*map(come, range(ROWS)))
-    await ledger.checkpoint()
-    assert [ledger.settled(line(n).key) for n in range(ROWS)] == [line(n) for n in range(ROWS)]
+    await results.checkpoint()
+    assert [results.settled(line(n).key) for n in range(ROWS)] == [line(n) for n in range(ROWS)]
     found = SettledIndex(store, "d")
     found.load()
-    assert len(found) == len(ledger.index) == ROWS, "lines that were written more than once"
+    assert len(found) == len(results.index) == ROWS, "lines that were written more than once"
 
 
 async def test_a_piece_that_cannot_be_written_leaves_its_lines_to_the_next_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ledger = Ledger(Dataset(Store(str(tmp_path)), "d"), Threads(), "run")
-    ledger.absorb(line(1))
+    results = RunResults(Dataset(Store(str(tmp_path)), "d"), Threads(), "run")
+    results.absorb(line(1))
     write_file = Store.write_file
 
     def full(*_: Any) -> None:
@@ -74,9 +74,9 @@ async def test_a_piece_that_cannot_be_written_leaves_its_lines_to_the_next_one(
 
     monkeypatch.setattr(Store, "write_file", full)
     with pytest.raises(StoreError, match="the disk is full"):
-        await ledger.checkpoint()
-    assert ledger.settled(line(1).key) == line(1)
-    assert len(ledger.index) == 0
+        await results.checkpoint()
+    assert results.settled(line(1).key) == line(1)
+    assert len(results.index) == 0
     monkeypatch.setattr(Store, "write_file", write_file)
-    await ledger.checkpoint()
-    assert ledger.index.get(line(1).key) == line(1)
+    await results.checkpoint()
+    assert results.index.get(line(1).key) == line(1)

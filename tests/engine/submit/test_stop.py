@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from dagster_gptimg.engine.submit.in_flight_limit import Window
+from dagster_gptimg.engine.submit.in_flight_limit import InFlightLimit
 from dagster_gptimg.engine.submit.rejections import Rejections
 from dagster_gptimg.engine.submit.stop import Stop
 from dagster_gptimg.errors import (
@@ -45,7 +45,7 @@ class Run:
         clock = Clock(loop, 0.0)
         self.stop = Stop(clock)
         job = SimpleNamespace(runtime=SimpleNamespace(clock=clock), fal=self, model=MODEL)
-        self.rejections = Rejections(cast("Job", job), self.stop, Window(), lambda: 3)
+        self.rejections = Rejections(cast("Job", job), self.stop, InFlightLimit(), lambda: 3)
         self.sent = list[tuple[float, bool]]()
         self.own = 0
 
