@@ -288,7 +288,7 @@ class _Run:
         try:
             attempts = await self.receipts.attempts(request)
             progress = self.progress(request, attempts, owns, place, buys=buys)
-            result = await self.worker.settle(progress)
+            result = await self.worker.run(progress)
             self.searching |= self.receipts.is_left_open(attempts, owns)
             self.take(request, result)
             self.warn_of_double(request.row_id, paid_requests(attempts))
@@ -353,7 +353,7 @@ class _Run:
         if isinstance(result, Unsettled) or result.kind == "missing":
             self.results.leave(result)
         else:
-            self.results.settle(result)
+            self.results.record(result)
             self.odd.look_at(request.row_id, result, self.results.run)
         if result.status in TROUBLE:
             self.failed += 1

@@ -107,7 +107,7 @@ class Worker:
         """Leave nothing behind."""
         self._watcher.close()
 
-    async def settle(self, progress: RequestProgress) -> Result:
+    async def run(self, progress: RequestProgress) -> Result:
         """Follow, collect, buy or resolve one request until nothing more can be done now.
 
         Raises:
@@ -332,7 +332,7 @@ class Worker:
         """Give a reservation back for what was billed; None: nobody knows, so the worst case counts as spent."""
         if n in progress.reserved:
             progress.reserved.remove(n)
-            await self._budget.settle(progress.price, cost)
+            await self._budget.release(progress.price, cost)
 
     async def _pay(self, progress: RequestProgress, n: int, cost: Decimal | None) -> None:
         """Count a request of attempt `n` that has ended: what one attempt cost says nothing of another one's.

@@ -138,7 +138,7 @@ class RunResults:
         """Take what receipts say has ended, and the index did not know; the next checkpoint writes it."""
         self._recent[result.key] = result
 
-    def settle(self, result: Settled) -> None:
+    def record(self, result: Settled) -> None:
         """Take a final outcome."""
         self._unsettled.pop(result.key, None)
         self._gone.discard(result.key)

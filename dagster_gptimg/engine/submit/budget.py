@@ -42,7 +42,7 @@ class Budget:
             self.reserved += price.high
             return True
 
-    async def settle(self, price: Price, cost: Decimal | None) -> None:
+    async def release(self, price: Price, cost: Decimal | None) -> None:
         """Give a reservation back for what was billed. `cost` None: nobody knows, so the worst case stays spent."""
         async with self._changed:
             if self.limit is not None:

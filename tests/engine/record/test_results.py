@@ -51,7 +51,7 @@ async def test_results_that_come_while_a_piece_is_written_are_written_once(
 
     async def come(number: int) -> None:
         await asyncio.sleep(number / 500)
-        results.settle(line(number))
+        results.record(line(number))
         await results.checkpoint_if_due()
 
     await asyncio.gather(*map(come, range(ROWS)))

@@ -26,7 +26,7 @@ async def test_it_waits_for_a_refund_before_it_refuses() -> None:
     waiting = asyncio.create_task(budget.reserve(WIDE))
     await asyncio.sleep(0)
     assert not waiting.done()
-    await budget.settle(WIDE, CENT * 2)
+    await budget.release(WIDE, CENT * 2)
     assert await waiting
     assert (budget.spent, budget.reserved) == (CENT * 2, CENT * 6)
 
@@ -34,7 +34,7 @@ async def test_it_waits_for_a_refund_before_it_refuses() -> None:
 async def test_it_refuses_when_no_refund_could_be_enough() -> None:
     budget = Budget(CENT * 10)
     assert await budget.reserve(WIDE)
-    await budget.settle(WIDE, None)  # nobody knows what it cost: the worst case is spent
+    await budget.release(WIDE, None)  # nobody knows what it cost: the worst case is spent
     assert budget.spent == CENT * 6
     assert not await budget.reserve(WIDE)
     assert await budget.reserve(Price(CENT, CENT * 4))
@@ -48,7 +48,7 @@ def test_what_is_open_and_spent_never_passes_the_limit(requests: list[tuple[int,
             price = Price(CENT * 0, CENT * high)
             if await budget.reserve(price):
                 assert budget.spent + budget.reserved <= CENT * limit
-                await budget.settle(price, CENT * min(high, billed))
+                await budget.release(price, CENT * min(high, billed))
             else:
                 assert budget.spent + price.high > CENT * limit
 
@@ -62,5 +62,5 @@ async def test_a_price_that_nobody_knows_fits_no_limit_and_breaks_no_sum() -> No
     free = Budget(None)
     for cost in (None, CENT, None):
         assert await free.reserve(UNKNOWN)
-        await free.settle(UNKNOWN, cost)
+        await free.release(UNKNOWN, cost)
     assert free.spent == CENT
