@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from dagster_gptimg.emulator.account.account import Account
-from dagster_gptimg.emulator.account.database import Ledger
+from dagster_gptimg.emulator.account.database import Database
 from dagster_gptimg.emulator.http.app import App
 from dagster_gptimg.emulator.settings import Settings
 from tests.emulator.harness import ENDPOINT
@@ -18,7 +18,7 @@ from tests.emulator.harness import ENDPOINT
 
 @pytest.fixture
 def app(tmp_path: Path) -> Iterator[App]:
-    ledger = Ledger(tmp_path / "emulator.sqlite3")
+    ledger = Database(tmp_path / "emulator.sqlite3")
     yield App(Account(ledger, Settings()), tmp_path)
     ledger.close()
 

@@ -17,7 +17,7 @@ import uvicorn
 
 from dagster_gptimg.cli.webhook_receiver import Receiver
 from dagster_gptimg.emulator.account.account import Account
-from dagster_gptimg.emulator.account.database import Ledger
+from dagster_gptimg.emulator.account.database import Database
 from dagster_gptimg.emulator.faults import Rule
 from dagster_gptimg.emulator.http.app import App
 from dagster_gptimg.emulator.http.broken_replies import Protocol
@@ -104,7 +104,7 @@ class World:
         self.store, self.uploads = folder / "store", folder / "emulator" / "uploads"
         state = Folder(folder / "emulator")
         state.create()
-        self._ledger = Ledger(state.database)
+        self._ledger = Database(state.database)
         self.account = Account(self._ledger, Settings(latency=0.05, slots=20, webhook_backoff=0.05))
         self._fal, self._receiver = App(self.account, state.path), Receiver(Store(str(self.store)), self.urls).app
         self.http = httpx.AsyncClient(headers=KEY, timeout=20, trust_env=False)

@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any
 
-from dagster_gptimg.emulator.account.database import Ledger
+from dagster_gptimg.emulator.account.database import Database
 from dagster_gptimg.emulator.account.deliveries import Delivery
 from dagster_gptimg.emulator.account.records import FREE, Outcome, Record, State
 from dagster_gptimg.emulator.account.schedule import Schedule, ended
 from dagster_gptimg.emulator.account.storage import expiry_seconds
-from dagster_gptimg.emulator.account.submission import LIFECYCLE, Order
+from dagster_gptimg.emulator.account.submission import LIFECYCLE, Submission
 from dagster_gptimg.emulator.faults import Dice, Phase
 from dagster_gptimg.emulator.models import prices, schema
 from dagster_gptimg.emulator.models.models import MODELS, app_of
@@ -36,14 +36,14 @@ class Cancel(Enum):
 
 
 class Account:
-    """Ledger, schedule and faults in one hand."""
+    """Database, schedule and faults in one hand."""
 
-    def __init__(self, ledger: Ledger, settings: Settings, clock: Callable[[], float] = time.time) -> None:
-        self.ledger = ledger
+    def __init__(self, database: Database, settings: Settings, clock: Callable[[], float] = time.time) -> None:
+        self.database = database
         self.settings = settings
         self.dice = Dice(settings.seed, settings.faults)
         self.calls = 0
-        self.schedule = Schedule(ledger, settings)
+        self.schedule = Schedule(database, settings)
         self._clock = clock
 
     def now(self) -> float:
@@ -66,42 +66,42 @@ class Account:
         self.now()
         return settings
 
-    def accept(self, order: Order) -> Record:
+    def accept(self, submission: Submission) -> Record:
         """Write the request down, durably, and queue it."""
         now = self.now()
-        with self.ledger.transaction():
-            record = self.ledger.add(self._judged(order, now))
-            if order.webhook is not None:
-                self.ledger.deliveries.save(Delivery(record.seq, order.webhook, order.base_url))
+        with self.database.transaction():
+            record = self.database.add(self._judged(submission, now))
+            if submission.webhook is not None:
+                self.database.deliveries.save(Delivery(record.seq, submission.webhook, submission.base_url))
             self.schedule.add(record, now)
         return record
 
-    def _judged(self, order: Order, now: float) -> Record:
+    def _judged(self, submission: Submission, now: float) -> Record:
         """A new record with its end and price known in advance, as everything here is bound to be."""
-        inputs, errors = checked(order.endpoint_id, order.arguments)
-        prompt = prompt_of(order.arguments)
-        digest = digest_of(order.endpoint_id, inputs or order.arguments)
-        twin, twin_of = self.ledger.twins(digest)
+        inputs, errors = checked(submission.endpoint_id, submission.arguments)
+        prompt = prompt_of(submission.arguments)
+        digest = digest_of(submission.endpoint_id, inputs or submission.arguments)
+        twin, twin_of = self.database.twins(digest)
         fault = self.dice.strike(Phase.ACCEPTED, f"{digest}:{twin}", prompt)
-        outcome = _outcome(order, prompt, errors, fault)
+        outcome = _outcome(submission, prompt, errors, fault)
         return Record(
             request_id=str(uuid.uuid4()),
-            endpoint_id=order.endpoint_id,
-            arguments=order.body,
+            endpoint_id=submission.endpoint_id,
+            arguments=submission.body,
             digest=digest,
             twin=twin,
             twin_of=twin_of,
             prompt=prompt,
             outcome=outcome,
             images=_images(inputs, outcome, fault),
-            cost=self._cost(order.endpoint_id, inputs, outcome),
+            cost=self._cost(submission.endpoint_id, inputs, outcome),
             submitted_at=now,
             ready_at=now,
-            start_by=None if order.start_timeout is None else now + order.start_timeout,
-            low_priority=order.low_priority,
-            store_io=order.store_io,
-            headers=json.dumps(order.headers),
-            tags=json.dumps(order.tags),
+            start_by=None if submission.start_timeout is None else now + submission.start_timeout,
+            low_priority=submission.low_priority,
+            store_io=submission.store_io,
+            headers=json.dumps(submission.headers),
+            tags=json.dumps(submission.tags),
             requeues=1 if fault == "requeue" and outcome is Outcome.OK else 0,
         )
 
@@ -115,7 +115,7 @@ class Account:
         With `expired`, one whose result is no longer kept is found, too.
         """
         now = self.now()
-        record = self.ledger.by_id(request_id)
+        record = self.database.by_id(request_id)
         if record is None or app_of(record.endpoint_id) != app:
             return None
         if record.outcome is Outcome.CANCELLED and self.settings.cancelled_is_gone:
@@ -146,7 +146,7 @@ class Account:
 
     def erase(self, record: Record) -> None:
         """Delete a request's payloads and output files, as the platform API does."""
-        self.ledger.save(record.changed(erased=True))
+        self.database.save(record.changed(erased=True))
 
     def cancel(self, app: str, request_id: str) -> Cancel:
         """Cancel a request: for certain in the queue, a wish in progress."""
@@ -163,12 +163,12 @@ class Account:
         return Cancel.CANCELLATION_REQUESTED
 
     def _remove(self, record: Record) -> None:
-        with self.ledger.transaction():
+        with self.database.transaction():
             self.schedule.remove(record)
-            self.ledger.save(ended(record, Outcome.CANCELLED, self.moment()))
+            self.database.save(ended(record, Outcome.CANCELLED, self.moment()))
 
     def _stop(self, record: Record) -> None:
-        with self.ledger.transaction():
+        with self.database.transaction():
             self.schedule.stop(record, self.moment())
 
 
@@ -191,16 +191,16 @@ def digest_of(endpoint_id: str, arguments: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _outcome(order: Order, prompt: str, errors: list[dict[str, Any]], fault: str | None) -> Outcome:
-    if order.endpoint_id not in MODELS:
+def _outcome(submission: Submission, prompt: str, errors: list[dict[str, Any]], fault: str | None) -> Outcome:
+    if submission.endpoint_id not in MODELS:
         return Outcome.UNKNOWN_PATH
     if errors:
         return Outcome.INVALID
-    if order.bad_reference:
+    if submission.bad_reference:
         return Outcome.BAD_REFERENCE
     if fault == "refused" or refused_word(prompt):
         return Outcome.REFUSED
-    if fault == "failed_runner" or (fault == "requeue" and order.no_retry):
+    if fault == "failed_runner" or (fault == "requeue" and submission.no_retry):
         return Outcome.RUNNER_LOST
     ends = {"failed": Outcome.FAILED, "failed_downstream": Outcome.DOWNSTREAM, "stuck": Outcome.STUCK}
     return ends.get(fault or "", Outcome.OK)

@@ -85,7 +85,7 @@ class Totals:
     in_flight: int
 
 
-class Ledger:
+class Database:
     """All accepted requests of one state folder."""
 
     def __init__(self, path: Path) -> None:

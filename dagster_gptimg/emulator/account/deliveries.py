@@ -57,7 +57,7 @@ _REPLACE = f"INSERT OR REPLACE INTO deliveries VALUES ({', '.join('?' for _ in _
 
 
 class Deliveries:
-    """All webhooks of one state folder, in the ledger's database and transactions."""
+    """All webhooks of one state folder, in the account's database and transactions."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db

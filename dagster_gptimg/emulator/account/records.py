@@ -82,7 +82,7 @@ def status_code(outcome: Outcome, readings: Readings) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """One accepted POST: one row of the ledger. Times are Unix seconds, `cost` is in millionths of a dollar."""
+    """One accepted POST: one row of the database. Times are Unix seconds, `cost` is in millionths of a dollar."""
 
     request_id: str
     endpoint_id: str
@@ -119,7 +119,7 @@ class Record:
     """When it gives its slot back; None when it holds none."""
     completed_at: float | None = None
     seq: int = 0
-    """Order of acceptance; given by the ledger."""
+    """Order of acceptance; given by the database."""
 
     @property
     def draw_key(self) -> str:

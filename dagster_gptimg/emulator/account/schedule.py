@@ -1,6 +1,6 @@
 """Who runs when: slots, queue, ends, retries, start deadlines.
 
-A simulation that is advanced to the present by whoever calls (and by `Pulse`, on time): a queue of thousands costs
+A simulation that is advanced to the present by whoever calls (and by `Timers`, on time): a queue of thousands costs
 nothing, and after a restart the time that has passed is caught up with, event by event. What happens at one
 event is written down in the same transaction.
 """
@@ -11,7 +11,7 @@ import heapq
 from bisect import bisect_left, insort
 from enum import IntEnum
 
-from dagster_gptimg.emulator.account.database import Ledger
+from dagster_gptimg.emulator.account.database import Database
 from dagster_gptimg.emulator.account.records import Outcome, Record, State
 from dagster_gptimg.emulator.faults import draw
 from dagster_gptimg.emulator.settings import Settings
@@ -35,13 +35,13 @@ class Event(IntEnum):
 class Schedule:
     """The queue and the slots of the one account."""
 
-    def __init__(self, ledger: Ledger, settings: Settings) -> None:
+    def __init__(self, database: Database, settings: Settings) -> None:
         self.settings = settings
-        self._ledger = ledger
+        self._database = database
         self._events: list[tuple[float, Event, int]] = []
         self._waiting: list[tuple[bool, int]] = []
         self._running = 0
-        for record in ledger.unfinished():
+        for record in database.unfinished():
             self._restore(record)
 
     def _restore(self, record: Record) -> None:
@@ -71,10 +71,10 @@ class Schedule:
         """Let everything happen that is due by now."""
         if not self._events or self._events[0][0] > now:
             if self._waiting and self._running < self.settings.slots:
-                with self._ledger.transaction():
+                with self._database.transaction():
                     self._fill(now)
             return
-        with self._ledger.transaction():
+        with self._database.transaction():
             while self._events and self._events[0][0] <= now:
                 time, event, seq = heapq.heappop(self._events)
                 self._happen(event, seq, time)
@@ -82,7 +82,7 @@ class Schedule:
             self._fill(now)
 
     def _happen(self, event: Event, seq: int, time: float) -> None:
-        record = self._ledger.by_seq(seq)
+        record = self._database.by_seq(seq)
         if record is None:
             return
         if event is Event.END and record.state is State.IN_PROGRESS and record.ends_at == time:
@@ -91,16 +91,16 @@ class Schedule:
             insort(self._waiting, _place(record))
         elif event is Event.START_DEADLINE and record.state is State.IN_QUEUE:
             self.remove(record)
-            self._ledger.save(ended(record, Outcome.START_TIMEOUT, time))
+            self._database.save(ended(record, Outcome.START_TIMEOUT, time))
 
     def _end(self, record: Record, time: float) -> None:
         self._running -= 1
         if record.outcome is Outcome.STUCK:
-            self._ledger.save(record.changed(ends_at=None))
+            self._database.save(record.changed(ends_at=None))
         elif record.requeues:
             self._requeue(record, time)
         else:
-            self._ledger.save(record.changed(state=State.COMPLETED, completed_at=time))
+            self._database.save(record.changed(state=State.COMPLETED, completed_at=time))
 
     def _requeue(self, record: Record, time: float) -> None:
         """Do as fal does when it retries: the id goes back to the queue (docs/fal-wire.md#billing-of-failures)."""
@@ -113,14 +113,14 @@ class Schedule:
             requeues=record.requeues - 1,
             attempt=record.attempt + 1,
         )
-        self._ledger.save(again)
+        self._database.save(again)
         self._enqueue(again)
 
     def _fill(self, time: float) -> None:
         """Give free slots to those who wait."""
         taken = 0
         while taken < len(self._waiting) and self._running < self.settings.slots:
-            record = self._ledger.by_seq(self._waiting[taken][1])
+            record = self._database.by_seq(self._waiting[taken][1])
             taken += 1
             if record is not None:
                 self._start(record, time)
@@ -130,7 +130,7 @@ class Schedule:
         start = max(time, record.ready_at)
         end = round(start + self.latency(record), 6)
         self._running += 1
-        self._ledger.save(record.changed(state=State.IN_PROGRESS, started_at=start, ends_at=end))
+        self._database.save(record.changed(state=State.IN_PROGRESS, started_at=start, ends_at=end))
         self._due(end, Event.END, record)
 
     def next_due(self) -> float | None:
@@ -161,7 +161,7 @@ class Schedule:
         """End a request in progress by a cancel, and give its slot to the next."""
         if record.ends_at is not None:
             self._running -= 1
-        self._ledger.save(ended(record, Outcome.CANCELLED_RUNNING, now, billed=self.settings.stopped_billed))
+        self._database.save(ended(record, Outcome.CANCELLED_RUNNING, now, billed=self.settings.stopped_billed))
         self._fill(now)
 
 

@@ -9,7 +9,7 @@ LIFECYCLE = "x-fal-object-lifecycle-preference"
 
 
 @dataclass(frozen=True)
-class Order:
+class Submission:
     """A POST that is about to be accepted."""
 
     endpoint_id: str

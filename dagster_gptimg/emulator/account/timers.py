@@ -13,7 +13,7 @@ RING_SECONDS = 0.05
 """Whoever waits is woken at most this often: one request that leaves the queue moves all those behind it."""
 
 
-class Pulse:
+class Timers:
     """One timer for the next thing that is due, and an event for each caller that waits for a change."""
 
     def __init__(self, account: Account) -> None:
@@ -26,12 +26,12 @@ class Pulse:
     def start(self) -> None:
         """Begin; to be called in the event loop."""
         self._loop = asyncio.get_running_loop()
-        self._account.ledger.watchers.append(self._changed)
+        self._account.database.watchers.append(self._changed)
         self._wind()
 
     def stop(self) -> None:
         """Let nothing happen any more."""
-        self._account.ledger.watchers.remove(self._changed)
+        self._account.database.watchers.remove(self._changed)
         if self._timer is not None:
             self._timer.cancel()
 

@@ -14,9 +14,9 @@ from starlette.types import Receive, Scope, Send
 from dagster_gptimg.emulator.account.account import Account
 from dagster_gptimg.emulator.account.references import References
 from dagster_gptimg.emulator.account.storage import Storage
-from dagster_gptimg.emulator.account.timers import Pulse
+from dagster_gptimg.emulator.account.timers import Timers
 from dagster_gptimg.emulator.http.callers import why_not
-from dagster_gptimg.emulator.http.drawing_threads import Studio
+from dagster_gptimg.emulator.http.drawing_threads import DrawingThreads
 from dagster_gptimg.emulator.http.replies import answer
 from dagster_gptimg.emulator.http.routes.control import ControlRoutes
 from dagster_gptimg.emulator.http.routes.files import FileRoutes
@@ -34,10 +34,10 @@ class App:
     """The ASGI application, which also knows when it was last called."""
 
     def __init__(self, account: Account, folder: Path) -> None:
-        references, storage, signer = References(folder), Storage(folder), Signer(folder, account.ledger.id)
-        self._studio = Studio(references)
-        self._account, self._pulse = account, Pulse(account)
-        self._webhooks = Webhooks(account, self._studio, signer)
+        references, storage, signer = References(folder), Storage(folder), Signer(folder, account.database.id)
+        self._drawing_threads = DrawingThreads(references)
+        self._account, self._timers = account, Timers(account)
+        self._webhooks = Webhooks(account, self._drawing_threads, signer)
         self._calls = 0
         self._last_call = time.monotonic()
         # The queue comes last: its paths match nearly everything.
@@ -46,21 +46,21 @@ class App:
             *PlatformRoutes(account, storage).routes(),
             *ControlRoutes(account).routes(),
             *StorageRoutes(account, storage).routes(),
-            *FileRoutes(account, self._studio).routes(),
+            *FileRoutes(account, self._drawing_threads).routes(),
             *WebhookRoutes(account, signer).routes(),
-            *StreamRoutes(account, self._pulse).routes(),
-            *QueueRoutes(account, self._studio, references).routes(),
+            *StreamRoutes(account, self._timers).routes(),
+            *QueueRoutes(account, self._drawing_threads, references).routes(),
         ]
         self._starlette = Starlette(routes=routes, lifespan=self._lifespan)
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        self._pulse.start()
+        self._timers.start()
         self._webhooks.start()
         yield
-        self._pulse.stop()
+        self._timers.stop()
         await self._webhooks.stop()
-        self._studio.close()
+        self._drawing_threads.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one call, unless a web page has sent it."""

@@ -18,9 +18,9 @@ def bill(account: Account, *, rows: bool) -> dict[str, Any]:
     A request has its price from the moment in which it is accepted, and loses it when it ends free.
     """
     account.now()
-    totals = account.ledger.totals()
+    totals = account.database.totals()
     sums: dict[str, Any] = {
-        "origin": account.ledger.id,
+        "origin": account.database.id,
         "requests": totals.requests,
         "images": totals.images,
         "in_flight": totals.in_flight,
@@ -28,8 +28,8 @@ def bill(account: Account, *, rows: bool) -> dict[str, Any]:
     }
     if not rows:
         return sums
-    webhooks = account.ledger.deliveries.everything()
-    return {**sums, "rows": [_row(record, webhooks.get(record.seq)) for record in account.ledger.everything()]}
+    webhooks = account.database.deliveries.everything()
+    return {**sums, "rows": [_row(record, webhooks.get(record.seq)) for record in account.database.everything()]}
 
 
 def _row(record: Record, webhook: Delivery | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from dagster_gptimg.emulator.http.results import output_format
 from dagster_gptimg.emulator.models.models import size_of
 
 
-class Studio:
+class DrawingThreads:
     """The thread pool in which images are drawn. The same request and index always give the same bytes."""
 
     def __init__(self, references: References) -> None:

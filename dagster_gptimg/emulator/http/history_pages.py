@@ -99,7 +99,7 @@ def _page(account: Account, query: Query, where: list[str], values: list[object]
     key = _DURATION if query.by_duration else _ENDED
     if query.cursor is not None:
         where, values = [*where, f"({key}, seq) < (?, ?)"], [*values, *_decoded(query.cursor)]
-    records = account.ledger.find(where, values, f"{key} DESC, seq DESC", query.limit + 1)
+    records = account.database.find(where, values, f"{key} DESC, seq DESC", query.limit + 1)
     more = len(records) > query.limit
     kept = records[: query.limit]
     return Page(kept, _encoded(kept[-1], query) if more else None)

@@ -61,7 +61,7 @@ def status_body(account: Account, record: Record, base: str, log: list[Line] | N
 
 def missing(account: Account, request: Request) -> Response:
     """The answer about a request that does not exist, or is gone."""
-    gone = account.settings.expired == "gone" and account.ledger.by_id(request.path_params["request_id"]) is not None
+    gone = account.settings.expired == "gone" and account.database.by_id(request.path_params["request_id"]) is not None
     return answer({"status": "NOT_FOUND"}, 410 if gone else 404)
 
 

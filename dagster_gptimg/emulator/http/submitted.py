@@ -8,7 +8,7 @@ import re
 from starlette.requests import Request
 
 from dagster_gptimg.emulator.account.storage import expiry_seconds
-from dagster_gptimg.emulator.account.submission import LIFECYCLE, Order
+from dagster_gptimg.emulator.account.submission import LIFECYCLE, Submission
 from dagster_gptimg.emulator.http.broken_replies import header
 from dagster_gptimg.emulator.http.replies import base_url
 
@@ -23,11 +23,11 @@ class BadRequestError(ValueError):
     """A POST that the gateway refuses as malformed."""
 
 
-async def read_order(request: Request, endpoint_id: str) -> Order:
+async def read_submission(request: Request, endpoint_id: str) -> Submission:
     """The order in a POST; raises BadRequestError for one that the gateway refuses."""
     body, headers = await request.body(), request.headers
     _check_lifecycle(headers.get(LIFECYCLE))
-    return Order(
+    return Submission(
         endpoint_id=endpoint_id,
         body=body.decode("utf-8", "replace"),
         arguments=_parsed(body),

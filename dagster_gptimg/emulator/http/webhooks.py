@@ -20,7 +20,7 @@ from dagster_gptimg.emulator.account.account import Account
 from dagster_gptimg.emulator.account.deliveries import Delivery, End
 from dagster_gptimg.emulator.account.records import Outcome, Record, State
 from dagster_gptimg.emulator.faults import Phase
-from dagster_gptimg.emulator.http.drawing_threads import Studio
+from dagster_gptimg.emulator.http.drawing_threads import DrawingThreads
 from dagster_gptimg.emulator.http.results import ending
 from dagster_gptimg.emulator.http.webhook_signatures import Signer
 from dagster_gptimg.emulator.settings import Settings
@@ -37,8 +37,8 @@ STALE_SECONDS = 600
 class Webhooks:
     """The sender of one account's webhooks."""
 
-    def __init__(self, account: Account, studio: Studio, signer: Signer) -> None:
-        self._account, self._studio, self._signer = account, studio, signer
+    def __init__(self, account: Account, drawing_threads: DrawingThreads, signer: Signer) -> None:
+        self._account, self._drawing_threads, self._signer = account, drawing_threads, signer
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._behind: list[asyncio.Event] = []
@@ -46,16 +46,16 @@ class Webhooks:
 
     def start(self) -> None:
         """Begin, with what an earlier process has left."""
-        ledger = self._account.ledger
-        ledger.watchers.append(self._changed)
-        for delivery in ledger.deliveries.open():
-            record = ledger.by_seq(delivery.seq)
+        database = self._account.database
+        database.watchers.append(self._changed)
+        for delivery in database.deliveries.open():
+            record = database.by_seq(delivery.seq)
             if record is not None:
                 self._changed(record)
 
     async def stop(self) -> None:
         """Send nothing more."""
-        self._account.ledger.watchers.remove(self._changed)
+        self._account.database.watchers.remove(self._changed)
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
@@ -65,7 +65,7 @@ class Webhooks:
     def _changed(self, record: Record) -> None:
         if record.state is not State.COMPLETED or record.seq in self._tasks:
             return
-        delivery = self._account.ledger.deliveries.of(record.seq)
+        delivery = self._account.database.deliveries.of(record.seq)
         if delivery is not None and delivery.ended is None:
             # The task begins when this transaction is over.
             task = self._tasks[record.seq] = asyncio.get_running_loop().create_task(self._deliver(record, delivery))
@@ -78,7 +78,7 @@ class Webhooks:
             await self._held_back(fault)
             async with self._slots:
                 delivery = await self._attempted(record, delivery, fault)
-            self._account.ledger.deliveries.save(delivery)
+            self._account.database.deliveries.save(delivery)
 
     async def _held_back(self, fault: str | None) -> None:
         """Wait, if a fault says so: for a while, or for another webhook."""
@@ -111,7 +111,7 @@ class Webhooks:
         return self._postponed(record, delivery, len(body))
 
     async def _body(self, record: Record, delivery: Delivery, fault: str | None) -> bytes:
-        uris = await self._studio.data_uris(record) if record.inputs.get("sync_mode") else None
+        uris = await self._drawing_threads.data_uris(record) if record.inputs.get("sync_mode") else None
         end = ending(record, delivery.base_url, self._account.settings, uris.__getitem__ if uris else None)
         told: dict[str, Any] = {"request_id": record.request_id, "gateway_request_id": gateway_request_id(record)}
         if end.status_code != httpx.codes.OK:

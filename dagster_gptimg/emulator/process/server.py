@@ -11,7 +11,7 @@ from pathlib import Path
 import uvicorn
 
 from dagster_gptimg.emulator.account.account import Account
-from dagster_gptimg.emulator.account.database import Ledger
+from dagster_gptimg.emulator.account.database import Database
 from dagster_gptimg.emulator.http.app import App
 from dagster_gptimg.emulator.http.broken_replies import Protocol
 from dagster_gptimg.emulator.process.state_folder import EmulatorError, Folder
@@ -30,18 +30,18 @@ def serve(state_dir: str | os.PathLike[str], port: int | None = None, settings: 
     folder = Folder(state_dir)
     folder.create()
     with folder.locked():
-        ledger = Ledger(folder.database)
+        database = Database(folder.database)
         try:
-            _serve(folder, ledger, port, settings or Settings())
+            _serve(folder, database, port, settings or Settings())
         finally:
             folder.withdraw()
-            ledger.close()
+            database.close()
 
 
-def _serve(folder: Folder, ledger: Ledger, port: int | None, settings: Settings) -> None:
-    listener = _listen(port, ledger.meta("port"), folder.path)
-    ledger.set_meta("port", str(listener.getsockname()[1]))
-    app = App(Account(ledger, settings), folder.path)
+def _serve(folder: Folder, database: Database, port: int | None, settings: Settings) -> None:
+    listener = _listen(port, database.meta("port"), folder.path)
+    database.set_meta("port", str(listener.getsockname()[1]))
+    app = App(Account(database, settings), folder.path)
     config = uvicorn.Config(
         app,
         http=Protocol,
@@ -56,7 +56,7 @@ def _serve(folder: Folder, ledger: Ledger, port: int | None, settings: Settings)
         # A slow reply (`submit_slow`) must not keep the process from ending.
         timeout_graceful_shutdown=1,
     )
-    _Server(config, app, folder, ledger.id, settings.idle_exit).run(sockets=[listener])
+    _Server(config, app, folder, database.id, settings.idle_exit).run(sockets=[listener])
 
 
 def _listen(port: int | None, remembered: str | None, path: Path) -> socket.socket:

@@ -10,7 +10,7 @@ from dagster_gptimg.emulator.account.account import Account
 from dagster_gptimg.emulator.account.records import Record
 from dagster_gptimg.emulator.faults import Phase, draw
 from dagster_gptimg.emulator.http.broken_replies import Cut
-from dagster_gptimg.emulator.http.drawing_threads import Studio
+from dagster_gptimg.emulator.http.drawing_threads import DrawingThreads
 from dagster_gptimg.emulator.http.results import animal, image_name, output_format
 
 _PAGE = b"<!doctype html><html><head><title>Welcome</title></head><body><h1>Sign in to continue</h1></body></html>"
@@ -19,9 +19,9 @@ _PAGE = b"<!doctype html><html><head><title>Welcome</title></head><body><h1>Sign
 class FileRoutes:
     """The handlers of the CDN."""
 
-    def __init__(self, account: Account, studio: Studio) -> None:
+    def __init__(self, account: Account, drawing_threads: DrawingThreads) -> None:
         self._account = account
-        self._studio = studio
+        self._drawing_threads = drawing_threads
 
     def routes(self) -> list[Route]:
         """Both layouts of fal's CDN: `/files/...` and `/files/b/...`."""
@@ -38,7 +38,7 @@ class FileRoutes:
         record, index = found
         key = f"{record.draw_key}/{index}"
         fault = self._account.dice.strike(Phase.IMAGE, key, record.prompt)
-        data = await self._studio.image(record, index)
+        data = await self._drawing_threads.image(record, index)
         whole = Response(data, media_type=f"image/{output_format(record)}")
         return self._spoiled(whole, fault, key) if fault else whole
 
@@ -46,7 +46,7 @@ class FileRoutes:
         """The request and the index that a path names."""
         self._account.now()
         request_id, _, rest = name.partition("_")
-        record = self._account.ledger.by_id(request_id)
+        record = self._account.database.by_id(request_id)
         index = rest.partition(".")[0]
         if record is None or not self._account.has_files(record):
             return None

@@ -81,7 +81,7 @@ class ModelRoutes:
 
     def _usual_call(self, endpoint_id: str) -> Decimal:
         """The mean of what calls of this endpoint were billed; with none yet, the price of its defaults."""
-        mean = self._account.ledger.mean_cost(endpoint_id)
+        mean = self._account.database.mean_cost(endpoint_id)
         if mean is not None:
             return Decimal(mean)
         model = MODELS[endpoint_id]

@@ -55,7 +55,7 @@ class PlatformRoutes:
 
     async def meta(self, _: Request) -> Response:
         """What fal says here, and who this emulator is."""
-        emulator = {"id": self._account.ledger.id, "version": VERSION}
+        emulator = {"id": self._account.database.id, "version": VERSION}
         return answer({"webhook_ip_ranges": WEBHOOK_RANGES, "emulator": emulator})
 
     async def requests(self, request: Request) -> Response:
@@ -74,7 +74,7 @@ class PlatformRoutes:
     async def delete_payloads(self, request: Request) -> Response:
         """Delete a request's inputs, outputs and output files, for good. Doing it again changes nothing."""
         self._account.now()
-        record = self._account.ledger.by_id(request.path_params["request_id"])
+        record = self._account.database.by_id(request.path_params["request_id"])
         if record is None or record.state is not State.COMPLETED:
             return platform_error(404, "not_found", "Request not found")
         links = []

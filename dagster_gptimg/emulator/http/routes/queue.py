@@ -13,15 +13,15 @@ from starlette.routing import Route
 from dagster_gptimg.emulator.account.account import Account, Cancel, checked, digest_of, prompt_of
 from dagster_gptimg.emulator.account.records import Record, State
 from dagster_gptimg.emulator.account.references import References
-from dagster_gptimg.emulator.account.submission import Order
+from dagster_gptimg.emulator.account.submission import Submission
 from dagster_gptimg.emulator.faults import Phase
 from dagster_gptimg.emulator.http.api_keys import with_key
 from dagster_gptimg.emulator.http.broken_replies import Cut, Dropped, nginx
-from dagster_gptimg.emulator.http.drawing_threads import Studio
+from dagster_gptimg.emulator.http.drawing_threads import DrawingThreads
 from dagster_gptimg.emulator.http.replies import REQUEST_ID, answer, base_url, retry_hint, told
 from dagster_gptimg.emulator.http.results import ending
 from dagster_gptimg.emulator.http.status import lines, missing, status_body, urls, wants_logs
-from dagster_gptimg.emulator.http.submitted import BadRequestError, is_too_long, read_order
+from dagster_gptimg.emulator.http.submitted import BadRequestError, is_too_long, read_submission
 from dagster_gptimg.emulator.models.models import APPS, app_of, reference_urls
 from dagster_gptimg.emulator.settings import Settings
 
@@ -39,9 +39,9 @@ _REPLY_FAULTS = {"submit_lost", "submit_cut", "submit_slow", "submit_504"}
 class QueueRoutes:
     """The handlers of the queue."""
 
-    def __init__(self, account: Account, studio: Studio, references: References) -> None:
+    def __init__(self, account: Account, drawing_threads: DrawingThreads, references: References) -> None:
         self._account = account
-        self._studio = studio
+        self._drawing_threads = drawing_threads
         self._references = references
 
     def routes(self) -> list[Route]:
@@ -62,27 +62,27 @@ class QueueRoutes:
         if app_of(endpoint_id) not in APPS:
             return told(404, f"Application '{endpoint_id}' not found")
         try:
-            order = await read_order(request, endpoint_id)
+            submission = await read_submission(request, endpoint_id)
             full = is_too_long(request.query_params.get("fal_max_queue_length"), self._waiting())
         except BadRequestError as error:
             return told(400, str(error), "bad_request")
         if full:
             return too_many(self._account.settings, "The queue is longer than fal_max_queue_length")
-        inputs, errors = checked(endpoint_id, order.arguments)
+        inputs, errors = checked(endpoint_id, submission.arguments)
         if errors and self._account.settings.validates_at_submit:
             return told(422, errors)
-        return await self._taken(request, order, await self._references.load(reference_urls(inputs)))
+        return await self._taken(request, submission, await self._references.load(reference_urls(inputs)))
 
     def _waiting(self) -> int:
         self._account.now()
         return self._account.schedule.waiting()
 
-    async def _taken(self, request: Request, order: Order, images: list[Image.Image] | None) -> Response:
-        key = digest_of(order.endpoint_id, order.arguments)
-        fault = self._account.dice.strike(Phase.SUBMIT, key, prompt_of(order.arguments))
+    async def _taken(self, request: Request, submission: Submission, images: list[Image.Image] | None) -> Response:
+        key = digest_of(submission.endpoint_id, submission.arguments)
+        fault = self._account.dice.strike(Phase.SUBMIT, key, prompt_of(submission.arguments))
         if fault is not None and fault not in _REPLY_FAULTS:
             return _not_accepted(fault, self._account.settings)
-        record = self._account.accept(replace(order, bad_reference=images is None))
+        record = self._account.accept(replace(submission, bad_reference=images is None))
         self._references.keep(record.request_id, images or [])
         if fault == "submit_slow":
             await asyncio.sleep(self._account.settings.slow_seconds)
@@ -126,7 +126,7 @@ class QueueRoutes:
             return _unreadable(fault, self._account.settings)
         if record.state is not State.COMPLETED:
             return self._too_early(request, record)
-        uris = await self._studio.data_uris(record) if record.inputs.get("sync_mode") else None
+        uris = await self._drawing_threads.data_uris(record) if record.inputs.get("sync_mode") else None
         end = ending(record, base_url(request), self._account.settings, uris.__getitem__ if uris else None)
         return answer(end.body, end.status_code, {REQUEST_ID: record.request_id, **end.headers})
 

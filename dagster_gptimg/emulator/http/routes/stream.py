@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from dagster_gptimg.emulator.account.account import Account
 from dagster_gptimg.emulator.account.records import Record, State
-from dagster_gptimg.emulator.account.timers import Pulse
+from dagster_gptimg.emulator.account.timers import Timers
 from dagster_gptimg.emulator.faults import Phase
 from dagster_gptimg.emulator.http.api_keys import with_key
 from dagster_gptimg.emulator.http.broken_replies import BrokenOff
@@ -26,9 +26,9 @@ COMMENT = ": keep-alive\n\n"
 class StreamRoutes:
     """The handler of status streams. A stream sleeps until its request changes; it polls nothing."""
 
-    def __init__(self, account: Account, pulse: Pulse) -> None:
+    def __init__(self, account: Account, timers: Timers) -> None:
         self._account = account
-        self._pulse = pulse
+        self._timers = timers
 
     def routes(self) -> list[Route]:
         """With `owner/app` and with the full id."""
@@ -56,7 +56,7 @@ class StreamRoutes:
         if not self._account.settings.stream_tells_at_once and first.state is not State.COMPLETED:
             teller.news(first)
         spoke = self._account.moment()
-        with self._pulse.listening() as changed:
+        with self._timers.listening() as changed:
             while True:
                 # In this order: what changes after it was read sets the event again.
                 changed.clear()
