@@ -140,7 +140,11 @@ class FalError(GptImgError):
 
 
 class SubmitError(FalError):
-    """A submit that brought no request id."""
+    """A submit that brought no request id.
+
+    Attributes:
+        status_code: the HTTP status of the answer; None when there was none.
+    """
 
     def __init__(self, message: str, *, status_code: int | None = None) -> None:
         self.status_code = status_code
@@ -186,7 +190,11 @@ class RequestFailedError(FalError):
 
 
 class ReadError(FalError):
-    """A read failed. It says nothing about the request: reads are free, and are repeated."""
+    """A read failed. It says nothing about the request: reads are free, and are repeated.
+
+    Attributes:
+        status_code: the HTTP status of the answer; None when there was none.
+    """
 
     def __init__(self, message: str, *, status_code: int | None = None) -> None:
         self.status_code = status_code

@@ -86,8 +86,8 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
 
     Args:
         prompts: a list of prompts, a data frame, the URL of a table, a query (`SqlTable`), or a list of dicts.
-        store: a folder, or any fsspec root. dataset: the set of images within it.
-        dataset: see `store`.
+        store: a folder, or any fsspec root.
+        dataset: the name of a set of images within the store.
         model: a model of the registry, or one of your own. None: that of the dataset's first run; for a new dataset,
             the registry's default.
         arguments: model inputs for all rows, in fal's names; a column of the same name overrides one for its row.

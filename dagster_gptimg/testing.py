@@ -68,6 +68,11 @@ class EmulatedFal:
 
         The faults: `failed` (free, fal's own error), `refused` (content policy), `stuck`, `image_404`, ...;
         all of them stand in `dagster_gptimg/emulator/faults.py`.
+
+        Args:
+            match: a text of the prompt.
+            fault: the fault's name.
+            times: how often it strikes; for ever by default.
         """
         body = {"match": match, "fault": fault, "times": times}
         _call("POST", f"{self.url}/emulator/faults", json=body)
@@ -77,7 +82,11 @@ class EmulatedFal:
         _call("DELETE", f"{self.url}/emulator/faults")
 
     def set(self, **settings: Any) -> None:  # noqa: ANN401 - the emulator's settings, by their names
-        """Change how it behaves from now on: `latency` (seconds), `slots`, `faults` (rates by name), ..."""
+        """Change how it behaves from now on: `latency` (seconds), `slots`, `faults` (rates by name), ...
+
+        Args:
+            **settings: the emulator's settings, by their names in `dagster_gptimg/emulator/settings.py`.
+        """
         _call("POST", f"{self.url}/emulator/settings", json=settings)
 
 
@@ -87,7 +96,15 @@ def _call(method: str, url: str, **more: Any) -> httpx.Response:  # noqa: ANN401
 
 @contextmanager
 def emulator(state: Path, *arguments: str) -> Iterator[EmulatedFal]:
-    """Run one emulator on a state folder, with arguments of `python -m dagster_gptimg.emulator`."""
+    """Run one emulator on a state folder, with arguments of `python -m dagster_gptimg.emulator`.
+
+    Args:
+        state: the folder that keeps its state.
+        *arguments: of `python -m dagster_gptimg.emulator`, such as `"--latency", "0.2"`.
+
+    Raises:
+        RuntimeError: it does not start.
+    """
     command = [sys.executable, "-m", "dagster_gptimg.emulator", "--state", str(state), "--seed", "7", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:

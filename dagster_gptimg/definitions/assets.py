@@ -140,8 +140,8 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
     assets downstream take its manifest as an argument.
 
     Args:
-        template: a prompt with `{column}` fields. prompt_column: the column that holds the prompt.
-        prompt_column: instead of a template; `prompt` by default.
+        template: a prompt with `{column}` fields.
+        prompt_column: the column that holds the prompt, instead of a template; `prompt` by default.
         id_column: the column that holds the row's id; derived from the content otherwise.
         model: a model of the registry, or one of your own. None: that of the dataset's first run; for a new dataset,
             the registry's default.
@@ -228,6 +228,12 @@ def build_gptimg_asset(
     What can be read only once (a generator, an Arrow reader) is read now: each run, and each partition, reads it anew.
 
     An asset of `build_prompt_table` says the URL too, and stands upstream. Takes all arguments of `gptimg_asset`.
+
+    Args:
+        name: the asset's, and by default the dataset's.
+        prompts: the table: a URL, a `TableFile`, a `SqlTable`, a data frame, an Arrow table, a list of dicts or of
+            texts; or an asset of `build_prompt_table`.
+        **arguments: all arguments of `gptimg_asset`.
 
     Raises:
         UsageError: as `gptimg_asset`; or `prompts` is some other asset: that is an argument of a `gptimg_asset`.

@@ -145,7 +145,14 @@ class ImageGeneration:
             return dg.Failure(str(error), metadata={"reason": reason_of(error)}, allow_retries=False)
 
     def dataset_in(self, context: Context) -> Dataset:
-        """The dataset in the run's image store."""
+        """The dataset in the run's image store.
+
+        Args:
+            context: of the step, with the resource `image_store`.
+
+        Raises:
+            UsageError: the store cannot be opened.
+        """
         found: Dataset = context.resources.image_store.dataset(self.dataset)
         return found
 
@@ -153,6 +160,9 @@ class ImageGeneration:
         """Why a run counts as failed, in a stable word and a sentence; empty when it does not.
 
         The words: `budget`, `locked`, `store`, `fal`, `interrupted`, `failed_rows`, `refused`.
+
+        Args:
+            end: the last event of a run.
         """
         summary = end.summary
         if summary.stop is not None:
@@ -168,7 +178,14 @@ class ImageGeneration:
         return "", ""
 
     def references_in(self, context: Context) -> References:
-        """Reads reference images: below the roots that were named, and below the image store."""
+        """What reads reference images: below the roots that were named, and below the image store.
+
+        Args:
+            context: of the step, with the resource `image_store`.
+
+        Raises:
+            UsageError: the store cannot be opened.
+        """
         store = context.resources.image_store
         roots = [ReferenceRoot(root, resolved(self.storage_options)) for root in self.references_from]
         return References([*roots, ReferenceRoot(store.uri, store.options)])
@@ -176,7 +193,12 @@ class ImageGeneration:
     def spec_in(self, context: Context) -> PromptSpec:
         """The spec with what a run gives it: where reference images may be read from, and the dataset's model.
 
-        Raises `UsageError` and `StoreError`.
+        Args:
+            context: of the step, with the resource `image_store`.
+
+        Raises:
+            UsageError: the store cannot be opened, or the registry does not have the dataset's model.
+            StoreError: the store cannot be used.
         """
         spec = replace(self.spec, references=self.references_in(context))
         if not spec.chosen:
@@ -185,7 +207,15 @@ class ImageGeneration:
         return spec.with_model(model, chosen=why)
 
     def model_in(self, context: Context) -> FalModel:
-        """The model: the one that was said, else the dataset's. Raises `UsageError` and `StoreError`."""
+        """The model: the one that was said, else the dataset's.
+
+        Args:
+            context: of the step, with the resource `image_store`.
+
+        Raises:
+            UsageError: the store cannot be opened, or the registry does not have the dataset's model.
+            StoreError: the store cannot be used.
+        """
         return choose(None, self.dataset_in(context)).model if self.spec.chosen else self.spec.model
 
     def _spec(self, context: Context, config: GenerateConfig, partition: str | None) -> PromptSpec:

@@ -95,11 +95,20 @@ class ImageChecks:
         return Limits(self.max_failure_rate, cost, self.sample)
 
     def severity_of(self, name: str) -> dg.AssetCheckSeverity:
-        """How severe a check is."""
+        """How severe a check is.
+
+        Args:
+            name: a check's name.
+        """
         return self.severity.get(name, ERROR if name in self.blocking else OF_IMAGES[name].severity)
 
     def specs(self, key: dg.AssetKey, partitions_def: dg.PartitionsDefinition[str] | None) -> list[dg.AssetCheckSpec]:
-        """Their specs, for an asset."""
+        """The specs of these checks, for an asset.
+
+        Args:
+            key: the asset's.
+            partitions_def: its partitions: then each check has one result a partition. None for an asset without.
+        """
         return [
             spec_of(name, key, str(OF_IMAGES[name].look.__doc__), name in self.blocking, partitions_def)
             for name in self.names

@@ -23,6 +23,10 @@ class ManifestLoader(dg.IOManager):
     Records are `ImageRecord`s (`list[ImageRecord]`) or dicts (`list[dict[str, Any]]`). One partition comes as one
     table, or as a dict by partition key where the annotation is a dict; several always come as a dict. Input metadata
     `{"allow_missing_partitions": True}` leaves out those that are not materialized yet.
+
+    Attributes:
+        image_store: the store that the dataset lies in.
+        dataset: the dataset's name.
     """
 
     def __init__(self, image_store: "ImageStoreResource", dataset: str) -> None:

@@ -17,7 +17,14 @@ from dagster_gptimg.store.layout import check_dataset
 def generate_images_op(context: dg.OpExecutionContext, config: GenerateImagesConfig) -> dict[str, Any]:
     """Turn a prompt table into images, and return what came of it: the summary's JSON, and the manifest's URI.
 
-    Needs the resources `fal` and `image_store`. Fails, with a stable `reason`, as an asset does.
+    Needs the resources `fal` and `image_store`.
+
+    Args:
+        context: of the op.
+        config: its config.
+
+    Raises:
+        dg.Failure: as an asset; its metadata has the `reason`.
     """
     try:
         made = _generation(config)

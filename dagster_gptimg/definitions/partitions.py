@@ -53,6 +53,9 @@ class TablePartitions:
     def where(self, key: str) -> DigestedPartition:
         """The row filter of one partition; it also tells what it has kept.
 
+        Args:
+            key: the partition's.
+
         Raises:
             UsageError: no row can have this key, whatever the table: it was added to Dagster by hand.
         """
@@ -102,6 +105,10 @@ def by_hash(column: str, buckets: int) -> TablePartitions:
 
     A table that grows moves no row. Another number of buckets moves rows, and buys nothing: the images of a row are the
     dataset's, whatever its partition.
+
+    Args:
+        column: its cells' text is hashed.
+        buckets: how many partitions.
 
     Raises:
         UsageError: there is no bucket, or there are more than Dagster is made for (100,000).
@@ -171,7 +178,10 @@ def by_dynamic(column: str, name: str) -> TablePartitions:
 
 
 def by_dimensions(**dimensions: TablePartitions) -> TablePartitions:
-    """Two together, for instance `by_dimensions(category=by_column(...), date=by_date(...))`.
+    """Partitions of two dimensions, for instance `by_dimensions(category=by_column(...), date=by_date(...))`.
+
+    Args:
+        **dimensions: two of the other `by_...`, by the name of the dimension.
 
     Raises:
         UsageError: there are not two (Dagster knows no other number), or Dagster does not take their keys.

@@ -89,7 +89,7 @@ def build_prompt_table(  # noqa: PLR0913 - its keywords are the interface
         automation_condition: when to look, e.g. `dg.AutomationCondition.on_cron("@hourly")`.
 
     Raises:
-        UsageError: the table is none that can be read later, or its format is none.
+        UsageError: the table cannot be read later, or `table_format` is not the name of a format.
     """
     check_arguments(table=table, group_name=group_name, tags=tags)
     check(table_format=table_format, storage_options=storage_options)

@@ -223,6 +223,9 @@ class ImageStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def dataset(self, name: str) -> Dataset:
         """One dataset of this store; nothing is read or written yet.
 
+        Args:
+            name: the dataset's name: one asset's, with all its partitions.
+
         Raises:
             UsageError: the root cannot be opened, the name cannot stand in a path, or a variable is not set.
         """

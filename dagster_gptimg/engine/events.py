@@ -62,6 +62,8 @@ class Updated:
     """What fal says of one request on its way, when `Options.logs` asks for it: each change once.
 
     Attributes:
+        row_id: the row's id.
+        request_id: fal's id of the request.
         status: in fal's words.
         position: requests before it in fal's queue, where fal says so.
         logs: the lines of its log that are new. Text from outside.

@@ -86,7 +86,7 @@ class RequestSettings:
             self._check_header(name)
 
     def over(self, others: RequestSettings) -> RequestSettings:
-        """These settings, and those of `others` that these leave open; both have tags and headers: they are joined."""
+        """The settings, and those of `others` that are left open here. Tags and headers of both are joined."""
         tags = dict(self.tags) | {name: value for name, value in others.tags.items() if name not in self.tags}
         return RequestSettings(
             priority=self.priority or others.priority,
@@ -98,7 +98,14 @@ class RequestSettings:
         )
 
     def with_tags(self, tags: Mapping[str, str]) -> dict[str, str]:
-        """The headers of one submit. These tags come first; the settings' own replace those of the same name."""
+        """The headers of one submit. These tags come first; the settings' own replace those of the same name.
+
+        Args:
+            tags: by name; those of the dataset, the partition and the request key.
+
+        Returns:
+            headers, by name.
+        """
         known = {**_OTHERS, _STORE_IO: "X-Fal-Store-IO"}
         found = {known[name.lower()]: _line(name, value) for name, value in self.headers.items()}
         if self.priority is not None:

@@ -103,6 +103,9 @@ class FalSettings:
     def from_env(cls, env: Mapping[str, str] | None = None) -> FalSettings:
         """The key from `FAL_KEY` (or `FAL_KEY_ID` and `FAL_KEY_SECRET`), the hosts as in `FalUrls.from_env`.
 
+        Args:
+            env: the environment; this process's own by default.
+
         Raises:
             MissingKeyError: none of them is set.
         """
@@ -116,7 +119,11 @@ class FalSettings:
         return cls(key=check_key(key), urls=FalUrls.from_env(env))
 
     def account(self, salt: str) -> str:
-        """A salted hash that tells one key from another, and nothing else about it."""
+        """A salted hash that tells one key from another, and nothing else about it.
+
+        Args:
+            salt: the dataset's own: the same key has another hash in another dataset.
+        """
         return hashlib.sha256(f"{salt}:{self.key}".encode()).hexdigest()[:16]
 
 

@@ -20,6 +20,13 @@ class Submitted:
     """A request that fal has accepted: its id, and the URLs by which it is followed.
 
     The id means something only together with its app, so the URLs are kept with it (fal's advice: do not build them).
+
+    Attributes:
+        request_id: fal's id of the request.
+        endpoint: fal's full id of the model.
+        status_url: where its status is read.
+        response_url: where its result is read.
+        cancel_url: by which it is cancelled.
     """
 
     request_id: str
@@ -31,7 +38,13 @@ class Submitted:
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One line of a model's log, as fal shows it. Text from outside."""
+    """One line of a model's log, as fal shows it. Text from outside.
+
+    Attributes:
+        message: the line.
+        timestamp: when it was written, as fal writes it.
+        level: how important it is, in fal's words.
+    """
 
     message: str
     timestamp: str = ""
@@ -40,16 +53,21 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """IN_QUEUE. `position` counts the requests before this one; None when fal does not say."""
+    """IN_QUEUE: the request waits for one of the account's slots.
+
+    Attributes:
+        position: requests before this one; None when fal does not say.
+    """
 
     position: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class InProgress:
-    """IN_PROGRESS: it has one of the account's slots. It can go back to the queue when fal retries it.
+    """IN_PROGRESS: the request has one of the account's slots. It can go back to the queue when fal retries it.
 
-    `logs`: its log so far; of a stream, only what is new. Empty unless asked for.
+    Attributes:
+        logs: the model's log so far; of a stream, only what is new. Empty unless asked for.
     """
 
     logs: tuple[LogLine, ...] = ()
@@ -57,9 +75,13 @@ class InProgress:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """COMPLETED: it has ended. That is not success: only the result decides (docs/fal-wire.md#status).
+    """COMPLETED: the request has ended. That is not success: only the result decides (docs/fal-wire.md#status).
 
-    `inference_time`: seconds that the model took, where fal says it.
+    Attributes:
+        error: what fal's status says went wrong; None when it says nothing.
+        error_type: the same, as fal's machine-readable type.
+        logs: the model's log, if it was asked for.
+        inference_time: seconds that the model took, where fal says it.
     """
 
     error: str | None = None
@@ -96,6 +118,12 @@ class ImageFile:
     """One image of a result. Only `url` is certain; the rest may be missing or wrong (sizes in bytes and pixels).
 
     Attributes:
+        url: where the file is.
+        content_type: the file's type.
+        file_name: the file's name.
+        file_size: bytes.
+        width: pixels.
+        height: pixels.
         held: where its bytes are, if the result has brought them itself; `url` is a data URI then, without its data.
     """
 
@@ -113,6 +141,8 @@ class Images:
     """A result with images: 1 to `num_images` of them; fal may return fewer than asked for.
 
     Attributes:
+        images: in fal's order.
+        billable_units: what fal says it billed for, when it says so.
         answers_for: the request that the answer's own header names; None where it names none.
         unreadable: entries of the list that name no file: a reading of which one hopes for better.
     """
@@ -159,14 +189,28 @@ Answer: TypeAlias = Images | Failure | Pending
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """fal's answer to a cancel. A cancel is only a wish, unless `removed`: then it left the queue, unbilled."""
+    """fal's answer to a cancel. A cancel is only a wish.
+
+    Attributes:
+        removed: whether the request left the queue, unbilled. False: it goes on.
+    """
 
     removed: bool
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryItem:
-    """One line of fal's request history (`GET /v1/models/requests/by-endpoint?expand=payloads`)."""
+    """One line of fal's request history (`GET /v1/models/requests/by-endpoint?expand=payloads`).
+
+    Attributes:
+        request_id: fal's id of the request.
+        endpoint_id: fal's full id of the model.
+        sent_at: when fal took it.
+        ended_at: when it ended; None while it runs.
+        status_code: the model's HTTP status; None while it runs.
+        json_input: its arguments; None where fal shows none.
+        json_output: its result; None where fal shows none.
+    """
 
     request_id: str
     endpoint_id: str

@@ -15,8 +15,12 @@ class RowBatch:
     """Some rows of a table, in its order. Iterate over it for `PromptRow`s.
 
     Attributes:
-        row_ids, prompts, arguments, lines, references: of each row, as a `PromptRow` has them.
+        row_ids: the id of each row, as a `PromptRow` has it.
+        prompts: the prompt of each row.
+        arguments: the model's inputs of each row, without the prompt.
         columns: of each row everything else that it has, as JSON.
+        lines: where each row stands in its table, from 1.
+        references: where the reference images of each row are, by their content.
     """
 
     row_ids: Sequence[str]

@@ -113,7 +113,16 @@ class PromptSpec:
         self.parsed_template()
 
     def with_model(self, model: FalModel, *, chosen: str = "", move: Move | None = None) -> PromptSpec:
-        """For another model, which reads the arguments anew, as they were given. Raises `UsageError`."""
+        """The spec for another model, which reads the arguments anew, as they were given.
+
+        Args:
+            model: the other model.
+            chosen: why it is this one, where nobody said it.
+            move: leaves out, and notes, what the former model took and this one does not; for plans only.
+
+        Raises:
+            UsageError: the model does not take the arguments.
+        """
         return replace(self, model=model, arguments=self.given or {}, given=None, chosen=chosen, move=move)
 
     def parsed_template(self) -> Template | None:
@@ -139,7 +148,7 @@ class PromptSpec:
 
     @property
     def recipe(self) -> str:
-        """That, as a digest."""
+        """A digest of `about`."""
         return hashlib.sha256(self.about.encode()).hexdigest()[:32]
 
     @property

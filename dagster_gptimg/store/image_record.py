@@ -26,13 +26,33 @@ class ImageRecord:
     """One image, or a row that has none; the fields are the manifest's (docs/receipts.md).
 
     Attributes:
+        row_id: the row's id: its cell in the id column, or a digest of its content.
+        prompt: the prompt as it was sent.
         status: stored, in_flight, refused, failed, held, lost, missing, erased or not_submitted.
+        image_index: which of the row's images this is, from 0; None when there is no image.
+        images_wanted: how many images the row asks for.
         uri: where the image is now; opens with `fsspec.open`. None when there is no image.
+        sha256: the hash of the image's bytes, as they came, in hex.
+        bytes: the size of the file.
+        width: pixels; None also for an image of a kind that does not tell, or is not known here.
+        height: pixels, likewise.
+        content_type: what the image's own bytes are.
+        request_key: what makes it the same purchase, whatever the row's id: a SHA-256, in hex.
+        request_id: fal's id of the request; None where there is none.
+        endpoint: fal's full id of the model.
         arguments: the model's inputs as they were sent, the prompt among them.
-        columns: the row's other columns.
-        width, height: pixels; None also for an image of a kind that does not tell, or is not known here.
+        cost_usd: this image's share of its request, in US dollars, exact; None when it is not known.
+        shared_with: the partition that bought the image, where that is another one.
+        billable_units: what fal said it billed, where it said so.
+        error_type: fal's word for what went wrong.
+        error: what went wrong, in a sentence.
+        submitted_at: when fal took the request.
+        completed_at: when it ended.
+        stored_at: when its outcome was recorded.
+        inference_s: seconds that the model took, where fal says so.
+        columns: the row's other columns, by name.
         notes: what is odd about an image, in words; None where nothing is.
-        cost_usd: US dollars, exact; None when it is not known.
+        dataset: the dataset that the image is read from.
     """
 
     row_id: str

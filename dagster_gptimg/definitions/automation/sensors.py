@@ -47,7 +47,7 @@ def build_gptimg_schedule(
         default_status: whether it runs from the start.
 
     Raises:
-        UsageError: it is no image asset, or an argument is not what it takes.
+        UsageError: it is not an image asset, or an argument or the run config is wrong.
     """
     check_arguments(config=config, tags=tags)
     made, run_config = definition_of(asset), _run_config(asset, config)
@@ -145,7 +145,14 @@ def build_prompt_table_sensor(  # noqa: PLR0913 - its keywords are the interface
 
 
 def failure_reasons(context: dg.RunFailureSensorContext) -> list[str]:
-    """The stable reasons (`budget`, `locked`, `store`, ...) of the steps that failed in a run, for alert sensors."""
+    """The stable reasons (`budget`, `locked`, `store`, ...) of the steps that failed in a run, for alert sensors.
+
+    Args:
+        context: of a `dg.run_failure_sensor`.
+
+    Returns:
+        each reason once; empty where no step of this package failed.
+    """
     reasons = []
     for event in context.get_step_failure_events():
         told = event.step_failure_data.user_failure_data

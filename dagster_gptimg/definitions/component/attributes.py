@@ -66,7 +66,7 @@ def _names_env(text: str) -> bool:
 class Variable(dg.Model):
     """`{env: NAME}`: the value of an environment variable."""
 
-    env: str
+    env: str = Field(description="The variable's name.")
 
 
 def _read(value: Any, what: str) -> str:  # noqa: ANN401 - YAML

@@ -146,7 +146,11 @@ class GptImgComponent(dg.Component, Described):
         yield from materialized(generation, context, config, prompts)
 
     def build_prompt_table(self, folder: Path) -> dg.AssetsDefinition | None:
-        """The asset of a table that is a URL, a file or a query, named `<asset>_prompts`; None for any other."""
+        """The asset of a table that is a URL, a file or a query, named `<asset>_prompts`; None for any other.
+
+        Args:
+            folder: that of the `defs.yaml`: files that are named without a path lie there.
+        """
         if not isinstance(self.prompts, str | QueryTable):
             return None
         spec = self.get_asset_spec()
@@ -162,7 +166,15 @@ class GptImgComponent(dg.Component, Described):
         )
 
     def build_asset(self, folder: Path, table: dg.AssetsDefinition | None = None) -> dg.AssetsDefinition:
-        """The image asset; files that are named without a path lie in `folder`. `table` is its table's asset."""
+        """The image asset.
+
+        Args:
+            folder: that of the `defs.yaml`: files that are named without a path lie there.
+            table: the asset of its table, if it has one.
+
+        Raises:
+            UsageError: an attribute is wrong, or two that exclude one another are given.
+        """
         spec = self.get_asset_spec()
         if spec.partitions_def is not None:
             raise UsageError("asset: give `partitions` beside it, which also says the rows of a partition")

@@ -38,16 +38,23 @@ class Summary:
         bought: images that this run paid for.
         reused: images that were in the store before.
         reattached: images that an earlier (or another) run had paid for, and this one collected.
-        stored, refused, failed, held, lost, not_submitted, in_flight: rows by their status.
-        missing: rows whose images were stored, and whose files are gone. erased: rows erased at the user's word.
+        stored: rows with the status `stored`.
+        refused: rows with the status `refused`.
+        failed: rows with the status `failed`.
+        held: rows with the status `held`.
+        lost: rows with the status `lost`.
+        not_submitted: rows with the status `not_submitted`.
+        in_flight: rows with the status `in_flight`.
+        missing: rows whose images were stored, and whose files are gone.
+        erased: rows erased at the user's word.
         refetched: of `reused`, images whose files were gone and that fal gave again, for nothing. In a plan: images
             that a run would ask fal for, at most; they are none of `reused` yet.
-        cost_low, cost_high: US dollars: what this run's requests can have cost, those in doubt included. Infinite
-            where a price is not known.
-        cost_billed: US dollars: what is known to be billed for what this run collected and bought.
+        cost_low: US dollars that this run's requests have cost at least, those in doubt included.
+        cost_high: US dollars that they have cost at most. Infinite where a price is not known.
+        cost_billed: US dollars that are known to be billed for what this run collected and bought.
         seconds: wall time.
         stop: why the run ended before its work did, if it did.
-        message: that, in a sentence.
+        message: the same, in a sentence.
     """
 
     rows: int = 0

@@ -106,7 +106,11 @@ class FalClient:
         await self._wire.aclose()
 
     def account(self, salt: str) -> str:
-        """A salted hash of the key: tells two accounts' receipts apart, and nothing else."""
+        """A salted hash of the key: tells two accounts' receipts apart, and nothing else.
+
+        Args:
+            salt: the dataset's own: the same key has another hash in another dataset.
+        """
         return self.settings.account(salt)
 
     @property
@@ -171,7 +175,16 @@ class FalClient:
     # -- reads
 
     async def status(self, request: Submitted, *, logs: bool = False) -> Status:
-        """Where a request is. Raises `GoneError` and `ReadError`."""
+        """Where a request is.
+
+        Args:
+            request: as `submit` or `request` gave it.
+            logs: whether to ask for the model's log, too.
+
+        Raises:
+            GoneError: fal does not know the request (any more).
+            ReadError: fal does not tell now.
+        """
         reply = await self._wire.get(request.status_url, params={"logs": str(int(logs))})
         return self._answers.status(reply, request.request_id)
 
@@ -179,6 +192,10 @@ class FalClient:
         """Every change of a request's status as fal tells it (SSE), until COMPLETED; no polling, no lag.
 
         A stream that breaks off is opened again. `logs` of a stream are the new lines only.
+
+        Args:
+            request: as `submit` or `request` gave it.
+            logs: whether to ask for the model's log, too.
 
         Raises:
             GoneError: fal does not know the request (any more).
@@ -222,10 +239,16 @@ class FalClient:
         return answer
 
     async def result(self, request: Submitted, *, take: Take | None = None) -> Answer:
-        """A request's result, or fal's own error. Raises `GoneError` and `ReadError`.
+        """A request's result, or fal's own error.
 
-        `take`: for a result that may hold its images itself (`sync_mode`): awaited with the number of bytes before they
-        are read into a temporary file; large images are then `ImageFile.held` there.
+        Args:
+            request: as `submit` or `request` gave it.
+            take: for a result that may hold its images itself (`sync_mode`): awaited with the number of bytes before
+                they are read into a temporary file; large images are then `ImageFile.held` there.
+
+        Raises:
+            GoneError: fal does not know the request (any more).
+            ReadError: fal does not tell now.
         """
         if take is None:
             return self._answers.result(await self._wire.get(request.response_url))
@@ -241,7 +264,14 @@ class FalClient:
         return answer
 
     async def cancel(self, request: Submitted) -> Cancelled:
-        """Ask fal to cancel. Only an answer "OK" says that it left the queue, unbilled. Raises `ReadError`."""
+        """Ask fal to cancel. Only an answer "OK" says that it left the queue, unbilled.
+
+        Args:
+            request: as `submit` or `request` gave it.
+
+        Raises:
+            ReadError: fal does not answer.
+        """
         try:
             reply = await self._wire.call("PUT", request.cancel_url, seconds=self.settings.read_timeout)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
@@ -257,6 +287,11 @@ class FalClient:
 
         Ended requests are shown, perhaps not at once; whether running ones are, fal does not say. Nothing found is
         never a proof.
+
+        Args:
+            endpoint: fal's full id of a model.
+            start: the moment since which requests were sent.
+            end: the moment before which they were sent; none by default.
 
         Raises:
             ReadError: it cannot be read to its end, or has none.
@@ -276,13 +311,24 @@ class FalClient:
             params["cursor"] = page.cursor
 
     async def lookup(self, endpoint: str, request_id: str) -> HistoryItem | None:
-        """One request's line in the history (fal looks 90 days back by id), or None. Raises `ReadError`."""
+        """One request's line in the history, or None. By id fal looks 90 days back.
+
+        Args:
+            endpoint: fal's full id of a model.
+            request_id: fal's id of the request.
+
+        Raises:
+            ReadError: fal does not tell now.
+        """
         params = {"endpoint_id": endpoint, "request_id": request_id, "expand": "payloads"}
         page = self._answers.history(await self._wire.api(_HISTORY, params, HISTORY_BYTES))
         return next((item for item in page.items if item.request_id == request_id), None)
 
     def images_of(self, output: Mapping[str, Json] | None) -> Images:
         """The images that a model's output names: of a line of the history, or of a webhook.
+
+        Args:
+            output: the JSON object, as fal gave it.
 
         Raises:
             ReadError: it names none.
@@ -291,6 +337,9 @@ class FalClient:
 
     async def delete_payloads(self, request_id: str) -> None:
         """Have fal delete a request's inputs, outputs and output files. Needs an ADMIN key; cannot be undone.
+
+        Args:
+            request_id: fal's id of the request.
 
         Raises:
             ReadError: fal did not do it.
@@ -308,7 +357,14 @@ class FalClient:
             raise ReadError(f"fal answers HTTP {response.status_code}", status_code=response.status_code)
 
     async def unit_price(self, endpoint: str) -> Decimal | None:
-        """US dollars a billable unit, as fal's price list has it today; None when it has no such line that is sound."""
+        """US dollars a billable unit, as fal's price list has it today; None when it has no such line that is sound.
+
+        Args:
+            endpoint: fal's full id of a model.
+
+        Raises:
+            ReadError: fal does not tell.
+        """
         page = await self._wire.api("/v1/models/pricing", {"endpoint_id": endpoint}, DOCUMENT_BYTES)
         prices = page.get("prices")
         for price in prices if isinstance(prices, list) else []:
@@ -318,6 +374,12 @@ class FalClient:
 
     async def statuses(self, endpoints: Sequence[str]) -> dict[str, str]:
         """What fal says of endpoints: `active` or `deprecated`; those that it says nothing of are left out.
+
+        Args:
+            endpoints: fal's full ids of models.
+
+        Returns:
+            by endpoint, what fal says.
 
         Raises:
             ReadError: fal does not tell.
@@ -330,6 +392,9 @@ class FalClient:
     async def is_gone(self, endpoint: str) -> bool:
         """Whether fal's own list of models does not have an endpoint (any more).
 
+        Args:
+            endpoint: fal's full id of a model.
+
         Raises:
             ReadError: fal does not tell.
         """
@@ -337,6 +402,9 @@ class FalClient:
 
     async def openapi(self, endpoint: str) -> dict[str, Json]:
         """Fal's OpenAPI document of an endpoint, for `FalModel.from_openapi`.
+
+        Args:
+            endpoint: fal's full id of a model.
 
         Raises:
             ReadError: fal has none.
@@ -415,9 +483,20 @@ class FalClient:
         return bytes(sink.found)
 
     async def fetch(self, file: ImageFile, sink: Sink, take: Take) -> str:
-        """Have the bytes of one image of a result go into a sink; returns the content type that the CDN tells.
+        """Have the bytes of one image of a result go into a sink.
 
-        Raises what `download` does.
+        Args:
+            file: one of `Images.images`.
+            sink: where the bytes go, as they come.
+            take: awaited with the number of bytes before they are read; with the largest where the CDN does not tell
+                it.
+
+        Returns:
+            the content type that the CDN tells.
+
+        Raises:
+            GoneError: the CDN does not have the file.
+            ReadError: anything else that is not the whole file.
         """
         return await self._wire.download(file.url, sink, take)
 
@@ -443,6 +522,9 @@ class FalClient:
     async def check(self, endpoint: str) -> None:
         """Make sure that fal answers and knows the key, by asking for a request that does not exist. Costs nothing.
 
+        Args:
+            endpoint: fal's full id of a model.
+
         Raises:
             UnreachableError: fal cannot be reached.
             KeyRejectedError: fal does not know the key.
@@ -465,6 +547,13 @@ class FalClient:
 
         A URL that is missing, does not point at fal's queue (the key would be sent there) or names another request, is
         built as fal's own clients build it.
+
+        Args:
+            endpoint: fal's full id of a model.
+            request_id: fal's id of the request.
+            status_url: the URL of its status.
+            response_url: the URL of its result.
+            cancel_url: the URL by which it is cancelled.
         """
         return self._trusted(Submitted(request_id, endpoint, status_url, response_url, cancel_url))
 

@@ -37,6 +37,9 @@ def fal_portal(settings: FalSettings) -> Iterator[Call]:
 
     Inside the block, `call(FalClient.NAME, ...)` runs a method of the client to its end. Ctrl-C interrupts the waiting
     only, never a submit halfway.
+
+    Args:
+        settings: key, hosts and time-outs.
     """
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(FalClient(settings)) as client:
 

@@ -32,8 +32,14 @@ _REGISTRY: dict[str, FalModel] = {}
 def register(model: FalModel) -> FalModel:
     """Add a model of your own (or a new one of fal's), to be used by its name or endpoint from then on.
 
+    Args:
+        model: the new one; it replaces one of the same name. Its edits are registered with it.
+
+    Returns:
+        the same model.
+
     Raises:
-        UsageError: it is no `FalModel`.
+        UsageError: `model` is not a `FalModel`.
     """
     check_arguments(model=model)
     _REGISTRY[model.name] = model
@@ -44,6 +50,9 @@ def register(model: FalModel) -> FalModel:
 
 def get_model(name: str) -> FalModel:
     """A model by its name or its endpoint.
+
+    Args:
+        name: the model's name, as users type it, or fal's full id of its endpoint.
 
     Raises:
         UsageError: the registry has none of that name.

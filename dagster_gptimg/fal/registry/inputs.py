@@ -127,8 +127,8 @@ class Pixels(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    width: int = Field(multiple_of=16, ge=16, le=3840)
-    height: int = Field(multiple_of=16, ge=16, le=3840)
+    width: int = Field(description="A multiple of 16, 3840 at most", multiple_of=16, ge=16, le=3840)
+    height: int = Field(description="A multiple of 16, 3840 at most", multiple_of=16, ge=16, le=3840)
 
     @model_validator(mode="after")
     def _shape(self) -> Pixels:

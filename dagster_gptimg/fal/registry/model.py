@@ -42,8 +42,10 @@ class FalModel:
             row's images are cut into requests, and each has a key of its own.
         edit: the same model's endpoint for edits, if there is one: it takes the rows that have reference images.
         required: the inputs, besides the prompt, that every request to this endpoint must have.
-        sunset: the day on which its maker ends it, if that is announced. successor: what to move to.
-        source: the pages that this entry was written from. read: the day of what was read there.
+        sunset: the day on which its maker ends it, if that is announced.
+        successor: the model to move to then.
+        source: the pages that this entry was written from.
+        read: the day of what was read there.
     """
 
     name: str
@@ -135,7 +137,11 @@ class FalModel:
         return frozenset(self.inputs.model_fields)
 
     def variant(self, arguments: Mapping[str, object]) -> FalModel:
-        """The endpoint for these arguments: an input that only edits have makes it an edit."""
+        """The endpoint for these arguments: an input that only edits have makes it an edit.
+
+        Args:
+            arguments: the request's inputs, by fal's names.
+        """
         return self if self.edit is None or self._own_names.issuperset(arguments) else self.edit
 
     def check(self, arguments: Mapping[str, object], *, without_guarantee: bool = False) -> dict[str, Json]:
@@ -171,7 +177,11 @@ class FalModel:
         return found
 
     def wrong_prompt(self, prompt: str) -> str | None:
-        """What is wrong with a prompt; None when nothing is."""
+        """What is wrong with a prompt; None when nothing is.
+
+        Args:
+            prompt: a whole prompt.
+        """
         if self._longest_prompt and len(prompt) <= self._longest_prompt and prompt and not prompt.isspace():
             return None  # what the check below would say, without its price: a table has a million prompts
         try:
@@ -181,7 +191,11 @@ class FalModel:
         return None
 
     def takes_prompts(self, prompts: Sequence[object]) -> bool:
-        """Whether all of these are texts with nothing wrong; where that is no matter of their lengths alone: False."""
+        """Whether all of these are texts with nothing wrong; where that is no matter of their lengths alone: False.
+
+        Args:
+            prompts: whole prompts, and what else a column may hold.
+        """
         if not self._longest_prompt or set(map(type, prompts)) != {str}:
             return False
         texts = cast("Sequence[str]", prompts)
@@ -196,7 +210,11 @@ class FalModel:
     def demand_required(self, arguments: Mapping[str, Json]) -> None:
         """Make sure that a whole request has what its endpoint must have, and nothing without effect.
 
-        Raises `ArgumentsError`.
+        Args:
+            arguments: the request's inputs, by fal's names.
+
+        Raises:
+            ArgumentsError: an input is missing, or has no effect.
         """
         variant = self.variant(arguments)
         missing = [name for name in variant.required if name not in arguments]
@@ -207,20 +225,36 @@ class FalModel:
             raise ArgumentsError([("output_compression", "png is not compressed by levels: ask for jpeg or webp")])
 
     def key_arguments(self, arguments: Mapping[str, Json]) -> dict[str, Json]:
-        """The arguments of a request to this very endpoint, without those that equal its first defaults."""
+        """The arguments of a request to this very endpoint, without those that equal its first defaults.
+
+        Args:
+            arguments: the request's inputs, by fal's names.
+        """
         missing = object()
         return {name: value for name, value in arguments.items() if self.key_defaults.get(name, missing) != value}
 
     def cost(self, arguments: Mapping[str, Json]) -> Price:
-        """What one request costs, in US dollars, at least and at most, at its endpoint's list price."""
+        """What one request costs, in US dollars, at least and at most, at its endpoint's list price.
+
+        Args:
+            arguments: the request's inputs, by fal's names.
+        """
         return self.variant(arguments).price(arguments)
 
     def asked_size(self, arguments: Mapping[str, Json]) -> tuple[int, int] | None:
-        """The width and height in pixels that a request asks for; None where the model chooses, or takes no size."""
+        """The width and height in pixels that a request asks for; None where the model chooses, or takes no size.
+
+        Args:
+            arguments: the request's inputs, by fal's names.
+        """
         return sides(arguments.get("image_size", self.variant(arguments).key_defaults.get("image_size")))
 
     def latency_kind(self, arguments: Mapping[str, Json]) -> str:
-        """Requests of one kind take about as long: those of one endpoint and quality."""
+        """The kind of a request: requests of one kind (one endpoint, one quality) take about as long.
+
+        Args:
+            arguments: the request's inputs, by fal's names.
+        """
         variant = self.variant(arguments)
         return f"{variant.endpoint} {arguments.get('quality', variant.key_defaults.get('quality'))}"
 

@@ -63,8 +63,12 @@ PriceFunction: TypeAlias = Callable[[Mapping[str, Json]], Price]
 def per_image(low: Decimal | str, high: Decimal | str | None = None) -> PriceFunction:
     """A flat price for each image, or a range of it: for endpoints of your own. US dollars.
 
+    Args:
+        low: US dollars for each image.
+        high: US dollars at most, where it is a range; `low` by default.
+
     Raises:
-        UsageError: one of them is no amount, or the lower one is the greater.
+        UsageError: one of them is not an amount, or the lower one is the greater.
     """
     check_arguments(low=low, high=high)
     least, most = Decimal(str(low)), Decimal(str(low if high is None else high))

@@ -97,6 +97,9 @@ class SqlTable:
     def items(self, bounds: Sequence[Bounds] = ()) -> Items:
         """The header, then the rows as `rows` has them.
 
+        Args:
+            bounds: of columns: rows outside of them may be left out.
+
         Raises:
             TableError: the database cannot be reached, its driver is missing, the query fails, or a value of a row is
                 one that the driver cannot hand over.
