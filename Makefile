@@ -8,7 +8,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 # Hundreds of processes import the same modules: where this is set, each of them compiles them anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo dev test test-long test-bounds test-kill test-mutations test-sim soak test-dagster test-minimal test-install bench lint types format screenshots clean
+.PHONY: help demo dev test test-long test-bounds test-kill test-mutations test-sim soak test-dagster test-minimal test-install bench lint types format pages screenshots clean
 
 help:           ## what there is
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 16
@@ -77,6 +77,10 @@ lint: .venv/ready ## style, types, import contracts
 format: .venv/ready ## put the code in shape
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+pages: .venv/ready ## write docs/options.md and docs/api.md from the code
+	$(BIN)/python -m scripts.options_page
+	$(BIN)/python -m scripts.api_page
 
 screenshots: .venv/ready ## take docs/images from a real Dagster UI (needs Debian's chromium)
 	$(BIN)/python -m scripts.screenshots
