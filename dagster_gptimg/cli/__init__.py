@@ -1,6 +1,7 @@
 """The command line, `dagster-gptimg`: the same engine without Dagster.
 
-`commands.py` has one function a command; `options.py` what they share; the other modules print what they say.
+`commands.py` has one function a command, and `click_options.py` the options that they share. The other modules do what
+a command needs beside the engine: progress, tables and JSON in print, checks of `doctor`, the receiver of webhooks.
 """
 
 from __future__ import annotations

@@ -1,1 +1,6 @@
-"""Commands beside a run: costs, verify, prune, forget, adopt, rebuild. All of them judge by receipts."""
+"""Commands beside a run. All of them judge by receipts, and none of them buys anything.
+
+`dataset_lookup.py` finds the dataset. `costs.py` adds up what was paid; `verify.py` compares images with what is on
+record, and fetches what is gone; `adopt.py` gives a held row the request that the user found at fal. `prune.py` and
+`forget.py` delete, at the user's word only; `rebuild.py` writes what is derived anew.
+"""

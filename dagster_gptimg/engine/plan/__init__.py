@@ -1,1 +1,6 @@
-"""Rows become requests with their keys, in a temporary file: `plan.py`; what a key is: `request_keys.py`."""
+"""Rows become requests with their keys, before anything is sent.
+
+`plan.py` reads the checked rows once, cuts each row into requests of as many images as its model makes at once, and
+writes them to a temporary file. `request_keys.py` says what a key is, and so which requests are the same purchase.
+`model_choice.py` says which model a dataset has where nobody names one.
+"""
