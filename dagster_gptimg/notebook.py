@@ -22,6 +22,7 @@ from dagster_gptimg import runs
 from dagster_gptimg.argument_rules import check_arguments
 from dagster_gptimg.base.masking import masked
 from dagster_gptimg.base.plain_text import plain, shown, words_of
+from dagster_gptimg.base.row_status import RowStatus
 from dagster_gptimg.cli.progress import RunView
 from dagster_gptimg.engine.events import Updated
 from dagster_gptimg.engine.job import Options, Watch
@@ -238,10 +239,11 @@ class GeneratedImages(Sequence[ImageRecord]):
     @property
     def without_images(self) -> list[ImageRecord]:
         """The rows that have none: refused, failed, held, lost, ...; their `error` says why."""
-        return list(records_of(self.table.filter(pc.not_equal(self.table["status"], "stored")), self.dataset))
+        without = self.table.filter(pc.not_equal(self.table["status"], RowStatus.STORED.value))
+        return list(records_of(without, self.dataset))
 
     def _stored(self) -> pa.Table:
-        return self.table.filter(pc.equal(self.table["status"], "stored"))
+        return self.table.filter(pc.equal(self.table["status"], RowStatus.STORED.value))
 
     def _sentence(self) -> str:
         if self.manifest is None and not self.summary.stop:

@@ -36,6 +36,7 @@ from dagster_gptimg.base.option_rules import (
     shown,
     whole,
 )
+from dagster_gptimg.base.row_status import AGAIN
 from dagster_gptimg.errors import UsageError
 
 Face: TypeAlias = Literal[
@@ -179,8 +180,8 @@ _ALL = (
             "again",
             (),
             TEXTS,
-            "What to buy again, once, as it stood when the run began: `failed`, `held`, `refused`, `lost`, `missing`, "
-            "or row ids.",
+            "What to buy again, once, as it stood when the run began: "
+            f"{', '.join(f'`{status}`' for status in AGAIN)}, or row ids.",
         ),
         Option(
             "allow_rebuy",

@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dagster_gptimg.base.plain_text import dollars
+from dagster_gptimg.base.row_status import COMPLETE, IN_DOUBT, RowStatus
 from dagster_gptimg.engine.record.summary import worst
 from dagster_gptimg.errors import ImageError, UnreadableError
 from dagster_gptimg.fal.registry.prices import Price
@@ -32,13 +33,8 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.registry.model import FalModel
     from dagster_gptimg.store.dataset import Dataset
 
-FINAL_STATUSES = frozenset({"stored", "refused", "erased"})
-"""Statuses in which a row stays: no later run does anything about it by itself."""
-
-IN_DOUBT = ("held", "lost", "missing")
-"""Statuses of rows that may have been paid for, and have no image in the store."""
-
-MAYBE_BILLED = frozenset({"stored", "refused", "held", "in_flight", "lost", "missing"})
+FINAL = frozenset(status for status in RowStatus if status.is_final)
+MAYBE_BILLED = frozenset(status for status in RowStatus if status.may_be_billed)
 EXAMPLES = 20
 
 
@@ -167,7 +163,7 @@ def no_row_in_doubt(images: ImageTable) -> Finding:
     """No row is held, lost or missing: none may have been paid for without its image being in the store."""
     doubtful = {row_id: status for row_id, status in images.rows.items() if status in IN_DOUBT}
     counts = Counter(doubtful.values())
-    numbers: dict[str, int | float] = {status: counts[status] for status in IN_DOUBT}
+    numbers: dict[str, int | float] = {status.value: counts[status] for status in IN_DOUBT}
     if not doubtful:
         return Finding(passed=True, words="No row is held, lost or missing.", numbers=numbers)
     costs = dict[str, Decimal]()
@@ -189,13 +185,13 @@ def no_row_in_doubt(images: ImageTable) -> Finding:
 def rows_settled(images: ImageTable) -> Finding:
     """No row waits for anything: each has its images, or a final refusal."""
     words = "are neither stored nor refused: run again"
-    return _rows(images, lambda status: status not in FINAL_STATUSES, "unsettled", words, most=0)
+    return _rows(images, lambda status: status not in FINAL, "unsettled", words, most=0)
 
 
 def failure_rate(images: ImageTable) -> Finding:
     """Not too many rows are without images, refused ones among them."""
     most = images.limits.failure_rate
-    found = _rows(images, lambda status: status not in {"stored", "erased"}, "without_images", "have no images", most)
+    found = _rows(images, lambda status: status not in COMPLETE, "without_images", "have no images", most)
     total, without = found.numbers["rows"], found.numbers["without_images"]
     words = f"all {total} rows have images" if not without else found.words
     return Finding(found.passed, f"{words} (up to {most:.0%} may lack them)", found.numbers, found.rows)

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dagster_gptimg.base.plain_text import shown, words_of
+from dagster_gptimg.base.row_status import TOLD, RowStatus
 from dagster_gptimg.engine.record.summary import Summary
 from dagster_gptimg.fal.registry.model import sides
 from dagster_gptimg.prompts import PromptSpec
@@ -37,8 +38,8 @@ LOOKED_AT = 1000
 
 CAPTION = 60
 TROUBLED = 20
-_COUNTS = ("images", "bought", "reused", "refused", "failed")
-_RARE = ("reattached", "refetched", "held", "lost", "in_flight", "not_submitted", "missing", "erased")
+_COUNTS = ("images", "bought", "reused", RowStatus.REFUSED.value, RowStatus.FAILED.value)
+_RARE = ("reattached", "refetched", *(status.value for status in TOLD if status not in _COUNTS))
 """Counts that are there when they are not zero: Dagster's UI plots 20 numbers, and people read fewer."""
 
 COLUMNS = {
@@ -144,11 +145,11 @@ def of_manifest(table: pa.Table, dataset: Dataset, *, preview: bool = True) -> d
     found: dict[str, Any] = {}
     names = ["row_id", "prompt", "status", "uri", "width", "height", "arguments", "error_type", "error", "notes"]
     records = table.select(names).to_pylist()
-    if preview and (pictures := thumbnails((r for r in records if r["status"] == "stored"), dataset)):
+    if preview and (pictures := thumbnails((r for r in records if r["status"] == RowStatus.STORED), dataset)):
         found["preview"] = dg.MetadataValue.md(pictures)
     if odd := _odd([record for record in records if record["notes"]]):
         found["odd_images"] = dg.MetadataValue.md(odd)
-    if trouble := _trouble([r for r in records if r["status"] != "stored"]):
+    if trouble := _trouble([r for r in records if r["status"] != RowStatus.STORED]):
         found["rows_without_images"] = dg.MetadataValue.md(trouble)
     return found
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from dagster_gptimg.base.plain_text import words_of
+from dagster_gptimg.base.row_status import IN_DOUBT
 from dagster_gptimg.definitions import image_inspection
 from dagster_gptimg.definitions.generation import ImageGeneration
 from dagster_gptimg.definitions.image_checks import (
@@ -84,7 +85,7 @@ class OwnChecks:
             return OF_IMAGES[name].look(images) if images else Finding(passed=False, words="there is no image table")
         if images is not None:
             return image_inspection.no_row_in_doubt(images)
-        counts = {name: getattr(summary, name) for name in image_inspection.IN_DOUBT}
+        counts = {status.value: getattr(summary, status) for status in IN_DOUBT}
         words = (
             f"{counts['held']} rows are held, {counts['lost']} lost, {counts['missing']} missing: "
             "they may have been paid for."

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from dagster_gptimg.base.plain_text import counted
+from dagster_gptimg.base.row_status import AGAIN
 from dagster_gptimg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -13,9 +14,6 @@ if TYPE_CHECKING:
     from dagster_gptimg.engine.job import Job
     from dagster_gptimg.engine.plan.plan import Plan
     from dagster_gptimg.engine.recover.open_receipts import OpenReceipts
-
-AGAIN: Final = frozenset({"failed", "held", "refused", "lost", "missing"})
-"""The words of `Options.again`; everything else in it is a row's id."""
 
 NAMED = 10
 
@@ -26,7 +24,7 @@ def heed(job: Job, planned: Plan, receipts: OpenReceipts) -> str:
     Raises:
         UsageError: no row of the table has such an id: a misspelt word must not pass for "nothing to do".
     """
-    wanted = job.options.again - AGAIN
+    wanted = job.options.again.difference(AGAIN)
     rows = [row for row in planned if row.row_id in wanted] if wanted else []
     if unknown := wanted - {row.row_id for row in rows}:
         msg = f"again: no row has the id {_names(unknown)}; use {', '.join(sorted(AGAIN))} or a row's id"

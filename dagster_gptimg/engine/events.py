@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from dagster_gptimg.base.row_status import RowStatus
+
 if TYPE_CHECKING:
     from dagster_gptimg.engine.record.summary import Summary
     from dagster_gptimg.fal.types import LogLine
@@ -44,7 +46,8 @@ class Progress:
     spent: Decimal
 
 
-Trouble: TypeAlias = Literal["refused", "failed", "held", "lost", "missing", "paid_twice"]
+Trouble: TypeAlias = RowStatus | Literal["paid_twice"]
+"""Why a run names a row: its status (one that `is_trouble`), or that more than one request of it brought images."""
 
 
 @dataclass(frozen=True, slots=True)

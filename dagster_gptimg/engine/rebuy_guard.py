@@ -16,6 +16,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from dagster_gptimg.base.digest_columns import SIZE, DigestCounts
+from dagster_gptimg.base.row_status import RowStatus
 from dagster_gptimg.errors import RebuyError, UnreadableError
 from dagster_gptimg.fal.registry.prices import Price
 from dagster_gptimg.store.manifest import about_manifest, scan_manifest
@@ -207,7 +208,7 @@ def _references_of(row: PlannedRow) -> list[str]:
 def _stored(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, str, str, str, str]]:
     for batch in batches:
         for status, *row in zip(*(batch[name].to_pylist() for name in _WANTED), strict=True):
-            if status == "stored":
+            if status == RowStatus.STORED:
                 yield tuple(row)
 
 

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from dagster_gptimg.base.row_status import RowStatus
 from dagster_gptimg.engine.record.results import Unsettled
 from dagster_gptimg.engine.record.state_table import Owns, View, state_of
 from dagster_gptimg.store.receipts.facts import Attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from dagster_gptimg.engine.plan.plan import Request
     from dagster_gptimg.engine.submit.in_flight_limit import Place
     from dagster_gptimg.fal.registry.prices import Price
     from dagster_gptimg.store.receipts.facts import Deleted, Word
 
-WORDS = {"missing": "missing", "refused": "refused", "ended": "lost", "held": "held"}
-"""By state, what the user says to buy such a request again."""
+WORDS: Mapping[str, RowStatus] = {
+    "missing": RowStatus.MISSING,
+    "refused": RowStatus.REFUSED,
+    "ended": RowStatus.LOST,
+    "held": RowStatus.HELD,
+}
+"""By state, what the user says to buy such a request again: the status of its row."""
 
 
 @dataclass(slots=True)
@@ -85,10 +91,10 @@ class RequestProgress:
         It speaks of attempts that stood on record when the run began, never of what this run, or another one by the
         same word, has opened since.
         """
-        is_named = self.request.row_id in again or WORDS.get(view.state, "lost") in again
+        is_named = self.request.row_id in again or WORDS.get(view.state, RowStatus.LOST) in again
         return self.buys and view.attempt < self.spoken and is_named
 
-    def unsettled(self, status: Literal["failed", "held", "not_submitted"], error: str = "") -> Unsettled:
+    def unsettled(self, status: RowStatus, error: str = "") -> Unsettled:
         """The request, without a final outcome."""
         return Unsettled(self.request.key, status, None, error or None)
 

@@ -10,12 +10,13 @@ import logging
 import traceback
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dagster_gptimg.base.plain_text import plain_lines, words_of
+from dagster_gptimg.base.row_status import RowStatus
 from dagster_gptimg.engine.again import heed
 from dagster_gptimg.engine.collect.odd_images import Odd
-from dagster_gptimg.engine.events import Event, Finished, Noticed, Planned, Progress, Trouble, Warned
+from dagster_gptimg.engine.events import Event, Finished, Noticed, Planned, Progress, Warned
 from dagster_gptimg.engine.follow.status_streams import AT_ONCE as STREAMS
 from dagster_gptimg.engine.plan.model_choice import check_choice
 from dagster_gptimg.engine.plan.plan import Plan, Request
@@ -49,9 +50,6 @@ if TYPE_CHECKING:
     from dagster_gptimg.store.receipts.facts import Attempt
 
 T = TypeVar("T")
-
-TROUBLE = frozenset(get_args(Trouble))
-"""Statuses of which a run tells row by row."""
 
 WIND_DOWN = 8.0
 """Seconds that an interrupted run takes at most to end its submits and cancel what is still queued."""
@@ -337,15 +335,15 @@ class _Run:
         `attempts`: None where its receipts could not be read: what they say may be anything.
         """
         if attempts is None:
-            return Unsettled(request.key, "held", None, why)
+            return Unsettled(request.key, RowStatus.HELD, None, why)
         view = state_of(attempts, owns)
         if self.results.is_missing(request.key) and view.state in {"done", "missing"}:
-            return self.results.get(request.key) or Unsettled(request.key, "not_submitted", None, why)
+            return self.results.get(request.key) or Unsettled(request.key, RowStatus.NOT_SUBMITTED, None, why)
         if view.state == "in_flight":
-            return Unsettled(request.key, "in_flight", None, why, view.request_id, bought_by=self.results.run)
+            return Unsettled(request.key, RowStatus.IN_FLIGHT, None, why, view.request_id, bought_by=self.results.run)
         if view.state == "held" or request.key in self.worker.sending:
-            return Unsettled(request.key, "held", None, view.reason or why, bought_by=self.results.run)
-        return Unsettled(request.key, "not_submitted", None, why)
+            return Unsettled(request.key, RowStatus.HELD, None, view.reason or why, bought_by=self.results.run)
+        return Unsettled(request.key, RowStatus.NOT_SUBMITTED, None, why)
 
     def take(self, request: Request, result: Result) -> None:
         """Keep one result, and report it."""
@@ -355,10 +353,9 @@ class _Run:
         else:
             self.results.record(result)
             self.odd.look_at(request.row_id, result, self.results.run)
-        if result.status in TROUBLE:
+        if result.status.is_trouble:
             self.failed += 1
-            status = cast("Trouble", result.status)
-            self.queue.put_nowait(Noticed(request.row_id, result.request_id, status, result.error or ""))
+            self.queue.put_nowait(Noticed(request.row_id, result.request_id, result.status, result.error or ""))
         flying = len(self.worker.in_flight)
         self.queue.put_nowait(Progress(self.done, self.total, flying, self.failed, self.budget.spent))
 

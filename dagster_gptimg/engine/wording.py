@@ -6,11 +6,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from dagster_gptimg.base.plain_text import counted, plain
+from dagster_gptimg.base.row_status import TOLD, RowStatus
 from dagster_gptimg.engine.events import Updated
 
 if TYPE_CHECKING:
     from dagster_gptimg.engine.record.summary import Summary
     from dagster_gptimg.prompts import PromptSpec
+
+EXPECTED = frozenset({RowStatus.IN_FLIGHT, RowStatus.NOT_SUBMITTED})
+"""Statuses of rows that a plan expects to get their images: it tells these in images."""
 
 LONGEST_LINE = 500
 """Letters of a line of a model's log that are shown."""
@@ -53,8 +57,8 @@ def forecast(summary: Summary) -> str:
     parts = [counted(summary.rows, "row"), f"{counted(summary.reused, 'image')} reused"]
     if summary.reattached:
         parts.append(f"{summary.reattached} paid for and not collected yet")
-    names = ("held", "refused", "failed", "lost", "missing", "erased")
-    parts += [f"{counted(count, 'row')} {name}" for name in names if (count := getattr(summary, name))]
+    statuses = [status for status in TOLD if status not in EXPECTED]
+    parts += [f"{counted(n, 'row')} {status.words}" for status in statuses if (n := getattr(summary, status))]
     if summary.refetched:
         parts.append(f"at most {counted(summary.refetched, 'image')} fetched again from fal, for nothing")
     told = f". {summary.message}" if summary.message and not summary.stop else ""

@@ -10,6 +10,7 @@ import asyncio
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from dagster_gptimg.base.row_status import RowStatus
 from dagster_gptimg.engine.collect.collect import Case, Collector, LostError
 from dagster_gptimg.engine.collect.missing_images import MissingImages
 from dagster_gptimg.engine.follow.status_changes import StatusChanges
@@ -149,7 +150,7 @@ class Worker:
         if view.state == "done" or (is_final and not progress.is_meant(view, self._job.options.again)):
             return self._settled(progress, view)
         if not progress.buys or self._stop.reason:
-            return progress.unsettled("not_submitted", self._stop.message)
+            return progress.unsettled(RowStatus.NOT_SUBMITTED, self._stop.message)
         if is_final:
             await self._missing_images.record(progress)
             return await self._buy(progress, view.attempt + 1, progress.word)
@@ -168,11 +169,11 @@ class Worker:
     async def _buy(self, progress: RequestProgress, n: int, word: Word | None) -> Result | None:
         """Create attempt `n` and send it; `word`: the user's word that opens it, if one does."""
         if not progress.left:
-            return progress.unsettled("failed", progress.trouble)
+            return progress.unsettled(RowStatus.FAILED, progress.trouble)
         await self._write_off(progress)  # what has ended, or is at fal, has been followed: the rest stays in doubt
         if not await self._reserve(progress, n):
             self._stop.because("budget", f"the next request could pass the limit of ${self._budget.limit}")
-            return progress.unsettled("not_submitted", self._stop.message)
+            return progress.unsettled(RowStatus.NOT_SUBMITTED, self._stop.message)
         await progress.place.enter()
         async with self._stop.turn() as may_send:
             if not may_send:
@@ -193,11 +194,11 @@ class Worker:
                 return None
             words = "an attempt of it is on record, and no listing of the store shows it"
             return progress.unsettled(
-                "held", f"{words}. Nothing is bought until one does: look at the store, then run again"
+                RowStatus.HELD, f"{words}. Nothing is bought until one does: look at the store, then run again"
             )
         except (ImageReferenceError, ReadError) as trouble:
             await self._refund(progress, n, Decimal(0))
-            return progress.unsettled("failed", str(trouble))
+            return progress.unsettled(RowStatus.FAILED, str(trouble))
         if attempt is not None:
             progress.sent = True
             progress.attempts.extend(Attempt() for _ in range(n + 1 - len(progress.attempts)))
@@ -215,7 +216,7 @@ class Worker:
         if isinstance(error, AmbiguousSubmitError):
             self._stop.left_in_doubt(error)
         elif await self._rejections.is_of_this_request(progress.request.endpoint, error):
-            return progress.unsettled("failed", progress.trouble)
+            return progress.unsettled(RowStatus.FAILED, progress.trouble)
         return None
 
     # -- following
@@ -361,7 +362,7 @@ def _still_at_fal(key: str, request_id: str, attempt: Attempt, error: Exception)
             words = f"{words}. fal may have billed up to ${intent.cost_high_usd:f} for it"
     return Unsettled(
         key=key,
-        status="lost" if is_lost else "in_flight",
+        status=RowStatus.LOST if is_lost else RowStatus.IN_FLIGHT,
         error=words,
         request_id=request_id,
         submitted_at=accepted.accepted_at if accepted else None,

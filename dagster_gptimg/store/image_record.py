@@ -28,7 +28,7 @@ class ImageRecord:
     Attributes:
         row_id: the row's id: its cell in the id column, or a digest of its content.
         prompt: the prompt as it was sent.
-        status: stored, in_flight, refused, failed, held, lost, missing, erased or not_submitted.
+        status: the text of a `RowStatus` (docs/troubleshooting.md has them all).
         image_index: which of the row's images this is, from 0; None when there is no image.
         images_wanted: how many images the row asks for.
         uri: where the image is now; opens with `fsspec.open`. None when there is no image.

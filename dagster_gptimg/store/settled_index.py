@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import zlib
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 
 from dagster_gptimg.base.digest_columns import KEY, SIZE, DigestMap, Digests, digests_of
 from dagster_gptimg.base.plain_text import words_of
+from dagster_gptimg.base.row_status import RowStatus
 from dagster_gptimg.errors import UnreadableError
 from dagster_gptimg.store.arrow_columns import batch_of, read_batches
 from dagster_gptimg.store.dataset import Dataset
@@ -80,8 +81,14 @@ Kind = Literal["stored", "refused", "ended", "erased", "missing"]
 """How a request has ended. `missing` is nothing that the index keeps: a file of the images is gone just now."""
 
 _KINDS: tuple[Kind, ...] = ("ended", "refused", "stored", "erased")
-_STATUS = {"ended": "lost"}
-"""By kind, the status of its row, where it is another word."""
+_STATUS: Mapping[Kind, RowStatus] = {
+    "stored": RowStatus.STORED,
+    "refused": RowStatus.REFUSED,
+    "ended": RowStatus.LOST,
+    "erased": RowStatus.ERASED,
+    "missing": RowStatus.MISSING,
+}
+"""By how a request has ended, the status of its row."""
 _MISSING = 128
 """Beside the kind: a file of its images is not there as it was stored."""
 _BRIEF = {n | gone: (kind, bool(gone)) for n, kind in enumerate(_KINDS) for gone in (0, _MISSING)}
@@ -115,9 +122,9 @@ class Settled(NamedTuple):
     notes: Sequence[str | None] | None = None
 
     @property
-    def status(self) -> str:
+    def status(self) -> RowStatus:
         """The status of its row, as far as it goes by this request."""
-        return _STATUS.get(self.kind, self.kind)
+        return _STATUS[self.kind]
 
 
 class Brief(NamedTuple):
@@ -135,9 +142,9 @@ class Brief(NamedTuple):
     version: int
 
     @property
-    def status(self) -> str:
+    def status(self) -> RowStatus:
         """Its row's, as far as it goes by this request."""
-        return "missing" if self.is_missing else _STATUS.get(self.kind, self.kind)
+        return RowStatus.MISSING if self.is_missing else _STATUS[self.kind]
 
 
 class Piece(NamedTuple):

@@ -26,7 +26,7 @@ def test_a_run_that_has_nothing_to_do_draws_no_bar(total: int, is_drawn: bool) -
 def test_a_plan_adds_up_to_its_rows_and_counts_one_as_one() -> None:
     summary = Summary(rows=500, stored=463, reused=463, refused=3, missing=30, erased=1, held=1, lost=2)
     assert forecast(summary) == (
-        "500 rows, 463 images reused, 1 row held, 3 rows refused, 2 rows lost, 30 rows missing, 1 row erased; "
+        "500 rows, 463 images reused, 3 rows refused, 1 row held, 2 rows lost, 30 rows missing, 1 row erased; "
         "0 images to buy for $0.00"
     )
     assert forecast(Summary(rows=1, bought=1)).startswith("1 row, 0 images reused; 1 image to buy")

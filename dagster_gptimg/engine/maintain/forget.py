@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dagster_gptimg.base.row_status import RowStatus
 from dagster_gptimg.engine.record.results import EARLIER, settled_of
 from dagster_gptimg.engine.record.state_table import owns_all
 from dagster_gptimg.errors import UsageError
@@ -99,4 +100,4 @@ def _without(table: pa.Table, keys: set[str], rows: set[str]) -> Iterator[dict[s
             erased = record["request_key"] in keys
             if erased:
                 rows.add(record["row_id"])
-            yield {**record, **_NOTHING, "status": "erased"} if erased else record
+            yield {**record, **_NOTHING, "status": RowStatus.ERASED} if erased else record

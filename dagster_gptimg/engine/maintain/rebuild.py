@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from dagster_gptimg.base.row_status import RowStatus
 from dagster_gptimg.engine.plan.plan import Request
 from dagster_gptimg.engine.record.manifest_rows import Records
 from dagster_gptimg.engine.record.results import EARLIER, RunResults, Unsettled, settled_of
@@ -113,8 +114,8 @@ def _owns(owner: Mapping[str, tuple[str, int]], key: str) -> Owns:
 def _unsettled(key: str, attempts: Sequence[Attempt], owns: Owns) -> Unsettled:
     view = state_of(attempts, owns)
     if view.state == "in_flight":
-        return Unsettled(key, "in_flight", None, None, view.request_id)
-    return Unsettled(key, "held" if view.state == "held" else "failed", None, view.reason or None)
+        return Unsettled(key, RowStatus.IN_FLIGHT, None, None, view.request_id)
+    return Unsettled(key, RowStatus.HELD if view.state == "held" else RowStatus.FAILED, None, view.reason or None)
 
 
 def _by_partition(facts: Mapping[str, Sequence[Attempt]]) -> dict[str | None, dict[str, list[Request]]]:

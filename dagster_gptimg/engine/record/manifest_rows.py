@@ -8,6 +8,7 @@ import struct
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from dagster_gptimg.base.row_status import RowStatus
 from dagster_gptimg.engine.record.results import Unsettled
 from dagster_gptimg.engine.record.summary import Tally, worst
 from dagster_gptimg.store.manifest import SCHEMA
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from dagster_gptimg.engine.job import Options
     from dagster_gptimg.engine.plan.plan import Request
     from dagster_gptimg.engine.record.results import Result, RunResults
-    from dagster_gptimg.engine.record.summary import RowStatus
     from dagster_gptimg.fal.registry.prices import Price
     from dagster_gptimg.store.dataset import Dataset
     from dagster_gptimg.store.settled_index import Brief
@@ -111,7 +111,7 @@ class Records:
                     statuses.add(brief.status)
                     self.tally.brief(brief)
                     continue
-                result = self._results.held_in_memory(request.key) or Unsettled(request.key, "not_submitted")
+                result = self._results.held_in_memory(request.key) or Unsettled(request.key, RowStatus.NOT_SUBMITTED)
                 statuses.add(result.status)
                 self.tally.request(result, self._plan.price(request))
             self.tally.row(worst(statuses))
@@ -125,7 +125,7 @@ class Records:
         """Every record, in table order."""
         for row in self._plan:
             requests = row.requests
-            results = [self._results.get(r.key) or Unsettled(r.key, "not_submitted") for r in requests]
+            results = [self._results.get(r.key) or Unsettled(r.key, RowStatus.NOT_SUBMITTED) for r in requests]
             self.tally.row(row_status(results))
             if self._content is not None:
                 self._content.add([all_ended([self._results.brief(key) for key in row.keys])])
@@ -154,7 +154,7 @@ class Records:
         costs = _shares(result.cost_usd if is_buyer else Decimal(0), len(result.images))
         notes = result.notes or [None] * len(result.images)
         for place, (image, cost, note) in enumerate(zip(result.images, costs, notes, strict=True)):
-            own = {"image_index": first + place, "cost_usd": cost, "status": "stored", "notes": note}
+            own = {"image_index": first + place, "cost_usd": cost, "status": RowStatus.STORED, "notes": note}
             yield common | self._image(image) | own
 
     def _common(self, row: Row, request: Request, result: Result) -> dict[str, Any]:

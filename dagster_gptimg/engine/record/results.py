@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from dagster_gptimg.base.digest_columns import KEY
 from dagster_gptimg.engine.record.summary import Spent, Tally
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
+    from dagster_gptimg.base.row_status import RowStatus
     from dagster_gptimg.engine.job import Io
     from dagster_gptimg.engine.record.state_table import Owns
     from dagster_gptimg.store.dataset import Dataset
@@ -38,7 +39,7 @@ class Unsettled(NamedTuple):
     """
 
     key: str
-    status: Literal["in_flight", "failed", "held", "lost", "not_submitted"]
+    status: RowStatus
     error_type: str | None = None
     error: str | None = None
     request_id: str | None = None
@@ -128,7 +129,7 @@ class RunResults:
     @property
     def unsettled(self) -> int:
         """How many requests this run leaves without a final outcome, although they may exist at fal."""
-        return sum(result.status in {"in_flight", "held", "lost"} for result in self._unsettled.values())
+        return sum(isinstance(left, Unsettled) and left.status.may_be_billed for left in self._unsettled.values())
 
     def leave(self, result: Result) -> None:
         """Note why a request has no final outcome, or that its images are gone: the index keeps nothing of it."""

@@ -8,6 +8,7 @@ from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from dagster_gptimg.base.plain_text import counted, dollars
+from dagster_gptimg.base.row_status import COMPLETE, TOLD, RowStatus
 from dagster_gptimg.fal.registry.prices import Price
 from dagster_gptimg.store.money import rounded
 from dagster_gptimg.store.settled_index import Brief, Settled
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
 
     from dagster_gptimg.engine.record.results import Result
 
-RowStatus: TypeAlias = Literal[
-    "stored", "in_flight", "refused", "failed", "held", "lost", "not_submitted", "missing", "erased"
-]
 StopReason: TypeAlias = Literal["budget", "locked", "unusable", "interrupted"]
 
 EXIT = {None: 0, "budget": 4, "locked": 5, "unusable": 5, "interrupted": 130}
@@ -89,15 +87,14 @@ class Summary:
         """The CLI's exit status: 0 every row has its images, 3 some have not, 4, 5 and 130 by `stop`."""
         if self.stop is not None:
             return EXIT[self.stop]
-        return 0 if self.stored + self.erased == self.rows else INCOMPLETE
+        return 0 if sum(getattr(self, status) for status in COMPLETE) == self.rows else INCOMPLETE
 
     def as_json(self) -> dict[str, object]:
         """The object that `--json` prints; dollars are numbers, and null where nobody knows."""
         ends = [float(end) if self.cost.is_known else None for end in self.cost]
         cost = {"low": ends[0], "high": ends[1], "billed": float(self.cost_billed)}
-        counts = ("rows", "images", "bought", "reused", "reattached", "refused", "failed", "held", "lost")
-        rest = ("not_submitted", "in_flight", "missing", "erased")
-        found: dict[str, object] = {name: getattr(self, name) for name in (*counts, *rest)}
+        counts = ("rows", "images", "bought", "reused", "reattached", *(status.value for status in TOLD))
+        found: dict[str, object] = {name: getattr(self, name) for name in counts}
         found |= {"refetched": self.refetched} if self.refetched else {}
         found |= {"cost_usd": cost, "seconds": round(self.seconds, 3)}
         return found | ({"stop": self.stop, "message": self.message} if self.stop else {})
@@ -107,8 +104,9 @@ class Summary:
         parts = [f"{self.bought} bought", f"{self.reused} reused"]
         if self.refetched:
             parts.append(f"{counted(self.refetched, 'image')} fetched again")
-        names = ("reattached", "refused", "failed", "held", "lost", "in_flight", "not_submitted", "missing", "erased")
-        parts += [f"{count} {name.replace('_', ' ')}" for name in names if (count := getattr(self, name))]
+        if self.reattached:
+            parts.append(f"{self.reattached} reattached")
+        parts += [f"{count} {status.words}" for status in TOLD if (count := getattr(self, status))]
         return f"{', '.join(parts)}, {self.bill}"
 
     @property
@@ -129,17 +127,7 @@ class Summary:
         return f"{billed} billed, up to {at_most}"
 
 
-WORST_FIRST: tuple[RowStatus, ...] = (
-    "held",
-    "lost",
-    "in_flight",
-    "missing",
-    "failed",
-    "refused",
-    "not_submitted",
-    "erased",
-    "stored",
-)
+WORST_FIRST = sorted(RowStatus, key=lambda status: status.rank)
 
 
 def worst(statuses: Collection[str]) -> RowStatus:
@@ -182,7 +170,7 @@ class Tally:
     def __init__(self, run: str, spent: Spent | None = None) -> None:
         """`run`: the run's id: what it bought and collected is told from what was there. `spent`: what it paid."""
         self._run, self._spent = run, spent or Spent()
-        self._rows: Counter[str] = Counter()
+        self._rows: Counter[RowStatus] = Counter()
         self._images: Counter[str] = Counter()
         self._low = self._high = Decimal(0)
         self.open_requests = 0
@@ -197,11 +185,11 @@ class Tally:
         for row, count in alike.items():  # few: they differ in how they ended, and in how many images they have
             briefs = [Brief(*counted, version=0) for counted in row]
             self._rows[worst({brief.status for brief in briefs})] += count
-            self._images["reused"] += count * sum(brief.images for brief in briefs if brief.status == "stored")
+            self._images["reused"] += count * sum(brief.images for brief in briefs if brief.status is RowStatus.STORED)
 
     def new(self, prices: Sequence[Price], images: int) -> None:
         """One row, by its requests' prices, that is to be bought as a whole."""
-        self._rows["not_submitted"] += 1
+        self._rows[RowStatus.NOT_SUBMITTED] += 1
         self._images["bought"] += images
         self.open_requests += len(prices)
         for price in prices:
@@ -210,7 +198,7 @@ class Tally:
 
     def brief(self, brief: Brief) -> None:
         """One request that the index knows, as one of before; `take_as_own` knows better of some."""
-        self._images["reused"] += brief.images if brief.status == "stored" else 0
+        self._images["reused"] += brief.images if brief.status is RowStatus.STORED else 0
 
     def take_as_own(self, other: Tally) -> None:
         """Take what `other` has counted for this run's, where `brief` took it for older."""
@@ -247,7 +235,7 @@ class Tally:
             self.request(result, price)
             return
         self.open_requests += 1
-        self._images["bought" if buys else "reattached"] += images * (buys or result.status == "in_flight")
+        self._images["bought" if buys else "reattached"] += images * (buys or result.status is RowStatus.IN_FLIGHT)
         if buys:
             self._low += price.low
         if buys or may_buy:
@@ -261,7 +249,7 @@ class Tally:
 
     def summary(self, seconds: float, stop: StopReason | None = None, message: str = "") -> Summary:
         """What was counted."""
-        counts: dict[str, int] = {**self._images, **self._rows}
+        counts: dict[str, int] = {**self._images, **{status.value: count for status, count in self._rows.items()}}
         return Summary(
             rows=self._rows.total(),
             images=self._images.total() - self._images["refetched"],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dagster_gptimg.base.row_status import RowStatus
 from dagster_gptimg.engine.record.results import Result, Unsettled
 from dagster_gptimg.engine.record.state_table import View, searching, state_of
 from dagster_gptimg.engine.recover.evidence import Evidence, Search
@@ -46,7 +47,7 @@ class AmbiguousSubmits:
         """Wait for evidence; None when a new fact has come up, and the table is to be read again."""
         attempt = progress.attempts[view.attempt]
         if attempt.unreadable or attempt.intent is None:
-            return progress.unsettled("held", f"{view.reason}. Nothing is bought for it until that is mended.")
+            return progress.unsettled(RowStatus.HELD, f"{view.reason}. Nothing is bought for it until that is mended.")
         # By this process's own clock, since it saw the attempt: whoever made the intent may be just about to send it,
         # and the wall clocks of two machines may differ by hours.
         acts = progress.is_meant(view, self._job.options.again) or self._job.options.on_ambiguous == "resubmit"
@@ -108,7 +109,8 @@ class AmbiguousSubmits:
                 f"{words}. {search.searched} does not show it; {why_not}. Run again to look again, or buy it again "
                 "with `--again held`: if fal has it after all, it is then paid for twice."
             )
-        return Unsettled(progress.request.key, "held", "ambiguous_submit", words, None, intent.created_at, intent.run)
+        key, at, run = progress.request.key, intent.created_at, intent.run
+        return Unsettled(key, RowStatus.HELD, "ambiguous_submit", words, None, at, run)
 
     async def _give_up(
         self, progress: RequestProgress, n: int, reason: str, detail: str, word: Word | None = None

@@ -6,6 +6,7 @@ import asyncio
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from dagster_gptimg.base.row_status import RowStatus
 from dagster_gptimg.engine.record.results import Unsettled
 from dagster_gptimg.errors import GptImgError
 from dagster_gptimg.fal.types import Queued
@@ -34,11 +35,12 @@ async def cancel_queued(
     async def one(key: str, n: int, request: Submitted) -> None:
         async with slots:
             if await _cancelled(job, key, n, request):
-                results.leave(Unsettled(key, "not_submitted", "cancelled", "cancelled in fal's queue, free of charge"))
+                words = "cancelled in fal's queue, free of charge"
+                results.leave(Unsettled(key, RowStatus.NOT_SUBMITTED, "cancelled", words))
 
     for key, (_, request) in flying.items():
         words = "interrupted while fal worked on it; the next run collects it"
-        results.leave(Unsettled(key, "in_flight", None, words, request.request_id, bought_by=results.run))
+        results.leave(Unsettled(key, RowStatus.IN_FLIGHT, None, words, request.request_id, bought_by=results.run))
     tasks = [asyncio.create_task(one(key, n, request)) for key, (n, request) in flying.items()]
     if tasks:
         _, late = await asyncio.wait(tasks, timeout=seconds)

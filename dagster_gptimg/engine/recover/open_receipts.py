@@ -12,6 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from dagster_gptimg.base.digest_columns import KEY, DigestCounts, digest_of
+from dagster_gptimg.base.row_status import RowStatus
 from dagster_gptimg.engine.plan.plan import Request
 from dagster_gptimg.engine.record.manifest_rows import all_ended, row_status
 from dagster_gptimg.engine.record.results import EARLIER, Result, RunResults, Unsettled, settled_of
@@ -195,7 +196,9 @@ class OpenReceipts:
         if self.is_open(key):
             return False
         settled = self._results.brief(key) or self._results.settled(key)
-        return settled is None or self._is_again(row_id, "missing" if self._results.is_missing(key) else settled.kind)
+        if settled is None:
+            return True
+        return self._is_again(row_id, RowStatus.MISSING if self._results.is_missing(key) else settled.status)
 
     def has_images(self, key: str) -> bool:
         """Whether a request has ended with images, and all of their files are there."""
@@ -220,10 +223,9 @@ class OpenReceipts:
                 if keys:
                     yield row, keys
 
-    def _is_again(self, row_id: str, kind: str) -> bool:
+    def _is_again(self, row_id: str, status: RowStatus) -> bool:
         """Whether the user says to buy a request again that has no images, or whose images are gone."""
-        word = {"missing": "missing", "refused": "refused", "ended": "lost"}.get(kind)
-        return word is not None and not self._job.options.again.isdisjoint({word, row_id})
+        return status.is_trouble and not self._job.options.again.isdisjoint({status, row_id})
 
     async def attempts(self, request: Request) -> list[Attempt]:
         """The facts of a request, as far as they must be known before it is dealt with. Raises `StoreError`."""
@@ -257,7 +259,7 @@ class OpenReceipts:
         if self._results.index.has_missing:  # these are looked after
             found = [None if any(brief.is_missing for brief in done or ()) else done for done in found]
         for number, row in enumerate(batch if self.facts or self._job.options.again else ()):
-            again = any(self._is_again(row.row_id, brief.kind) for brief in found[number] or ())
+            again = any(self._is_again(row.row_id, brief.status) for brief in found[number] or ())
             if again or any(key in self.facts for key in row.keys):
                 found[number] = None
         return found
@@ -287,8 +289,11 @@ class OpenReceipts:
         is_open = self.is_open(key)
         is_held = is_open and state_of(self.facts[key], self.owns(key)).state == "held"
         if isinstance(settled, Settled) and not (is_held and settled.kind == "missing"):
-            return Unsettled(key, "not_submitted") if self._is_again(request.row_id, settled.kind) else settled
-        return Unsettled(key, "held" if is_held else "in_flight" if is_open else "not_submitted")
+            is_again = self._is_again(request.row_id, settled.status)
+            return Unsettled(key, RowStatus.NOT_SUBMITTED) if is_again else settled
+        if is_held:
+            return Unsettled(key, RowStatus.HELD)
+        return Unsettled(key, RowStatus.IN_FLIGHT if is_open else RowStatus.NOT_SUBMITTED)
 
     def ended_runs(self, before: str) -> list[str]:
         """Runs older than `before` (a run id's beginning) whose marks may be ended: nothing that they left is open."""

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dagster_gptimg.base.row_status import RowStatus
 from dagster_gptimg.definitions import metadata
 from dagster_gptimg.engine.record.manifest_rows import _shares, row_status
 from dagster_gptimg.engine.record.results import Unsettled
@@ -19,7 +20,7 @@ from dagster_gptimg.store.settled_index import Settled
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 PRICE = Price(Decimal("0.01"), Decimal("0.06"))
-STATUSES = ["in_flight", "failed", "held", "lost", "not_submitted"]
+STATUSES = [RowStatus.IN_FLIGHT, RowStatus.FAILED, RowStatus.HELD, RowStatus.LOST, RowStatus.NOT_SUBMITTED]
 
 
 def settled(
@@ -44,8 +45,8 @@ def test_an_unknown_cost_stays_unknown() -> None:
 def test_a_row_is_as_good_as_its_worst_request() -> None:
     assert row_status([settled(), settled()]) == "stored"
     assert row_status([settled(), settled("refused")]) == "refused"
-    assert row_status([settled("refused"), Unsettled("k", "failed")]) == "failed"
-    assert row_status([Unsettled("k", "failed"), Unsettled("k", "held"), settled()]) == "held"
+    assert row_status([settled("refused"), Unsettled("k", RowStatus.FAILED)]) == "failed"
+    assert row_status([Unsettled("k", RowStatus.FAILED), Unsettled("k", RowStatus.HELD), settled()]) == "held"
 
 
 results = st.one_of(
@@ -82,7 +83,7 @@ def test_money_in_doubt_is_in_the_upper_bound_only() -> None:
     spent.add(None, PRICE)
     spent.add(Decimal("0.02"), PRICE)
     tally = Tally("me", spent)
-    tally.request(Unsettled("k", "held", bought_by="me"), PRICE)
+    tally.request(Unsettled("k", RowStatus.HELD, bought_by="me"), PRICE)
     s = tally.summary(0)
     assert (s.cost_low, s.cost_billed, s.cost_high) == (Decimal("0.02"), Decimal("0.02"), Decimal("0.14"))
 

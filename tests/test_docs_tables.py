@@ -1,0 +1,27 @@
+"""The tables of the docs that have a source in the code say what it says."""
+
+from __future__ import annotations
+
+import re
+
+from dagster_gptimg.base.row_status import TOLD
+from dagster_gptimg.engine.record.summary import Summary
+from tests.support import ROOT
+
+
+def table(page: str, head: str) -> list[list[str]]:
+    """The cells of the table of a page whose head begins so, row by row, without the head."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    [lines] = re.findall(rf"^\| {re.escape(head)} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", text, re.MULTILINE)
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines.splitlines()]
+
+
+def test_statuses_of_rows_mean_in_the_docs_what_they_do_in_the_code() -> None:
+    found = [(name, meaning) for name, meaning, *_ in table("troubleshooting.md", "status")]
+    assert found == [(f"`{status}`", status.meaning) for status in TOLD]
+
+
+def test_the_counts_in_the_json_of_the_command_line_are_those_of_a_summary() -> None:
+    text = " ".join((ROOT / "docs" / "cli.md").read_text(encoding="utf-8").split())
+    names = ", ".join(name for name in Summary().as_json() if name not in {"cost_usd", "seconds"})
+    assert f"`{names}, cost_usd {{low, high, billed}}, seconds`" in text
