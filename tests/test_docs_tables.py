@@ -6,6 +6,7 @@ import re
 
 from dagster_gptimg.base.row_status import TOLD
 from dagster_gptimg.engine.record.summary import Summary
+from dagster_gptimg.store.manifest_columns import COLUMNS
 from tests.support import ROOT
 
 
@@ -25,3 +26,9 @@ def test_the_counts_in_the_json_of_the_command_line_are_those_of_a_summary() -> 
     text = " ".join((ROOT / "docs" / "cli.md").read_text(encoding="utf-8").split())
     names = ", ".join(name for name in Summary().as_json() if name not in {"cost_usd", "seconds"})
     assert f"`{names}, cost_usd {{low, high, billed}}, seconds`" in text
+
+
+def test_columns_of_the_image_table_mean_in_the_docs_what_they_do_in_the_code() -> None:
+    kinds = {column.name: "JSON text" if column.is_json else str(column.type) for column in COLUMNS}
+    found = table("image-table.md", "column")
+    assert found == [[f"`{column.name}`", kinds[column.name], column.meaning] for column in COLUMNS]

@@ -21,6 +21,7 @@ from dagster_gptimg.base.plain_text import plain
 from dagster_gptimg.engine.maintain.dataset_lookup import others
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.store.manifest import SCHEMA, read_all_manifests, read_manifest
+from dagster_gptimg.store.manifest_columns import JSON_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +34,6 @@ _WIDTHS = {"row": 8, "status": 13, "image": 5, "size": 9, "US$": 7}
 LONGEST_ROW, LONGEST_PROMPT = 20, 80
 WIDE = 2_000
 """Letters of a line where there is no terminal: more than any line has."""
-_JSON_COLUMNS = ("arguments", "columns")
 
 
 def print_manifest(dataset: Dataset, partition: str | None, form: str) -> None:
@@ -80,7 +80,7 @@ def _records(table: pa.Table) -> Iterator[dict[str, Any]]:
 
 def _json_record(record: dict[str, Any]) -> dict[str, Any]:
     found = {name: _value(value) for name, value in record.items()}
-    return found | {name: json.loads(record[name]) for name in _JSON_COLUMNS if record[name]}
+    return found | {name: json.loads(record[name]) for name in JSON_COLUMNS if record[name]}
 
 
 def _json_line(record: dict[str, Any]) -> str:

@@ -20,6 +20,7 @@ from dagster_gptimg.prompts.partition_keys import RowKey
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.image_record import read_image
 from dagster_gptimg.store.images.decoding import most_pixels, thumbnail
+from dagster_gptimg.store.manifest_columns import MEANINGS
 
 ROWS_TAG = "dagster_gptimg/rows"
 """The digest of rows: the tag of a run that a sensor asked for, and of a materialization that was made from them."""
@@ -41,36 +42,6 @@ TROUBLED = 20
 _COUNTS = ("images", "bought", "reused", RowStatus.REFUSED.value, RowStatus.FAILED.value)
 _RARE = ("reattached", "refetched", *(status.value for status in TOLD if status not in _COUNTS))
 """Counts that are there when they are not zero: Dagster's UI plots 20 numbers, and people read fewer."""
-
-COLUMNS = {
-    "row_id": "The row of the prompt table.",
-    "prompt": "As it was sent.",
-    "status": "stored, refused, failed, held, lost, in_flight, not_submitted, missing or erased.",
-    "image_index": "Which of the row's images this is, from 0.",
-    "images_wanted": "How many images the row asks for.",
-    "uri": "The image; fsspec.open opens it.",
-    "sha256": "Of the image's bytes, as they came.",
-    "bytes": "The size of the file.",
-    "width": "In pixels. Empty where the kind of image does not tell, or is not known.",
-    "height": "In pixels, likewise.",
-    "content_type": "What the image's own bytes are.",
-    "request_key": "What makes it the same purchase, whatever the row's id.",
-    "request_id": "fal's own.",
-    "endpoint": "The model's, at fal.",
-    "arguments": "The model's inputs as they were sent.",
-    "cost_usd": "This image's share of its request, empty where not known; their sum is what the images here cost.",
-    "shared_with": "The partition that bought the image, where that is another one.",
-    "billable_units": "What fal said it billed.",
-    "error_type": "fal's word for what went wrong.",
-    "error": "What went wrong.",
-    "submitted_at": "When fal took the request.",
-    "completed_at": "When it ended.",
-    "stored_at": "When its outcome was recorded.",
-    "inference_s": "Seconds that the model took, where fal says so.",
-    "columns": "The row's other columns.",
-    "notes": "What is odd about the image, which is kept as it came.",
-}
-"""What the manifest's columns mean."""
 
 _log = logging.getLogger(__name__)
 _ESCAPED = str.maketrans(
@@ -227,7 +198,7 @@ def column_schema(table: pa.Table) -> dg.TableSchema:
     """The manifest's columns, as Dagster shows them; the type of `columns` names those that are carried along."""
     types = {name: str(table.schema.field(name).type) for name in table.column_names}
     types["columns"] = f"json<{', '.join(_carried(table))}>"
-    return dg.TableSchema([dg.TableColumn(name, kind, COLUMNS.get(name)) for name, kind in types.items()])
+    return dg.TableSchema([dg.TableColumn(name, kind, MEANINGS.get(name)) for name, kind in types.items()])
 
 
 def data_version(table: pa.Table) -> dg.DataVersion:

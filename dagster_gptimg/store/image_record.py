@@ -16,6 +16,7 @@ from dagster_gptimg.errors import UnreadableError, UsageError
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.images.decoding import readable
 from dagster_gptimg.store.layout import image_in
+from dagster_gptimg.store.manifest_columns import JSON_COLUMNS
 
 Data: TypeAlias = bytes  # in the class, `bytes` is a field: how many there are
 _BATCH = 2048
@@ -23,7 +24,7 @@ _BATCH = 2048
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRecord:
-    """One image, or a row that has none; the fields are the manifest's (docs/receipts.md).
+    """One image, or a row that has none; the fields are the columns of the image table (docs/image-table.md).
 
     Attributes:
         row_id: the row's id: its cell in the id column, or a digest of its content.
@@ -128,5 +129,5 @@ def records_of(table: pa.Table, dataset: Dataset) -> Iterator[ImageRecord]:
     """The records of a manifest."""
     for batch in table.to_batches(_BATCH):
         for row in batch.to_pylist():
-            own = {name: json.loads(row[name]) for name in ("arguments", "columns")}
+            own = {name: json.loads(row[name]) for name in JSON_COLUMNS}
             yield ImageRecord(**{**row, **own}, dataset=dataset)

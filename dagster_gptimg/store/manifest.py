@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from dagster_gptimg.errors import UnreadableError
 from dagster_gptimg.store.arrow_columns import BATCH, batch_of, completed, read_parquet
 from dagster_gptimg.store.layout import partition_folder
-from dagster_gptimg.store.money import MONEY, rounded
+from dagster_gptimg.store.manifest_columns import COLUMNS, MONEY_COLUMNS
+from dagster_gptimg.store.money import rounded
 from dagster_gptimg.temporary_files import TemporaryFolder, create
 
 if TYPE_CHECKING:
@@ -25,39 +26,10 @@ if TYPE_CHECKING:
 
     from dagster_gptimg.store.dataset import Dataset
 
-_TIME = pa.timestamp("us", tz="UTC")
 SCHEMA = pa.schema(
-    [
-        ("row_id", pa.string()),
-        ("prompt", pa.string()),
-        ("status", pa.string()),
-        ("image_index", pa.int32()),
-        ("images_wanted", pa.int32()),
-        ("uri", pa.string()),
-        ("sha256", pa.string()),
-        ("bytes", pa.int64()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("content_type", pa.string()),
-        ("request_key", pa.string()),
-        ("request_id", pa.string()),
-        ("endpoint", pa.string()),
-        ("arguments", pa.string()),
-        ("cost_usd", MONEY),
-        ("shared_with", pa.string()),
-        ("billable_units", MONEY),
-        ("error_type", pa.string()),
-        ("error", pa.string()),
-        ("submitted_at", _TIME),
-        ("completed_at", _TIME),
-        ("stored_at", _TIME),
-        ("inference_s", pa.float64()),
-        ("columns", pa.string()),
-        ("notes", pa.string()),
-    ],
-    metadata={"dagster_gptimg.manifest.version": "1"},
+    [(column.name, column.type) for column in COLUMNS], metadata={"dagster_gptimg.manifest.version": "1"}
 )
-"""One record per image, and one per request of a row that has none. `arguments` and `columns` are JSON."""
+"""One record per image, and one per request of a row that has none."""
 
 _FILE = "manifest.parquet"
 _RECIPE, _CONTENT, _PARTS = b"dagster_gptimg.recipe", b"dagster_gptimg.content", b"dagster_gptimg.parts"
@@ -243,7 +215,7 @@ def _write_parquet(file: IO[bytes], records: Iterable[dict[str, Any]], about: Ca
     with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
         for batch in _batches(records):
             for record in batch:
-                record |= {name: rounded(record.get(name)) for name in ("cost_usd", "billable_units")}
+                record |= {name: rounded(record.get(name)) for name in MONEY_COLUMNS}
             writer.write_batch(batch_of(batch, SCHEMA))
         told = about()
         texts = {_RECIPE: told.recipe, _CONTENT: told.content, _PARTS: json.dumps(told.parts)}

@@ -23,8 +23,9 @@ from dagster_gptimg import (
     gptimg_asset,
 )
 from dagster_gptimg.definitions.assets import definition_of
-from dagster_gptimg.definitions.metadata import COLUMNS, timings
+from dagster_gptimg.definitions.metadata import column_schema, timings
 from dagster_gptimg.store.manifest import SCHEMA
+from dagster_gptimg.store.manifest_columns import COLUMNS
 from tests.definitions.support import LOW, NEEDED, ROWS, dagster_instance, images, metadata, run
 from tests.harness import Fal
 
@@ -172,7 +173,8 @@ def test_columns_lead_to_the_asset_upstream_when_there_is_one(resources: dict[st
 
 
 def test_every_column_of_the_image_table_is_described() -> None:
-    assert list(COLUMNS) == SCHEMA.names
+    found = column_schema(SCHEMA.empty_table()).columns
+    assert [(column.name, column.description) for column in found] == [(c.name, c.meaning) for c in COLUMNS]
 
 
 # -- numbers

@@ -2,7 +2,7 @@
 
 A run over a whole prompt table replaces all records of that table: rows that have left it leave the image table. A run
 over its first rows only (`limit`) replaces the records of these rows, and leaves the others. Records of another prompt
-table, which shares the dataset, stay (docs/cli.md#the-image-table). Nothing here is needed for money.
+table, which shares the dataset, stay (docs/image-table.md). Nothing here is needed for money.
 """
 
 from __future__ import annotations
