@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 
+from click.testing import CliRunner
+
+from dagster_gptimg.base.exit_status import ExitStatus
 from dagster_gptimg.base.row_status import TOLD
+from dagster_gptimg.cli.commands import cli
 from dagster_gptimg.engine.record.summary import Summary
 from dagster_gptimg.store.manifest_columns import COLUMNS
 from tests.support import ROOT
@@ -32,3 +36,11 @@ def test_columns_of_the_image_table_mean_in_the_docs_what_they_do_in_the_code() 
     kinds = {column.name: "JSON text" if column.is_json else str(column.type) for column in COLUMNS}
     found = table("image-table.md", "column")
     assert found == [[f"`{column.name}`", kinds[column.name], column.meaning] for column in COLUMNS]
+
+
+def test_exit_statuses_mean_in_docs_and_help_what_they_do_in_the_code() -> None:
+    found = table("cli.md", "exit status")
+    assert found == [[str(int(status)), status.meaning, status.money] for status in ExitStatus]
+    help_text = " ".join(CliRunner().invoke(cli, ["--help"]).output.split())
+    for status in ExitStatus:
+        assert f" {int(status)} {status.meaning}. Money: {status.money}." in help_text

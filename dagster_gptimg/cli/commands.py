@@ -1,8 +1,6 @@
 """The same engine without Dagster: `dagster-gptimg generate`, `plan`, `manifest`, `doctor`, `emulate`.
 
-Exit status: 0 every row has its images; 3 finished, and some rows have not; 4 stopped by the budget; 5 fal or the store
-cannot be used any more; 2 something has to be mended first, nothing was sent; 130 interrupted, what is in flight is on
-record.
+Exit statuses are those of `ExitStatus`, which `--help` shows.
 Imports are made where they are needed: `--help` answers at once, and Dagster is never imported.
 """
 
@@ -18,14 +16,10 @@ from typing import Any, NoReturn
 import click
 
 from dagster_gptimg._version import __version__
+from dagster_gptimg.base.exit_status import ExitStatus
 from dagster_gptimg.cli import click_options as given_as
 from dagster_gptimg.cli.output import say, tell_json
 from dagster_gptimg.errors import GptImgError, StoreError, TemporaryError
-
-USAGE = 2
-UNUSABLE = 5
-INTERRUPTED = 130
-
 
 INTERRUPT_SECONDS = 9.7
 """Seconds after a signal at which the process ends whatever still hangs (a store in a network that is gone)."""
@@ -42,11 +36,11 @@ def _interrupt(_number: int, _frame: object) -> NoReturn:
 def _end() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(INTERRUPTED)
+    os._exit(ExitStatus.INTERRUPTED)
 
 
 def main() -> None:
-    """The command line; errors of this package become one line on stderr and exit status 2."""
+    """The command line; errors of this package become one line on stderr and `ExitStatus.USAGE`."""
     # Arrow's own allocator keeps what was freed, and a run may last days on a small worker. Read on its import.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     # A SIGTERM is an interrupt like Ctrl-C: what is queued is cancelled, the rest is on record.
@@ -60,14 +54,14 @@ def main() -> None:
         context = getattr(error, "ctx", None)
         usage = f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n\n" if context else ""
         say(f"{usage}Error: {error.format_message()}")
-        sys.exit(USAGE)
+        sys.exit(ExitStatus.USAGE)
     except TemporaryError as error:
         say(f"error: {error}")
-        sys.exit(UNUSABLE)
+        sys.exit(ExitStatus.UNUSABLE)
     except GptImgError as error:
         _fail(str(error))
     except (KeyboardInterrupt, click.Abort):
-        sys.exit(INTERRUPTED)
+        sys.exit(ExitStatus.INTERRUPTED)
 
 
 def _keep_imports() -> None:
@@ -84,10 +78,21 @@ def _repeat_quietly() -> None:
 
 def _fail(message: str) -> NoReturn:
     say(f"error: {message}")
-    sys.exit(USAGE)
+    sys.exit(ExitStatus.USAGE)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class _Commands(click.Group):
+    """The commands, whose help ends with the exit statuses."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Add a list of them."""
+        super().format_epilog(ctx, formatter)
+        with formatter.section("Exit status"):
+            about = {int(status): f"{status.meaning}. Money: {status.money}." for status in ExitStatus}
+            formatter.write_dl([(str(number), words) for number, words in about.items()])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="dagster-gptimg")
 def cli() -> None:
     """Prompt tables become verified, accounted-for images, through fal's queue."""
@@ -272,7 +277,7 @@ def doctor(store: str | None, dataset: str | None, **given: Any) -> None:  # noq
         model, _ = given_as.model_of(given, target)
     except StoreError:  # as the check of the store tells, after all others
         model, _ = given_as.model_of(given, None)
-    sys.exit(0 if examine(store, dataset, model) else USAGE)
+    sys.exit(ExitStatus.COMPLETE if examine(store, dataset, model) else ExitStatus.USAGE)
 
 
 @cli.command()

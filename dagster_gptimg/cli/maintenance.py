@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dagster_gptimg.base.exit_status import ExitStatus
 from dagster_gptimg.base.plain_text import counted, plain
 from dagster_gptimg.cli.output import say, tell, tell_json
 from dagster_gptimg.engine.maintain import prune as pruning
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from dagster_gptimg.engine.maintain.prune import Prunable
     from dagster_gptimg.engine.maintain.verify import Verified
     from dagster_gptimg.store.root import Store
-
-INCOMPLETE = 3
 
 
 def prune(dataset: Dataset, *, left: bool, delete: bool, yes: bool, as_json: bool) -> None:
@@ -155,7 +154,7 @@ def verify(dataset: Dataset, *, hashes: bool, as_json: bool) -> int:
         counts |= {"missing": found.count("missing"), "changed": found.count("changed")}
         counts |= {"pruned": found.count("pruned"), "wrong": [wrong._asdict() for wrong in found.wrong]}
         tell_json(counts)
-    return 0 if found.is_well else INCOMPLETE
+    return ExitStatus.COMPLETE if found.is_well else ExitStatus.INCOMPLETE
 
 
 async def _verify(dataset: Dataset, *, hashes: bool) -> tuple[Verified, str]:

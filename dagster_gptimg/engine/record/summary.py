@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from dagster_gptimg.base.exit_status import ExitStatus
 from dagster_gptimg.base.plain_text import counted, dollars
 from dagster_gptimg.base.row_status import COMPLETE, TOLD, RowStatus
 from dagster_gptimg.fal.registry.prices import Price
@@ -14,14 +15,18 @@ from dagster_gptimg.store.money import rounded
 from dagster_gptimg.store.settled_index import Brief, Settled
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from dagster_gptimg.engine.record.results import Result
 
 StopReason: TypeAlias = Literal["budget", "locked", "unusable", "interrupted"]
 
-EXIT = {None: 0, "budget": 4, "locked": 5, "unusable": 5, "interrupted": 130}
-INCOMPLETE = 3
+EXIT: Mapping[StopReason, ExitStatus] = {
+    "budget": ExitStatus.BUDGET,
+    "locked": ExitStatus.UNUSABLE,
+    "unusable": ExitStatus.UNUSABLE,
+    "interrupted": ExitStatus.INTERRUPTED,
+}
 
 _CENT, _TEN_CENTS = Decimal("0.01"), Decimal("0.1")
 
@@ -84,10 +89,11 @@ class Summary:
 
     @property
     def exit_status(self) -> int:
-        """The CLI's exit status: 0 every row has its images, 3 some have not, 4, 5 and 130 by `stop`."""
+        """The command line's exit status: by `stop`, or else by whether every row has its images."""
         if self.stop is not None:
             return EXIT[self.stop]
-        return 0 if sum(getattr(self, status) for status in COMPLETE) == self.rows else INCOMPLETE
+        complete: int = sum(getattr(self, status) for status in COMPLETE)
+        return ExitStatus.COMPLETE if complete == self.rows else ExitStatus.INCOMPLETE
 
     def as_json(self) -> dict[str, object]:
         """The object that `--json` prints; dollars are numbers, and null where nobody knows."""
