@@ -7,6 +7,7 @@ import re
 from click.testing import CliRunner
 
 from dagster_gptimg.base.exit_status import ExitStatus
+from dagster_gptimg.base.retry_policies import POLICIES
 from dagster_gptimg.base.row_status import TOLD
 from dagster_gptimg.cli.commands import cli
 from dagster_gptimg.engine.record.summary import Summary
@@ -44,3 +45,8 @@ def test_exit_statuses_mean_in_docs_and_help_what_they_do_in_the_code() -> None:
     help_text = " ".join(CliRunner().invoke(cli, ["--help"]).output.split())
     for status in ExitStatus:
         assert f" {int(status)} {status.meaning}. Money: {status.money}." in help_text
+
+
+def test_what_is_repeated_is_repeated_in_the_docs_as_in_the_code() -> None:
+    found = table("fal.md", "what | how often")
+    assert found == [[policy.what, policy.how_often, policy.then] for policy in POLICIES]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, ParamSpec, Protocol, TypeAlias, TypeVar
 
+from dagster_gptimg.base.retry_policies import FREE_FAILURES
 from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.options import check, default
 from dagster_gptimg.prompts.references import References
@@ -184,7 +185,7 @@ class Options:
     word: str = ""
     on_ambiguous: Literal["hold", "resubmit"] = default("on_ambiguous")
     settle: float = default("settle")
-    attempts: int = 3
+    attempts: int = FREE_FAILURES.tries
     is_model_chosen: bool = False
     recipe: str = ""
     table: str = ""

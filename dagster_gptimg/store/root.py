@@ -16,6 +16,7 @@ import re
 import shutil
 import time
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -28,6 +29,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from dagster_gptimg.base.masking import harmless, hide_in, hide_values, without_credentials
 from dagster_gptimg.base.plain_text import words_of
 from dagster_gptimg.base.regular_files import check_regular
+from dagster_gptimg.base.retry_policies import STORE_CONFLICT
 from dagster_gptimg.errors import StoreError, TemporaryError, UnreadableError, UsageError
 from dagster_gptimg.store.local_files import PART, Folders, create_file, remove_part, replace_file, try_folder
 
@@ -117,13 +119,13 @@ class Store:
 
     def _insist_on_creating(self, path: str, data: bytes) -> None:
         """Create an object; where the service says that calls were in each other's way, once more: S3 asks for that."""
-        for left in reversed(range(CONFLICT_TRIES)):
+        for tried in count(1):
             try:
                 self.fs.pipe_file(path, data, mode="create")
             except Exception as error:
-                if not left or not _is_conflict(error):
+                if STORE_CONFLICT.is_over(tried) or not _is_conflict(error):
                     raise
-                time.sleep(CONFLICT_SECONDS * (CONFLICT_TRIES - left))
+                time.sleep(STORE_CONFLICT.pause(tried))
             else:
                 return
 
@@ -343,8 +345,6 @@ _ATOMIC = frozenset({"s3fs", "gcsfs", "adlfs"})
 """The packages whose exclusive create is a condition that goes with the write, and that their services keep."""
 
 CONFLICT = 409
-CONFLICT_TRIES, CONFLICT_SECONDS = 6, 0.1
-"""Tries of a create that the service calls a conflict, and seconds between the first two of them; then longer."""
 
 
 def _is_atomic(fs: Any) -> bool:  # noqa: ANN401 - fsspec has no types

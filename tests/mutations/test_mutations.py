@@ -234,9 +234,9 @@ MUTATIONS = [
     Mutation(
         "wait for doubts by the wall clock",
         "engine/recover/ambiguous_submits.py",
-        "        until, pause = (progress.seen_at if whole else now - age) + settle, FIRST_LOOK\n",
+        "        until, looks = (progress.seen_at if whole else now - age) + settle, 0\n",
         "        age = max((self._clock.now() - intent.created_at).total_seconds(), 0.0)\n"
-        "        until, pause = now - age + settle, FIRST_LOOK\n",
+        "        until, looks = now - age + settle, 0\n",
         "tests/simulation/test_words.py",
     ),
     Mutation(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import dagster as dg
 from dagster import DagsterEventType, DagsterRunStatus, RunsFilter
 
+from dagster_gptimg.base.retry_policies import FAILED_RUN
 from dagster_gptimg.definitions.metadata import ROWS_TAG
 from dagster_gptimg.prompts.table_scan import NO_ROWS
 
@@ -18,9 +19,6 @@ SENSOR_TAG = "dagster_gptimg/sensor"
 """The tag of a run that says which sensor asked for it."""
 
 PARTITION_TAG = "dagster/partition"
-
-FIRST_PAUSE, LONGEST_PAUSE = 300.0, 86_400.0
-"""Seconds from the end of a failed run until it is asked for again; twice as long after each further failure."""
 
 A_PERSONS = frozenset({"budget", "rebuy", "usage", "refused"})
 """Reasons of a failure that only a person can do something about: another run would spend, or fail, as this one did."""
@@ -114,7 +112,7 @@ class Asked:
         tags = {SENSOR_TAG: self.sensor, ROWS_TAG: digest} | ({PARTITION_TAG: key} if key else {})
         most = 16
         runs = self.instance.get_run_records(RunsFilter(tags=tags, statuses=[DagsterRunStatus.FAILURE]), limit=most)
-        return min(FIRST_PAUSE * 2.0 ** max(len(runs) - 1, 0), LONGEST_PAUSE)
+        return FAILED_RUN.pause(max(len(runs), 1))
 
     def _is_a_persons(self, run: str) -> bool:
         for entry in self.instance.all_logs(run, of_type=DagsterEventType.STEP_FAILURE):

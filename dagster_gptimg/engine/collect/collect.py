@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING
 
+from dagster_gptimg.base.retry_policies import UNIT_PRICE
 from dagster_gptimg.engine.collect.download_limit import DownloadLimit
 from dagster_gptimg.engine.collect.outcomes import (
     FAR_APART,
@@ -46,8 +47,8 @@ if TYPE_CHECKING:
 PATIENT_AFTER = 8.0
 """Seconds of a pause from which on a request that has ended gives its place in the window to another."""
 
-PRICE_SECONDS, PRICE_AGAIN = 15.0, 30.0
-"""Seconds to wait for a price, with all outcomes that need it; and until fal is asked again when it did not tell it."""
+PRICE_SECONDS = 15.0
+"""Seconds to wait for a price, with all outcomes that need it."""
 
 DIGITS = 60
 """Digits with which units and a unit's price are multiplied: exact for every amount that is let through."""
@@ -380,7 +381,7 @@ class Collector:
     async def _ask_price(self, endpoint: str) -> Decimal | None:
         """Today's price a unit, asked for once; after a failure it is asked for again, but not for every image."""
         now = self._clock.monotonic()
-        if now < self._asked_price_at.get(endpoint, float("-inf")) + PRICE_AGAIN:
+        if now < self._asked_price_at.get(endpoint, float("-inf")) + UNIT_PRICE.first_pause:
             return None
         try:
             async with asyncio.timeout(PRICE_SECONDS):

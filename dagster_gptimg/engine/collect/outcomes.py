@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dagster_gptimg.base.retry_policies import RESULT, RESULT_LATER
 from dagster_gptimg.fal.types import Failure
 
 if TYPE_CHECKING:
@@ -30,12 +31,6 @@ FAR_APART = 600.0
 """Seconds between the two readings that make a failure free, or a request ended, where fal's history does not say it:
 one blip must not be both of them."""
 
-PAUSES = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 256.0)
-"""Seconds before each look at the result of a request that was submitted within `YOUNG`: 13 minutes in all."""
-
-PAUSES_LATER = (0.0, REFUSAL_APART)
-"""The same for older ones, which earlier runs have looked at already: fal keeps a result for an hour."""
-
 YOUNG = 3600.0
 """Seconds since fal has accepted a request, by this machine's wall clock. No rule about money rests on it."""
 
@@ -50,9 +45,10 @@ def is_young(age: timedelta | None) -> bool:
 def pauses(age: timedelta | None) -> tuple[float, ...]:
     """Seconds before each look at a request's result in this run: over all runs, more and more rarely.
 
+    Earlier runs have looked at older ones already, and fal keeps a result for an hour.
     `age`: since fal has accepted it; None where that is not known.
     """
-    return PAUSES if is_young(age) else PAUSES_LATER
+    return (0.0, *(RESULT if is_young(age) else RESULT_LATER).pauses)
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from dagster_gptimg.base.retry_policies import NEW_STREAMS
 from dagster_gptimg.errors import ReadError
 
 if TYPE_CHECKING:
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
 
 AT_ONCE = 64
 """Streams at once, each a connection: a run has no more requests in flight than that."""
-
-PAUSE = 60.0
-"""Seconds without new streams after one that fal did not give: what is in flight is looked at meanwhile."""
 
 
 class Streams:
@@ -55,6 +53,6 @@ class Streams:
             async for status in self._fal.stream_status(request, logs=self._logs):
                 hear(request.request_id, status)
         except ReadError:  # also when fal does not know the request: a look will tell
-            self._again_at = self._clock.monotonic() + PAUSE
+            self._again_at = self._clock.monotonic() + NEW_STREAMS.first_pause
         finally:
             hear(request.request_id, None)

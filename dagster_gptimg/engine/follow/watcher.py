@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
+from dagster_gptimg.base.retry_policies import STATUS
 from dagster_gptimg.engine.follow.latency import Latency
 from dagster_gptimg.engine.follow.queue_model import QueueModel, TrackedRequest
 from dagster_gptimg.errors import GoneError, ReadError
@@ -54,11 +55,6 @@ IDLE = 120.0
 
 PROBES = 8
 """Looks to correct the picture, where fal tells of ends: so many, and one more with every `SUSPECT` ends."""
-
-FAILED_READ = 1.0
-"""Seconds until a status that could not be read is asked for again; twice as many after each one that fails."""
-
-FAILED_READ_MOST = 30.0
 
 LAST_LOOK = 10.0
 """Seconds before the end of a run's patience at which a request is looked at, whatever was planned for it: another run
@@ -257,7 +253,7 @@ class Watcher:
         if probe is None and self._queue_model.waiting and now >= self._still_at:
             # One that cannot be read must not hide those behind it.
             probe = min(islice(self._queue_model.waiting, SUSPECT), key=lambda tracked: tracked.unread)
-            self._still_at = now + FAILED_READ
+            self._still_at = now + STATUS.first_pause
         if probe is None and self._ends >= self._suspect_at:
             probe, self._suspect_at = self._queue_model.suspect(), self._ends + SUSPECT
         return None if probe is None or probe.is_looked_at or not self._may_probe(probe) else probe
@@ -322,7 +318,7 @@ class Watcher:
     def _conclude(self, tracked: TrackedRequest, status: Status | None) -> None:
         now = self._clock.monotonic()
         if status is None:
-            self._plan(tracked, now + min(FAILED_READ * 2**tracked.unread, FAILED_READ_MOST))
+            self._plan(tracked, now + STATUS.pause(tracked.unread + 1))
             tracked.unread = min(tracked.unread + 1, 10)
             return
         tracked.tell(status)
@@ -368,7 +364,7 @@ class Watcher:
     def _is_queued(self, tracked: TrackedRequest, now: float) -> None:
         self._queue_model.is_queued(tracked, now)
         if not tracked.fresh and not tracked.told:  # found, not submitted by this run: its place is not known
-            self._plan(tracked, now + max(tracked.kind.latency.mean / 2, FAILED_READ))
+            self._plan(tracked, now + max(tracked.kind.latency.mean / 2, STATUS.first_pause))
         self._tell()
 
     def _drop(self, tracked: TrackedRequest, end: float, inference: float | None = None) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dagster_gptimg.base.retry_policies import HISTORY_SEARCH
 from dagster_gptimg.base.row_status import RowStatus
 from dagster_gptimg.engine.record.results import Result, Unsettled
 from dagster_gptimg.engine.record.state_table import View, searching, state_of
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from dagster_gptimg.engine.request_progress import RequestProgress
     from dagster_gptimg.engine.submit.stop import Stop
     from dagster_gptimg.store.receipts.facts import Word
-
-FIRST_LOOK, LONGEST_WAIT = 0.5, 15.0
 
 
 class AmbiguousSubmits:
@@ -67,7 +66,7 @@ class AmbiguousSubmits:
         """
         settle, now = self._job.options.settle, self._clock.monotonic()
         age = 0.0 if whole else max((self._clock.now() - intent.created_at).total_seconds(), 0.0)
-        until, pause = (progress.seen_at if whole else now - age) + settle, FIRST_LOOK
+        until, looks = (progress.seen_at if whole else now - age) + settle, 0
         if self._job.options.watch == "webhook" and await self._has_news(progress, view):
             return None
         while True:
@@ -76,8 +75,8 @@ class AmbiguousSubmits:
                 return None
             if self._stop.reason or self._clock.monotonic() >= until:
                 return search
-            await self._clock.sleep(min(pause, until - self._clock.monotonic()))
-            pause = min(pause * 1.5, LONGEST_WAIT)
+            looks += 1
+            await self._clock.sleep(min(HISTORY_SEARCH.pause(looks), until - self._clock.monotonic()))
             if await self._has_news(progress, view):
                 return None
 

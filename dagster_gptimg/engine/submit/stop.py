@@ -11,6 +11,8 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from dagster_gptimg.base.retry_policies import SUBMITS_IN_DOUBT, SUBMITS_TURNED_AWAY
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -18,18 +20,12 @@ if TYPE_CHECKING:
     from dagster_gptimg.engine.record.summary import StopReason
     from dagster_gptimg.errors import SubmitError
 
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
-"""Seconds between submits that fal turned away, or that never left: twice as many from one to the next."""
-
-PATIENCE = 900.0
-"""Seconds without one accepted submit, while all are turned away or never leave, after which fal counts as unusable."""
+LONGEST_ASKED = 600.0
+"""Seconds for which submits are held back at most because fal asks for it (`Retry-After`)."""
 
 IN_A_ROW = 2
 """Answers in a row that did not tell whether fal has the request, after which submits go out one at a time. A single
 one is a connection that broke."""
-
-DOUBT_PAUSES = (10.0, 40.0, 160.0, 320.0)
-"""Seconds before each submit that goes out by itself. After the last of them the run stops buying."""
 
 AT_FIRST, AT_ONCE = 2, 8
 """Submits at once: at the beginning and after trouble, and once `PROVEN` in a row were accepted."""
@@ -114,10 +110,10 @@ class Stop:
         self._trouble_since = now if self._trouble_since is None else self._trouble_since
         if now >= self._resume_at:  # one pause for all that were under way together
             self._pauses += 1
-            pause = min(FIRST_PAUSE * 2 ** min(self._pauses - 1, 10), LONGEST_PAUSE)
-            self._resume_at = now + max(pause, min(seconds or 0.0, 10 * LONGEST_PAUSE))
+            pause = SUBMITS_TURNED_AWAY.pause(self._pauses)
+            self._resume_at = now + max(pause, min(seconds or 0.0, LONGEST_ASKED))
         lasting = now - self._trouble_since
-        if lasting >= PATIENCE:
+        if SUBMITS_TURNED_AWAY.is_over(seconds=lasting):
             self.because("unusable", f"{error} (for {lasting / 60:.0f} minutes; nothing was bought meanwhile)")
         return lasting
 
@@ -127,8 +123,8 @@ class Stop:
         self._accepted, self._in_a_row = 0, self._in_a_row + 1
         if self._in_a_row < IN_A_ROW or now < self._resume_at:
             return  # a broken connection; or it was under way together with another one
-        if self._in_doubt >= len(DOUBT_PAUSES):
+        if SUBMITS_IN_DOUBT.is_over(self._in_doubt + 1):
             self.because("unusable", f"{error}; so did {self._in_doubt} before it, minutes apart")
             return
-        self._resume_at = now + DOUBT_PAUSES[self._in_doubt]
+        self._resume_at = now + SUBMITS_IN_DOUBT.pause(self._in_doubt + 1)
         self._in_doubt += 1

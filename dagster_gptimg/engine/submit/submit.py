@@ -5,9 +5,11 @@ Written by hand, because nothing does it right: fal's own clients repeat a POST 
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING
 
 from dagster_gptimg.base.digest_columns import DigestCounts, digest_of
+from dagster_gptimg.base.retry_policies import ACCEPTED_RECORD
 from dagster_gptimg.engine.submit.reference_uploads import Uploads
 from dagster_gptimg.engine.submit.webhook_urls import webhook_url
 from dagster_gptimg.errors import AmbiguousSubmitError, NotSentError, RejectedError, StoreError, SubmitError
@@ -177,13 +179,13 @@ class Submitter:
 
     async def _insist(self, key: str, n: int, accepted: Accepted) -> None:
         """Record the id, with patience: fal has been paid for it, and only we know it."""
-        for left in reversed(range(RECORD_TRIES)):
+        for tried in count(1):
             try:
                 await self._io(self._receipts.create_accepted, key, n, "reply", accepted)
             except StoreError as error:
-                if not left:
+                if ACCEPTED_RECORD.is_over(tried):
                     msg = f"fal has request {accepted.request_id}, and the store does not take its record: {error}"
                     raise StoreError(msg) from error
-                await self._job.runtime.clock.sleep(1.0)
+                await self._job.runtime.clock.sleep(ACCEPTED_RECORD.pause(tried))
             else:
                 return

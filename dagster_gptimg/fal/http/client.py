@@ -17,6 +17,7 @@ import httpx
 
 from dagster_gptimg.base.masking import harmless
 from dagster_gptimg.base.plain_text import words_of
+from dagster_gptimg.base.retry_policies import READ
 from dagster_gptimg.errors import KeyRejectedError, ReadError, RequestFailedError, UnreachableError
 from dagster_gptimg.fal.addresses import origin_of
 from dagster_gptimg.fal.http.answers import Answers, is_request_id
@@ -77,7 +78,7 @@ async def _take_any(_size: int) -> None:
 class FalClient:
     """fal's queue, history, storage and CDN, with one key."""
 
-    def __init__(self, settings: FalSettings, *, read_attempts: int = 3, wire: Wire | None = None) -> None:
+    def __init__(self, settings: FalSettings, *, read_attempts: int = READ.tries, wire: Wire | None = None) -> None:
         """Make a client; it opens no connection yet.
 
         Args:

@@ -18,6 +18,7 @@ import httpx
 
 from dagster_gptimg.base.masking import harmless, without_known
 from dagster_gptimg.base.plain_text import words_of
+from dagster_gptimg.base.retry_policies import READ
 from dagster_gptimg.errors import GoneError, KeyRejectedError, ReadError
 from dagster_gptimg.fal.addresses import check_public, origin_of
 from dagster_gptimg.fal.http.answers import never_sent
@@ -95,7 +96,7 @@ class Wire:
     ) -> None:
         """Take the settings of one key; `transport` and `wall_clock` are this machine's own, but for tests."""
         self._settings, self._transport, self._wall_clock = settings, transport, wall_clock
-        self.again = Repeated(read_attempts, timeout=30.0)
+        self.again = Repeated(READ, read_attempts)
         logging.getLogger("httpx").addFilter(_MASKED)
         self.http, self.streams = self._client(settings.connections), self._client(0)
         self.others = self._client(settings.connections, is_public=True)

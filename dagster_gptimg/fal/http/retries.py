@@ -9,6 +9,8 @@ import stamina
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from dagster_gptimg.base.retry_policies import RetryPolicy
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -20,9 +22,16 @@ class Repeated:
     there. So it is handed a function without any.
     """
 
-    def __init__(self, attempts: int, timeout: float) -> None:
-        """Try `attempts` times, and for `timeout` seconds, at most."""
-        self._caller = stamina.AsyncRetryingCaller(attempts=attempts, timeout=timeout, wait_initial=0.2, wait_max=5.0)
+    def __init__(self, policy: RetryPolicy, tries: int | None = None) -> None:
+        """Repeat as a policy says; `tries`: another number of them."""
+        self._caller = stamina.AsyncRetryingCaller(
+            attempts=tries or policy.tries or None,
+            timeout=policy.seconds,
+            wait_initial=policy.first_pause,
+            wait_max=policy.longest_pause,
+            wait_exp_base=policy.growth,
+            wait_jitter=policy.jitter,
+        )
 
     async def __call__(
         self,

@@ -12,6 +12,7 @@ import httpx
 
 from dagster_gptimg.base.masking import harmless
 from dagster_gptimg.base.plain_text import words_of
+from dagster_gptimg.base.retry_policies import STATUS_STREAM
 from dagster_gptimg.errors import GoneError, ReadError
 from dagster_gptimg.fal.http.bodies import JSON_BYTES, parse_object, read_reply
 from dagster_gptimg.fal.types import Completed
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
 SILENCE = 45.0
 """Seconds without a byte after which a stream is dead: fal sends a comment every 15 s."""
-
-TRIES = 5
-"""Streams in a row that bring nothing, before whoever follows is told."""
 
 
 async def follow(
@@ -52,9 +50,9 @@ async def follow(
             raise
         except ReadError as error:
             failed, why = failed + 1, str(error)
-        if failed >= TRIES:
+        if STATUS_STREAM.is_over(failed):
             raise ReadError(f"{failed} streams of a status in a row broke off; the last one: {why}")
-        await asyncio.sleep(min(0.2 * 2**failed, 5.0))
+        await asyncio.sleep(STATUS_STREAM.pause(failed))
 
 
 async def _one_stream(

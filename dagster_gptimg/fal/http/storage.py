@@ -16,6 +16,7 @@ import httpx
 
 from dagster_gptimg.base.masking import harmless, hide, knows
 from dagster_gptimg.base.plain_text import words_of
+from dagster_gptimg.base.retry_policies import UPLOAD
 from dagster_gptimg.errors import ReadError
 from dagster_gptimg.fal.addresses import check_public
 from dagster_gptimg.fal.http.bodies import parse_object
@@ -53,10 +54,10 @@ class Token(NamedTuple):
 class Uploader:
     """Uploads with one key; the token is shared."""
 
-    def __init__(self, wire: Wire, settings: FalSettings, *, attempts: int = 3) -> None:
-        """Use a client's connections. Each step of an upload is tried `attempts` times."""
+    def __init__(self, wire: Wire, settings: FalSettings) -> None:
+        """Use a client's connections."""
         self._wire, self._settings = wire, settings
-        self._again = Repeated(attempts, timeout=60.0)
+        self._again = Repeated(UPLOAD)
         self._token: Token | None = None
         self._renewing = asyncio.Lock()
 

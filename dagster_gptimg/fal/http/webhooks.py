@@ -19,6 +19,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from dagster_gptimg.base.plain_text import shown, words_of
+from dagster_gptimg.base.retry_policies import WEBHOOK_KEYS
 from dagster_gptimg.errors import ReadError, WebhookError
 from dagster_gptimg.fal.http.answers import ids_in_text, is_request_id
 from dagster_gptimg.fal.http.bodies import parse_object, read_reply
@@ -37,8 +38,7 @@ KEYS_KEPT = 24 * 3600.0
 
 KEYS_AGAIN = 60.0
 """Seconds until they are fetched again because a signature fits none of them: fal may have a new one, and a forger must
-not have us ask fal at every try. After a failure, `KEYS_RETRIED`."""
-KEYS_RETRIED = 5.0
+not have us ask fal at every try."""
 
 MOST_KEYS = 64
 KEYS_BYTES = 256 * 1024
@@ -99,7 +99,7 @@ class WebhookKeys:
         async with self._fetching:
             if time.monotonic() - self._fetched < oldest:
                 return False
-            if time.monotonic() - self._failed < KEYS_RETRIED:
+            if time.monotonic() - self._failed < WEBHOOK_KEYS.first_pause:
                 raise ReadError("the keys of fal's webhooks could not be had a moment ago")
             try:
                 self._keys = await _published(self._url)

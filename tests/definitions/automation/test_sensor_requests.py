@@ -8,7 +8,8 @@ import dagster as dg
 import pytest
 
 from dagster_gptimg import UsageError, build_prompt_table_sensor, by_column, by_date, by_dimensions, by_dynamic
-from dagster_gptimg.definitions.automation.sensor_requests import FIRST_PAUSE, Asked
+from dagster_gptimg.base.retry_policies import FAILED_RUN
+from dagster_gptimg.definitions.automation.sensor_requests import Asked
 from dagster_gptimg.prompts.partition_keys import slug
 from tests.definitions.automation.test_sensors import table
 from tests.definitions.support import dagster_instance, failure, images, run
@@ -62,7 +63,9 @@ def test_the_runs_of_an_asset_tell_what_they_were_made_from(
     assert len(fal.charged()) == 4
     table(path, [*a, ("4", "bags", "bowl")])
     assert not tick(max_cost_usd=0.0)
-    later = Asked(instance, asset.key, sensor.name, now=lambda: datetime.now(UTC).timestamp() + 10 * FIRST_PAUSE)
+    later = Asked(
+        instance, asset.key, sensor.name, now=lambda: datetime.now(UTC).timestamp() + 10 * FAILED_RUN.first_pause
+    )
     assert list(later.failed()) == []  # another run would not have more to spend: a person decides
     table(path, [*a, ("4", "bags", "jar")])
     assert tick()

@@ -27,7 +27,7 @@ from dagster_gptimg import (
     failure_reasons,
     gptimg_asset,
 )
-from dagster_gptimg.definitions.automation.sensor_requests import FIRST_PAUSE
+from dagster_gptimg.base.retry_policies import FAILED_RUN
 from dagster_gptimg.definitions.automation.table_cursor import Cursor, look, version_of
 from dagster_gptimg.definitions.metadata import ROWS_TAG
 from tests.definitions.support import ROWS, dagster_instance, images
@@ -205,13 +205,13 @@ def test_a_failed_run_is_asked_for_again_after_growing_pauses(
     table(tmp_path / "t.csv", [("1", "bags", "sack"), ("2", "mugs", "cup")])
     daemon.status = FAILURE
     assert [daemon.tick(), daemon.tick()] == [["bags"], []]
-    for pause in (FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE):
+    for pause in (FAILED_RUN.first_pause, 2 * FAILED_RUN.first_pause, 4 * FAILED_RUN.first_pause):
         now[0] = datetime.now(UTC).timestamp() + pause - 60
         assert daemon.tick() == []
         now[0] += 120
         assert daemon.tick() == ["bags"]
     daemon.status = dg.DagsterRunStatus.SUCCESS
-    now[0] += 8 * FIRST_PAUSE
+    now[0] += 8 * FAILED_RUN.first_pause
     assert [daemon.tick(), daemon.tick()] == [["bags"], []]
 
 

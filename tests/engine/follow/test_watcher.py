@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from dagster_gptimg.base.retry_policies import STATUS
 from dagster_gptimg.engine.follow.latency import SPARE, UNTOLD
-from dagster_gptimg.engine.follow.watcher import FAILED_READ, SCOUTS, TooLateError, Watcher
+from dagster_gptimg.engine.follow.watcher import SCOUTS, TooLateError, Watcher
 from dagster_gptimg.engine.submit.in_flight_limit import InFlightLimit, Place
 from dagster_gptimg.errors import GoneError, KeyRejectedError, ReadError
 from dagster_gptimg.fal.types import Completed, InProgress, Queued, Status, Submitted
@@ -141,7 +142,7 @@ def test_a_look_that_is_due_between_two_turns_is_on_time() -> None:
         began = loop.time()
         await watcher(queue).ended(request, "kind", fresh=False)
         # Two looks of 20 ms each, and the time between them; the next turn would be 30 ms later.
-        assert loop.time() - began == pytest.approx(FAILED_READ + 0.04, abs=0.005)
+        assert loop.time() - began == pytest.approx(STATUS.first_pause + 0.04, abs=0.005)
 
     run(work)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dagster_gptimg.base.retry_policies import STATUS_STREAM
 from dagster_gptimg.errors import (
     GoneError,
     MissingKeyError,
@@ -82,7 +84,8 @@ async def test_a_request_that_is_gone_is_told_and_not_asked_for_again() -> None:
 
 
 async def test_a_server_that_does_not_stream_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dagster_gptimg.fal.http.status_stream.TRIES", 2)
+    twice = replace(STATUS_STREAM, tries=2)
+    monkeypatch.setattr("dagster_gptimg.fal.http.status_stream.STATUS_STREAM", twice)
 
     async def script(connection: Connection) -> None:
         await connection.request()

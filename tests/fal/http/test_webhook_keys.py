@@ -7,11 +7,13 @@ import base64
 import hashlib
 import json
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from dagster_gptimg.base.retry_policies import WEBHOOK_KEYS
 from dagster_gptimg.errors import ReadError, WebhookError
 from dagster_gptimg.fal.http import webhooks
 from dagster_gptimg.fal.http.webhooks import MOST_KEYS, WebhookKeys
@@ -80,7 +82,7 @@ async def test_a_list_without_the_key_in_its_bounds_verifies_nothing(listed: Any
 
 async def test_a_list_that_trickles_ends_and_the_next_one_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhooks, "KEYS_SECONDS", 0.3)
-    monkeypatch.setattr(webhooks, "KEYS_RETRIED", 0.0)
+    monkeypatch.setattr(webhooks, "WEBHOOK_KEYS", replace(WEBHOOK_KEYS, first_pause=0.0))
     calls = list[int]()
 
     async def script(connection: Connection) -> None:
