@@ -20,8 +20,7 @@ from pydantic_core import PydanticUndefined
 
 from dagster_gptimg import GptImgComponent
 from dagster_gptimg.definitions.component import attributes
-from dagster_gptimg.definitions.metadata import COLUMNS
-from dagster_gptimg.store.manifest import SCHEMA
+from dagster_gptimg.store.manifest_columns import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,7 +91,7 @@ def page() -> str:
         for one in found:
             lines += _described(one, "###")
     lines.append("## The image table\n\nThe columns of a manifest.\n")
-    lines += [f"- `{column.name}` (`{column.type}`): {COLUMNS[column.name]}" for column in SCHEMA]
+    lines += [f"- `{column.name}` (`{column.type}`): {column.meaning}" for column in COLUMNS]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from dagster_gptimg.base.digest_columns import BUCKETS, PARTS, SIZE, DigestCounts, DigestMap, Digests
+from dagster_gptimg.base.retry_policies import STATUS
 from dagster_gptimg.engine.follow import watcher
 from dagster_gptimg.engine.record.results import CHECKPOINT
 from dagster_gptimg.engine.submit.in_flight_limit import LONGEST_WAIT
@@ -23,7 +24,7 @@ KEYS = bytes(range(64))
     [
         f"its {WORDS[watcher.SCOUTS]} oldest requests",
         f"two calls {watcher.GONE_APART:.0f} s apart",
-        f"{watcher.FAILED_READ_MOST:.0f} s at most",
+        f"{STATUS.longest_pause:.0f} s at most",
         f"at most {WORDS[int(LONGEST_WAIT) // 60]} minutes' work",
     ],
 )
