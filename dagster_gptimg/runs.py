@@ -67,6 +67,11 @@ def run(
     """
     ends: list[Finished] = []
     options = _checked(options or Options(), model)
+    if settings.urls.buys and dataset.store.is_lost_at_exit:
+        raise UsageError(
+            f"{dataset.uri('')} is in the memory of this process: what fal is paid for would be lost when the process "
+            "ends. Use a folder or an object store; memory:// is for the emulator. Nothing was sent."
+        )
 
     async def events(interrupt: asyncio.Event) -> AsyncIterator[Event]:
         async with FalClient(settings) as fal:

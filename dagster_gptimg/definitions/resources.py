@@ -176,7 +176,9 @@ class Hidden(str):
 class ImageStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """The store: an fsspec root that holds images, receipts and manifests of any number of datasets."""
 
-    root: str = Field(description="A folder, or any fsspec URL: s3://..., gs://..., abfs://..., memory://...")
+    root: str = Field(
+        description="A folder, or any fsspec URL: s3://..., gs://..., abfs://...; memory:// with the emulator only"
+    )
     storage_options: dict[str, Any] = Field(
         default_factory=dict,
         description="Passed to fsspec. Name secrets as `{'env': 'VARIABLE'}`: they are read when a run needs them.",

@@ -72,6 +72,11 @@ class FalUrls:
         """True when every service is fal's own."""
         return self == FalUrls()
 
+    @property
+    def buys(self) -> bool:
+        """True when requests go to fal's own queue, and so cost money."""
+        return self.queue == _DEFAULTS["queue"]
+
 
 @dataclass(frozen=True, slots=True)
 class FalSettings:

@@ -48,6 +48,7 @@ class Store:
 
     Attributes:
         is_local: whether it is a folder of this machine.
+        is_lost_at_exit: whether everything in it is gone when this process ends.
         is_near: whether its calls come back at once, so that nothing is gained by making many at a time.
     """
 
@@ -73,6 +74,7 @@ class Store:
             msg = f"the store {without_credentials(uri)!r} cannot be opened: {words_of(error)}"
             raise UsageError(msg) from harmless(error)
         self.is_local = isinstance(self.fs, LocalFileSystem)
+        self.is_lost_at_exit = _is_in_memory(self.fs)
         self.is_near = self.is_local or isinstance(self.fs, MemoryFileSystem)
         self.root = self.root.rstrip("/")
         if self.is_local:
@@ -351,6 +353,10 @@ def _is_atomic(fs: Any) -> bool:  # noqa: ANN401 - fsspec has no types
     if isinstance(fs, DirFileSystem):
         return _is_atomic(fs.fs)
     return isinstance(fs, MemoryFileSystem) or type(fs).__module__.partition(".")[0] in _ATOMIC
+
+
+def _is_in_memory(fs: Any) -> bool:  # noqa: ANN401 - fsspec has no types
+    return _is_in_memory(fs.fs) if isinstance(fs, DirFileSystem) else isinstance(fs, MemoryFileSystem)
 
 
 def _is_conflict(error: BaseException | None) -> bool:

@@ -212,3 +212,10 @@ def test_a_real_notebook_shows_the_gallery(fal: Fal, store: Path, monkeypatch: p
 def test_it_is_no_face_of_dagster() -> None:
     code = "import sys, dagster_gptimg; dagster_gptimg.generate; sys.exit('dagster' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT).returncode == 0
+
+
+def test_what_fal_is_paid_for_is_never_kept_in_the_memory_of_a_process() -> None:
+    given: dict[str, Any] = {"dataset": "d", "model": MINI, "progress": False, "settings": FalSettings("no-key")}
+    with pytest.raises(UsageError, match=r"in the memory of this process: .* would be lost .* Nothing was sent"):
+        generate(["a red cup"], store="memory://paid", **given)
+    assert generate(["a red cup"], store="memory://paid", plan_only=True, **given).summary.rows == 1

@@ -224,3 +224,9 @@ def test_sizes_and_folders_are_told_apart(store: Store) -> None:
     assert store.sizes("a") == {"one.bin": 5, "two.bin": 0}
     assert store.sizes("a", "one") == {"one.bin": 5}
     assert (store.folders("a"), store.folders("nowhere"), store.sizes("nowhere")) == (["b"], [], {})
+
+
+def test_what_is_lost_when_the_process_ends_is_known(tmp_path: Path) -> None:
+    assert Store("memory://a").is_lost_at_exit
+    assert Store("dir::memory://a", {"dir": {"path": "/b"}}).is_lost_at_exit
+    assert not Store(str(tmp_path)).is_lost_at_exit
