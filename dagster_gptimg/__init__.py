@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from dagster_gptimg._version import __version__
+from dagster_gptimg.base.version import __version__
 
 if TYPE_CHECKING:
     from dagster_gptimg.definitions.asset_checks import build_gptimg_checks

@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 
 import click
 
-from dagster_gptimg._version import __version__
 from dagster_gptimg.base.exit_status import ExitStatus
+from dagster_gptimg.base.version import __version__
 from dagster_gptimg.cli import click_options as given_as
 from dagster_gptimg.cli.output import say, tell_json
 from dagster_gptimg.errors import GptImgError, StoreError, TemporaryError
