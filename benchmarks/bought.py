@@ -18,7 +18,8 @@ from dagster_gptimg.fal.registry.builtin import get_model
 from dagster_gptimg.prompts import PromptSpec, read_rows
 from dagster_gptimg.store.dataset import Dataset, FirstModel
 from dagster_gptimg.store.root import Store
-from dagster_gptimg.store.settled_index import Settled, SettledIndex
+from dagster_gptimg.store.settled.index import SettledIndex
+from dagster_gptimg.store.settled.rows import Settled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,7 +20,8 @@ from dagster_gptimg import runs
 from dagster_gptimg.cli import commands, progress
 from dagster_gptimg.engine import run
 from dagster_gptimg.prompts import read_rows
-from dagster_gptimg.store import manifest, settled_index
+from dagster_gptimg.store import manifest
+from dagster_gptimg.store.settled import index
 import aiohttp, httpx_aiohttp, pyarrow.csv, pyarrow.parquet
 import fsspec.implementations.local, pyarrow as pa, rich.progress
 from PIL import Image

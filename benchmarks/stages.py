@@ -20,7 +20,7 @@ from dagster_gptimg.fal.registry.builtin import get_model
 from dagster_gptimg.prompts import PromptSpec, read_rows
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.root import Store
-from dagster_gptimg.store.settled_index import SettledIndex
+from dagster_gptimg.store.settled.index import SettledIndex
 
 ROWS = 100_000
 

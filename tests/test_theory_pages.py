@@ -11,7 +11,7 @@ from dagster_gptimg.base.retry_policies import STATUS
 from dagster_gptimg.engine.follow import watcher
 from dagster_gptimg.engine.record.results import CHECKPOINT
 from dagster_gptimg.engine.submit.in_flight_limit import LONGEST_WAIT
-from dagster_gptimg.store.settled_index import MERGE_ABOVE
+from dagster_gptimg.store.settled.index import MERGE_ABOVE
 from tests.support import ROOT
 
 WORDS = {4: "four", 10: "ten"}

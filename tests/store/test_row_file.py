@@ -6,7 +6,7 @@ import random
 
 import pyarrow as pa
 
-from dagster_gptimg.store.row_file import CHUNK, KEPT, Lines
+from dagster_gptimg.store.settled.row_file import CHUNK, KEPT, Lines
 
 SCHEMA = pa.schema([("n", pa.int64()), ("images", pa.list_(pa.struct([("path", pa.string())])))])
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dagster_gptimg.store import settled_index as settled_module
 from dagster_gptimg.store.root import Store
-from dagster_gptimg.store.settled_index import Settled, SettledIndex
+from dagster_gptimg.store.settled import index as settled_module
+from dagster_gptimg.store.settled.index import SettledIndex
+from dagster_gptimg.store.settled.rows import Settled
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dagster_gptimg.store.settled_index import Settled
+    from dagster_gptimg.store.settled.rows import Settled
 
 EXAMPLES, NAME = 3, 60
 """Images that the warning names, and characters of a row's id in it."""

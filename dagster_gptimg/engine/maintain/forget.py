@@ -22,7 +22,7 @@ from dagster_gptimg.store.manifest import (
     read_manifest_in,
     write_manifest_in,
 )
-from dagster_gptimg.store.settled_index import SettledIndex
+from dagster_gptimg.store.settled.index import SettledIndex
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.engine.record.results import Result, RunResults
     from dagster_gptimg.fal.registry.prices import Price
     from dagster_gptimg.store.dataset import Dataset
-    from dagster_gptimg.store.settled_index import Brief
+    from dagster_gptimg.store.settled.rows import Brief
 
 _LINE = struct.Struct("<I?")
 _CENTS_OF_A_CENT = Decimal("0.000001")

@@ -10,7 +10,8 @@ from dagster_gptimg.engine.record.summary import Spent, Tally
 from dagster_gptimg.fal.registry.prices import UNKNOWN
 from dagster_gptimg.store.images.listing import WantedImages
 from dagster_gptimg.store.money import total
-from dagster_gptimg.store.settled_index import Brief, Settled, SettledIndex
+from dagster_gptimg.store.settled.index import SettledIndex
+from dagster_gptimg.store.settled.rows import Brief, Settled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.engine.record.state_table import Owns
     from dagster_gptimg.store.dataset import Dataset
     from dagster_gptimg.store.receipts.facts import Attempt, Deleted, OutcomeKind
-    from dagster_gptimg.store.settled_index import Kind
+    from dagster_gptimg.store.settled.rows import Kind
 
 CHECKPOINT = 1000
 """Outcomes after which a piece of the index is written: what a crash leaves to be read from receipts."""

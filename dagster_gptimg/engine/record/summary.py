@@ -12,7 +12,7 @@ from dagster_gptimg.base.plain_text import counted, dollars
 from dagster_gptimg.base.row_status import COMPLETE, TOLD, RowStatus
 from dagster_gptimg.fal.registry.prices import Price
 from dagster_gptimg.store.money import rounded
-from dagster_gptimg.store.settled_index import Brief, Settled
+from dagster_gptimg.store.settled.rows import Brief, Settled
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

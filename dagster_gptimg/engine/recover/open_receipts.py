@@ -21,7 +21,7 @@ from dagster_gptimg.engine.record.summary import Tally
 from dagster_gptimg.fal.registry.prices import Price
 from dagster_gptimg.store.dataset import REREAD
 from dagster_gptimg.store.parallel import side_by_side
-from dagster_gptimg.store.settled_index import Settled
+from dagster_gptimg.store.settled.rows import Settled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.engine.record.manifest_rows import Content
     from dagster_gptimg.store.receipts.facts import Attempt, Intent, Word
     from dagster_gptimg.store.receipts.receipts import Names
-    from dagster_gptimg.store.settled_index import Brief
+    from dagster_gptimg.store.settled.rows import Brief
 
 
 LOOKED_FOR = timedelta(days=90)

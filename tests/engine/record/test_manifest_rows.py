@@ -16,7 +16,7 @@ from dagster_gptimg.engine.record.manifest_rows import _shares, row_status
 from dagster_gptimg.engine.record.results import Unsettled
 from dagster_gptimg.engine.record.summary import Spent, Summary, Tally
 from dagster_gptimg.fal.registry.prices import Price
-from dagster_gptimg.store.settled_index import Settled
+from dagster_gptimg.store.settled.rows import Settled
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 PRICE = Price(Decimal("0.01"), Decimal("0.06"))

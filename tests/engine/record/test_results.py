@@ -17,7 +17,8 @@ from dagster_gptimg.engine.system import Threads
 from dagster_gptimg.errors import StoreError
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.root import Store
-from dagster_gptimg.store.settled_index import Settled, SettledIndex
+from dagster_gptimg.store.settled.index import SettledIndex
+from dagster_gptimg.store.settled.rows import Settled
 
 if TYPE_CHECKING:
     from pathlib import Path

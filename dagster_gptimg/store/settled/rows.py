@@ -1,0 +1,130 @@
+"""What stands in a line of the settled index, and the columns that it is stored in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal, NamedTuple
+
+import pyarrow as pa
+
+from dagster_gptimg.base.row_status import RowStatus
+from dagster_gptimg.store.arrow_columns import batch_of
+from dagster_gptimg.store.money import MONEY, rounded
+
+TIME = pa.timestamp("us", tz="UTC")
+_IMAGE = pa.struct(
+    [
+        ("path", pa.string()),
+        ("sha256", pa.string()),
+        ("bytes", pa.int64()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("content_type", pa.string()),
+    ]
+)
+SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("attempt", pa.int32()),
+        ("request_id", pa.string()),
+        ("kind", pa.string()),
+        ("images", pa.list_(_IMAGE)),
+        ("cost_usd", MONEY),
+        ("billable_units", MONEY),
+        ("error_type", pa.string()),
+        ("error", pa.string()),
+        ("partition", pa.string()),
+        ("bought_by", pa.string()),
+        ("settled_by", pa.string()),
+        ("inference_s", pa.float64()),
+        ("submitted_at", TIME),
+        ("completed_at", TIME),
+        ("stored_at", TIME),
+        ("notes", pa.list_(pa.string())),
+    ],
+    metadata={"dagster_gptimg.settled.version": "1"},
+)
+
+Kind = Literal["stored", "refused", "ended", "erased", "missing"]
+"""How a request has ended. `missing` is nothing that the index keeps: a file of the images is gone just now."""
+
+KINDS: tuple[Kind, ...] = ("ended", "refused", "stored", "erased")
+"""The kinds that the index keeps; of two lines of a key the one whose kind stands later here is right."""
+
+_STATUS: Mapping[Kind, RowStatus] = {
+    "stored": RowStatus.STORED,
+    "refused": RowStatus.REFUSED,
+    "ended": RowStatus.LOST,
+    "erased": RowStatus.ERASED,
+    "missing": RowStatus.MISSING,
+}
+"""By how a request has ended, the status of its row."""
+
+
+class Settled(NamedTuple):
+    """A request that is done: stored, refused for good, ended without images, or erased at the user's word.
+
+    Attributes:
+        bought_by: the run that sent it. settled_by: the run that recorded the outcome.
+        images: as `StoredImage`s are, each a dict.
+        notes: for each of the images what is odd about it, in words; None where nothing is. None as a whole: of none.
+    """
+
+    key: str
+    attempt: int
+    request_id: str
+    kind: Kind
+    images: list[dict[str, Any]]
+    cost_usd: Decimal | None
+    billable_units: Decimal | None
+    error_type: str | None
+    error: str | None
+    partition: str | None
+    bought_by: str
+    settled_by: str
+    inference_s: float | None
+    submitted_at: datetime
+    completed_at: datetime
+    stored_at: datetime
+    notes: Sequence[str | None] | None = None
+
+    @property
+    def status(self) -> RowStatus:
+        """The status of its row, as far as it goes by this request."""
+        return _STATUS[self.kind]
+
+
+class Brief(NamedTuple):
+    """As much of a settled request as counting takes.
+
+    Attributes:
+        images: how many it has.
+        is_missing: whether a file of them was gone when the index was loaded, or had another size.
+        version: changes when anything of the line does; 32 bits.
+    """
+
+    kind: Kind
+    images: int
+    is_missing: bool
+    version: int
+
+    @property
+    def status(self) -> RowStatus:
+        """Its row's, as far as it goes by this request."""
+        return RowStatus.MISSING if self.is_missing else _STATUS[self.kind]
+
+
+def columns_of(rows: Sequence[Settled]) -> pa.RecordBatch:
+    """Lines in columns. What a column cannot hold is null in it: receipts have it, and nothing derived stops a run."""
+    told = [row._asdict() for row in rows]
+    for line in told:
+        line |= {name: rounded(line[name]) for name in ("cost_usd", "billable_units")}
+    return batch_of(told, SCHEMA)
+
+
+def images_of(batch: pa.RecordBatch, field: str) -> list[Any]:
+    """One field of all images of some lines, in their order."""
+    found: list[Any] = batch["images"].flatten().field(field).to_pylist()
+    return found
