@@ -7,9 +7,7 @@ and is repeated with backoff and jitter. The key goes to fal's own services only
 from __future__ import annotations
 
 import asyncio
-import difflib
 import json
-import re
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
@@ -18,12 +16,13 @@ import httpx
 from dagster_gptimg.base.masking import harmless
 from dagster_gptimg.base.plain_text import words_of
 from dagster_gptimg.base.retry_policies import READ
-from dagster_gptimg.errors import KeyRejectedError, ReadError, RequestFailedError, UnreachableError
-from dagster_gptimg.fal.addresses import origin_of
-from dagster_gptimg.fal.http.answers import Answers, is_request_id
-from dagster_gptimg.fal.http.bodies import DOCUMENT_BYTES, HISTORY_BYTES, amount, parse_object, read_reply
+from dagster_gptimg.errors import ReadError, RequestFailedError
+from dagster_gptimg.fal.http import platform_api, service_identity
+from dagster_gptimg.fal.http.answers import Answers
+from dagster_gptimg.fal.http.bodies import parse_object, read_reply
 from dagster_gptimg.fal.http.connections import InMemory, Wire, is_repeatable
 from dagster_gptimg.fal.http.inline_images import INLINE_BYTES, InlineResult
+from dagster_gptimg.fal.http.request_urls import with_trusted_urls
 from dagster_gptimg.fal.http.status_stream import follow
 from dagster_gptimg.fal.http.storage import Uploader
 from dagster_gptimg.fal.http.texts import Texts
@@ -38,33 +37,6 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.http.connections import Take
     from dagster_gptimg.fal.settings import FalSettings
     from dagster_gptimg.fal.types import HistoryItem, HistoryPage, ImageFile, Sink
-
-_HISTORY = "/v1/models/requests/by-endpoint"
-_NO_SUCH_REQUEST = "00000000-0000-0000-0000-000000000000"
-
-HISTORY_PAGES = 10_000
-"""Pages of one reading of the history at most: a million requests."""
-
-HISTORY_SECONDS = 600.0
-"""Seconds that one reading of the history may take."""
-
-META_SECONDS = 15.0
-
-MOST_NAMED = 30
-"""Endpoints that a message names."""
-
-_REASON = re.compile(r"Cannot connect to host \S+ ssl:\S+ \[(.+)\]")
-"""What the HTTP library says of a connection that failed: it names the host again, or the address behind an alias."""
-
-_META = frozenset({"webhook_ip_ranges", "emulator"})
-"""What `/v1/meta` tells: of fal, and of an emulator."""
-
-
-def _checked_meta(found: dict[str, Json]) -> dict[str, Json]:
-    """What `/v1/meta` says, if it may be fal's or an emulator's. Raises `ReadError`."""
-    if found and not _META.intersection(found):
-        raise ReadError("an answer in a shape that is not fal's")
-    return found
 
 
 async def _at_once() -> None:
@@ -171,7 +143,7 @@ class FalClient:
             if refused and not isinstance(refused[0], asyncio.CancelledError):
                 raise refused[0] from None
             raise self._answers.submit_failure(error) from harmless(error)
-        return self._trusted(self._answers.submitted(reply, endpoint))
+        return with_trusted_urls(self.urls.queue, self._answers.submitted(reply, endpoint))
 
     # -- reads
 
@@ -283,7 +255,7 @@ class FalClient:
         is_ours = body.get("request_id", request.request_id) == request.request_id
         return Cancelled(removed=is_ours and body.get("status") == "OK")
 
-    async def history(self, endpoint: str, start: datetime, end: datetime | None = None) -> AsyncIterator[HistoryPage]:
+    def history(self, endpoint: str, start: datetime, end: datetime | None = None) -> AsyncIterator[HistoryPage]:
         """What fal's request history shows for an endpoint since a moment (and before another), inputs and outputs too.
 
         Ended requests are shown, perhaps not at once; whether running ones are, fal does not say. Nothing found is
@@ -297,19 +269,7 @@ class FalClient:
         Raises:
             ReadError: it cannot be read to its end, or has none.
         """
-        params = {"endpoint_id": endpoint, "start": start.isoformat(), "expand": "payloads", "limit": "100"}
-        if end is not None:
-            params["end"] = end.isoformat()
-        seen, until = set[str](), asyncio.get_running_loop().time() + HISTORY_SECONDS
-        while True:
-            page = self._answers.history(await self._wire.api(_HISTORY, params, HISTORY_BYTES))
-            yield page
-            if page.cursor is None:
-                return
-            if page.cursor in seen or len(seen) >= HISTORY_PAGES or asyncio.get_running_loop().time() > until:
-                raise ReadError(f"fal's request history has no end: given up after {len(seen) + 1} pages")
-            seen.add(page.cursor)
-            params["cursor"] = page.cursor
+        return platform_api.history(self._wire, self._answers, endpoint, start, end)
 
     async def lookup(self, endpoint: str, request_id: str) -> HistoryItem | None:
         """One request's line in the history, or None. By id fal looks 90 days back.
@@ -321,9 +281,7 @@ class FalClient:
         Raises:
             ReadError: fal does not tell now.
         """
-        params = {"endpoint_id": endpoint, "request_id": request_id, "expand": "payloads"}
-        page = self._answers.history(await self._wire.api(_HISTORY, params, HISTORY_BYTES))
-        return next((item for item in page.items if item.request_id == request_id), None)
+        return await platform_api.lookup(self._wire, self._answers, endpoint, request_id)
 
     def images_of(self, output: Mapping[str, Json] | None) -> Images:
         """The images that a model's output names: of a line of the history, or of a webhook.
@@ -366,12 +324,7 @@ class FalClient:
         Raises:
             ReadError: fal does not tell.
         """
-        page = await self._wire.api("/v1/models/pricing", {"endpoint_id": endpoint}, DOCUMENT_BYTES)
-        prices = page.get("prices")
-        for price in prices if isinstance(prices, list) else []:
-            if isinstance(price, dict) and price.get("endpoint_id") == endpoint and price.get("currency") == "USD":
-                return amount(price.get("unit_price"))
-        return None
+        return await platform_api.unit_price(self._wire, endpoint)
 
     async def statuses(self, endpoints: Sequence[str]) -> dict[str, str]:
         """What fal says of endpoints: `active` or `deprecated`; those that it says nothing of are left out.
@@ -385,7 +338,7 @@ class FalClient:
         Raises:
             ReadError: fal does not tell.
         """
-        entries = await self._models(endpoints)
+        entries = await platform_api.models(self._wire, endpoints)
         said = {str(entry.get("endpoint_id")): entry.get("metadata") for entry in entries}
         statuses = {name: about.get("status") for name, about in said.items() if isinstance(about, dict)}
         return {name: self._texts.clean(status, 40) for name, status in statuses.items() if isinstance(status, str)}
@@ -399,7 +352,9 @@ class FalClient:
         Raises:
             ReadError: fal does not tell.
         """
-        return not any(entry.get("endpoint_id") == endpoint for entry in await self._models([endpoint]))
+        return not any(
+            entry.get("endpoint_id") == endpoint for entry in await platform_api.models(self._wire, [endpoint])
+        )
 
     async def openapi(self, endpoint: str) -> dict[str, Json]:
         """Fal's OpenAPI document of an endpoint, for `FalModel.from_openapi`.
@@ -410,34 +365,24 @@ class FalClient:
         Raises:
             ReadError: fal has none.
         """
-        for entry in await self._models([endpoint], expand="openapi-3.0"):
+        for entry in await platform_api.models(self._wire, [endpoint], expand="openapi-3.0"):
             found = entry.get("openapi")
             if isinstance(found, dict) and "paths" in found:
                 return found
         raise ReadError(
-            f"fal has no OpenAPI document of {endpoint}: is the endpoint's id right?{await self._known(endpoint)}"
+            f"fal has no OpenAPI document of {endpoint}: is the endpoint's id right?{await self._others(endpoint)}"
         )
 
-    async def _known(self, endpoint: str) -> str:
+    async def _others(self, endpoint: str) -> str:
         """The endpoints that there are, for whoever has asked for another one; empty for fal's own: it has hundreds."""
         if self.urls.is_fal:
             return ""
         try:
-            entries = await self._models(())
+            entries = await platform_api.models(self._wire, ())
         except ReadError:  # the first answer is what counts
             return ""
-        names = sorted(name for one in entries if (name := self._texts.clean(one.get("endpoint_id"), 200)))
-        near = difflib.get_close_matches(endpoint, names, 1)
-        meant = f" Did you mean {near[0]}?" if near else ""
-        more = f", and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-        return f"{meant} {self.urls.api} knows {', '.join(names[:MOST_NAMED])}{more}" if names else ""
-
-    async def _models(self, endpoints: Sequence[str], **more: str) -> list[dict[str, Json]]:
-        page = await self._wire.api("/v1/models", {"endpoint_id": list(endpoints), **more}, DOCUMENT_BYTES)
-        found = page.get("models")
-        if not isinstance(found, list):
-            raise ReadError("fal's list of models cannot be read")
-        return [entry for entry in found if isinstance(entry, dict)]
+        names = (self._texts.clean(one.get("endpoint_id"), 200) for one in entries)
+        return platform_api.others(self.urls.api, endpoint, filter(None, names))
 
     async def upload(
         self,
@@ -509,16 +454,7 @@ class FalClient:
         Raises:
             UnreachableError: nobody answers, or nobody says who they are.
         """
-        if self.urls.is_fal:
-            return "fal"
-        meta = await self._meta()
-        if "emulator" not in meta:
-            return "fal"
-        about = meta["emulator"]
-        name = about.get("id") if isinstance(about, dict) else None
-        if not is_request_id(name) or self._texts.has_key(str(name)):
-            raise UnreachableError(f"{self.urls.api} is an emulator that does not say which. Nothing was sent.")
-        return f"emulator:{name}"
+        return await service_identity.origin(self._wire, self.settings, self._texts)
 
     async def check(self, endpoint: str) -> None:
         """Make sure that fal answers and knows the key, by asking for a request that does not exist. Costs nothing.
@@ -530,16 +466,7 @@ class FalClient:
             UnreachableError: fal cannot be reached.
             KeyRejectedError: fal does not know the key.
         """
-        url = self._url(endpoint, _NO_SUCH_REQUEST, "/status")
-        try:
-            reply = await self._wire.fetch(url)
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            words = _REASON.sub(r"\1", words_of(error))
-            msg = f"cannot reach {self.urls.queue} ({words}): check the network and FAL_BASE_URL. Nothing was sent."
-            raise UnreachableError(msg) from harmless(error)
-        if reply.status_code == httpx.codes.UNAUTHORIZED:
-            msg = "fal does not know this key (HTTP 401): set FAL_KEY to a valid one. Nothing was sent."
-            raise KeyRejectedError(msg)
+        await service_identity.check_key(self._wire, self.urls.queue, endpoint)
 
     def request(
         self, endpoint: str, request_id: str, status_url: str = "", response_url: str = "", cancel_url: str = ""
@@ -556,44 +483,5 @@ class FalClient:
             response_url: the URL of its result.
             cancel_url: the URL by which it is cancelled.
         """
-        return self._trusted(Submitted(request_id, endpoint, status_url, response_url, cancel_url))
-
-    # -- below
-
-    def _url(self, endpoint: str, request_id: str, suffix: str) -> str:
-        app = "/".join(endpoint.split("/")[:2])
-        return f"{self.urls.queue}/{app}/requests/{request_id}{suffix}"
-
-    def _trusted(self, request: Submitted) -> Submitted:
-        """A request with every URL replaced that does not point at fal's queue, or at something else there.
-
-        The key is sent to these URLs, and what is read from them is taken for this request's.
-        """
-        given = (
-            (request.status_url, ("/status",)),
-            (request.response_url, ("", "/response")),  # fal's pages have both
-            (request.cancel_url, ("/cancel",)),
-        )
-        end = f"/requests/{request.request_id}"
-        urls = [
-            url
-            if origin_of(url) == origin_of(self.urls.queue) and url.endswith(tuple(f"{end}{suffix}" for suffix in ends))
-            else self._url(request.endpoint, request.request_id, ends[0])
-            for url, ends in given
-        ]
-        return Submitted(request.request_id, request.endpoint, *urls)
-
-    async def _meta(self) -> dict[str, Json]:
-        """What the service says of itself; only fal's own answer, or an emulator's, decides whose a dataset is."""
-        try:
-            url = f"{self.urls.api}/v1/meta"
-            reply = await self._wire.call("GET", url, has_key=False, seconds=META_SECONDS)
-            # A proxy's page must not pass for fal: its images could then be taken for the emulator's, or the other way.
-            found = parse_object(reply.body if reply.is_success and reply.is_whole else b"")
-            return _checked_meta(found)
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ReadError) as error:
-            msg = (
-                f"{self.urls.api}/v1/meta does not say whose fal this is ({words_of(error)}): check the "
-                "network and FAL_BASE_URL. Nothing was sent."
-            )
-            raise UnreachableError(msg) from harmless(error)
+        given = Submitted(request_id, endpoint, status_url, response_url, cancel_url)
+        return with_trusted_urls(self.urls.queue, given)
