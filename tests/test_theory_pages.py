@@ -8,7 +8,7 @@ import pytest
 
 from dagster_gptimg.base.digest_columns import BUCKETS, PARTS, SIZE, DigestCounts, DigestMap, Digests
 from dagster_gptimg.base.retry_policies import STATUS
-from dagster_gptimg.engine.follow import watcher
+from dagster_gptimg.engine.follow import learned_schedule, watcher
 from dagster_gptimg.engine.record.results import CHECKPOINT
 from dagster_gptimg.engine.submit.in_flight_limit import LONGEST_WAIT
 from dagster_gptimg.store.settled.index import MERGE_ABOVE
@@ -22,7 +22,7 @@ KEYS = bytes(range(64))
 @pytest.mark.parametrize(
     "words",
     [
-        f"its {WORDS[watcher.SCOUTS]} oldest requests",
+        f"its {WORDS[learned_schedule.SCOUTS]} oldest requests",
         f"two calls {watcher.GONE_APART:.0f} s apart",
         f"{STATUS.longest_pause:.0f} s at most",
         f"at most {WORDS[int(LONGEST_WAIT) // 60]} minutes' work",

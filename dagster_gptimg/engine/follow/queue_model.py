@@ -10,53 +10,12 @@ from __future__ import annotations
 
 import statistics
 from collections import OrderedDict, deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
-    from dagster_gptimg.engine.follow.watcher import Kind, Seen
-    from dagster_gptimg.fal.types import Status, Submitted
-
-
-@dataclass(slots=True, eq=False)
-class TrackedRequest:
-    """One request that fal has. Times are the clock's seconds.
-
-    Attributes:
-        number: its place in the order of submits.
-        kind: requests that take about as long.
-        ended: done when fal says that it has ended.
-        began: when it was submitted, or found.
-        fresh: whether this run has submitted it: then its place in the order is known, and its age.
-        until: up to when it is waited for.
-        started: since when it is taken to run; None while it is taken to wait.
-        looked: when it was looked at last; 0 for never.
-        is_looked_at: whether somebody is asking just now.
-        turn: counts the plans made for it: only the last one holds.
-        tell: is told each status.
-        told: whether fal tells of it by itself; then it is only looked at when that takes too long.
-        unread: looks in a row that brought no status.
-        gone_since: the clock's second since which every look has said that fal does not know it.
-    """
-
-    request: Submitted
-    number: int
-    kind: Kind
-    ended: asyncio.Future[Seen]
-    began: float
-    fresh: bool
-    until: float
-    started: float | None = None
-    looked: float = 0.0
-    is_looked_at: bool = False
-    turn: int = 0
-    tell: Callable[[Status], None] = lambda _status: None
-    told: bool = False
-    unread: int = 0
-    gone_since: float | None = None
+    from dagster_gptimg.engine.follow.tracked_request import TrackedRequest
 
 
 COUNTED, ENOUGH, ROUNDS, COUNT_EVERY = 4096, 128, 8, 32

@@ -9,7 +9,7 @@ from dagster_gptimg.errors import ReadError, StoreError
 from dagster_gptimg.fal.types import Completed
 
 if TYPE_CHECKING:
-    from dagster_gptimg.engine.follow.watcher import Hear
+    from dagster_gptimg.engine.follow.tracked_request import Hear
     from dagster_gptimg.engine.job import Job
     from dagster_gptimg.fal.types import Images, Submitted
     from dagster_gptimg.store.inbox import Arrival

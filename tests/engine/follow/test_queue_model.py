@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from dagster_gptimg.engine.follow.queue_model import QueueModel, TrackedRequest
-from dagster_gptimg.engine.follow.watcher import Kind, Seen
+from dagster_gptimg.engine.follow.queue_model import QueueModel
+from dagster_gptimg.engine.follow.tracked_request import Seen, TrackedRequest
 from dagster_gptimg.fal.types import Submitted
 
 
@@ -25,7 +25,10 @@ class Queue:
         for _ in range(count):
             ended: asyncio.Future[Seen] = asyncio.Future()
             request = Submitted(str(self.numbers), "e", "", "", "")
-            self.queue_model.add(TrackedRequest(request, self.numbers, Kind(), ended, now, fresh, inf))
+            tracked = TrackedRequest(
+                request=request, number=self.numbers, kind="kind", ended=ended, began=now, fresh=fresh, until=inf
+            )
+            self.queue_model.add(tracked)
             self.numbers += 1
 
     def look(self, tracked: TrackedRequest) -> None:

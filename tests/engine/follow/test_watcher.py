@@ -13,7 +13,9 @@ import pytest
 
 from dagster_gptimg.base.retry_policies import STATUS
 from dagster_gptimg.engine.follow.latency import SPARE, UNTOLD
-from dagster_gptimg.engine.follow.watcher import SCOUTS, TooLateError, Watcher
+from dagster_gptimg.engine.follow.learned_schedule import SCOUTS
+from dagster_gptimg.engine.follow.schedule import STEP, FixedSteps
+from dagster_gptimg.engine.follow.watcher import TooLateError, Watcher
 from dagster_gptimg.engine.submit.in_flight_limit import InFlightLimit, Place
 from dagster_gptimg.errors import GoneError, KeyRejectedError, ReadError
 from dagster_gptimg.fal.types import Completed, InProgress, Queued, Status, Submitted
@@ -22,7 +24,8 @@ from tests.simulation.virtual_time import Clock, VirtualLoop
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from dagster_gptimg.engine.follow.watcher import Hear, Teller
+    from dagster_gptimg.engine.follow.schedule import Schedule
+    from dagster_gptimg.engine.follow.tracked_request import Hear, Teller
     from dagster_gptimg.engine.job import Job
 
 
@@ -72,6 +75,10 @@ class Queue:
         return Completed(inference_time=self.ends[number] - self.begins[number] if self.tells_time else None)
 
 
+by_any_schedule = pytest.mark.parametrize("schedule", [lambda: None, FixedSteps], ids=["learned", "fixed"])
+"""What holds of the watcher, whenever it looks."""
+
+
 def run(work: Callable[[VirtualLoop], Coroutine[Any, Any, None]]) -> None:
     loop = VirtualLoop(0.0)
     try:
@@ -81,17 +88,23 @@ def run(work: Callable[[VirtualLoop], Coroutine[Any, Any, None]]) -> None:
 
 
 def watcher(
-    queue: Queue, in_flight_limit: InFlightLimit | None = None, patience: float = 7200.0, teller: Teller | None = None
+    queue: Queue,
+    in_flight_limit: InFlightLimit | None = None,
+    patience: float = 7200.0,
+    teller: Teller | None = None,
+    schedule: Schedule | None = None,
 ) -> Watcher:
     runtime = SimpleNamespace(clock=Clock(queue.loop, 0.0))
     job = SimpleNamespace(fal=queue, runtime=runtime, options=SimpleNamespace(patience=patience, logs=False))
-    return Watcher(cast("Job", job), in_flight_limit or InFlightLimit(), teller)
+    return Watcher(cast("Job", job), in_flight_limit or InFlightLimit(), teller, schedule)
 
 
-async def follow(queue: Queue, count: int, in_flight_limit: InFlightLimit | None = None) -> list[float]:
+async def follow(
+    queue: Queue, count: int, in_flight_limit: InFlightLimit | None = None, schedule: Schedule | None = None
+) -> list[float]:
     """Submit and follow so many, as the window allows; returns how late each end was noticed."""
     in_flight_limit = in_flight_limit or InFlightLimit()
-    watch, lags = watcher(queue, in_flight_limit), list[float]()
+    watch, lags = watcher(queue, in_flight_limit, schedule=schedule), list[float]()
 
     async def one(place: Place, request: Submitted) -> None:
         await watch.ended(request, "kind", fresh=True)
@@ -147,43 +160,47 @@ def test_a_look_that_is_due_between_two_turns_is_on_time() -> None:
     run(work)
 
 
-def test_a_request_that_was_found_is_looked_at_at_once() -> None:
+@by_any_schedule
+def test_a_request_that_was_found_is_looked_at_at_once(schedule: Callable[[], Schedule | None]) -> None:
     async def work(loop: VirtualLoop) -> None:
         queue = Queue(loop)
         request = queue.submit()
         await asyncio.sleep(60)
         began = loop.time()
-        await watcher(queue).ended(request, "kind", fresh=False)
+        await watcher(queue, schedule=schedule()).ended(request, "kind", fresh=False)
         assert loop.time() - began < 0.1
 
     run(work)
 
 
-def test_reads_that_fail_are_repeated_and_one_that_is_gone_has_ended() -> None:
+@by_any_schedule
+def test_reads_that_fail_are_repeated_and_one_that_is_gone_has_ended(schedule: Callable[[], Schedule | None]) -> None:
     async def work(loop: VirtualLoop) -> None:
         gone = GoneError("404")
         queue = Queue(loop, broken=lambda number, look: gone if number == 1 else ReadError("503") if look < 9 else None)
-        lags = await follow(queue, 3)
+        lags = await follow(queue, 3, schedule=schedule())
         assert len(lags) == 3
 
     run(work)
 
 
-def test_a_request_that_never_ends_is_left_to_a_later_run() -> None:
+@by_any_schedule
+def test_a_request_that_never_ends_is_left_to_a_later_run(schedule: Callable[[], Schedule | None]) -> None:
     async def work(loop: VirtualLoop) -> None:
         queue = Queue(loop, stuck=frozenset({0}))
         with pytest.raises(TooLateError):
-            await watcher(queue, patience=600.0).ended(queue.submit(), "kind", fresh=True)
+            await watcher(queue, patience=600.0, schedule=schedule()).ended(queue.submit(), "kind", fresh=True)
         assert 600 < loop.time() < 700
 
     run(work)
 
 
-def test_requests_that_never_end_hold_nobody_up() -> None:
+@by_any_schedule
+def test_requests_that_never_end_hold_nobody_up(schedule: Callable[[], Schedule | None]) -> None:
     async def work(loop: VirtualLoop) -> None:
         # They hold no slot at fal: what seems to wait behind them has ended long ago.
         queue = Queue(loop, slots=4, stuck=frozenset(range(4)))
-        watch = watcher(queue, patience=400.0)
+        watch = watcher(queue, patience=400.0, schedule=schedule())
         requests = [queue.submit() for _ in range(12)]
         found = await asyncio.gather(
             *(watch.ended(request, "kind", fresh=True) for request in requests), return_exceptions=True
@@ -193,11 +210,12 @@ def test_requests_that_never_end_hold_nobody_up() -> None:
     run(work)
 
 
-def test_a_key_that_is_not_known_any_more_is_told_to_whoever_waits() -> None:
+@by_any_schedule
+def test_a_key_that_is_not_known_any_more_is_told_to_whoever_waits(schedule: Callable[[], Schedule | None]) -> None:
     async def work(loop: VirtualLoop) -> None:
         queue = Queue(loop, broken=lambda *_: KeyRejectedError("401"))
         with pytest.raises(KeyRejectedError):
-            await watcher(queue).ended(queue.submit(), "kind", fresh=True)
+            await watcher(queue, schedule=schedule()).ended(queue.submit(), "kind", fresh=True)
 
     run(work)
 
@@ -298,25 +316,38 @@ def test_an_end_that_nobody_tells_of_is_asked_for_once_it_is_known_how_long_requ
 
 def test_nobody_waits_for_ever_when_the_timer_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     async def work(loop: VirtualLoop) -> None:
-        watch = watcher(queue := Queue(loop))
-        monkeypatch.setattr(watch, "_probe", lambda _: 1 // 0)
+        schedule = FixedSteps()
+        monkeypatch.setattr(schedule, "probe", lambda _: 1 // 0)
+        watch = watcher(queue := Queue(loop), schedule=schedule)
         with pytest.raises(ZeroDivisionError):
             await watch.ended(queue.submit(), "kind", fresh=True)
 
     run(work)
 
 
-def test_who_does_not_wait_any_more_is_not_looked_at() -> None:
+@by_any_schedule
+def test_who_does_not_wait_any_more_is_not_looked_at(schedule: Callable[[], Schedule | None]) -> None:
     async def work(loop: VirtualLoop) -> None:
         queue = Queue(loop)
-        watch = watcher(queue)
+        watch = watcher(queue, schedule=schedule())
         task = asyncio.create_task(watch.ended(queue.submit(), "kind", fresh=True))
-        await asyncio.sleep(1)
+        await asyncio.sleep(3.5)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         looks = dict(queue.looks)
         await asyncio.sleep(100)
         assert queue.looks == looks
         watch.close()
+
+    run(work)
+
+
+def test_fixed_steps_look_at_every_request_once_a_step() -> None:
+    async def work(loop: VirtualLoop) -> None:
+        queue = Queue(loop, slots=4)
+        lags = await follow(queue, 40, schedule=FixedSteps())
+        assert max(lags) < STEP + 0.2
+        for number, looks in queue.looks.items():
+            assert looks == pytest.approx((queue.ends[number] + STEP - 0.01 * number) / STEP, abs=3)
 
     run(work)
