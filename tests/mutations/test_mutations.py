@@ -255,7 +255,7 @@ MUTATIONS = [
     ),
     Mutation(
         "have one row's error end the run",
-        "engine/run.py",
+        "engine/feeder.py",
         "        except Exception as error:  # noqa: BLE001 - whatever it is, it is this row's, and no other's\n",
         "        except GptImgError as error:\n",
         "tests/bender/test_ends.py -k nobody_expected",
@@ -325,7 +325,7 @@ MUTATIONS = [
     ),
     Mutation(
         "buy with another model than the run that began the dataset a moment ago",
-        "engine/run.py",
+        "engine/prepare.py",
         "if job.options.is_model_chosen:",
         "if False:",
         "tests/e2e/test_default_model.py -k comes_second",

@@ -1,0 +1,87 @@
+"""The end of a run: index and image table are written, and its mark is ended when nothing is open."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from dagster_gptimg.engine.events import Finished
+from dagster_gptimg.engine.feeder import has_written_index
+from dagster_gptimg.engine.record.image_table import write_image_table
+from dagster_gptimg.engine.record.manifest_rows import Records
+from dagster_gptimg.engine.reports import words_for
+from dagster_gptimg.errors import GptImgError, StoreError
+from dagster_gptimg.store.manifest import about_manifest, manifest_name
+
+if TYPE_CHECKING:
+    from dagster_gptimg.engine.feeder import Feeder
+    from dagster_gptimg.engine.prepare import Prepared
+
+
+class Finisher:
+    """Writes down what one run came to."""
+
+    def __init__(self, run: Prepared, feeder: Feeder) -> None:
+        """`feeder`: the run's, whose work is over."""
+        self._run, self._feeder, self._reports = run, feeder, run.reports
+        self._job, self._planned, self._receipts, self._results = run.job, run.planned, run.receipts, run.results
+        self._clock, self._io, self._stop = run.job.runtime.clock, run.job.runtime.io, run.stop
+        self._store_failed = feeder.store_failed
+
+    async def finish(self) -> Finished:
+        """Write index and manifest, and mark the run's end when nothing is open."""
+        if words := str(self._feeder.odd):
+            self._reports.warn_once(words)
+        if (uri := await self._unchanged()) is not None:
+            if await has_written_index(self._results, self._reports):
+                await self._end_marks()
+            return Finished(self._run.forecast_now(), uri)
+        records = self._records()
+        try:
+            await self._results.checkpoint()
+            uri = await self._io(write_image_table, self._job, self._planned, records)
+            await self._end_marks()
+        except Exception as error:  # noqa: BLE001 - index and image table are derived: what was paid for is on record
+            self._reports.warn_once(
+                f"index or image table could not be written: {words_for(error)}. Run again to write them"
+            )
+            if isinstance(error, GptImgError):
+                self._store_failed |= isinstance(error, StoreError)
+                self._stop.because("unusable", str(error))
+            if uri is None:  # count all the same
+                records = self._records()
+                try:
+                    await self._io(records.count)
+                except GptImgError:
+                    self._reports.warn_once("not everything could be counted: run again to see what is there")
+        seconds = self._clock.monotonic() - self._run.began
+        summary = records.tally.summary(seconds, self._stop.reason, self._stop.message)
+        summary = replace(summary, refetched=self._run.worker.refetched)
+        return Finished(summary, uri, self._store_failed, self._run.budget.spent)
+
+    async def _unchanged(self) -> str | None:
+        """Where the manifest is, if it says what it would say now; None when it has to be written."""
+        if self._run.total or self._feeder.done or self._stop.reason or not str(self._run.content):
+            return None
+        dataset, partition = self._job.dataset, self._job.partition
+        try:
+            about = await self._io(about_manifest, dataset, partition)
+        except (FileNotFoundError, StoreError):
+            return None
+        return dataset.uri(manifest_name(partition)) if about.content == str(self._run.content) else None
+
+    def _records(self) -> Records:
+        """The manifest's records, to be written or only counted."""
+        return Records(self._job.dataset, self._job.partition, self._planned, self._results, self._run.new_content())
+
+    async def _end_marks(self) -> None:
+        """A run whose mark has no end makes the next one list all receipts."""
+        if self._results.unsettled or self._feeder.searching or self._stop.reason in {"unusable", "interrupted"}:
+            return
+        await self._io(self._job.dataset.end_runs, [self._results.run])
+        yesterday = f"{self._clock.now() - timedelta(days=1):%Y%m%dT%H%M%S}"
+        await self._io(self._job.dataset.end_runs, self._receipts.ended_runs(yesterday))
+        if self._results.index.lost and not self._stop.reason and self._receipts.has_nothing_open():
+            await self._io(self._results.index.drop_lost)
+        await self._io(self._results.index.merge, f"{self._results.run}-merged")
