@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dagster_gptimg.engine.again import heed
 from dagster_gptimg.engine.events import Planned, Warned
 from dagster_gptimg.engine.feeder import Feeder
 from dagster_gptimg.engine.finisher import Finisher

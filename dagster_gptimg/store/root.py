@@ -10,37 +10,32 @@ Local folders get their own writer (`store.local_files`), because fsspec's would
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import shutil
-import time
-from contextlib import contextmanager, suppress
-from itertools import count
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import fsspec
-from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from dagster_gptimg.base.masking import harmless, hide_in, hide_values, without_credentials
 from dagster_gptimg.base.plain_text import words_of
 from dagster_gptimg.base.regular_files import check_regular
-from dagster_gptimg.base.retry_policies import STORE_CONFLICT
-from dagster_gptimg.errors import StoreError, TemporaryError, UnreadableError, UsageError
+from dagster_gptimg.errors import StoreError, UsageError
+from dagster_gptimg.store.exclusive_create import create, is_create_atomic, is_in_memory
+from dagster_gptimg.store.file_system_errors import changing, copying_to, reading
 from dagster_gptimg.store.local_files import PART, Folders, create_file, remove_part, replace_file, try_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 
 MOST_PARTS = 10_000
 """Files left behind that are remembered until they are removed; more are left to a later run."""
-
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class Store:
@@ -74,7 +69,7 @@ class Store:
             msg = f"the store {without_credentials(uri)!r} cannot be opened: {words_of(error)}"
             raise UsageError(msg) from harmless(error)
         self.is_local = isinstance(self.fs, LocalFileSystem)
-        self.is_lost_at_exit = _is_in_memory(self.fs)
+        self.is_lost_at_exit = is_in_memory(self.fs)
         self.is_near = self.is_local or isinstance(self.fs, MemoryFileSystem)
         self.root = self.root.rstrip("/")
         if self.is_local:
@@ -99,7 +94,7 @@ class Store:
         Many file systems of fsspec look first, and write then: one create after the other looks exclusive there, and of
         two at once both may win.
         """
-        return self.is_local or _is_atomic(self.fs)
+        return self.is_local or is_create_atomic(self.fs)
 
     def uri(self, name: str) -> str:
         """A URI of an object that `fsspec.open` opens, given the credentials: none of them stand in it."""
@@ -113,27 +108,15 @@ class Store:
             loser.)
             StoreError: it could not be made, or nobody knows.
         """
-        with _Explained("create", name):
+        with changing("create", name):
             if self.is_local:
                 create_file(self._folders, Path(self.path(name)), data)
             else:
-                self._insist_on_creating(self.path(name), data)
-
-    def _insist_on_creating(self, path: str, data: bytes) -> None:
-        """Create an object; where the service says that calls were in each other's way, once more: S3 asks for that."""
-        for tried in count(1):
-            try:
-                self.fs.pipe_file(path, data, mode="create")
-            except Exception as error:
-                if STORE_CONFLICT.is_over(tried) or not _is_conflict(error):
-                    raise
-                time.sleep(STORE_CONFLICT.pause(tried))
-            else:
-                return
+                create(self.fs, self.path(name), data)
 
     def write(self, name: str, data: bytes) -> None:
         """Make or replace an object as a whole, durably. Raises `StoreError`."""
-        with _Explained("write", name):
+        with changing("write", name):
             if self.is_local:
                 replace_file(self._folders, Path(self.path(name)), data)
             else:
@@ -141,7 +124,7 @@ class Store:
 
     def write_file(self, name: str, source: Path) -> None:
         """Make or replace an object, as a whole, with a file of this machine. Raises `StoreError`."""
-        with _Explained("write", name):
+        with changing("write", name):
             if self.is_local:
                 with source.open("rb") as file:
                     replace_file(self._folders, Path(self.path(name)), file)
@@ -150,16 +133,16 @@ class Store:
 
     def open(self, name: str) -> IO[bytes]:
         """An object, to be read here and there; raises what `read` does."""
-        with _reading(self.uri(name), name):
+        with reading(self.uri(name), name):
             self._check_file(name)
             file: IO[bytes] = self.fs.open(self.path(name), "rb")
             return file
 
     def fetch(self, name: str, target: Path) -> None:
         """Copy an object to a file of this machine; raises what `read` does, or `TemporaryError`."""
-        with _reading(self.uri(name), name):
+        with reading(self.uri(name), name):
             self._check_file(name)
-            with _told_of(target):
+            with copying_to(target):
                 if self.is_local:
                     shutil.copyfile(self.path(name), target)
                 else:
@@ -172,7 +155,7 @@ class Store:
             FileNotFoundError: it is not there.
             UnreadableError: it may be there, and cannot be read.
         """
-        with _reading(self.uri(name), name):
+        with reading(self.uri(name), name):
             self._check_file(name)
             return bytes(self.fs.cat_file(self.path(name)))
 
@@ -270,7 +253,7 @@ class Store:
 
         Of object stores only the name before all others is tried: there are no folders, and rights go by prefix.
         """
-        with _Explained("write into", folder):
+        with changing("write into", folder):
             if self.is_local:
                 try_folder(Path(self.path(folder)))
                 return
@@ -281,7 +264,7 @@ class Store:
 
     def delete(self, name: str) -> None:
         """Remove an object, if it is there. Raises `StoreError`."""
-        with _Explained("delete", name), suppress(FileNotFoundError):
+        with changing("delete", name), suppress(FileNotFoundError):
             self.fs.rm_file(self.path(name))
 
 
@@ -300,73 +283,7 @@ def _shown_root(fs: Any, root: str, uri: str) -> str:  # noqa: ANN401 - fsspec h
     return "" if without_credentials(told) == told else without_credentials(told)
 
 
-@contextmanager
-def _reading(uri: str, name: str) -> Iterator[None]:
-    """Tells "not there" from "cannot be read"."""
-    try:
-        yield
-    except TemporaryError:
-        raise
-    except FileNotFoundError as error:
-        raise FileNotFoundError(name) from error
-    except Exception as error:  # noqa: BLE001 - each file system has errors of its own
-        msg = f"cannot read {uri}: {error}"
-        raise UnreadableError(msg) from harmless(error)
-
-
-@contextmanager
-def _told_of(target: Path) -> Iterator[None]:
-    """Tells "the copy cannot be written" from "cannot be read"."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _FULL or not target.parent.is_dir():
-            raise TemporaryError(error.strerror or str(error)) from error
-        raise
-
-
-class _Explained:
-    """Turns whatever a file system raises into a `StoreError` that names the object; FileExistsError passes."""
-
-    def __init__(self, verb: str, name: str) -> None:
-        self.verb, self.name = verb, name
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if not isinstance(error, Exception) or isinstance(error, FileExistsError):
-            return
-        hint = " (the disk is full)" if getattr(error, "errno", None) in _FULL else ""
-        msg = f"cannot {self.verb} {self.name} in the store{hint}: {error}"
-        raise StoreError(msg) from harmless(error)
-
-
 _SLASHES = re.compile("/{2,}")
-_ATOMIC = frozenset({"s3fs", "gcsfs", "adlfs"})
-"""The packages whose exclusive create is a condition that goes with the write, and that their services keep."""
-
-CONFLICT = 409
-
-
-def _is_atomic(fs: Any) -> bool:  # noqa: ANN401 - fsspec has no types
-    if isinstance(fs, DirFileSystem):
-        return _is_atomic(fs.fs)
-    return isinstance(fs, MemoryFileSystem) or type(fs).__module__.partition(".")[0] in _ATOMIC
-
-
-def _is_in_memory(fs: Any) -> bool:  # noqa: ANN401 - fsspec has no types
-    return _is_in_memory(fs.fs) if isinstance(fs, DirFileSystem) else isinstance(fs, MemoryFileSystem)
-
-
-def _is_conflict(error: BaseException | None) -> bool:
-    """Whether a service says that two calls were in each other's way, and to try again (S3's 409): nothing was made."""
-    if error is None or isinstance(error, FileExistsError):
-        return False
-    about = getattr(error, "response", None)
-    told = about.get("ResponseMetadata", {}).get("HTTPStatusCode") if isinstance(about, dict) else None
-    codes = {told, getattr(error, "code", None), getattr(error, "status_code", None)}
-    return CONFLICT in codes or _is_conflict(error.__cause__)
 
 
 class _Entry(NamedTuple):

@@ -117,7 +117,7 @@ def test_a_listing_or_a_reading_that_fails_is_not_an_empty_one(faulty: FaultyS3,
 def test_a_conflict_asks_for_one_more_try(
     faulty: FaultyS3, receipts: Receipts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dagster_gptimg.store.root.STORE_CONFLICT", replace(STORE_CONFLICT, pauses=(0.0,)))
+    monkeypatch.setattr("dagster_gptimg.store.exclusive_create.STORE_CONFLICT", replace(STORE_CONFLICT, pauses=(0.0,)))
     faulty.rule = once("PUT", CONFLICT)
     assert receipts.create_intent(KEY, 0, INTENT)
     assert faulty.struck[CONFLICT] == 1
@@ -129,7 +129,7 @@ def test_a_conflict_asks_for_one_more_try(
 def test_conflicts_without_an_end_are_an_error(
     faulty: FaultyS3, receipts: Receipts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dagster_gptimg.store.root.STORE_CONFLICT", replace(STORE_CONFLICT, pauses=(0.0,)))
+    monkeypatch.setattr("dagster_gptimg.store.exclusive_create.STORE_CONFLICT", replace(STORE_CONFLICT, pauses=(0.0,)))
     faulty.rule = always("PUT", CONFLICT)
     with pytest.raises(StoreError, match="is not there"):
         receipts.create_intent(KEY, 0, INTENT)
