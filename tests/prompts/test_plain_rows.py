@@ -66,14 +66,14 @@ def test_rows_in_columns_are_rows(rows: list[dict[str, Any]], bad: list[Any], si
 
 
 def test_the_first_rows_alone_are_looked_at_one_by_one(monkeypatch: Any) -> None:
-    seen, plain = list[int](), Checker.plain
+    seen, plain = list[int](), Checker._plain
 
     def counted(checker: Checker, chunk: Columns) -> Any:
         batch = plain(checker, chunk)
         seen.append(0 if batch is None else len(batch))
         return batch
 
-    monkeypatch.setattr(Checker, "plain", counted)
+    monkeypatch.setattr(Checker, "_plain", counted)
     rows = [{"note": f"n{n}", "prompt": f"p{n}", "count": n, "share": n / 8, "tags": ["é"]} for n in range(10)]
     assert found(in_columns(rows, 3)) == found(rows)
     assert seen == [0, 3, 3, 1]

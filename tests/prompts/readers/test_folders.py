@@ -137,14 +137,14 @@ def test_plain_rows_of_several_files_are_checked_in_columns(tmp_path: Path, monk
 
     parquet(tmp_path / "t/a.parquet", prompt=[f"a{n}" for n in range(1500)])
     parquet(tmp_path / "t/b.parquet", prompt=[f"b{n}" for n in range(1500)], n=list(range(1500)))
-    seen, plain = list[bool](), Checker.plain
+    seen, plain = list[bool](), Checker._plain
 
     def counted(checker: Checker, chunk: Any) -> Any:
         batch = plain(checker, chunk)
         seen.append(batch is not None)
         return batch
 
-    monkeypatch.setattr(Checker, "plain", counted)
+    monkeypatch.setattr(Checker, "_plain", counted)
     assert len(rows(str(tmp_path / "t"))) == 3000
     assert seen == [False, True, False, True]
 
