@@ -11,18 +11,19 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from dagster_gptimg.base.row_status import RowStatus
-from dagster_gptimg.engine.collect.collect import Case, Collector, LostError
+from dagster_gptimg.engine.collect.collect import Case, Collector, Lost
 from dagster_gptimg.engine.collect.missing_images import MissingImages
 from dagster_gptimg.engine.follow.status_changes import StatusChanges
 from dagster_gptimg.engine.follow.status_streams import Streams
-from dagster_gptimg.engine.follow.watcher import TooLateError, Watcher
+from dagster_gptimg.engine.follow.tracked_request import TooLate
+from dagster_gptimg.engine.follow.watcher import Watcher
 from dagster_gptimg.engine.follow.webhook_events import WebhookEvents
 from dagster_gptimg.engine.record.results import EARLIER, Result, RunResults, Unsettled, as_missing, settled_of
 from dagster_gptimg.engine.record.state_table import View, given_up, in_flight
 from dagster_gptimg.engine.recover.ambiguous_submits import AmbiguousSubmits
 from dagster_gptimg.engine.request_progress import RequestProgress
 from dagster_gptimg.engine.submit.rejections import Rejections
-from dagster_gptimg.engine.submit.submit import Submitter, TakenError, as_submitted
+from dagster_gptimg.engine.submit.submit import Submitter, Taken, as_submitted
 from dagster_gptimg.errors import AmbiguousSubmitError, ImageReferenceError, ReadError, SubmitError
 from dagster_gptimg.store.receipts.facts import Attempt, GivenUp, Intent
 
@@ -186,19 +187,13 @@ class Worker:
 
     async def _send(self, progress: RequestProgress, n: int, word: Word | None) -> Result | None:
         try:
-            attempt, error = await self._submitter.send(progress.request, n, progress.price.high, word)
-        except TakenError:
-            progress.take(await self._io(self._receipts.load, progress.request.key))
-            await self._refund(progress, n, Decimal(0))
-            if n < len(progress.attempts):
-                return None
-            words = "an attempt of it is on record, and no listing of the store shows it"
-            return progress.unsettled(
-                RowStatus.HELD, f"{words}. Nothing is bought until one does: look at the store, then run again"
-            )
+            sent = await self._submitter.send(progress.request, n, progress.price.high, word)
         except (ImageReferenceError, ReadError) as trouble:
             await self._refund(progress, n, Decimal(0))
             return progress.unsettled(RowStatus.FAILED, str(trouble))
+        if isinstance(sent, Taken):
+            return await self._look_again(progress, n)
+        attempt, error = sent
         if attempt is not None:
             progress.sent = True
             progress.attempts.extend(Attempt() for _ in range(n + 1 - len(progress.attempts)))
@@ -206,6 +201,17 @@ class Worker:
         if attempt is None or attempt.void is not None:
             await self._refund(progress, n, Decimal(0))
         return await self._react(progress, error)
+
+    async def _look_again(self, progress: RequestProgress, n: int) -> Result | None:
+        """Take over what another run has on record of a request, whose attempt `n` is that run's."""
+        progress.take(await self._io(self._receipts.load, progress.request.key))
+        await self._refund(progress, n, Decimal(0))
+        if n < len(progress.attempts):
+            return None
+        words = "an attempt of it is on record, and no listing of the store shows it"
+        return progress.unsettled(
+            RowStatus.HELD, f"{words}. Nothing is bought until one does: look at the store, then run again"
+        )
 
     async def _react(self, progress: RequestProgress, error: SubmitError | None) -> Result | None:
         """Draw from a submit's end what it means: nothing, a pause, the end of buying, or of this row alone."""
@@ -247,19 +253,19 @@ class Worker:
         self.in_flight[key] = (view.attempt, submitted)
         try:
             outcome = await self._collect(progress, view, submitted)
-        except (LostError, TooLateError) as error:
-            if isinstance(error, LostError) and progress.is_meant(view, self._job.options.again):
+            if isinstance(outcome, Lost) and progress.is_meant(view, self._job.options.again):
                 await self._give_up(progress, view)
                 return None
-            progress.lost.add(view.request_id)
-            progress.still_at_fal = _still_at_fal(key, view.request_id, attempt, error)
-            return None
         finally:
             self.in_flight.pop(key, None)
+        if isinstance(outcome, Lost | TooLate):
+            progress.lost.add(view.request_id)
+            progress.still_at_fal = _still_at_fal(key, view.request_id, attempt, outcome)
+            return None
         found = await self._record(progress, view, outcome)
         if not found.is_end:
             progress.lost.add(view.request_id)
-            why = LostError(f"a webhook of fal's has named its images, and now fal says: {outcome.error}")
+            why = Lost(f"a webhook of fal's has named its images, and now fal says: {outcome.error}")
             progress.still_at_fal = _still_at_fal(key, view.request_id, attempt, why)
         if found.kind == "free":
             progress.trouble = f"{found.error_type}: {found.error}"
@@ -268,7 +274,7 @@ class Worker:
             await self._pay(progress, view.attempt, found.cost_usd)
         return None
 
-    async def _collect(self, progress: RequestProgress, view: View, submitted: Submitted) -> Outcome:
+    async def _collect(self, progress: RequestProgress, view: View, submitted: Submitted) -> Outcome | Lost | TooLate:
         """Wait for a request's end; what has ended and cannot be had gives its place to others meanwhile."""
         accepted, is_aside = progress.attempts[view.attempt].accepted[view.request_id][1], False
 
@@ -315,10 +321,11 @@ class Worker:
             submitted = as_submitted(self._job.fal, progress.request, progress.attempts[n], request_id)
             until = self._job.runtime.clock.monotonic() + GIVEN_UP_SECONDS
             case = Case(progress.request, submitted, progress.price, fresh=False, until=until, once=True)
-            try:
-                await self._record(progress, view, await self._collector.collect(case))
-            except (LostError, TooLateError):
+            found = await self._collector.collect(case)
+            if isinstance(found, Lost | TooLate):
                 progress.lost.add(request_id)
+            else:
+                await self._record(progress, view, found)
 
     # -- money
 
@@ -353,9 +360,9 @@ class Worker:
             await self._refund(progress, n, None)
 
 
-def _still_at_fal(key: str, request_id: str, attempt: Attempt, error: Exception) -> Unsettled:
+def _still_at_fal(key: str, request_id: str, attempt: Attempt, end: Lost | TooLate) -> Unsettled:
     accepted, intent = attempt.accepted[request_id][1], attempt.intent
-    is_lost, words = isinstance(error, LostError), str(error)
+    is_lost, words = isinstance(end, Lost), end.why
     if is_lost:
         words = f"fal does not give its images now: {words}. Every run looks for it; `--again lost` buys it again"
         if intent is not None and intent.cost_high_usd is not None:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from dagster_gptimg.errors import RowProblem
+from dagster_gptimg.errors import RowProblem, TableError
 from dagster_gptimg.fal.registry.model import is_missing
 from dagster_gptimg.prompts.cell_values import (
     CellError,

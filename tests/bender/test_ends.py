@@ -20,7 +20,8 @@ from tests.bender.weather import Rule
 from tests.bender.world import Row, World
 
 if TYPE_CHECKING:
-    from dagster_gptimg.engine.collect.collect import Case
+    from dagster_gptimg.engine.collect.collect import Case, Lost
+    from dagster_gptimg.engine.follow.tracked_request import TooLate
     from dagster_gptimg.store.receipts.facts import Outcome
 
 ROWS = 5
@@ -192,7 +193,7 @@ def test_what_a_run_has_sent_is_its_spending_though_another_run_has_collected_it
 def test_an_error_that_nobody_expected_is_its_own_rows_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     world, true = world_of(), Collector.collect
 
-    async def broken(self: Collector, case: Case) -> Outcome:
+    async def broken(self: Collector, case: Case) -> Outcome | Lost | TooLate:
         if case.request.arguments["prompt"] == ODD:
             raise RuntimeError("nobody expected this")
         return await true(self, case)

@@ -1,17 +1,15 @@
 """Collect: from an accepted request to its images in the store and its outcome on record.
 
 A bad read is not a failure, COMPLETED is not success, and nothing here declares a paid image lost for good: what
-cannot be had now is raised as `LostError` and looked for again by every run.
+cannot be had now is `Lost`, and is looked for again by every run.
 """
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
-from decimal import Decimal, localcontext
-from typing import TYPE_CHECKING
+from decimal import Decimal
+from typing import TYPE_CHECKING, NamedTuple
 
-from dagster_gptimg.base.retry_policies import UNIT_PRICE
 from dagster_gptimg.engine.collect.download_limit import DownloadLimit
 from dagster_gptimg.engine.collect.outcomes import (
     FAR_APART,
@@ -22,9 +20,9 @@ from dagster_gptimg.engine.collect.outcomes import (
     is_young,
     pauses,
 )
-from dagster_gptimg.engine.follow.watcher import TooLateError
+from dagster_gptimg.engine.collect.unit_prices import UnitPrices
+from dagster_gptimg.engine.follow.tracked_request import Seen
 from dagster_gptimg.errors import GoneError, ImageError, IncompleteImageError, ReadError
-from dagster_gptimg.fal.http.bodies import amount
 from dagster_gptimg.fal.registry.builtin import model_at
 from dagster_gptimg.fal.types import Failure, Images, Pending
 from dagster_gptimg.store.images.image_files import find_image, store_image
@@ -36,6 +34,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from dagster_gptimg.engine.follow.status_changes import StatusChanges
+    from dagster_gptimg.engine.follow.tracked_request import TooLate
     from dagster_gptimg.engine.follow.watcher import Watcher
     from dagster_gptimg.engine.follow.webhook_events import WebhookEvents
     from dagster_gptimg.engine.job import Job, Take
@@ -47,15 +46,11 @@ if TYPE_CHECKING:
 PATIENT_AFTER = 8.0
 """Seconds of a pause from which on a request that has ended gives its place in the window to another."""
 
-PRICE_SECONDS = 15.0
-"""Seconds to wait for a price, with all outcomes that need it."""
 
-DIGITS = 60
-"""Digits with which units and a unit's price are multiplied: exact for every amount that is let through."""
+class Lost(NamedTuple):
+    """fal does not give a paid image now: `why`, in words. It stays in flight on record; the next run looks again."""
 
-
-class LostError(Exception):
-    """fal does not give a paid image now. It stays on record as in flight, and the next run looks again."""
+    why: str
 
 
 def _nothing() -> None:
@@ -113,34 +108,31 @@ class Collector:
         self._status_changes, self._webhook_events = news, webhook_events
         self._job, self._clock, self._watcher = job, job.runtime.clock, watcher
         self._download_limit = DownloadLimit()
-        self._unit_prices: dict[str, Decimal] = {}
-        self._asked_price_at: dict[str, float] = {}
-        self._asking_price = asyncio.Lock()
+        self._unit_prices = UnitPrices(job)
 
-    async def collect(self, case: Case) -> Outcome:
+    async def collect(self, case: Case) -> Outcome | Lost | TooLate:
         """Wait for a request's end and bring home what it made.
 
+        Returns:
+            What it came to; `Lost`: fal does not have the result or an image (any more), or nothing that it says is
+            evidence; `TooLate`: it does not end.
+
         Raises:
-            LostError: fal does not have the result or an image (any more), or nothing that it says is evidence.
-            TooLateError: it does not end.
             StoreError: the store cannot be used.
         """
         age = age_of(case.accepted_at, self._clock.now())
         case.readings.is_young = is_young(age)
         for usual in pauses(age)[: 1 if case.once else None]:
             await self._wait(case, usual)
-            if not case.readings.is_completed:
-                try:
-                    await self._watch(case)
-                except TooLateError:
-                    if case.trouble:
-                        break  # it was looked for already: what was found then says more
-                    raise
+            if not case.readings.is_completed and (late := await self._watch(case)) is not None:
+                if case.trouble:
+                    break  # it was looked for already: what was found then says more
+                return late
             if (outcome := await self._look(case)) is not None:
                 return outcome
             if self._clock.monotonic() >= case.until:
                 break
-        raise LostError(case.trouble or "nothing was read")
+        return Lost(case.trouble or "nothing was read")
 
     async def _wait(self, case: Case, usual: float) -> None:
         pause, case.pause = (usual if case.pause is None else case.pause), None
@@ -148,8 +140,8 @@ class Collector:
             case.on_wait()
         await self._clock.sleep(min(pause, max(case.until - self._clock.monotonic(), 0.0)))
 
-    async def _watch(self, case: Case) -> None:
-        """Return when fal has said that the request has ended; or that it does not know it, which is no end."""
+    async def _watch(self, case: Case) -> TooLate | None:
+        """Wait until fal has said that the request has ended; or that it does not know it, which is no end."""
         kind = model_at(case.request.endpoint, self._job.model).latency_kind(case.request.arguments)
         news, fresh, until = self._status_changes, case.fresh, case.until
         if news is None:
@@ -157,9 +149,12 @@ class Collector:
         else:
             with news.of(case.request.row_id, case.submitted.request_id) as tell:
                 seen = await self._watcher.ended(case.submitted, kind, tell, fresh=fresh, until=until)
+        if not isinstance(seen, Seen):
+            return seen
         case.fresh = False
         case.readings.is_completed, case.readings.error_type = seen.is_completed, seen.error_type
         case.inference = seen.inference_time
+        return None
 
     # -- one look
 
@@ -323,7 +318,7 @@ class Collector:
 
     async def _stored(self, case: Case, answer: Images) -> Outcome:
         units = answer.billable_units if answer.billable_units is not None else case.units
-        cost = await self._billed(case.submitted.endpoint, units)
+        cost = await self._unit_prices.billed(case.submitted.endpoint, units)
         if cost is None and case.price.low == case.price.high:
             cost = case.price.high  # every input that the price depends on was said
         found = self._outcome(case, "stored", cost, units)
@@ -350,7 +345,7 @@ class Collector:
             case.pause = REFUSAL_APART if failure.kind == "refused" else None
             return None
         units = failure.billable_units
-        cost = Decimal(0) if failure.kind == "free" else await self._billed(case.submitted.endpoint, units)
+        cost = Decimal(0) if failure.kind == "free" else await self._unit_prices.billed(case.submitted.endpoint, units)
         found = self._outcome(case, failure.kind, cost, units)
         error = {"error_type": failure.error_type, "error": failure.message, "status_code": failure.status_code}
         return found.model_copy(update={**error, "evidence": evidence})
@@ -366,30 +361,3 @@ class Collector:
             completed_at=now,
             recorded_at=now,
         )
-
-    async def _billed(self, endpoint: str, units: Decimal | None) -> Decimal | None:
-        """What fal billed, in US dollars, exact: its units at today's price a unit; None when either is not known."""
-        if units is None or not units:
-            return units
-        async with self._asking_price:
-            price = self._unit_prices.get(endpoint) or await self._ask_price(endpoint)
-        if price is None:
-            return None
-        with localcontext(prec=2 * DIGITS):
-            return amount(f"{units * price:f}")
-
-    async def _ask_price(self, endpoint: str) -> Decimal | None:
-        """Today's price a unit, asked for once; after a failure it is asked for again, but not for every image."""
-        now = self._clock.monotonic()
-        if now < self._asked_price_at.get(endpoint, float("-inf")) + UNIT_PRICE.first_pause:
-            return None
-        try:
-            async with asyncio.timeout(PRICE_SECONDS):
-                price = await self._job.fal.unit_price(endpoint)
-        except (ReadError, TimeoutError):
-            return None
-        finally:
-            self._asked_price_at[endpoint] = self._clock.monotonic()
-        if price is not None:
-            self._unit_prices[endpoint] = price
-        return price

@@ -46,6 +46,12 @@ class Seen(NamedTuple):
     error_type: str | None = None
 
 
+class TooLate(NamedTuple):
+    """A request has not ended within the run's patience: `why`, in words. The next run goes on watching."""
+
+    why: str
+
+
 @dataclass(slots=True, eq=False, kw_only=True)
 class TrackedRequest:
     """One request that fal has. Times are the clock's seconds.
@@ -53,7 +59,7 @@ class TrackedRequest:
     Attributes:
         number: its place in the order of submits.
         kind: requests of one kind take about as long.
-        ended: done when fal says that it has ended.
+        ended: done when fal says that it has ended, or when nobody waits for that any longer.
         began: when it was submitted, or found.
         fresh: whether this run has submitted it: then its place in the order is known, and its age.
         until: up to when it is waited for.
@@ -70,7 +76,7 @@ class TrackedRequest:
     request: Submitted
     number: int
     kind: str
-    ended: asyncio.Future[Seen]
+    ended: asyncio.Future[Seen | TooLate]
     began: float
     fresh: bool
     until: float

@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from dagster_gptimg.engine.follow.learned_schedule import LearnedSchedule
-from dagster_gptimg.engine.follow.tracked_request import Seen, TrackedRequest
+from dagster_gptimg.engine.follow.tracked_request import Seen, TooLate, TrackedRequest
 from dagster_gptimg.errors import GoneError, ReadError
 from dagster_gptimg.fal.types import Completed
 
@@ -36,10 +36,6 @@ LATE_EVERY = 0.5
 
 GONE_APART = 5.0
 """Seconds between two looks that both say fal does not know a request, before its result and the history are tried."""
-
-
-class TooLateError(Exception):
-    """A request has not ended within the run's patience. The next run goes on watching."""
 
 
 class Watcher:
@@ -77,8 +73,8 @@ class Watcher:
         *,
         fresh: bool,
         until: float | None = None,
-    ) -> Seen:
-        """Return when fal says that a request has ended, or has said repeatedly that it does not know it.
+    ) -> Seen | TooLate:
+        """Wait until fal says that a request has ended, or has said repeatedly that it does not know it; or no longer.
 
         Args:
             request: what fal has.
@@ -88,10 +84,9 @@ class Watcher:
             until: the clock's second up to which it is waited for; by default the run's patience from now on.
 
         Raises:
-            TooLateError: it has not ended by then.
             KeyRejectedError: fal has not known the key for minutes.
         """
-        ended: asyncio.Future[Seen] = asyncio.get_running_loop().create_future()
+        ended: asyncio.Future[Seen | TooLate] = asyncio.get_running_loop().create_future()
         now = self._clock.monotonic()
         until = now + self._patience if until is None else until
         tracked = TrackedRequest(
@@ -159,7 +154,7 @@ class Watcher:
         self._counted_late_at = now
         for tracked in self._schedule.requests.values():
             if tracked.until <= now:
-                _fail(tracked, TooLateError(f"not ended after {now - tracked.began:.0f} s"))
+                _finish(tracked, TooLate(f"not ended after {now - tracked.began:.0f} s"))
 
     def _until_due(self, now: float) -> float:
         """Seconds until the next look, or the next turn."""
@@ -226,7 +221,7 @@ class Watcher:
             _finish(tracked, seen)
 
 
-def _finish(tracked: TrackedRequest, seen: Seen) -> None:
+def _finish(tracked: TrackedRequest, seen: Seen | TooLate) -> None:
     if not tracked.ended.done():
         tracked.ended.set_result(seen)
 

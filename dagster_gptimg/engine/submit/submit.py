@@ -5,8 +5,9 @@ Written by hand, because nothing does it right: fal's own clients repeat a POST 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dagster_gptimg.base.digest_columns import DigestCounts, digest_of
 from dagster_gptimg.base.retry_policies import ACCEPTED_RECORD
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from dagster_gptimg.engine.plan.plan import Request
     from dagster_gptimg.fal.types import Json, Submitted
     from dagster_gptimg.store.receipts.facts import Word
-
-RECORD_TRIES = 5
 
 
 def accepted_fact(request: Submitted, at: datetime) -> Accepted:
@@ -48,8 +47,26 @@ def as_submitted(fal: Fal, request: Request, attempt: Attempt, request_id: str) 
     return fal.request(known.endpoint, request_id, known.status_url, known.response_url, known.cancel_url)
 
 
-class TakenError(Exception):
-    """Another run has created this attempt; what it wrote decides."""
+class Sent(NamedTuple):
+    """What a submit has brought.
+
+    Attributes:
+        attempt: the facts of the attempt: accepted; void; the intent alone, which is ambiguous. None: no intent was
+            made.
+        error: the error that they come from, if one does.
+    """
+
+    attempt: Attempt | None
+    error: SubmitError | None
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Another run has created this attempt; what it wrote decides. Nothing was sent."""
+
+
+class _TakenError(Exception):
+    """Ends a submit before its POST: another run has the attempt."""
 
 
 class Submitter:
@@ -67,9 +84,7 @@ class Submitter:
         for request_id in request_ids:
             self._ids.count(digest_of(request_id))
 
-    async def send(
-        self, request: Request, n: int, worst_case: Decimal, word: Word | None = None
-    ) -> tuple[Attempt | None, SubmitError | None]:
+    async def send(self, request: Request, n: int, worst_case: Decimal, word: Word | None = None) -> Sent | Taken:
         """Create the intent of attempt `n`, POST it once, and put on record what is known of it.
 
         The intent is created when the connection stands and only the body is missing. So a host that cannot be reached
@@ -82,11 +97,9 @@ class Submitter:
             word: the user's word that opens this attempt, if one does.
 
         Returns:
-            The facts of the attempt (accepted; void; the intent alone, which is ambiguous; None: no intent was made)
-            and the error that they come from.
+            What it has brought, and what of it is on record; `Taken`: another run has the attempt.
 
         Raises:
-            TakenError: another run has the attempt; nothing was sent.
             ImageReferenceError, ReadError: a reference image cannot be read or uploaded; nothing was sent.
             StoreError: nobody knows whose it is, and nothing was sent; or fal has the request, and its id could not be
                 recorded (the message names it).
@@ -102,14 +115,16 @@ class Submitter:
             submitted = await self._job.fal.submit(
                 request.endpoint, arguments, ready, self._headers(request), self._webhook(request, n)
             )
+        except _TakenError:
+            return Taken()
         except SubmitError as error:
-            return await self._not_accepted(request.key, n, attempt, error), error
+            return Sent(await self._not_accepted(request.key, n, attempt, error), error)
         self._job.runtime.reached("after POST")
         if self._ids.count(digest_of(submitted.request_id)):
             words = f"fal answered with request {submitted.request_id}, which it had given for another submit before"
-            return attempt, AmbiguousSubmitError(words)
+            return Sent(attempt, AmbiguousSubmitError(words))
         await self._accept(request.key, n, attempt, submitted)
-        return attempt, None
+        return Sent(attempt, None)
 
     def _headers(self, request: Request) -> dict[str, str]:
         """Tags by which fal's own billing reports tell whose a request is."""
@@ -142,7 +157,7 @@ class Submitter:
         )
         self._job.runtime.reached("before intent")
         if not await self._create(request.key, n, intent):
-            raise TakenError
+            raise _TakenError
         return intent
 
     async def _create(self, key: str, n: int, intent: Intent) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dagster_gptimg.engine.follow.queue_model import QueueModel
-from dagster_gptimg.engine.follow.tracked_request import Seen, TrackedRequest
+from dagster_gptimg.engine.follow.tracked_request import Seen, TooLate, TrackedRequest
 from dagster_gptimg.fal.types import Submitted
 
 
@@ -23,7 +23,7 @@ class Queue:
 
     def add(self, count: int, *, fresh: bool = True, now: float = 0.0) -> None:
         for _ in range(count):
-            ended: asyncio.Future[Seen] = asyncio.Future()
+            ended: asyncio.Future[Seen | TooLate] = asyncio.Future()
             request = Submitted(str(self.numbers), "e", "", "", "")
             tracked = TrackedRequest(
                 request=request, number=self.numbers, kind="kind", ended=ended, began=now, fresh=fresh, until=inf
