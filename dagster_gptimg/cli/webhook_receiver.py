@@ -27,7 +27,7 @@ from dagster_gptimg.engine.system import SystemClock, Threads
 from dagster_gptimg.errors import ReadError, StoreError, UsageError, WebhookError
 from dagster_gptimg.fal.http.webhooks import WebhookKeys, check_time
 from dagster_gptimg.store.dataset import Dataset
-from dagster_gptimg.store.inbox import Callback, ForeignCallbackError, UnknownAttemptError
+from dagster_gptimg.store.inbox import Callback, Reception
 
 if TYPE_CHECKING:
     import socket
@@ -131,13 +131,11 @@ class Receiver:
             payload=images_alone(webhook.payload),
             received_at=self._clock.now(),
         )
-        try:
-            user = dataset.signature(f"fal's user:{webhook.user_id}")[:32]
-            await self._io(dataset.inbox.take, address.run, address.key, address.attempt, callback, user)
-        except UnknownAttemptError as error:
-            raise HTTPException(404, "no such attempt") from error
-        except ForeignCallbackError as error:
-            raise HTTPException(403, "not this attempt's") from error
+        user = dataset.signature(f"fal's user:{webhook.user_id}")[:32]
+        reception = await self._io(dataset.inbox.take, address.run, address.key, address.attempt, callback, user)
+        if reception is not Reception.ON_RECORD:
+            status_code = 404 if reception is Reception.UNKNOWN_ATTEMPT else 403
+            raise HTTPException(status_code, reception.value)
 
     async def _dataset(self, address: Address, signature: str) -> Dataset:
         """The dataset that a URL names, if the URL is one that was made for it."""

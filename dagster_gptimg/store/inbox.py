@@ -11,6 +11,7 @@ import json
 import re
 from contextlib import suppress
 from datetime import datetime
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -64,12 +65,16 @@ _BOUND: set[str] = set()
 """Where users are on record, as far as this process knows: a store is asked once."""
 
 
-class UnknownAttemptError(Exception):
-    """There is no intent that this callback could belong to."""
+class Reception(Enum):
+    """What became of a callback that was brought.
 
+    `UNKNOWN_ATTEMPT`: there is no intent that it could belong to. `FOREIGN`: fal has signed it, but for another
+    account's request (whoever knows a URL can have one sent to it), or too many came before.
+    """
 
-class ForeignCallbackError(Exception):
-    """fal has signed this callback, but for another account's request: whoever knows a URL can have one sent to it."""
+    ON_RECORD = "on record"
+    UNKNOWN_ATTEMPT = "no such attempt"
+    FOREIGN = "not this attempt's"
 
 
 class Inbox:
@@ -79,7 +84,7 @@ class Inbox:
         """Beside these receipts."""
         self._receipts, self._store, self._folder = receipts, receipts.store, f"{receipts.folder}/inbox"
 
-    def take(self, run: str, key: str, attempt: int, callback: Callback, user: str = "") -> None:
+    def take(self, run: str, key: str, attempt: int, callback: Callback, user: str = "") -> Reception:
         """Put a callback on record, durably; who brings it a second time changes nothing.
 
         An id that nobody has recorded yet (the reply to its submit was lost) becomes a fact of the attempt that the
@@ -93,19 +98,21 @@ class Inbox:
             user: a digest of fal's name for the account that sent the request. The accounts of requests whose replies
                 came are noted: an id that nobody knows is taken from one of these only.
 
+        Returns:
+            Whether it is on record now, or why it was not taken.
+
         Raises:
-            UnknownAttemptError: there is no such attempt.
-            ForeignCallbackError: its id is not known, and it comes from another account, or too many came before.
             StoreError: it is not on record; it has to be sent again.
         """
         names = self._receipts.names(key)
         mine = [parsed for _, parsed in names if parsed.attempt == attempt]
         if not any(parsed.kind == "intent" for parsed in mine):
-            raise UnknownAttemptError
-        self._check_user(user, mine, callback.request_id)
+            return Reception.UNKNOWN_ATTEMPT
+        if self._is_foreign(user, mine, callback.request_id):
+            return Reception.FOREIGN
         if _is_collected(names, attempt, callback.request_id):
             self._reopen_outcome(run, key, attempt, names, callback)
-            return
+            return Reception.ON_RECORD
         if not any(parsed.kind == "accepted" and parsed.request_id == callback.request_id for parsed in mine):
             intent = self._receipts.read(names)[attempt].intent
             if intent is None:
@@ -127,14 +134,14 @@ class Inbox:
             self._store.create(self._path(arrival), _json(callback))
         if _is_collected(self._receipts.names(key), attempt, callback.request_id):
             self.remove([arrival])  # it was collected meanwhile, and its run may have cleared the inbox before this
+        return Reception.ON_RECORD
 
-    def _check_user(self, user: str, mine: Sequence[FactName], request_id: str) -> None:
-        """Note the account of a request whose reply came; raise `ForeignCallbackError` for what is not to be taken."""
+    def _is_foreign(self, user: str, mine: Sequence[FactName], request_id: str) -> bool:
+        """Whether a callback is not to be taken. The account of a request whose reply came is noted."""
         hows = {parsed.how for parsed in mine if parsed.request_id == request_id}
         if "reply" in hows:
             self._note(user)
-        elif not hows and (self._is_strange(user) or self._are_many(mine)):
-            raise ForeignCallbackError
+        return not hows and (self._is_strange(user) or self._are_many(mine))
 
     def _note(self, user: str) -> None:
         name = f"{self._folder}/users/{user}"
