@@ -14,10 +14,10 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 
 import dagster as dg
-from dagster._utils.warnings import disable_dagster_warnings
 
 from dagster_gptimg.argument_rules import check_arguments
 from dagster_gptimg.definitions.assets import ImageAsset, definition_of
+from dagster_gptimg.definitions.dagster_internals import disable_dagster_warnings
 from dagster_gptimg.definitions.image_checks import (
     ERROR,
     NO_TABLE,

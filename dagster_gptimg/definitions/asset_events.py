@@ -16,6 +16,7 @@ import dagster as dg
 
 from dagster_gptimg.base.plain_text import words_of
 from dagster_gptimg.definitions import metadata
+from dagster_gptimg.definitions.dagster_internals import data_version_tags, recorded_mark
 from dagster_gptimg.definitions.generation import ImageGeneration
 from dagster_gptimg.definitions.run_config import GenerateConfig
 from dagster_gptimg.definitions.run_log import RunLog
@@ -243,12 +244,11 @@ def _recorded(context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]]:
     by which Dagster tells observations that its own code has recorded. The tests of backfills count the events. A
     release of Dagster without the mark gets no output: better skipped than recorded twice.
     """
-    try:
-        from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION as MARK
-    except ImportError:
+    mark = recorded_mark()
+    if mark is None:
         context.log.warning("this release of Dagster skips what is downstream in this run: start it in one of its own")
         return
-    yield dg.Output(None, context.assets_def.get_output_name_for_asset_key(context.asset_key), metadata={MARK: True})
+    yield dg.Output(None, context.assets_def.get_output_name_for_asset_key(context.asset_key), metadata={mark: True})
 
 
 DATA_VERSION = "dagster/data_version"
@@ -258,16 +258,11 @@ def _tags(context: dg.AssetExecutionContext) -> dict[str, str]:
     """Code version and input versions, as Dagster notes them of a `MaterializeResult`: staleness rests on them."""
     key = context.asset_key
     version = context.assets_def.specs_by_key[key].code_version or context.run_id
-    try:
-        from dagster._core.execution.plan.execute_step import _build_data_version_tags, _get_input_provenance_data
-
-        inputs = _get_input_provenance_data(key, context.get_step_execution_context())
-        return _build_data_version_tags(dg.DataVersion(""), version, inputs, True)  # noqa: FBT003
-    except (ImportError, AttributeError, TypeError):  # Dagster's own, and no part of what it promises
-        context.log.warning(
-            "this release of Dagster does not tell the versions of inputs: partitions may show as stale"
-        )
-        return {"dagster/code_version": version, "dagster/data_version_is_user_provided": "true"}
+    tags = data_version_tags(context, version)
+    if tags is not None:
+        return dict(tags)
+    context.log.warning("this release of Dagster does not tell the versions of inputs: partitions may show as stale")
+    return {"dagster/code_version": version, "dagster/data_version_is_user_provided": "true"}
 
 
 def _dimensions(key: str) -> dict[str, str]:

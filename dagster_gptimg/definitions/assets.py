@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Unpack, cast
 
 import dagster as dg
-from dagster._utils.warnings import disable_dagster_warnings
 
 from dagster_gptimg.argument_rules import check_arguments, check_given
 from dagster_gptimg.definitions import metadata
 from dagster_gptimg.definitions.asset_arguments import AssetArguments
 from dagster_gptimg.definitions.asset_events import AssetEvent, Execute, materialized
+from dagster_gptimg.definitions.dagster_internals import disable_dagster_warnings
 from dagster_gptimg.definitions.generation import ImageGeneration
 from dagster_gptimg.definitions.image_checks import ImageChecks, in_doubt_spec
 from dagster_gptimg.definitions.io_manager import loader_for

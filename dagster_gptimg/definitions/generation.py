@@ -7,10 +7,10 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 
 import dagster as dg
-from dagster_shared.libraries import DagsterLibraryRegistry
 
 from dagster_gptimg import runs
 from dagster_gptimg.base.version import __version__
+from dagster_gptimg.definitions.dagster_internals import DagsterLibraryRegistry
 from dagster_gptimg.definitions.image_checks import ImageChecks
 from dagster_gptimg.definitions.partitions import TablePartitions
 from dagster_gptimg.definitions.resources import resolved

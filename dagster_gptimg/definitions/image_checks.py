@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import dagster as dg
 import pyarrow as pa
-from dagster._utils.warnings import disable_dagster_warnings
 
 from dagster_gptimg.argument_rules import check_arguments
 from dagster_gptimg.definitions import image_inspection
+from dagster_gptimg.definitions.dagster_internals import CheckedMaterialization, disable_dagster_warnings
 from dagster_gptimg.definitions.image_inspection import Finding, ImageTable, Limits
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.registry.model import FalModel
@@ -194,10 +194,6 @@ def evaluation_of(
         partition: whose images were looked at; None for a table without partitions.
         run: only a materialization of this run was looked at, if it has made one; any by default.
     """
-    from dagster._core.definitions.asset_checks.asset_check_evaluation import (
-        AssetCheckEvaluationTargetMaterializationData as Target,
-    )
-
     wanted = dg.AssetRecordsFilter(asset_key=spec.asset_key, asset_partitions=[partition] if partition else None)
     latest = [r for r in instance.fetch_materializations(wanted, limit=1).records if run in {None, r.run_id}]
     return dg.AssetCheckEvaluation(
@@ -206,7 +202,8 @@ def evaluation_of(
         passed=result.passed,
         metadata=result.metadata,
         target_materialization_data=next(
-            (Target(run_id=r.run_id, storage_id=r.storage_id, timestamp=r.timestamp) for r in latest), None
+            (CheckedMaterialization(run_id=r.run_id, storage_id=r.storage_id, timestamp=r.timestamp) for r in latest),
+            None,
         ),
         severity=result.severity,
         description=result.description,

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import dagster as dg
-from dagster._core.definitions.resource_annotation import get_resource_args
 
+from dagster_gptimg.definitions.dagster_internals import get_resource_args
 from dagster_gptimg.definitions.run_config import GenerateConfig
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.prompts import Source

@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster.components.component_scaffolding import scaffold_component
-from dagster.components.scaffold.scaffold import ScaffoldRequest
+from dagster.components import ScaffoldRequest, scaffold_component
 
 TABLE = "prompts.csv"
 _ROWS = """id,product,style
