@@ -18,17 +18,8 @@ from PIL import Image
 
 from tests.harness import CLI, Fal, cli, emulator, kill, records, start, until
 from tests.prompt_table import rows as prompt_rows
-from tests.support import MINI_LOW
+from tests.support import MINI_LOW, POINTS
 
-POINTS = [
-    "before intent",
-    "before POST",
-    "after POST",
-    "after accepted",
-    "before image",
-    "after image",
-    "after outcome",
-]
 LOW, MINI = MINI_LOW, ("--model", "gpt-image-1-mini")
 
 

@@ -22,6 +22,7 @@ import pytest
 from PIL import Image
 
 from tests.harness import RUN_DEADLINE, Fal, begin, cli, emulator, records
+from tests.support import POINTS
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerProcess
@@ -31,15 +32,6 @@ KILLS = int(os.environ.get("KILLS", "10"))
 SEED = int(os.environ.get("SEED", str(random.randrange(10**6))))
 ROWS = 60
 A_ROUND = 5
-POINTS = [
-    "before intent",
-    "before POST",
-    "after POST",
-    "after accepted",
-    "before image",
-    "after image",
-    "after outcome",
-]
 
 
 def table(path: Path) -> str:

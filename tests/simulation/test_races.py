@@ -19,18 +19,11 @@ from tests.simulation.test_seeds import check
 from tests.simulation.world import PRICE, Life, World, together
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
     from dagster_gptimg.engine.record.summary import Summary
 
 HOUR = 3600.0
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    world = World(1, {}, ["thing"])
-    yield world
-    world.forget()
 
 
 def frozen(seconds: float) -> Callable[[], Awaitable[None]]:

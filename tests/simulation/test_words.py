@@ -13,16 +13,9 @@ from tests.simulation.test_seeds import check
 from tests.simulation.world import PRICE, Life, World, together
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 HOUR = 3600.0
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    world = World(1, {}, ["thing"])
-    yield world
-    world.forget()
 
 
 def life(world: World, skew: float = 0.0, starts: float = 0.0, **how: Any) -> Life:

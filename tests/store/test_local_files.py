@@ -6,8 +6,6 @@ import ctypes
 import errno
 import os
 import stat
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from dagster_gptimg.cli.doctor import check_store
 from dagster_gptimg.errors import StoreError
 from dagster_gptimg.store.local_files import OLD, PART
 from dagster_gptimg.store.root import Store
+from tests.store.sixteen import check_one_of_sixteen_wins
 
 NO_LINKS = [errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EIO, errno.EMLINK, errno.EACCES]
 
@@ -60,20 +59,7 @@ def test_without_hard_links_a_create_is_exclusive_all_the_same(
 @pytest.mark.usefixtures("way")
 def test_without_hard_links_one_of_sixteen_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "link", refuse(errno.EPERM))
-    store, barrier = Store(str(tmp_path)), threading.Barrier(16)
-
-    def create(number: int) -> bool:
-        barrier.wait()
-        try:
-            store.create("a/x", b"%d" % number)
-        except FileExistsError:
-            return False
-        return True
-
-    with ThreadPoolExecutor(16) as pool:
-        won = list(pool.map(create, range(16)))
-    assert won.count(True) == 1
-    assert store.read("a/x") == b"%d" % won.index(True)
+    check_one_of_sixteen_wins(Store(str(tmp_path)), "a/x")
 
 
 def test_a_store_with_hard_links_says_nothing_of_them(tmp_path: Path) -> None:

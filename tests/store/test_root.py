@@ -6,7 +6,6 @@ import errno
 import os
 import stat
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +17,7 @@ from dagster_gptimg.errors import StoreError, UnreadableError, UsageError
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.layout import WHOLE, check_dataset, partition_folder
 from dagster_gptimg.store.root import Store
+from tests.store.sixteen import check_one_of_sixteen_wins
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,20 +68,7 @@ def test_a_run_begins_although_the_reply_to_its_mark_is_lost(store: Store, monke
 
 
 def test_of_sixteen_creates_at_once_one_wins(store: Store) -> None:
-    gate = threading.Barrier(16)
-
-    def attempt(n: int) -> bool:
-        gate.wait()
-        try:
-            store.create("r/x", b"%d" % n)
-        except FileExistsError:
-            return False
-        return True
-
-    with ThreadPoolExecutor(16) as pool:
-        wins = list(pool.map(attempt, range(16)))
-    assert wins.count(True) == 1
-    assert store.read("r/x") == b"%d" % wins.index(True)
+    check_one_of_sixteen_wins(store, "r/x")
     assert store.names("r") == ["x"]
 
 
