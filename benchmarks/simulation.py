@@ -43,7 +43,7 @@ class _Fal:
         heapq.heappush(self._free, ends)
         self.last_end = max(self.last_end, ends)
         self._flying[str(number)] = (starts, ends)
-        return Submitted(str(number), "e", "", "", "")
+        return Submitted(request_id=str(number), endpoint="e", status_url="", response_url="", cancel_url="")
 
     async def status(self, request: Submitted, *, logs: bool = False) -> Status:
         del logs

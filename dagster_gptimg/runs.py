@@ -76,7 +76,16 @@ def run(
     async def events(interrupt: asyncio.Event) -> AsyncIterator[Event]:
         async with FalClient(settings) as fal:
             runtime = system_runtime(_kill_hook())
-            job = Job(rows, model, dataset, fal, runtime, partition, options, references or References())
+            job = Job(
+                rows=rows,
+                model=model,
+                dataset=dataset,
+                fal=fal,
+                runtime=runtime,
+                partition=partition,
+                options=options,
+                references=references or References(),
+            )
             async for event in engine.generate(job, interrupt):
                 if isinstance(event, Planned):
                     for message in await _warnings(job, fal):
@@ -167,7 +176,15 @@ def plan(
 
     async def once(interrupt: asyncio.Event) -> AsyncIterator[Summary]:
         fal = FalClient(FalSettings(key=""))  # a plan asks fal nothing
-        job = Job(rows, model, dataset, fal, system_runtime(), partition, options or Options())
+        job = Job(
+            rows=rows,
+            model=model,
+            dataset=dataset,
+            fal=fal,
+            runtime=system_runtime(),
+            partition=partition,
+            options=options or Options(),
+        )
         if (summary := await engine.unless(interrupt, engine.plan(job))) is not None:
             yield summary
 

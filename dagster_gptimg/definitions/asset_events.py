@@ -57,7 +57,7 @@ PLANNED_IN_A_BACKFILL = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Made:
     """What came of one partition (or of a table that has none).
 
@@ -195,14 +195,28 @@ def _make(
     """Make the images of one partition, and say what came of it."""
     end = made.execute(context, config, source, partition, log=log, spent=spent)
     if isinstance(end, dg.Failure):
-        return Made(partition, {}, None, str(end.metadata["reason"].value), str(end.description))
+        return Made(
+            partition=partition,
+            found={},
+            version=None,
+            reason=str(end.metadata["reason"].value),
+            message=str(end.description),
+        )
     if isinstance(end, Summary):
-        return Made(partition, summary=end, planned=True)
+        return Made(partition=partition, summary=end, planned=True)
     counts = metadata.counts(end.summary)
     warned = {"warnings": "\n".join(log.warned)} if log.warned else {}
     reason, message = made.verdict(end)
     if end.manifest is None:
-        return Made(partition, counts | warned, None, reason or "store", message, end.summary, spent=end.spent)
+        return Made(
+            partition=partition,
+            found=counts | warned,
+            version=None,
+            reason=reason or "store",
+            message=message,
+            summary=end.summary,
+            spent=end.spent,
+        )
     try:
         found, version = _about(made, context, partition, end.manifest, preview=preview)
     except Exception as error:  # noqa: BLE001 - what was paid for is in the store: only what people see of it is missing
@@ -211,7 +225,17 @@ def _make(
         found, version = {"dagster/uri": end.manifest}, None
     tags = _digest_of_rows(log.spec, config)
     found |= counts | warned
-    return Made(partition, found, version, reason, message, end.summary, is_made=True, tags=tags, spent=end.spent)
+    return Made(
+        partition=partition,
+        found=found,
+        version=version,
+        reason=reason,
+        message=message,
+        summary=end.summary,
+        is_made=True,
+        tags=tags,
+        spent=end.spent,
+    )
 
 
 def _digest_of_rows(spec: PromptSpec | None, config: GenerateConfig) -> dict[str, str]:

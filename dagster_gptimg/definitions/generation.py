@@ -42,7 +42,7 @@ DagsterLibraryRegistry.register("dagster-gptimg", __version__, is_dagster_packag
 Context: TypeAlias = dg.AssetExecutionContext | dg.OpExecutionContext
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImageGeneration:
     """What images are made from, by an asset or an op; everything is checked when the definitions load.
 

@@ -48,18 +48,18 @@ def _generation(config: GenerateImagesConfig) -> ImageGeneration:
     model, chosen = choose(config.model)
     spec = PromptSpec(
         model,
-        config.prompt_column,
-        config.template,
-        config.id_column,
-        config.arguments,
-        config.inputs,
+        prompt_column=config.prompt_column,
+        template=config.template,
+        id_column=config.id_column,
+        arguments=config.arguments,
+        inputs=config.inputs,
         image_columns=tuple(config.image_columns),
         without_guarantee=request.without_guarantee,
         chosen=chosen,
     )
     return ImageGeneration(
-        spec,
-        check_dataset(config.dataset),
+        spec=spec,
+        dataset=check_dataset(config.dataset),
         max_failed=config.max_failed,
         max_refused=config.max_refused,
         storage_options=config.storage_options,

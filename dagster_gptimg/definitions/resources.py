@@ -117,7 +117,13 @@ class FalResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def request_settings(self) -> RequestSettings:
         """What every request is sent with, unless its asset says otherwise. Raises `UsageError`."""
         priority = None if self.priority == "normal" else self.priority
-        return RequestSettings(priority, self.start_timeout, self.tags, self.lifecycle, self.headers)
+        return RequestSettings(
+            priority=priority,
+            start_timeout=self.start_timeout,
+            tags=self.tags,
+            lifecycle=self.lifecycle,
+            headers=self.headers,
+        )
 
     def settings(self) -> FalSettings:
         """What a client needs. Raises `UsageError` when the key or a URL cannot be one."""

@@ -73,7 +73,12 @@ class RequestConfig(dg.Config):
         """The same for the engine, checked. Raises `UsageError`."""
         priority = None if self.priority == "as_resource" else self.priority
         return RequestSettings(
-            priority, self.start_timeout, self.tags, self.lifecycle, self.headers, self.without_guarantee
+            priority=priority,
+            start_timeout=self.start_timeout,
+            tags=self.tags,
+            lifecycle=self.lifecycle,
+            headers=self.headers,
+            without_guarantee=self.without_guarantee,
         )
 
 

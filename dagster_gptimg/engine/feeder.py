@@ -164,15 +164,25 @@ class Feeder:
         `attempts`: None where its receipts could not be read: what they say may be anything.
         """
         if attempts is None:
-            return Unsettled(request.key, RowStatus.HELD, None, why)
+            return Unsettled(key=request.key, status=RowStatus.HELD, error=why)
         view = state_of(attempts, owns)
         if self._results.is_missing(request.key) and view.state in {"done", "missing"}:
-            return self._results.get(request.key) or Unsettled(request.key, RowStatus.NOT_SUBMITTED, None, why)
+            return self._results.get(request.key) or Unsettled(
+                key=request.key, status=RowStatus.NOT_SUBMITTED, error=why
+            )
         if view.state == "in_flight":
-            return Unsettled(request.key, RowStatus.IN_FLIGHT, None, why, view.request_id, bought_by=self._results.run)
+            return Unsettled(
+                key=request.key,
+                status=RowStatus.IN_FLIGHT,
+                error=why,
+                request_id=view.request_id,
+                bought_by=self._results.run,
+            )
         if view.state == "held" or request.key in self._worker.sending:
-            return Unsettled(request.key, RowStatus.HELD, None, view.reason or why, bought_by=self._results.run)
-        return Unsettled(request.key, RowStatus.NOT_SUBMITTED, None, why)
+            return Unsettled(
+                key=request.key, status=RowStatus.HELD, error=view.reason or why, bought_by=self._results.run
+            )
+        return Unsettled(key=request.key, status=RowStatus.NOT_SUBMITTED, error=why)
 
     def _take(self, request: Request, result: Result) -> None:
         """Keep one result, and report it."""

@@ -145,7 +145,7 @@ class Runtime:
     reached: Callable[[str], None] = _nothing
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """How a run behaves.
 
@@ -202,7 +202,7 @@ class Options:
         check(max_cost_usd=self.max_cost, logs=self.logs, **{name: getattr(self, name) for name in names})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One run over one partition of a prompt table.
 

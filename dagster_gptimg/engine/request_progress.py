@@ -96,7 +96,7 @@ class RequestProgress:
 
     def unsettled(self, status: RowStatus, error: str = "") -> Unsettled:
         """The request, without a final outcome."""
-        return Unsettled(self.request.key, status, None, error or None)
+        return Unsettled(key=self.request.key, status=status, error=error or None)
 
     def word_for(self, n: int) -> Word | None:
         """The user's word by which attempt `n` is opened, because the one before it was given up by it."""

@@ -287,7 +287,13 @@ class Worker:
         until = self._job.runtime.clock.monotonic() + self._job.options.patience
         since = accepted.accepted_at if accepted and not progress.sent else None
         case = Case(
-            progress.request, submitted, progress.price, progress.sent, until, accepted_at=since, on_wait=step_aside
+            request=progress.request,
+            submitted=submitted,
+            price=progress.price,
+            fresh=progress.sent,
+            until=until,
+            accepted_at=since,
+            on_wait=step_aside,
         )
         try:
             return await self._collector.collect(case)
@@ -320,7 +326,9 @@ class Worker:
             view = View("in_flight", n, request_id)
             submitted = as_submitted(self._job.fal, progress.request, progress.attempts[n], request_id)
             until = self._job.runtime.clock.monotonic() + GIVEN_UP_SECONDS
-            case = Case(progress.request, submitted, progress.price, fresh=False, until=until, once=True)
+            case = Case(
+                request=progress.request, submitted=submitted, price=progress.price, fresh=False, until=until, once=True
+            )
             found = await self._collector.collect(case)
             if isinstance(found, Lost | TooLate):
                 progress.lost.add(request_id)

@@ -43,7 +43,7 @@ VOIDED = (
 """What a run says that is made without the guarantee."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RequestSettings:
     """Settings of submits.
 

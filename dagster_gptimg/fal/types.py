@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Submitted:
     """A request that fal has accepted: its id, and the URLs by which it is followed.
 
@@ -160,7 +160,7 @@ free: a failure that fal never bills. refused: words about the content, or about
 ended: no images, and neither of the two; perhaps billed."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """A result without images, in fal's own words. One reading of it is no outcome yet.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -72,6 +72,7 @@ class PromptSpec:
     """
 
     model: FalModel
+    _: KW_ONLY
     prompt_column: str | None = None
     template: str | None = None
     id_column: str | None = None

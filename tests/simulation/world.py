@@ -284,7 +284,7 @@ class SimFal:
         return "account"
 
     def request(self, endpoint: str, request_id: str, *urls: str) -> Submitted:
-        return Submitted(request_id, endpoint, "", "", "")
+        return Submitted(request_id=request_id, endpoint=endpoint, status_url="", response_url="", cancel_url="")
 
     async def origin(self) -> str:
         return "fal"
@@ -331,7 +331,7 @@ class SimFal:
         await self._wire()
         if late or self.world.strikes("submit_lost"):
             raise AmbiguousSubmitError("the reply was lost")
-        return Submitted(request.id, endpoint, "", "", "")
+        return Submitted(request_id=request.id, endpoint=endpoint, status_url="", response_url="", cancel_url="")
 
     def _accept(self, arguments: Mapping[str, Any], late: float) -> Request:
         draw = self.world.random
@@ -368,13 +368,27 @@ class SimFal:
         if found.end == "vanished" or self.world.strikes("expired"):
             raise GoneError("expired")
         if found.end == "empty":
-            return Failure("ended", 200, "ended_without_images", "fal's result has no images", Decimal(found.billed))
+            return Failure(
+                kind="ended",
+                status_code=200,
+                error_type="ended_without_images",
+                message="fal's result has no images",
+                billable_units=Decimal(found.billed),
+            )
         if found.end == "cancelled":
-            return Failure("ended", 499, "client_cancelled", "the request was cancelled")
+            return Failure(
+                kind="ended", status_code=499, error_type="client_cancelled", message="the request was cancelled"
+            )
         if found.end == "failed":
-            return Failure("free", 500, "internal_server_error", "it broke")
+            return Failure(kind="free", status_code=500, error_type="internal_server_error", message="it broke")
         if found.end == "refused":
-            return Failure("refused", 422, "content_policy_violation", "no", Decimal(0))
+            return Failure(
+                kind="refused",
+                status_code=422,
+                error_type="content_policy_violation",
+                message="no",
+                billable_units=Decimal(0),
+            )
         return Images(tuple(map(ImageFile, found.urls)), Decimal(found.billed))
 
     async def cancel(self, request: Submitted) -> Cancelled:

@@ -61,7 +61,7 @@ low = model.price({"quality": "low"}).low
 mine: FalModel = FalModel.from_openapi({"openapi": "3.0.4"}, price=per_image("0.03"))
 other: FalModel = FalModel.from_openapi("{}", price=unknown_price, name="other")
 images: GeneratedImages = generate(
-    ["a cup"], store="images", dataset="cups", model=mine, request=RequestSettings("low")
+    ["a cup"], store="images", dataset="cups", model=mine, request=RequestSettings(priority="low")
 )
 first: ImageRecord = images[0]
 some: list[ImageRecord] = images[:2]
@@ -95,7 +95,7 @@ photos: dg.AssetsDefinition = build_gptimg_asset(
     partitions=by_dimensions(kind=by_hash("sku", 4), day=by_date("day", start=date(2026, 1, 1))),
 )
 banners: dg.AssetsDefinition = build_gptimg_asset(
-    "banners", prompts=query, partitions=by_dynamic("kind", "kinds"), request=RequestSettings("low")
+    "banners", prompts=query, partitions=by_dynamic("kind", "kinds"), request=RequestSettings(priority="low")
 )
 checks: list[dg.AssetChecksDefinition] = build_gptimg_checks(
     photos,

@@ -57,7 +57,7 @@ def _nothing() -> None:
     """Nobody has to be told."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Case:
     """One request on its way home.
 

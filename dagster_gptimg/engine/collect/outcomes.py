@@ -119,9 +119,19 @@ def failure_in_history(item: HistoryItem) -> Failure | None:
     if code is None or not ended_without_images(item) or code < SUCCESS:
         return None
     if code >= SERVER_ERROR:
-        return Failure("free", code, "history", f"fal's history says that it ended with HTTP {code}")
+        return Failure(
+            kind="free",
+            status_code=code,
+            error_type="history",
+            message=f"fal's history says that it ended with HTTP {code}",
+        )
     if code >= CLIENT_ERROR or (item.json_output or {}).get("images") == []:
-        return Failure("ended", code, "history", f"fal's history says that it ended without images (HTTP {code})")
+        return Failure(
+            kind="ended",
+            status_code=code,
+            error_type="history",
+            message=f"fal's history says that it ended without images (HTTP {code})",
+        )
     return None
 
 

@@ -114,8 +114,10 @@ def _owns(owner: Mapping[str, tuple[str, int]], key: str) -> Owns:
 def _unsettled(key: str, attempts: Sequence[Attempt], owns: Owns) -> Unsettled:
     view = state_of(attempts, owns)
     if view.state == "in_flight":
-        return Unsettled(key, RowStatus.IN_FLIGHT, None, None, view.request_id)
-    return Unsettled(key, RowStatus.HELD if view.state == "held" else RowStatus.FAILED, None, view.reason or None)
+        return Unsettled(key=key, status=RowStatus.IN_FLIGHT, request_id=view.request_id)
+    return Unsettled(
+        key=key, status=RowStatus.HELD if view.state == "held" else RowStatus.FAILED, error=view.reason or None
+    )
 
 
 def _by_partition(facts: Mapping[str, Sequence[Attempt]]) -> dict[str | None, dict[str, list[Request]]]:

@@ -111,7 +111,9 @@ class Records:
                     statuses.add(brief.status)
                     self.tally.brief(brief)
                     continue
-                result = self._results.held_in_memory(request.key) or Unsettled(request.key, RowStatus.NOT_SUBMITTED)
+                result = self._results.held_in_memory(request.key) or Unsettled(
+                    key=request.key, status=RowStatus.NOT_SUBMITTED
+                )
                 statuses.add(result.status)
                 self.tally.request(result, self._plan.price(request))
             self.tally.row(worst(statuses))
@@ -125,7 +127,9 @@ class Records:
         """Every record, in table order."""
         for row in self._plan:
             requests = row.requests
-            results = [self._results.get(r.key) or Unsettled(r.key, RowStatus.NOT_SUBMITTED) for r in requests]
+            results = [
+                self._results.get(r.key) or Unsettled(key=r.key, status=RowStatus.NOT_SUBMITTED) for r in requests
+            ]
             self.tally.row(row_status(results))
             if self._content is not None:
                 self._content.add([all_ended([self._results.brief(key) for key in row.keys])])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 from dagster_gptimg.base.digest_columns import KEY
 from dagster_gptimg.engine.record.summary import Spent, Tally
@@ -32,7 +33,8 @@ EARLIER = ""
 """Who settled what an earlier run had recorded, as far as the receipts tell."""
 
 
-class Unsettled(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsettled:
     """A request that has no final outcome, and why.
 
     Attributes:

@@ -31,7 +31,7 @@ EXIT: Mapping[StopReason, ExitStatus] = {
 _CENT, _TEN_CENTS = Decimal("0.01"), Decimal("0.1")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """What a run came to. `rows` is the sum of the row counts, `images` that of bought, reused and reattached.
 

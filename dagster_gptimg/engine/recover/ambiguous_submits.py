@@ -108,8 +108,14 @@ class AmbiguousSubmits:
                 f"{words}. {search.searched} does not show it; {why_not}. Run again to look again, or buy it again "
                 "with `--again held`: if fal has it after all, it is then paid for twice."
             )
-        key, at, run = progress.request.key, intent.created_at, intent.run
-        return Unsettled(key, RowStatus.HELD, "ambiguous_submit", words, None, at, run)
+        return Unsettled(
+            key=progress.request.key,
+            status=RowStatus.HELD,
+            error_type="ambiguous_submit",
+            error=words,
+            submitted_at=intent.created_at,
+            bought_by=intent.run,
+        )
 
     async def _give_up(
         self, progress: RequestProgress, n: int, reason: str, detail: str, word: Word | None = None

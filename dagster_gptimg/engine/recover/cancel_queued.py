@@ -35,12 +35,26 @@ async def cancel_queued(
     async def one(key: str, n: int, request: Submitted) -> None:
         async with slots:
             if await _cancelled(job, key, n, request):
-                words = "cancelled in fal's queue, free of charge"
-                results.leave(Unsettled(key, RowStatus.NOT_SUBMITTED, "cancelled", words))
+                results.leave(
+                    Unsettled(
+                        key=key,
+                        status=RowStatus.NOT_SUBMITTED,
+                        error_type="cancelled",
+                        error="cancelled in fal's queue, free of charge",
+                    )
+                )
 
     for key, (_, request) in flying.items():
         words = "interrupted while fal worked on it; the next run collects it"
-        results.leave(Unsettled(key, RowStatus.IN_FLIGHT, None, words, request.request_id, bought_by=results.run))
+        results.leave(
+            Unsettled(
+                key=key,
+                status=RowStatus.IN_FLIGHT,
+                error=words,
+                request_id=request.request_id,
+                bought_by=results.run,
+            )
+        )
     tasks = [asyncio.create_task(one(key, n, request)) for key, (n, request) in flying.items()]
     if tasks:
         _, late = await asyncio.wait(tasks, timeout=seconds)

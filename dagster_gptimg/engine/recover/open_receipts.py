@@ -290,10 +290,10 @@ class OpenReceipts:
         is_held = is_open and state_of(self.facts[key], self.owns(key)).state == "held"
         if isinstance(settled, Settled) and not (is_held and settled.kind == "missing"):
             is_again = self._is_again(request.row_id, settled.status)
-            return Unsettled(key, RowStatus.NOT_SUBMITTED) if is_again else settled
+            return Unsettled(key=key, status=RowStatus.NOT_SUBMITTED) if is_again else settled
         if is_held:
-            return Unsettled(key, RowStatus.HELD)
-        return Unsettled(key, RowStatus.IN_FLIGHT if is_open else RowStatus.NOT_SUBMITTED)
+            return Unsettled(key=key, status=RowStatus.HELD)
+        return Unsettled(key=key, status=RowStatus.IN_FLIGHT if is_open else RowStatus.NOT_SUBMITTED)
 
     def ended_runs(self, before: str) -> list[str]:
         """Runs older than `before` (a run id's beginning) whose marks may be ended: nothing that they left is open."""

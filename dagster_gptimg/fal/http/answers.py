@@ -10,7 +10,6 @@ vain: `ReadError`. No function here makes an outcome; `engine/collect/outcomes.p
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -27,6 +26,7 @@ from dagster_gptimg.errors import (
     SubmitError,
 )
 from dagster_gptimg.fal.http.bodies import amount, parse_object, seconds, whole_number
+from dagster_gptimg.fal.http.request_ids import accepted_id, header_id, is_request_id
 from dagster_gptimg.fal.http.texts import Texts
 from dagster_gptimg.fal.types import (
     Answer,
@@ -82,29 +82,14 @@ SHAPED_422 = "unknown"
 
 NO_IMAGES = "ended_without_images"
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
-_ID_IN_TEXT = re.compile(rb'"request_id"\s*:\s*"([A-Za-z0-9][A-Za-z0-9_-]{0,127})"')
-_ID_IN_URL = re.compile(r"/requests/([A-Za-z0-9][A-Za-z0-9_-]{0,127})(?=/|$)")
-
 LOG_LINES = 1000
 LOG_LETTERS = 2000
 IMAGES_MOST = 1000
 
 
-def is_request_id(text: object) -> bool:
-    """True when this can be a request id. It becomes part of file names, so nothing else is let through."""
-    return isinstance(text, str) and _REQUEST_ID.fullmatch(text) is not None
-
-
 def never_sent(error: Exception) -> bool:
     """Whether a call that brought no HTTP answer provably never left this machine."""
     return isinstance(error.__cause__, _NOT_SENT) or isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL)
-
-
-def header_id(reply: Reply) -> str | None:
-    """The request that an answer's own header names; None where it names none."""
-    named = reply.headers.get("x-fal-request-id")
-    return named if is_request_id(named) else None
 
 
 class Answers:
@@ -131,9 +116,10 @@ class Answers:
             AmbiguousSubmitError: anything else.
         """
         body = _object(reply)
-        if reply.is_success and (request_id := self._own_id(_accepted_id(reply, body))) is not None:
-            urls = [self._texts.url((body or {}).get(name)) for name in ("status_url", "response_url", "cancel_url")]
-            return Submitted(request_id, endpoint, *urls)
+        if reply.is_success and (request_id := self._own_id(accepted_id(reply, body))) is not None:
+            names = ("status_url", "response_url", "cancel_url")
+            urls = {name: self._texts.url((body or {}).get(name)) for name in names}
+            return Submitted(request_id=request_id, endpoint=endpoint, **urls)
         code = reply.status_code
         if code not in REJECTIONS or body is None or not reply.is_whole or not _is_fals(body):
             msg = f"an answer to a submit that does not tell whether fal has the request (HTTP {code})"
@@ -213,12 +199,24 @@ class Answers:
             raise ReadError(f"not a result (HTTP {code})", status_code=code)
         units = amount(reply.headers.get("x-fal-billable-units"))
         ending = ending_of(code, kind, is_models=isinstance(body["detail"], list), is_unbilled=units == 0)
-        return Failure(ending, code, self._texts.clean(kind, 100), self._error_words(body), units)
+        return Failure(
+            kind=ending,
+            status_code=code,
+            error_type=self._texts.clean(kind, 100),
+            message=self._error_words(body),
+            billable_units=units,
+        )
 
     def _images_or_none(self, body: Mapping[str, Json], reply: Reply) -> Images | Failure:
         units = amount(reply.headers.get("x-fal-billable-units"))
         if body.get("images") == []:
-            return Failure("ended", reply.status_code, NO_IMAGES, "fal's result has no images", units)
+            return Failure(
+                kind="ended",
+                status_code=reply.status_code,
+                error_type=NO_IMAGES,
+                message="fal's result has no images",
+                billable_units=units,
+            )
         found = self.images(body)
         return Images(found.images, units, self._texts.clean(header_id(reply)) or None, found.unreadable)
 
@@ -317,31 +315,6 @@ def ending_of(code: int, error_type: str, *, is_models: bool, is_unbilled: bool)
     if is_about_inputs and (is_models or error_type == SHAPED_422):
         return "refused"
     return "free" if is_unbilled else "ended"
-
-
-def _accepted_id(reply: Reply, body: Mapping[str, Json] | None) -> str | None:
-    """The id in an answer to a submit: of the body; of a body that cannot be read as a whole; of the header.
-
-    Where header and URLs of an answer name the same id, and its body another one or none, two stand against one.
-    """
-    if body is not None and "request_id" in body:
-        named, told = header_id(reply), body["request_id"]
-        if named is not None and named != told and _names_in_urls(body) == {named}:
-            return named
-        return str(told) if is_request_id(told) else None
-    found = ids_in_text(reply.body) if body is None else set()
-    return next(iter(found)) if len(found) == 1 else header_id(reply)
-
-
-def _names_in_urls(body: Mapping[str, Json]) -> set[str]:
-    """The request ids in the URLs of an answer to a submit."""
-    urls = (body.get(name) for name in ("status_url", "response_url", "cancel_url"))
-    return {found[1] for url in urls if isinstance(url, str) and (found := _ID_IN_URL.search(url))}
-
-
-def ids_in_text(body: bytes) -> set[str]:
-    """The request ids in a body that cannot be read as a whole."""
-    return {name.decode() for name in _ID_IN_TEXT.findall(body)}
 
 
 def _object(reply: Reply) -> dict[str, Json] | None:

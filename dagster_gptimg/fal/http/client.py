@@ -483,5 +483,11 @@ class FalClient:
             response_url: the URL of its result.
             cancel_url: the URL by which it is cancelled.
         """
-        given = Submitted(request_id, endpoint, status_url, response_url, cancel_url)
+        given = Submitted(
+            request_id=request_id,
+            endpoint=endpoint,
+            status_url=status_url,
+            response_url=response_url,
+            cancel_url=cancel_url,
+        )
         return with_trusted_urls(self.urls.queue, given)

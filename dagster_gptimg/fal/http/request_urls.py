@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 from dagster_gptimg.fal.addresses import origin_of
-from dagster_gptimg.fal.types import Submitted
+
+if TYPE_CHECKING:
+    from dagster_gptimg.fal.types import Submitted
 
 
 def request_url(queue: str, endpoint: str, request_id: str, suffix: str) -> str:
@@ -17,16 +22,17 @@ def with_trusted_urls(queue: str, request: Submitted) -> Submitted:
 
     The key is sent to these URLs, and what is read from them is taken for this request's.
     """
-    given = (
-        (request.status_url, ("/status",)),
-        (request.response_url, ("", "/response")),  # fal's pages have both
-        (request.cancel_url, ("/cancel",)),
-    )
-    end = f"/requests/{request.request_id}"
-    urls = [
-        url
-        if origin_of(url) == origin_of(queue) and url.endswith(tuple(f"{end}{suffix}" for suffix in ends))
-        else request_url(queue, request.endpoint, request.request_id, ends[0])
-        for url, ends in given
-    ]
-    return Submitted(request.request_id, request.endpoint, *urls)
+    ends = {
+        "status_url": ("/status",),
+        "response_url": ("", "/response"),  # fal's pages have both
+        "cancel_url": ("/cancel",),
+    }
+    return replace(request, **{name: _trusted(queue, request, name, known) for name, known in ends.items()})
+
+
+def _trusted(queue: str, request: Submitted, name: str, ends: tuple[str, ...]) -> str:
+    """One of a request's URLs, or the one that it should have; `ends`: what may follow the request's id in it."""
+    url, end = str(getattr(request, name)), f"/requests/{request.request_id}"
+    if origin_of(url) == origin_of(queue) and url.endswith(tuple(f"{end}{suffix}" for suffix in ends)):
+        return url
+    return request_url(queue, request.endpoint, request.request_id, ends[0])

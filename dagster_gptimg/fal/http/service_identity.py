@@ -10,8 +10,8 @@ import httpx
 from dagster_gptimg.base.masking import harmless
 from dagster_gptimg.base.plain_text import words_of
 from dagster_gptimg.errors import KeyRejectedError, ReadError, UnreachableError
-from dagster_gptimg.fal.http.answers import is_request_id
 from dagster_gptimg.fal.http.bodies import parse_object
+from dagster_gptimg.fal.http.request_ids import is_request_id
 from dagster_gptimg.fal.http.request_urls import request_url
 
 if TYPE_CHECKING:

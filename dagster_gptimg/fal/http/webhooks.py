@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from dagster_gptimg.base.plain_text import shown, words_of
 from dagster_gptimg.base.retry_policies import WEBHOOK_KEYS
 from dagster_gptimg.errors import ReadError, WebhookError
-from dagster_gptimg.fal.http.answers import ids_in_text, is_request_id
 from dagster_gptimg.fal.http.bodies import parse_object, read_reply
+from dagster_gptimg.fal.http.request_ids import ids_in_text, is_request_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

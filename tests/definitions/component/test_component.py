@@ -104,7 +104,11 @@ def test_attributes_are_the_arguments_of_the_factory() -> None:
             template="Studio photo of {product}",
             id_column="sku",
             arguments=LOW,
-            **{**more, "partitions": by_hash("sku", 2), "request": RequestSettings("low", tags={"team": "ads"})},
+            **{
+                **more,
+                "partitions": by_hash("sku", 2),
+                "request": RequestSettings(priority="low", tags={"team": "ads"}),
+            },
         )
     assert made.generation == definition_of(same).generation
     assert asset.partitions_def == same.partitions_def

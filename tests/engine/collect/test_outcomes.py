@@ -17,9 +17,9 @@ from dagster_gptimg.engine.collect.outcomes import (
 )
 from dagster_gptimg.fal.types import Failure, HistoryItem
 
-FREE = Failure("free", 500, "internal_server_error", "no")
-REFUSED = Failure("refused", 422, "content_policy_violation", "no")
-ENDED = Failure("ended", 422, "ended_without_images", "no images")
+FREE = Failure(kind="free", status_code=500, error_type="internal_server_error", message="no")
+REFUSED = Failure(kind="refused", status_code=422, error_type="content_policy_violation", message="no")
+ENDED = Failure(kind="ended", status_code=422, error_type="ended_without_images", message="no images")
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
 

@@ -24,7 +24,9 @@ class Queue:
     def add(self, count: int, *, fresh: bool = True, now: float = 0.0) -> None:
         for _ in range(count):
             ended: asyncio.Future[Seen | TooLate] = asyncio.Future()
-            request = Submitted(str(self.numbers), "e", "", "", "")
+            request = Submitted(
+                request_id=str(self.numbers), endpoint="e", status_url="", response_url="", cancel_url=""
+            )
             tracked = TrackedRequest(
                 request=request, number=self.numbers, kind="kind", ended=ended, began=now, fresh=fresh, until=inf
             )

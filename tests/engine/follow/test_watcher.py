@@ -61,7 +61,9 @@ class Queue:
         self.begins.append(begin)
         self.ends.append(begin + self.mean * self.draw.uniform(0.7, 1.3))
         heappush(self.busy, self.ends[-1])
-        return Submitted(str(len(self.ends) - 1), "e", "", "", "")
+        return Submitted(
+            request_id=str(len(self.ends) - 1), endpoint="e", status_url="", response_url="", cancel_url=""
+        )
 
     async def status(self, request: Submitted, *, logs: bool = False) -> Status:
         await asyncio.sleep(0.02)

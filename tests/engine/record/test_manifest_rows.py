@@ -45,12 +45,17 @@ def test_an_unknown_cost_stays_unknown() -> None:
 def test_a_row_is_as_good_as_its_worst_request() -> None:
     assert row_status([settled(), settled()]) == "stored"
     assert row_status([settled(), settled("refused")]) == "refused"
-    assert row_status([settled("refused"), Unsettled("k", RowStatus.FAILED)]) == "failed"
-    assert row_status([Unsettled("k", RowStatus.FAILED), Unsettled("k", RowStatus.HELD), settled()]) == "held"
+    assert row_status([settled("refused"), Unsettled(key="k", status=RowStatus.FAILED)]) == "failed"
+    assert (
+        row_status([Unsettled(key="k", status=RowStatus.FAILED), Unsettled(key="k", status=RowStatus.HELD), settled()])
+        == "held"
+    )
 
 
 results = st.one_of(
-    st.builds(Unsettled, st.just("k"), st.sampled_from(STATUSES), bought_by=st.sampled_from([None, "me", "other"])),
+    st.builds(
+        Unsettled, key=st.just("k"), status=st.sampled_from(STATUSES), bought_by=st.sampled_from([None, "me", "other"])
+    ),
     st.builds(
         settled,
         st.sampled_from(["stored", "refused"]),
@@ -83,7 +88,7 @@ def test_money_in_doubt_is_in_the_upper_bound_only() -> None:
     spent.add(None, PRICE)
     spent.add(Decimal("0.02"), PRICE)
     tally = Tally("me", spent)
-    tally.request(Unsettled("k", RowStatus.HELD, bought_by="me"), PRICE)
+    tally.request(Unsettled(key="k", status=RowStatus.HELD, bought_by="me"), PRICE)
     s = tally.summary(0)
     assert (s.cost_low, s.cost_billed, s.cost_high) == (Decimal("0.02"), Decimal("0.02"), Decimal("0.14"))
 

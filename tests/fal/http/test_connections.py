@@ -43,7 +43,9 @@ def event(body: Mapping[str, Any]) -> bytes:
 
 def request(server: Server) -> Submitted:
     base = f"{server.url}/fal-ai/x/requests/r"
-    return Submitted("r", "fal-ai/x", f"{base}/status", base, f"{base}/cancel")
+    return Submitted(
+        request_id="r", endpoint="fal-ai/x", status_url=f"{base}/status", response_url=base, cancel_url=f"{base}/cancel"
+    )
 
 
 async def followed(*streams: bytes, logs: bool = True) -> tuple[list[Status], Server]:
@@ -196,11 +198,23 @@ def test_request_settings_become_fals_headers() -> None:
 
 
 def test_settings_go_over_those_of_a_resource() -> None:
-    base = RequestSettings("low", 30, {"team": "ads", "x": "1"}, 86400, {"X-Fal-No-Retry": "1"})
+    base = RequestSettings(
+        priority="low",
+        start_timeout=30,
+        tags={"team": "ads", "x": "1"},
+        lifecycle=86400,
+        headers={"X-Fal-No-Retry": "1"},
+    )
     assert RequestSettings().over(base) == base
-    own = RequestSettings("normal", 60, {"x": "2"}, 7200, {"X-Fal-Runner-Hint": "a"})
+    own = RequestSettings(
+        priority="normal", start_timeout=60, tags={"x": "2"}, lifecycle=7200, headers={"X-Fal-Runner-Hint": "a"}
+    )
     assert own.over(base) == RequestSettings(
-        "normal", 60, {"team": "ads", "x": "2"}, 7200, {"X-Fal-No-Retry": "1", "X-Fal-Runner-Hint": "a"}
+        priority="normal",
+        start_timeout=60,
+        tags={"team": "ads", "x": "2"},
+        lifecycle=7200,
+        headers={"X-Fal-No-Retry": "1", "X-Fal-Runner-Hint": "a"},
     )
     many = RequestSettings(tags={str(n): "x" for n in range(10)})
     assert list(RequestSettings(tags={"mine": "1"}).over(many).tags) == ["mine", *(str(n) for n in range(9))]

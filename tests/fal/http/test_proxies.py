@@ -21,7 +21,13 @@ async def completed(connection: Connection) -> None:
 
 
 def at(url: str) -> Submitted:
-    return Submitted("id", "fal-ai/x", f"{url}/status", f"{url}/result", f"{url}/cancel")
+    return Submitted(
+        request_id="id",
+        endpoint="fal-ai/x",
+        status_url=f"{url}/status",
+        response_url=f"{url}/result",
+        cancel_url=f"{url}/cancel",
+    )
 
 
 async def test_what_a_netrc_has_for_a_host_neither_clashes_with_the_key_nor_leaves(
