@@ -16,7 +16,7 @@ FEW = 1_000
 
 IDLE = """
 import time
-from dagster_gptimg import runs
+from dagster_gptimg.engine import operations
 from dagster_gptimg.cli import commands, progress
 from dagster_gptimg.engine import run
 from dagster_gptimg.prompts import read_rows

@@ -81,7 +81,7 @@ def timed(server: LoadServer, prompts: Path, store: str, env: dict[str, str]) ->
 
 def main() -> None:
     """The worker, with an ear on the engine's named points: `python -m benchmarks.receipts TABLE STORE`."""
-    from dagster_gptimg import runs
+    from dagster_gptimg.engine import operations
     from dagster_gptimg.fal.registry.builtin import get_model
     from dagster_gptimg.fal.settings import FalSettings
     from dagster_gptimg.prompts import PromptSpec, read_rows
@@ -90,10 +90,10 @@ def main() -> None:
 
     intents = Intents()
     # The kill suite's hook: the same points, and nobody dies.
-    runs._kill_hook = lambda: intents  # noqa: SLF001
+    operations._kill_hook = lambda: intents  # noqa: SLF001
     spec = PromptSpec(get_model(MODEL), arguments={"quality": "low", "image_size": "1024x1024"})
     dataset = Dataset(Store(sys.argv[2]), "d")
-    runs.run(read_rows(sys.argv[1], spec), spec.model, dataset, FalSettings.from_env())
+    operations.run(read_rows(sys.argv[1], spec), spec.model, dataset, FalSettings.from_env())
     print(json.dumps(intents.seconds))
 
 

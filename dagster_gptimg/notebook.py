@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, Literal, Never, overload
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dagster_gptimg import runs
 from dagster_gptimg.argument_rules import check_arguments
 from dagster_gptimg.base.masking import masked
 from dagster_gptimg.base.plain_text import plain, shown, words_of
 from dagster_gptimg.base.row_status import RowStatus
 from dagster_gptimg.cli.progress import RunView
+from dagster_gptimg.engine import operations
 from dagster_gptimg.engine.events import Updated
 from dagster_gptimg.engine.job import Options, Watch
 from dagster_gptimg.engine.plan.model_choice import choose
@@ -167,10 +167,10 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
     )
     rows, key = read_rows(with_format(prompts, table_format), spec), None if partition is None else partition[1]
     if plan_only:
-        summary = runs.plan(rows, spec.model, target, partition=key, options=options)
+        summary = operations.plan(rows, spec.model, target, partition=key, options=options)
         return GeneratedImages(summary, target, seen=spec.seen)
     with RunView(spec=spec) if progress else nullcontext(lambda _event: None) as view:
-        end = runs.run(
+        end = operations.run(
             rows,
             spec.model,
             target,

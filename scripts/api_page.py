@@ -111,12 +111,15 @@ def documented() -> dict[tuple[str, str], list[Documented]]:
 
 
 def members(found: Documented) -> list[Documented]:
-    """The public methods and properties of a class itself, without what it inherits."""
+    """The public methods and properties of a class, with those of bases that are not on the page themselves."""
     if not isinstance(found, griffe.Class):
         return []
+    shown = {name for names in GROUPS.values() for name in names}
+    hidden = [base for base in found.resolved_bases if base.path.startswith(PACKAGE) and base.name not in shown]
+    every = [item for one in (found, *hidden) for item in one.members.items()]
     return [
         member
-        for name, member in found.members.items()
+        for name, member in every
         if not name.startswith("_")
         and name not in HOOKS
         and (

@@ -16,7 +16,7 @@ import dagster_gptimg.definitions.image_inspection
 import dagster_gptimg.emulator.__main__
 import dagster_gptimg.emulator.http.app
 import dagster_gptimg.engine.maintain.forget
+import dagster_gptimg.engine.operations
 import dagster_gptimg.engine.run
-import dagster_gptimg.runs
 
 __all__ = ["PIL", "dagster_gptimg", "fsspec", "pa", "pd"]

@@ -104,8 +104,8 @@ def cli() -> None:
 @given_as.run_options
 def generate(table: str, store: str, dataset: str, *, as_json: bool, **given: Any) -> None:  # noqa: ANN401
     """Turn TABLE (a file, a folder or a glob at any fsspec URL; `-` for stdin) into images."""
-    from dagster_gptimg import runs
     from dagster_gptimg.cli.progress import RunView
+    from dagster_gptimg.engine import operations
     from dagster_gptimg.engine.events import Event, Finished
     from dagster_gptimg.fal.settings import FalSettings
     from dagster_gptimg.prompts import read_rows
@@ -124,7 +124,7 @@ def generate(table: str, store: str, dataset: str, *, as_json: bool, **given: An
 
         try:
             source, partition = given_as.source_of(table, given), given_as.partition_of(given)[1]
-            runs.run(
+            operations.run(
                 read_rows(source, spec),
                 spec.model,
                 target,
@@ -147,18 +147,18 @@ def generate(table: str, store: str, dataset: str, *, as_json: bool, **given: An
 @given_as.table_options
 def plan(table: str, store: str, dataset: str, *, as_json: bool, **given: Any) -> None:  # noqa: ANN401
     """Say what `generate` would buy and reuse, and its cost range; needs no key and no network."""
-    from dagster_gptimg import runs
+    from dagster_gptimg.engine import operations
     from dagster_gptimg.engine.wording import plan_lines
     from dagster_gptimg.prompts import Move, read_rows
 
     _keep_imports()
     target, partition = given_as.dataset_of(store, dataset), given_as.partition_of(given)[1]
     model, chosen = given_as.model_of(given, target)
-    move = Move(model, runs.former_models(target, partition))
+    move = Move(model, operations.former_models(target, partition))
     spec = given_as.spec_of(given, store, target, model, chosen, move)
     source = given_as.source_of(table, given)
     options = given_as.options_of(given, spec, source)
-    summary = runs.plan(read_rows(source, spec), spec.model, target, partition=partition, options=options)
+    summary = operations.plan(read_rows(source, spec), spec.model, target, partition=partition, options=options)
     for line in plan_lines(summary, spec):
         say(line)
     if as_json:
@@ -186,10 +186,10 @@ def manifest(store: str, dataset: str, partition: str | None, form: str) -> None
 @given_as.model_options
 def rebuild(store: str, dataset: str, **given: Any) -> None:  # noqa: ANN401
     """Write the settled index, and manifests that are missing or broken, anew from receipts. Buys nothing."""
-    from dagster_gptimg import runs
+    from dagster_gptimg.engine import operations
 
     target = given_as.dataset_of(store, dataset)
-    found = runs.rebuild(target, given_as.model_of(given, target)[0])
+    found = operations.rebuild(target, given_as.model_of(given, target)[0])
     say(f"{found.keys} requests on record, {found.settled} of them settled: index written")
     for partition in found.manifests:
         say(f"manifest written: {'the whole table' if partition is None else partition}")
@@ -203,10 +203,10 @@ def forget(rows: tuple[str, ...], store: str, dataset: str) -> None:
 
     With FAL_KEY set (an ADMIN key), fal's own copies are deleted as well.
     """
-    from dagster_gptimg import runs
+    from dagster_gptimg.engine import operations
 
     _repeat_quietly()
-    for line in runs.forget(given_as.dataset_of(store, dataset), rows):
+    for line in operations.forget(given_as.dataset_of(store, dataset), rows):
         say(line)
 
 

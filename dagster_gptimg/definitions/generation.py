@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 
 import dagster as dg
 
-from dagster_gptimg import runs
 from dagster_gptimg.base.version import __version__
 from dagster_gptimg.definitions.dagster_internals import DagsterLibraryRegistry
 from dagster_gptimg.definitions.image_checks import ImageChecks
@@ -16,6 +15,7 @@ from dagster_gptimg.definitions.partitions import TablePartitions
 from dagster_gptimg.definitions.resources import resolved
 from dagster_gptimg.definitions.run_config import GenerateConfig
 from dagster_gptimg.definitions.run_log import RunLog
+from dagster_gptimg.engine import operations
 from dagster_gptimg.engine.events import Finished
 from dagster_gptimg.engine.job import Options, Watch
 from dagster_gptimg.engine.plan.model_choice import choose
@@ -127,11 +127,11 @@ class ImageGeneration:
             log.spec = spec
             rows = read_rows(source, spec, resolved(self.storage_options))
             if config.plan_only or config.plan_model:
-                found = runs.plan(rows, spec.model, dataset, partition=partition, options=options)
+                found = operations.plan(rows, spec.model, dataset, partition=partition, options=options)
                 log.say("plan only, nothing was bought: " + "\n".join(plan_lines(found, spec)))
                 return found
             settings = context.resources.fal.settings()
-            return runs.run(
+            return operations.run(
                 rows,
                 spec.model,
                 dataset,
@@ -223,7 +223,7 @@ class ImageGeneration:
         spec = replace(self.spec_in(context), where=where, limit=config.limit)
         if config.plan_model is None:
             return spec
-        former = [spec.model, *runs.former_models(self.dataset_in(context), partition)]
+        former = [spec.model, *operations.former_models(self.dataset_in(context), partition)]
         move = Move(get_model(config.plan_model), former)
         return spec.with_model(move.model, move=move)
 

@@ -22,7 +22,7 @@ def test_the_package_imports_nothing_heavy_until_a_name_is_used() -> None:
 
 def test_the_command_line_never_imports_dagster() -> None:
     code = (
-        "import dagster_gptimg.cli as c, dagster_gptimg.runs, dagster_gptimg.cli.progress;"
+        "import dagster_gptimg.cli as c, dagster_gptimg.engine.operations, dagster_gptimg.cli.progress;"
         " import dagster_gptimg.cli.manifest_output, dagster_gptimg.cli.doctor, dagster_gptimg.engine.run"
     )
     assert "dagster" not in modules_after(code)
@@ -37,7 +37,8 @@ def test_default_dependencies_are_enough() -> None:
         "        if name.partition('.')[0] in {'polars', 'pandas', 'starlette', 'uvicorn', 's3fs', 'fal_client'}:\n"
         "            raise ImportError(name)\n"
         "sys.meta_path.insert(0, Hide())\n"
-        "import dagster_gptimg, dagster_gptimg.cli, dagster_gptimg.definitions.assets, dagster_gptimg.runs\n"
+        "import dagster_gptimg, dagster_gptimg.cli, dagster_gptimg.definitions.assets\n"
+        "import dagster_gptimg.engine.operations\n"
         "[getattr(dagster_gptimg, name) for name in dagster_gptimg.__all__]\n"
     )
     done = subprocess.run([sys.executable, "-c", f"import sys\n{code}"], capture_output=True, text=True, check=False)

@@ -18,8 +18,8 @@ from dagster_gptimg import (
     generate_images_op,
     get_model,
     register,
-    runs,
 )
+from dagster_gptimg.engine import operations
 from dagster_gptimg.engine.job import Options
 from dagster_gptimg.engine.plan.model_choice import choose
 from dagster_gptimg.errors import UnreadableError, UsageError
@@ -183,10 +183,10 @@ def test_whoever_comes_second_with_another_default_stops_before_anything_is_sent
     settings = FalSettings("test-key", FalUrls.at(fal.url))
     name = "gpt-image-1-mini" if other is None else other.name
     with pytest.raises(UsageError, match=f"has just begun dataset 'd' with {name}. .* Nothing was sent"):
-        runs.run(rows, model, dataset, settings, options=Options(is_model_chosen=True))
+        operations.run(rows, model, dataset, settings, options=Options(is_model_chosen=True))
     assert not fal.bill()["rows"]
     said = read_rows(ROWS, PromptSpec(model, id_column="id"))  # a model that was said is taken as it is
-    assert runs.run(said, model, dataset, settings).summary.bought == 3
+    assert operations.run(said, model, dataset, settings).summary.bought == 3
 
 
 def fal_id(fal: Fal) -> str:

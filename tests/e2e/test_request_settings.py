@@ -17,8 +17,8 @@ from dagster_gptimg import (
     build_gptimg_asset,
     generate_images_op,
     get_model,
-    runs,
 )
+from dagster_gptimg.engine import operations
 from dagster_gptimg.engine.job import Options
 from tests.harness import Fal, Ran, cli, records
 from tests.support import MINI_LOW
@@ -137,8 +137,8 @@ def test_results_that_hold_their_images_are_few_at_a_time() -> None:
     forced = RequestSettings(without_guarantee=True)
     for given, found in ((None, 16), (100, 16), (2, 2)):
         options = Options(max_in_flight=given, request=forced)
-        assert runs._checked(options, get_model("gpt-image-1-mini")).max_in_flight == found
-    assert runs._checked(Options(), get_model("gpt-image-1-mini")).max_in_flight is None
+        assert operations._checked(options, get_model("gpt-image-1-mini")).max_in_flight == found
+    assert operations._checked(Options(), get_model("gpt-image-1-mini")).max_in_flight is None
 
 
 def failure(result: Any) -> str:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dagster_gptimg.engine.events import Finished, Planned
+from dagster_gptimg.engine.operations import run
 from dagster_gptimg.errors import TemporaryError
 from dagster_gptimg.fal.registry.builtin import get_model
 from dagster_gptimg.fal.settings import FalSettings, FalUrls
 from dagster_gptimg.prompts import PromptSpec, read_rows
-from dagster_gptimg.runs import run
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.root import Store
 from dagster_gptimg.temporary_files import LOCK, OLD, PREFIX, TemporaryFolder, check_room, remove_left_behind

@@ -17,26 +17,23 @@ from dagster_gptimg.base.masking import harmless
 from dagster_gptimg.base.plain_text import words_of
 from dagster_gptimg.base.retry_policies import READ
 from dagster_gptimg.errors import ReadError, RequestFailedError
-from dagster_gptimg.fal.http import platform_api, service_identity
-from dagster_gptimg.fal.http.answers import Answers
+from dagster_gptimg.fal.http import service_identity
 from dagster_gptimg.fal.http.bodies import parse_object, read_reply
 from dagster_gptimg.fal.http.connections import InMemory, Wire, is_repeatable
 from dagster_gptimg.fal.http.inline_images import INLINE_BYTES, InlineResult
+from dagster_gptimg.fal.http.platform_api import PlatformApi
 from dagster_gptimg.fal.http.request_urls import with_trusted_urls
 from dagster_gptimg.fal.http.status_stream import follow
 from dagster_gptimg.fal.http.storage import Uploader
-from dagster_gptimg.fal.http.texts import Texts
 from dagster_gptimg.fal.types import Answer, Cancelled, Failure, Images, Json, Pending, Status, Submitted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-    from datetime import datetime
-    from decimal import Decimal
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from types import TracebackType
 
     from dagster_gptimg.fal.http.connections import Take
     from dagster_gptimg.fal.settings import FalSettings
-    from dagster_gptimg.fal.types import HistoryItem, HistoryPage, ImageFile, Sink
+    from dagster_gptimg.fal.types import ImageFile, Sink
 
 
 async def _at_once() -> None:
@@ -47,7 +44,7 @@ async def _take_any(_size: int) -> None:
     """No bound is kept."""
 
 
-class FalClient:
+class FalClient(PlatformApi):
     """fal's queue, history, storage and CDN, with one key."""
 
     def __init__(self, settings: FalSettings, *, read_attempts: int = READ.tries, wire: Wire | None = None) -> None:
@@ -59,11 +56,7 @@ class FalClient:
                 asks again later.
             wire: other connections than this machine's, for tests.
         """
-        self.settings = settings
-        self.urls = settings.urls
-        self._wire = wire or Wire(settings, read_attempts)
-        self._texts = Texts(settings.key)
-        self._answers = Answers(self._texts)
+        super().__init__(settings, wire or Wire(settings, read_attempts))
         self._uploads = Uploader(self._wire, settings)
 
     async def __aenter__(self) -> Self:
@@ -255,34 +248,6 @@ class FalClient:
         is_ours = body.get("request_id", request.request_id) == request.request_id
         return Cancelled(removed=is_ours and body.get("status") == "OK")
 
-    def history(self, endpoint: str, start: datetime, end: datetime | None = None) -> AsyncIterator[HistoryPage]:
-        """What fal's request history shows for an endpoint since a moment (and before another), inputs and outputs too.
-
-        Ended requests are shown, perhaps not at once; whether running ones are, fal does not say. Nothing found is
-        never a proof.
-
-        Args:
-            endpoint: fal's full id of a model.
-            start: the moment since which requests were sent.
-            end: the moment before which they were sent; none by default.
-
-        Raises:
-            ReadError: it cannot be read to its end, or has none.
-        """
-        return platform_api.history(self._wire, self._answers, endpoint, start, end)
-
-    async def lookup(self, endpoint: str, request_id: str) -> HistoryItem | None:
-        """One request's line in the history, or None. By id fal looks 90 days back.
-
-        Args:
-            endpoint: fal's full id of a model.
-            request_id: fal's id of the request.
-
-        Raises:
-            ReadError: fal does not tell now.
-        """
-        return await platform_api.lookup(self._wire, self._answers, endpoint, request_id)
-
     def images_of(self, output: Mapping[str, Json] | None) -> Images:
         """The images that a model's output names: of a line of the history, or of a webhook.
 
@@ -293,96 +258,6 @@ class FalClient:
             ReadError: it names none.
         """
         return self._answers.images(output)
-
-    async def delete_payloads(self, request_id: str) -> None:
-        """Have fal delete a request's inputs, outputs and output files. Needs an ADMIN key; cannot be undone.
-
-        Args:
-            request_id: fal's id of the request.
-
-        Raises:
-            ReadError: fal did not do it.
-        """
-        url = f"{self.urls.api}/v1/models/requests/{request_id}/payloads"
-        try:
-            response = await self._wire.call(
-                "DELETE", url, headers={"Idempotency-Key": request_id}, seconds=self.settings.read_timeout
-            )
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            raise ReadError(f"fal did not answer: {words_of(error)}") from harmless(error)
-        if response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-            raise ReadError("fal wants an ADMIN key to delete payloads", status_code=response.status_code)
-        if not response.is_success and response.status_code != httpx.codes.NOT_FOUND:
-            raise ReadError(f"fal answers HTTP {response.status_code}", status_code=response.status_code)
-
-    async def unit_price(self, endpoint: str) -> Decimal | None:
-        """US dollars a billable unit, as fal's price list has it today; None when it has no such line that is sound.
-
-        Args:
-            endpoint: fal's full id of a model.
-
-        Raises:
-            ReadError: fal does not tell.
-        """
-        return await platform_api.unit_price(self._wire, endpoint)
-
-    async def statuses(self, endpoints: Sequence[str]) -> dict[str, str]:
-        """What fal says of endpoints: `active` or `deprecated`; those that it says nothing of are left out.
-
-        Args:
-            endpoints: fal's full ids of models.
-
-        Returns:
-            by endpoint, what fal says.
-
-        Raises:
-            ReadError: fal does not tell.
-        """
-        entries = await platform_api.models(self._wire, endpoints)
-        said = {str(entry.get("endpoint_id")): entry.get("metadata") for entry in entries}
-        statuses = {name: about.get("status") for name, about in said.items() if isinstance(about, dict)}
-        return {name: self._texts.clean(status, 40) for name, status in statuses.items() if isinstance(status, str)}
-
-    async def is_gone(self, endpoint: str) -> bool:
-        """Whether fal's own list of models does not have an endpoint (any more).
-
-        Args:
-            endpoint: fal's full id of a model.
-
-        Raises:
-            ReadError: fal does not tell.
-        """
-        return not any(
-            entry.get("endpoint_id") == endpoint for entry in await platform_api.models(self._wire, [endpoint])
-        )
-
-    async def openapi(self, endpoint: str) -> dict[str, Json]:
-        """Fal's OpenAPI document of an endpoint, for `FalModel.from_openapi`.
-
-        Args:
-            endpoint: fal's full id of a model.
-
-        Raises:
-            ReadError: fal has none.
-        """
-        for entry in await platform_api.models(self._wire, [endpoint], expand="openapi-3.0"):
-            found = entry.get("openapi")
-            if isinstance(found, dict) and "paths" in found:
-                return found
-        raise ReadError(
-            f"fal has no OpenAPI document of {endpoint}: is the endpoint's id right?{await self._others(endpoint)}"
-        )
-
-    async def _others(self, endpoint: str) -> str:
-        """The endpoints that there are, for whoever has asked for another one; empty for fal's own: it has hundreds."""
-        if self.urls.is_fal:
-            return ""
-        try:
-            entries = await platform_api.models(self._wire, ())
-        except ReadError:  # the first answer is what counts
-            return ""
-        names = (self._texts.clean(one.get("endpoint_id"), 200) for one in entries)
-        return platform_api.others(self.urls.api, endpoint, filter(None, names))
 
     async def upload(
         self,
