@@ -34,7 +34,7 @@ from dagster_gptimg.base.option_rules import (
 from dagster_gptimg.errors import UsageError
 
 MOST_BUCKETS = 100_000
-"""Dagster's advice for one asset: 100,000 partitions at most."""
+"""Maximum partitions of one asset, by Dagster's advice."""
 
 
 def _is_place(value: object) -> bool:
@@ -174,5 +174,5 @@ def check_arguments(**values: Any) -> None:  # noqa: ANN401 - whatever somebody 
 
 
 def check_given(given: Mapping[str, object]) -> None:
-    """The same for whatever was given, by name; what has no rule here is passed over. Raises `UsageError`."""
+    """Check the given arguments by name; those without a rule here are not checked. Raises `UsageError`."""
     check_arguments(**{name: value for name, value in given.items() if name in ARGUMENTS})

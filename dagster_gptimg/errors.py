@@ -5,11 +5,11 @@ GptImgError
 │   ├── MissingKeyError        no fal key
 │   ├── KeyRejectedError       fal does not know the key (401)
 │   ├── UnreachableError       fal cannot be reached
-│   ├── ArgumentsError         wrong model inputs, told in fal's field names
+│   ├── ArgumentsError         wrong model inputs, by fal's field names
 │   ├── ImageReferenceError    a reference image is not allowed, not there, or no image
 │   ├── TableError             invalid rows, all at once
 │   ├── OriginError            the dataset belongs to another origin (fal, or another emulator)
-│   └── RebuyError             much of what is there would be bought again, and nobody said so
+│   └── RebuyError             many existing images would be bought again without permission
 ├── StoreError                 the store cannot be used (exit 5; exit 2 while nothing was sent)
 │   ├── UnreadableError        an object is there and cannot be read; never "nothing there"
 │   └── TemporaryError         this machine has no room for temporary files (exit 5)
@@ -45,7 +45,7 @@ class GptImgError(Exception):
 
 
 class UsageError(GptImgError):
-    """Something has to be mended before anything is sent. Nothing was bought."""
+    """An error to correct before anything is sent. Nothing was bought."""
 
 
 class MissingKeyError(UsageError):
@@ -106,15 +106,15 @@ class TableError(UsageError):
 
 
 class ImageReferenceError(UsageError):
-    """A reference image cannot be used: it may not be read, is not there, or is no image."""
+    """A reference image cannot be used: it is not allowed, does not exist, or is not an image."""
 
 
 class OriginError(UsageError):
-    """The dataset was made with fal, or with one emulator, and this is another."""
+    """The dataset belongs to another origin: fal, or a certain emulator."""
 
 
 class RebuyError(UsageError):
-    """A changed template, model or argument would buy again much of what is there, and nobody said that it may."""
+    """A changed template, model or argument would buy many existing images again, without explicit permission."""
 
 
 class StoreError(GptImgError):
@@ -122,16 +122,16 @@ class StoreError(GptImgError):
 
 
 class UnreadableError(StoreError):
-    """An object is there and cannot be read. It is never taken for "nothing there", and never bought over."""
+    """An object exists but cannot be read. It never counts as missing, and is never bought again."""
 
 
 class TemporaryError(StoreError):
-    """This machine has no folder for temporary files, or it is full. It says nothing of the store or of a table."""
+    """The machine's folder for temporary files is missing or full. This says nothing about the store or a table."""
 
     def __init__(self, why: str) -> None:
         super().__init__(
-            f"there is no room for temporary files on this machine: {why}. What fal was sent is on record, and nothing "
-            "is bought without room: make some, or name another folder in TMPDIR, and run again"
+            f"this machine has no room for temporary files: {why}. Requests sent to fal are on record, and nothing is "
+            "bought without room: free some space, or name another folder in TMPDIR, and run again"
         )
 
 
@@ -172,7 +172,7 @@ class AccountLockedError(RejectedError):
 
 
 class AmbiguousSubmitError(SubmitError):
-    """Nobody can tell whether fal has the request. Sending it again could be a second purchase."""
+    """Whether fal has the request is not known. Sending it again could be a second purchase."""
 
 
 class RequestFailedError(FalError):
@@ -202,23 +202,26 @@ class ReadError(FalError):
 
 
 class WebhookError(FalError):
-    """A callback that fal did not send, or not just now. It is not believed."""
+    """A webhook that fal did not send, or not just now. It is ignored."""
 
 
 class GoneError(ReadError):
-    """fal, or its CDN, answers 404: it does not have this (any more)."""
+    """fal, or its CDN, answered 404: it does not have the object (any more)."""
 
 
 class ImageError(GptImgError):
-    """What came is no image (no bytes, an error page); or it is one that is not decoded here, which is kept."""
+    """The bytes are not an image (empty, an error page), or an image of a kind that is not decoded.
+
+    That one is kept.
+    """
 
 
 class IncompleteImageError(ImageError):
-    """The bytes of an image prove themselves that some are missing, or were changed on their way; or it seems so.
+    """The bytes of an image show that some are missing or were changed in transit, or suggest it.
 
     Attributes:
-        sha256: of what came: it is taken all the same when it comes so again and again.
-        is_proven: False where bytes that fal calls a PNG, say, are of no known kind at all.
+        sha256: of the bytes: they are accepted if they are received identically several times.
+        is_proven: False if fal names an image format, but the bytes are of no known format.
     """
 
     def __init__(self, message: str, sha256: str, *, is_proven: bool = True) -> None:

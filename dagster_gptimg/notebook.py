@@ -1,4 +1,4 @@
-"""`generate()`: the command line's face for notebooks and scripts. The same run, the same receipts; no Dagster.
+"""`generate()`: the command line's run for notebooks and scripts, with the same receipts and without Dagster.
 
     images = generate(["a red cup", "a blue cup"], store="images", dataset="cups", arguments={"quality": "low"})
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.registry.model import FalModel
 
 SHOWN = 12
-"""Images in a result's gallery."""
+"""Maximum images in a result's gallery."""
 
 PIXELS = 160
 CAPTION = 80
@@ -101,7 +101,7 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
             named always.
         table_format: of a table at a URL whose name does not tell it: `csv`, `xlsx`, ...
         partition: only the rows with (column, value), as a partition of the dataset.
-        limit: only the first so many rows; the image table keeps the records of the others.
+        limit: only the first rows, this number of them; the image table keeps the records of the others.
         max_cost: US dollars that this run may spend at most.
         max_in_flight: requests at fal at once; as many as the account's slots call for, by default.
         again: `held`, `refused`, `lost`, `missing`, or row ids: buy these again, once, as they stood when the run
@@ -185,13 +185,13 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
 
 
 def _of_this_call(table: pa.Table) -> pa.Table:
-    """The records of the rows that were asked for: behind them stand those of others, which share the dataset."""
+    """Return the records of the requested rows, without those of other rows of the dataset that follow them."""
     parts = about_of(table).parts
     return table.slice(0, parts[0].records) if parts else table
 
 
 def _listener(view: Callable[[Event], None], on_update: Callable[[Updated], None] | None) -> Callable[[Event], None]:
-    """What is told is told to the caller, and everything else is shown."""
+    """Return a listener that passes updates of requests to the caller, and shows all other events."""
 
     def listen(event: Event) -> None:
         if isinstance(event, Updated):

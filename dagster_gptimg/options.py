@@ -1,9 +1,9 @@
-"""Every option of this package, once: its name, its default, its rule, and what it does.
+"""All options of this package: name, default, rule and description of each.
 
-All faces (image asset, run config, op, component, command line, notebook) take defaults and descriptions from here and
-refuse a wrong value in the words of its rule, before anything is read or sent. A name means the same on each of them;
-`OTHER_NAMES` has what some face calls otherwise. The module imports nothing heavy: the command line's help is made
-from it.
+All interfaces ("faces": image asset, run config, op, component, command line, notebook) take defaults and descriptions
+from here, and refuse an invalid value with the message of its rule, before anything is read or sent. A name means the
+same on each of them; `OTHER_NAMES` has the exceptions. The module imports nothing heavy: the command line's help is
+made from it.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ _ALL = (
             "model",
             None,
             any_of(replace(FILLED, words="the name of a model"), made("FalModel", "FalModel(...)")),
-            "The model: a name of the registry. Where none is said: that of the dataset's first run; for a new "
-            "dataset, the registry's default.",
+            "The model: a name of the registry. By default that of the dataset's first run; for a new dataset, the "
+            "registry's default.",
         ),
         Option("dataset", None, FILLED, "The name of the images in the store."),
         Option("template", None, TEXT, "The prompt of every row, with {column} fields."),
@@ -128,7 +128,7 @@ _ALL = (
             "references_from",
             (),
             Rule("a list of folders or URLs, none of them blank", are_places, may_be_none=False, is_shown=False),
-            "Folders and fsspec roots below which a row may name reference images, beside those of the store.",
+            "Folders and fsspec roots below which a row may name reference images, in addition to the store.",
         ),
     ),
     *_on(
@@ -168,14 +168,15 @@ _ALL = (
             "watch",
             "poll",
             one_of(*WATCHES),
-            "How a run notices that a request has ended: `poll` asks when it is likely to have, `stream` has fal tell "
-            "at once (64 requests in flight at most), `webhook` reads the inbox that `dagster-gptimg receive` fills.",
+            "How a run notices that a request has ended: `poll` reads its status when it has probably ended, `stream` "
+            "keeps a stream of its statuses open (64 requests in flight at most), `webhook` reads the inbox that "
+            "`dagster-gptimg receive` fills.",
         ),
         Option("webhook_url", "", SAID_TEXT, "The public URL of `dagster-gptimg receive`, for `webhook`."),
     ),
     *_on(
         _RUN,
-        Option("limit", None, whole(1), "Only so many rows, the first of the table or partition."),
+        Option("limit", None, whole(1), "Only the first rows of the table or partition: this number of them."),
         Option(
             "again",
             (),
@@ -195,14 +196,14 @@ _ALL = (
             "hold",
             one_of("hold", "resubmit"),
             "What to do with a request whose reply was lost, when fal's history does not show it: `hold` leaves it "
-            "until there is evidence, `resubmit` sends it again, which is a bet (docs/guarantee.md).",
+            "until there is evidence, `resubmit` sends it again, which may pay for it twice (docs/guarantee.md).",
         ),
         Option("settle", 120.0, SECONDS, "Seconds to wait for fal's history to show a request whose reply was lost."),
         Option(
             "patience",
             7200.0,
             SECONDS,
-            "Seconds after which a request that does not end, or whose images cannot be had, is left to a later run.",
+            "Seconds after which a request without an end, or without available images, is left to a later run.",
         ),
     ),
     *_on(
@@ -216,7 +217,7 @@ _ALL = (
             "plan_only",
             default=False,
             rule=FLAG,
-            description="Only say what would be bought and what it would cost; buy nothing.",
+            description="Only show what would be bought and what it would cost; buy nothing.",
         ),
     ),
     *_on(
@@ -225,7 +226,7 @@ _ALL = (
             "plan_model",
             None,
             FILLED,
-            "Only say what a move to this model would cost, and which inputs it leaves behind; buy nothing.",
+            "Only show the cost of a move to this model, and the inputs that it does not accept; buy nothing.",
         ),
     ),
     # which rows
@@ -273,7 +274,7 @@ _ALL = (
             "tags",
             None,
             TEXTS_BY_NAME,
-            "Tags for fal's billing reports, beside dataset, partition and key; 10 at most.",
+            "Tags for fal's billing reports, in addition to dataset, partition and key; 10 at most.",
         ),
         Option(
             "lifecycle",
@@ -286,8 +287,8 @@ _ALL = (
             "without_guarantee",
             default=False,
             rule=FLAG,
-            description="Let the input `sync_mode` and the header X-Fal-Store-IO through: fal then keeps nothing to "
-            "find a lost request by (docs/fal.md).",
+            description="Allow the input `sync_mode` and the header X-Fal-Store-IO: fal then keeps no data by which a "
+            "lost request could be found (docs/fal.md).",
         ),
     ),
     # checks and sensors, which the component has as attributes of their own
@@ -303,7 +304,7 @@ _ALL = (
             "sample",
             20,
             whole(0),
-            "How many images the checks read that need their bytes, other ones in each run; all of them for null.",
+            "Maximum number of images whose files the checks read, different ones in each run; null: all.",
         ),
     ),
     *_on(
@@ -312,9 +313,9 @@ _ALL = (
             "keys_per_tick",
             1000,
             whole(1, may_be_none=False),
-            "Partitions that one tick looks at, and asks for, at most.",
+            "Maximum number of partitions that one tick adds, and requests runs for.",
         ),
-        Option("minimum_interval_seconds", 60, whole(1, may_be_none=False), "Seconds between two ticks, at least."),
+        Option("minimum_interval_seconds", 60, whole(1, may_be_none=False), "Minimum seconds between two ticks."),
     ),
 )
 

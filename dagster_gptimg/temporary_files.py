@@ -1,7 +1,7 @@
-"""Temporary files of this machine. That there is no room for them is no news of a table or a store.
+"""Temporary files of this machine. Their errors say nothing about a table or a store.
 
-Most have no name, and end with the process. Those that need one lie in folders that this process holds a lock on: what
-a killed process has left behind is known by its lock being free, and is removed by the next one.
+Most files have no name, and end with the process. Those that need a name are in folders on which this process holds a
+lock: folders of killed processes are recognized by their free lock, and removed by a later process.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
 PREFIX = "dagster-gptimg-"
-"""Of every name in the folder for temporary files that is ours."""
+"""Prefix of our names in the folder for temporary files."""
 
 LOCK = ".lock"
-"""In each of our folders; locked for as long as the process lives that made it."""
+"""File in each of our folders that is locked as long as the process lives that made the folder."""
 
 OLD = 3600.0
-"""Seconds after which a folder whose lock is free, or that has none yet, has been left behind."""
+"""Seconds after which a folder with a free or missing lock counts as abandoned."""
 
 LEAST = 16 * 1024 * 1024
-"""Bytes of room that a run wants for its small files."""
+"""Minimum free bytes for small files."""
 
 
 def check_room(wanted: int = 0) -> str:
-    """Try the folder for temporary files, and see that there is room for `wanted` bytes and some more.
+    """Check that the folder for temporary files is writable, and has room for `wanted` bytes plus `LEAST`.
 
     Returns:
-        Where it is, and how much room it has, in a sentence.
+        A sentence with its path and free space.
 
     Raises:
-        TemporaryError: there is none, it cannot be written to, or it is too full.
+        TemporaryError: there is no folder, it is not writable, or it is too full.
     """
     with temporary_file() as file:
         file.write(b"probe")
@@ -59,7 +59,7 @@ def check_room(wanted: int = 0) -> str:
 
 
 def temporary_file() -> IO[bytes]:
-    """A file without a name, to be written and read; it ends when it is closed. Raises `TemporaryError`."""
+    """Return a nameless file for writing and reading, which is removed when closed. Raises `TemporaryError`."""
     with told():
         with tempfile.TemporaryFile(prefix=PREFIX, buffering=0) as opened:
             handle = os.dup(opened.fileno())
@@ -67,19 +67,19 @@ def temporary_file() -> IO[bytes]:
 
 
 class TemporaryFolder:
-    """A folder for files that need a name; it goes with this object, or is removed by a later process.
+    """A folder for files that need a name; removed with this object, or by a later process.
 
     Attributes:
-        path: where it is.
+        path: of the folder.
     """
 
     def __init__(self) -> None:
-        """Make it. Raises `TemporaryError`."""
+        """Make the folder. Raises `TemporaryError`."""
         with told():
             _look_once(tempfile.gettempdir())
             self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
             lock = (self.path / LOCK).open("wb")
-        with suppress(OSError):  # a file system without locks: by its age alone nothing is removed there
+        with suppress(OSError):  # a file system without locks: then no folder is removed as abandoned
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self.close = weakref.finalize(self, _removed, self.path, lock, os.getpid())
 
@@ -91,14 +91,14 @@ class TemporaryFolder:
 
 
 def create(path: Path) -> IO[bytes]:
-    """A file in one of our folders, empty, to be written and read. Raises `TemporaryError`."""
+    """Create an empty file in one of our folders, for writing and reading. Raises `TemporaryError`."""
     with told():
         return _buffered(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
 
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Raises what the system says of temporary files as `TemporaryError`."""
+    """Raise the system's errors about temporary files as `TemporaryError`."""
     try:
         yield
     except OSError as error:
@@ -107,12 +107,12 @@ def told() -> Iterator[None]:
 
 @cache
 def _look_once(folder: str) -> None:
-    """Look for what was left behind once in a process: thousands of names in the folder would cost every run."""
+    """Remove abandoned folders once per process: with thousands of them, every run would be slow."""
     remove_left_behind(Path(folder))
 
 
 def remove_left_behind(folder: Path) -> None:
-    """Remove the folders that killed processes of this user have left. What cannot be looked at is left alone."""
+    """Remove abandoned folders of this user. Folders that cannot be examined are left alone."""
     with suppress(OSError):
         for path in folder.glob(f"{PREFIX}*"):
             with suppress(OSError):
@@ -146,19 +146,19 @@ def _removed(path: Path, lock: IO[bytes], owner: int) -> None:
 
 
 class _File(io.FileIO):
-    """A file whose writes say that it is a temporary one which could not be written."""
+    """A file whose write errors are raised as `TemporaryError`."""
 
     def write(self, data: Buffer) -> int:
-        """Write some of it, and return how much. Raises `TemporaryError`."""
+        """Write some of the bytes, and return how many. Raises `TemporaryError`."""
         with told():
             return os.write(self.fileno(), data)
 
 
 class _Buffered(io.BufferedRandom):
-    """What was not written by the time of closing is not wanted any more."""
+    """A buffered file whose unwritten bytes are dropped when it is closed."""
 
     def close(self) -> None:
-        """Close it; no error is news here."""
+        """Close the file; errors are ignored."""
         with suppress(TemporaryError, OSError):
             super().close()
         self.raw.close()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 STOP_SECONDS = 10
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""Emulators speak plain HTTP. The context trusts nobody: to read all certificates takes ten times as long as a call."""
+"""TLS settings without certificates: emulators speak plain HTTP, and loading certificates takes longer than a call."""
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""What all parts share and nothing else: no prompt table, no fal, no store, no Dagster."""
+"""Helpers for all other packages, without prompt tables, fal, stores or Dagster."""

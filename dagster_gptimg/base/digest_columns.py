@@ -1,7 +1,7 @@
-"""Digests in sorted columns: a map to numbers takes 16 bytes an entry, where a dict takes over 100; a count takes 8.
+"""Digests in sorted columns: a map to numbers needs 16 bytes per entry (a dict over 100), a count needs 8.
 
-In the map, 96 bits of a hash stand for a row's id or a request's key: among a billion of them, the odds that two
-different ones meet are one in a hundred billion.
+In the map, 96 bits of a hash identify a row's id or a request's key: among a billion of them, the probability that two
+collide is one in a hundred billion.
 """
 
 from __future__ import annotations
@@ -19,50 +19,50 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 SIZE = 12
-"""Bytes of a digest that count."""
+"""Bytes of a digest that are compared."""
 
 KEY = 32
-"""Bytes of a request's key, which is a SHA-256."""
+"""Bytes of a request key, which is a SHA-256."""
 
 BUCKETS = 4096
-"""A digest is inserted into a sorted column; with so many of them, none gets long."""
+"""Number of sorted columns, so that each stays short: a digest is inserted into one of them."""
 
 PARTS = 32
-"""Parts in which many digests are looked for among many others."""
+"""Number of parts in which many digests are looked up among many others."""
 
 SLICE = 2**16
 
-_PARTS, _HIGH = struct.Struct("=QI"), struct.Struct("=Q")
+_PARTS = struct.Struct("=QI")
+_HIGH = struct.Struct("=Q")
 _VALUE = 2**32 - 1
 _EMPTY = array("Q")
-"""Stands in every bucket until something goes into it: most maps stay small, and 8,192 arrays take 4 ms to make."""
+"""Shared content of empty buckets: most maps stay small, and making 8,192 arrays takes 4 ms."""
 
 
 def digest_of(text: str) -> bytes:
-    """A digest of `SIZE` bytes by which very many texts are told apart."""
+    """Return a digest of `SIZE` bytes that identifies a text among very many."""
     return hashlib.blake2b(text.encode(), digest_size=SIZE).digest()
 
 
 def _highs(keys: bytes) -> memoryview:
-    """The first 64 bits of each key."""
+    """Return the first 64 bits of each key."""
     return memoryview(keys).cast("Q")[:: KEY // 8]
 
 
 def _lows(keys: bytes) -> memoryview:
-    """The next 32 bits of each key."""
+    """Return the next 32 bits of each key."""
     return memoryview(keys).cast("I")[2 :: KEY // 4]
 
 
 def digests_of(keys: bytes) -> Iterator[tuple[int, int]]:
-    """The digest of each key: its first 64 bits, and the next 32. Keys have 32 bytes and stand one behind the other."""
+    """Yield the digest of each key as (first 64 bits, next 32 bits). Keys are concatenated, 32 bytes each."""
     return zip(_highs(keys), _lows(keys), strict=True)
 
 
 class Digests:
-    """Digests in their order, 12 bytes each: many that are looked for among many others, all at once."""
+    """Digests in order, 12 bytes each, for looking up many at once among many others."""
 
     def __init__(self) -> None:
-        """None yet."""
         self._high, self._low = array("Q"), array("I")
 
     def __len__(self) -> int:
@@ -72,14 +72,14 @@ class Digests:
         return zip(self._high, self._low, strict=True)
 
     def extend(self, keys: bytes) -> None:
-        """Those of more keys, one behind the other, each of 32 bytes."""
+        """Append the digests of concatenated keys, 32 bytes each."""
         self._high.frombytes(_highs(keys).tobytes())
         self._low.frombytes(_lows(keys).tobytes())
 
     def places_in(self, known: Digests) -> array[int] | None:
-        """Where each of them stands among others; -1 for one that does not. None when two of the others may be one.
+        """Return the index of each digest in `known`; -1 if it is not there. None if `known` may have duplicates.
 
-        Quicker than a `DigestMap`, which is made and asked one by one. Part by part, so that Arrow's tables stay small.
+        Faster than a `DigestMap`, which works one by one. Done in parts, so that Arrow's tables stay small.
         """
         found = array("i", [-1]) * len(self)
         for part in range(PARTS):
@@ -102,7 +102,7 @@ def _column(kind: pa.DataType, values: array[int]) -> pa.Array:
 
 
 def _part(highs: array[int], part: int) -> tuple[pa.Array, pa.Array]:
-    """Where the digests of one part are, and their first 64 bits; picked out of a slice at a time, to hold little."""
+    """Return the indices of the digests of one part, and their first 64 bits; read slice by slice to limit memory."""
     places, found = [pa.array([], pa.uint64())], [pa.array([], pa.uint64())]
     for start in range(0, len(highs), SLICE):
         some = _column(pa.uint64(), highs).slice(start, SLICE)
@@ -113,10 +113,9 @@ def _part(highs: array[int], part: int) -> tuple[pa.Array, pa.Array]:
 
 
 class DigestMap:
-    """Numbers from 0 to 2^32 - 1 by digest. No entry is ever removed."""
+    """Map from digests to numbers from 0 to 2^32 - 1. Entries are never removed."""
 
     def __init__(self) -> None:
-        """None yet."""
         self._high = [_EMPTY] * BUCKETS
         self._rest = [_EMPTY] * BUCKETS  # the digest's last 32 bits, and the number
         self._size = self._numbered = 0
@@ -125,24 +124,24 @@ class DigestMap:
         return self._size
 
     def get(self, digest: bytes) -> int | None:
-        """The number of a digest of 12 bytes at least; None when it has none."""
+        """Return the number of a digest of at least 12 bytes; None if it has none."""
         high, low = _PARTS.unpack_from(digest)
         number = self._number(high, low)
         return None if number < 0 else number
 
     def setdefault(self, digest: bytes, value: int) -> int:
-        """The number of a digest; `value`, from now on, when it has none."""
+        """Return the number of a digest; set it to `value` if it has none."""
         high, low = _PARTS.unpack_from(digest)
         return self._set(high, low, value)
 
     def find(self, digests: Iterable[tuple[int, int]]) -> list[int]:
-        """The numbers of many digests; -1 for one that has none."""
+        """Return the numbers of several digests; -1 for one that has none."""
         return [self._number(high, low) for high, low in digests]
 
     def extend(self, digests: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-        """Number many digests from 0 on, or from where the last call ended; for a known one (its number, its first).
+        """Number digests from 0, or from where the last call ended; yield (number, first number) for known ones.
 
-        Iterate to the end: a digest has its number when its turn has come.
+        Consume the iterator completely: a digest gets its number only when it is reached.
         """
         for value, (high, low) in enumerate(digests, self._numbered):
             self._numbered = value + 1
@@ -170,7 +169,10 @@ class DigestMap:
         self._size += 1
 
     def _place(self, high: int, low: int) -> int:
-        """Where a digest is in its bucket; where it would be, inverted (`~`), when it is not there."""
+        """Return the position of a digest in its bucket.
+
+        The inverted (`~`) position for insertion if it is not there.
+        """
         column, rest = self._high[high % BUCKETS], self._rest[high % BUCKETS]
         first = place = bisect_left(column, high)
         while place < len(column) and column[place] == high:
@@ -181,19 +183,18 @@ class DigestMap:
 
 
 class DigestCounts:
-    """How often digests were counted: 8 bytes for each time.
+    """Counts of digests: 8 bytes for each counted digest.
 
-    By 64 bits of them: among a million, the odds that two different ones meet are one in 40 million. The second of two
-    requests that meet has the key of a second copy, as long as the first one stands before it in its table: should that
-    row be removed later, this one is bought again.
+    By 64 bits of them: among a million, the probability that two collide is one in 40 million. The second of two
+    colliding requests gets the key of a second copy as long as the first one is before it in its table: if that row is
+    removed later, the second is bought again.
     """
 
     def __init__(self) -> None:
-        """Nothing was counted yet."""
         self._columns = [_EMPTY] * BUCKETS
 
     def of(self, digest: bytes) -> int:
-        """How often a digest (of 8 bytes at least) was counted."""
+        """Return how often a digest (of at least 8 bytes) was counted."""
         (high,) = _HIGH.unpack_from(digest)
         column = self._columns[high % BUCKETS]
         first = bisect_left(column, high)
@@ -202,11 +203,11 @@ class DigestCounts:
         return bisect_right(column, high, first) - first
 
     def count(self, digest: bytes) -> int:
-        """How often a digest was counted before; it is counted."""
+        """Count a digest; return how often it was counted before."""
         return self._count(_HIGH.unpack_from(digest))[0]
 
     def count_all(self, keys: bytes) -> list[int]:
-        """That for many keys, one behind the other, each of 32 bytes."""
+        """Count the digests of concatenated keys, 32 bytes each; return how often each was counted before."""
         return self._count(_highs(keys))
 
     def _count(self, highs: Iterable[int]) -> list[int]:

@@ -1,7 +1,7 @@
-"""Secrets: what is known to be one, and what has the place or the name of one, is never shown.
+"""Secrets: known secrets, and values in the place or under the name of one, are never shown.
 
-Whoever reads a secret (a key, a password, a token) calls `hide`. From then on `masked`, through which everything goes
-that is printed, logged or raised, leaves it out, whoever repeats it: fal, a proxy, a database, a file system.
+Code that reads a secret (a key, a password, a token) calls `hide`. From then on `masked`, which processes everything
+that is printed, logged or raised, removes it from every text: of fal, a proxy, a database, a file system.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ from typing import Any
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 MASK = "********"
-"""What stands in place of the value of a secret, in Dagster and in a `repr`."""
+"""Text that replaces the value of a secret, in Dagster and in a `repr`."""
 
 GONE = "***"
-"""What stands in a text in place of a secret."""
+"""Text that replaces a secret within a text."""
 
 SHORTEST = 6
-"""Letters that a secret must have to be taken out wherever it stands: shorter ones are parts of words."""
+"""Minimum characters of a secret that is masked wherever it occurs: shorter ones occur within words."""
 
 MOST = 1000
-"""Secrets that are remembered; a process has a handful."""
+"""Maximum number of secrets that are remembered; a process has a handful."""
 
 PLACEHOLDERS = frozenset({"emulated"})
-"""Keys that are none: the emulator takes any."""
+"""Keys that are not secret: the emulator accepts any."""
 
 _AUTHORIZATION = re.compile(r"\b(?P<scheme>Key|Bearer|Basic)(?P<gap>\s+|%20|\+)[A-Za-z0-9_.:/+=%-]{16,}", re.IGNORECASE)
 _HEADER = re.compile(r"(?P<name>authorization\W{1,6}(?:key|bearer|basic)\s+)[^\s'\"]+", re.IGNORECASE)
 _USER = re.compile(r"(?P<scheme>\b(?!abfss?://|wasbs?://|adl://)[a-z][a-z0-9+.-]*://)[^/@\s'\"]*@", re.IGNORECASE)
-"""What stands before the host of a URL. On Azure that is the container."""
+"""User information before the host of a URL. On Azure this is the container, which is not matched."""
 
 _QUERY = re.compile(
     r"(?P<url>\b(?!file://|local://|memory://)[a-z][a-z0-9+.-]*://(?:(?!::)[^?#\s'\"])*)"
     r"(?:\?|(?<!\.xlsx)(?<!\.xlsm)#)(?:(?!::)[^\s'\"])+",
     re.IGNORECASE,
 )
-"""A query or a fragment of a URL: signatures and tokens stand there. In a local path they are letters of a name."""
+"""A query or fragment of a URL, which may have signatures and tokens. In a local path these are letters of a name."""
 _SIGNATURE = re.compile(r"(?P<name>(?:\b|%3F|%26)sig(?:=|%3D))[0-9a-f]{16,}", re.IGNORECASE)
 _SHEET = re.compile(r"(?P<url>.*\.xls[xm](\?[^#]*)?)#(?P<sheet>.+)", re.IGNORECASE | re.DOTALL)
 
@@ -50,7 +50,7 @@ _NOT_NAMED = re.compile(r"(key|token|secret|pass\w*)_?(file|path|name|id|url|uri
 
 
 class Secrets:
-    """Some secrets, and every form in which others repeat them: as they are, quoted for a URL, in base64, in parts."""
+    """Several secrets, in every form in which they may be repeated: plain, quoted for a URL, in base64, in parts."""
 
     def __init__(self, *secrets: str) -> None:
         self._parts: dict[str, None] = {}
@@ -59,7 +59,7 @@ class Secrets:
             self.add(secret)
 
     def add(self, secret: str) -> None:
-        """One more. A short one is not taken out: it would be part of words."""
+        """Add a secret. A short one is not masked, since it may occur within words."""
         if len(secret) < SHORTEST or secret in PLACEHOLDERS or secret in self._parts:
             return
         self._parts[secret] = None
@@ -69,16 +69,16 @@ class Secrets:
         self._pattern = re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True))), re.IGNORECASE)
 
     def masked(self, text: str) -> str:
-        """The text without them."""
+        """Return the text with all secrets masked."""
         return text if self._pattern is None else self._pattern.sub(GONE, text)
 
     def are_in(self, text: str) -> bool:
-        """Whether one of them stands in a text."""
+        """Return whether a text contains one of the secrets."""
         return self._pattern is not None and self._pattern.search(text) is not None
 
 
 def _forms(part: str) -> set[str]:
-    """What encodes a secret. Of base64 the letters that do not depend on what stands before and behind it."""
+    """Return the encoded forms of a secret; of base64, the characters that are independent of the surrounding bytes."""
     found = {part, quote(part, safe=""), quote_plus(part), unquote(part), repr(part)[1:-1]}
     for lead in range(3):
         encoded = base64.b64encode(b"\0" * lead + part.encode("utf-8", "replace")).decode()
@@ -92,7 +92,7 @@ _KNOWN = Secrets()
 
 
 def hide(secret: str) -> None:
-    """Remember a secret for as long as this process lives: `masked` leaves it out from now on."""
+    """Remember a secret for the lifetime of this process: `masked` removes it from now on."""
     _KNOWN.add(secret)
 
 
@@ -103,12 +103,12 @@ def hide_key(key: str) -> None:
 
 
 def parts_of_key(key: str) -> list[str]:
-    """A key, and its halves."""
+    """Return a key and its two halves."""
     return [key, *key.split(":")]
 
 
 def hide_in(url: str) -> None:
-    """Remember what of a URL may be a secret: the password before its host, and its signatures and tokens."""
+    """Remember the parts of a URL that may be secret: the password before its host, and its signatures and tokens."""
     for link in url.split("::"):
         try:
             parts = urlsplit(link)
@@ -122,7 +122,7 @@ def hide_in(url: str) -> None:
 
 
 def knows(text: str) -> bool:
-    """Whether a secret that is known stands in a text."""
+    """Return whether a text contains a known secret."""
     return _KNOWN.are_in(text)
 
 
@@ -141,54 +141,54 @@ def hide_values(options: Mapping[str, Any]) -> None:
 
 
 def is_secret_name(name: object) -> bool:
-    """Whether an option, a query's parameter or a header has the name of a secret."""
+    """Return whether an option, a query parameter or a header has a name that is typical of secrets."""
     text = str(name)
     return _NAMED.search(text) is not None and _NOT_NAMED.search(text) is None
 
 
 def masked(text: str) -> str:
-    """A text without any secret that is known, and without the users, queries and signatures of URLs in it."""
+    """Return a text without known secrets, and without the users, queries and signatures of URLs in it."""
     if "://" in text:
         text = _QUERY.sub(r"\g<url>", _USER.sub(r"\g<scheme>", text))
     return without_known(text)
 
 
 def without_known(text: str) -> str:
-    """A text without any secret that is known, and without signatures of webhooks' URLs."""
+    """Return a text without known secrets, and without the signatures of webhook URLs."""
     for pattern in (_SIGNATURE, _HEADER):
         text = pattern.sub(rf"\g<name>{GONE}", text)
     return _KNOWN.masked(text)
 
 
 def without_authorization(text: str) -> str:
-    """A text without anything in it that looks like the value of an `Authorization` header."""
+    """Return a text without anything that looks like the value of an `Authorization` header."""
     return _AUTHORIZATION.sub(rf"\g<scheme>\g<gap>{GONE}", text)
 
 
 def without_secrets(url: str) -> str:
-    """A URL without the user, the password, the signature or the token that it may hold; a sheet's name stays."""
+    """Return a URL without user, password, signature and token; the name of a sheet is kept."""
     sheet = _SHEET.fullmatch(url)
     plain = _QUERY.sub(r"\g<url>", _USER.sub(r"\g<scheme>", sheet["url"] if sheet else url))
     return f"{plain}#{sheet['sheet']}" if sheet else plain
 
 
 def without_credentials(uri: str) -> str:
-    """The URI of a store without a user, and without a query or fragment that has the name of a secret in it.
+    """Return the URI of a store without a user, and without a query or fragment that has a secret's name in it.
 
-    Any other `?` and `#` is left: keys of object stores may have them.
+    Any other `?` and `#` is kept: keys of object stores may contain them.
     """
     path, tail = _tail(uri)
     return _USER.sub(r"\g<scheme>", path if tail and _values(tail) else uri)
 
 
 def _tail(uri: str) -> tuple[str, str]:
-    """A URI up to its query or fragment, and what follows."""
+    """Split a URI before its query or fragment."""
     found = re.search("[?#]", uri)
     return (uri, "") if found is None else (uri[: found.start()], re.sub("[?#]", "&", uri[found.end() :]))
 
 
 def without_values(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options with `MASK` in place of what may be a secret, at any depth: for a `repr`."""
+    """Return options with `MASK` instead of possible secrets, at any depth: for a `repr`."""
     return {name: _shown(name, value) for name, value in options.items()}
 
 
@@ -201,7 +201,7 @@ def _shown(name: object, value: Any) -> Any:  # noqa: ANN401 - options are anyth
 
 
 def harmless(error: BaseException) -> BaseException | None:
-    """An error as the cause of another one; None when it, or what it came from, would show a secret in a traceback."""
+    """Return an error for use as a cause; None if its own chain would show a secret in a traceback."""
     link: BaseException | None = error
     for _ in range(20):
         if link is None:

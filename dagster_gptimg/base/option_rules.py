@@ -1,4 +1,4 @@
-"""The rules of options: what a value must be, and what is told of one that is not."""
+"""The rules of options: the valid values, and the message about an invalid one."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from numbers import Integral, Real
 from typing import Any
 
 LONGEST_SHOWN = 80
-"""Characters of a wrong value that its message shows."""
+"""Maximum characters of an invalid value in its message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a value must be.
+    """The rule for an option's value.
 
     Attributes:
         words: the end of the sentence "it must be ...".
-        holds: whether a value is so; called with any object.
-        may_be_none: whether None is a value, too: nothing was said.
-        choices: the words that there are, where there are only some.
-        is_shown: whether a wrong value stands in the message; not where it may hold a secret.
+        holds: returns whether a value is valid; called with any object.
+        may_be_none: whether None is valid: not set.
+        choices: the valid words, if there is a fixed set.
+        is_shown: whether an invalid value is shown in the message; False if it may be a secret.
     """
 
     words: str
@@ -35,7 +35,7 @@ class Rule:
     is_shown: bool = True
 
     def wrong(self, value: object) -> str | None:
-        """What is wrong with a value, as the end of a sentence; None when nothing is."""
+        """Return what is wrong with a value, as the end of a sentence; None if it is valid."""
         if (value is None and self.may_be_none) or (value is not None and self.holds(value)):
             return None
         told = shown(value) if self.is_shown else f"of the type {type(value).__name__}"
@@ -43,22 +43,22 @@ class Rule:
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a finite number; numpy's are, too."""
+    """Return whether a value is a finite number, numpy's included."""
     if isinstance(value, bool) or not isinstance(value, Real | Decimal):
         return False
     try:
         return math.isfinite(value)
-    except (ValueError, OverflowError):  # a signalling NaN; a number that no float is as great as
+    except (ValueError, OverflowError):  # a signalling NaN; a number beyond the range of floats
         return False
 
 
 def number(words: str, low: float, high: float = math.inf, *, may_be_none: bool = False) -> Rule:
-    """A finite number in a range."""
+    """Make the rule for a finite number in a range."""
     return Rule(words, lambda value: is_number(value) and low <= value <= high, may_be_none)
 
 
 def whole(low: int, *, may_be_none: bool = True) -> Rule:
-    """A whole number of at least so much."""
+    """Make the rule for a whole number of at least `low`."""
 
     def holds(value: object) -> bool:
         return is_number(value) and isinstance(value, Integral) and int(value) >= low
@@ -67,20 +67,20 @@ def whole(low: int, *, may_be_none: bool = True) -> Rule:
 
 
 def one_of(*words: str, may_be_none: bool = False) -> Rule:
-    """One of some words."""
+    """Make the rule for one of several words."""
     listed = f"{', '.join(words[:-1])} or {words[-1]}"
     return Rule(listed, lambda value: isinstance(value, str) and value in words, may_be_none, words)
 
 
 def are_texts(value: object) -> bool:
-    """Whether a value is a list of texts, none of them blank."""
+    """Return whether a value is a list of texts that are not blank."""
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Collection):
         return False
     return all(isinstance(item, str) and item.strip() for item in value)
 
 
 def are_places(value: object) -> bool:
-    """Whether a value is a list of folders or URLs, none of them blank."""
+    """Return whether a value is a list of folders or URLs that are not blank."""
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Collection):
         return False
     return all(isinstance(item, str | os.PathLike) and os.fspath(item).strip() for item in value)
@@ -97,7 +97,7 @@ def are_named_texts(value: object) -> bool:
 
 
 def is_pair(value: object) -> bool:
-    """Whether a value is two texts."""
+    """Return whether a value is a pair of texts."""
     return isinstance(value, tuple | list) and len(value) == 2 and all(isinstance(part, str) for part in value)  # noqa: PLR2004
 
 
@@ -140,6 +140,6 @@ def _near(value: object, choices: Collection[str]) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as a message shows it: short."""
+    """Return a value for a message, shortened."""
     text = str(value) if isinstance(value, Decimal) else repr(value)
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."

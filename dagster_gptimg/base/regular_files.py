@@ -1,4 +1,4 @@
-"""Files of this machine that somebody else may have put there: a pipe or a device is never waited for."""
+"""Local files that others may have created: opening a pipe or a device never blocks."""
 
 from __future__ import annotations
 
@@ -18,23 +18,26 @@ _KINDS = (
 
 
 class NotAFileError(OSError):
-    """It is a pipe, a device, a socket or a folder, and not a file with bytes of its own."""
+    """The path is a pipe, a device, a socket or a folder, not a regular file."""
 
 
 def check_regular(path: str | Path) -> None:
-    """Raise `NotAFileError` for what is there and is no regular file; whoever opens a path tells everything else."""
+    """Raise `NotAFileError` if a path exists and is not a regular file.
+
+    Other errors are left to the function that opens it.
+    """
     with suppress(FileNotFoundError, NotADirectoryError):
         _check(Path(path).stat().st_mode)
 
 
 def open_regular(path: str | Path) -> IO[bytes]:
-    """A file, to be read; at once, whatever it is. Its name must not be that of a link.
+    """Open a file for reading, without blocking. The path must not be a link.
 
-    The open of a pipe that nobody writes to would wait for ever, and no signal ends that.
+    Opening a pipe without a writer would wait for ever, and no signal ends that.
 
     Raises:
-        NotAFileError: it is no regular file.
-        OSError: it cannot be opened.
+        NotAFileError: the path is not a regular file.
+        OSError: the file cannot be opened.
     """
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:

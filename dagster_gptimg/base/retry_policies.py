@@ -42,13 +42,13 @@ class RetryPolicy:
     then: str
 
     def pause(self, failed: int) -> float:
-        """Seconds until the next try after so many (1 or more) that failed, without what chance adds."""
+        """Seconds until the next try after this number of failed ones (1 or more), without the random part."""
         if self.pauses:
             return self.pauses[min(failed, len(self.pauses)) - 1]
         return min(self.first_pause * self.growth ** min(failed - 1, _MOST_STEPS), self.longest_pause)
 
     def is_over(self, failed: int = 0, seconds: float = 0.0) -> bool:
-        """Whether no try is left after so many that failed, within so many seconds."""
+        """Whether no try is left after this number of failed ones, within these seconds."""
         return (self.tries > 0 and failed >= self.tries) or seconds >= self.seconds
 
     @property

@@ -1,7 +1,7 @@
-"""Threads for blocking calls that a process does not wait for when it ends.
+"""Threads for blocking calls, which do not delay the end of the process.
 
 `concurrent.futures.ThreadPoolExecutor` joins its threads at exit: one that hangs in a store (a network folder whose
-server is gone) would keep a terminated run for ever.
+server is down) would keep a terminated run alive for ever.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ T = TypeVar("T")
 
 
 class DaemonThreads:
-    """A few daemon threads that take calls in their order."""
+    """A few daemon threads that execute calls in order."""
 
     def __init__(self, most: int, name: str) -> None:
-        """Prepare for `most` threads, whose names begin with `name`; they start as they are needed."""
+        """`most`: maximum number of threads, which are started when needed; `name`: prefix of their names."""
         self._most, self._name = most, name
         self._threads = self._idle = 0
         self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
 
     def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """The call's result or error, once a thread has made it."""
+        """Return a future of the call's result or error."""
         outcome: Future[T] = Future()
 
         def call() -> None:
@@ -51,7 +51,7 @@ class DaemonThreads:
         return outcome
 
     def close(self) -> None:
-        """Let the threads end when they have made the calls that wait; nothing is waited for."""
+        """Let the threads end after the queued calls; does not wait for them."""
         for _ in range(self._threads):
             self._calls.put(None)
 
@@ -65,4 +65,4 @@ class DaemonThreads:
             if call is None:
                 return
             call()
-            del call  # what it holds must not wait for the next one
+            del call  # otherwise its objects would live until the next call

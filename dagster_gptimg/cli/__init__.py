@@ -15,7 +15,7 @@ __all__ = ["cli", "main"]
 
 
 def __getattr__(name: str) -> object:
-    """`cli` and `main` when they are asked for: other faces use modules of this folder without the commands."""
+    """Return `cli` or `main`, imported on first use: other modules use this package without importing the commands."""
     if name not in __all__:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)

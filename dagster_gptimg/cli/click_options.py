@@ -1,4 +1,4 @@
-"""What the command line is given: the options that commands share, and how they become values."""
+"""The shared options of the commands, and their conversion to values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 MODEL_BYTES = 8 * 1024 * 1024
-"""Of a model's OpenAPI document at most; fal's have up to 100 KB."""
+"""Maximum bytes of a model's OpenAPI document; fal's have up to 100 KB."""
 
 
 class Dollars(click.ParamType[Decimal]):
@@ -33,7 +33,7 @@ class Dollars(click.ParamType[Decimal]):
     name = "usd"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Decimal:
-        """The amount, exactly."""
+        """Convert a text to the exact amount."""
         try:
             dollars = Decimal(str(value))
         except ArithmeticError:
@@ -44,13 +44,13 @@ class Dollars(click.ParamType[Decimal]):
 
 
 def given(name: str, *flags: str, metavar: str, **more: Any) -> Callable[[Command], Command]:  # noqa: ANN401 - click's
-    """An option of `dagster_gptimg.options` on the command line: its help, its default and its rule are from there.
+    """Make a command-line option from one of `dagster_gptimg.options`, with its help, default and rule.
 
     Args:
         name: of the option.
-        flags: as it is written, and the parameter's name; `--some-name` by default.
-        metavar: what stands for its value.
-        more: of `click.option`.
+        flags: the flags and the parameter's name; `--some-name` by default.
+        metavar: placeholder for the value in the help.
+        more: further arguments of `click.option`.
     """
     option = OPTIONS[name]
 
@@ -65,7 +65,7 @@ def given(name: str, *flags: str, metavar: str, **more: Any) -> Callable[[Comman
 
 
 def flag(name: str) -> Callable[[Command], Command]:
-    """An option of `dagster_gptimg.options` that is said or not."""
+    """Make a command-line flag from a boolean option of `dagster_gptimg.options`."""
     return click.option(f"--{name.replace('_', '-')}", is_flag=True, help=OPTIONS[name].description)
 
 
@@ -78,14 +78,14 @@ def _together(*options: Callable[[Command], Command]) -> Callable[[Command], Com
     return decorate
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object as the last line of stdout.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout.")
 dataset_options = _together(
-    click.option("--dataset", required=True, metavar="NAME", help="The set of images within the store."),
+    click.option("--dataset", required=True, metavar="NAME", help="The dataset: a named set of images in the store."),
     click.option("--store", required=True, metavar="URI", help="A folder, or any fsspec root (s3://...)."),
 )
 model_options = _together(
-    click.option("--model", metavar="M", help="A model of the registry, or FILE.json: an endpoint's OpenAPI."),
-    click.option("--price", type=Dollars(), metavar="USD", help="What one image costs, of a model in a file."),
+    click.option("--model", metavar="M", help="A model of the registry, or FILE.json: an OpenAPI document."),
+    click.option("--price", type=Dollars(), metavar="USD", help="Price of one image, for a model from a file."),
 )
 table_options = _together(
     dataset_options,
@@ -94,7 +94,7 @@ table_options = _together(
     click.option("--set", "settings", multiple=True, metavar="INPUT=VALUE", help=OPTIONS["arguments"].description),
     click.option("--inputs", multiple=True, metavar="COLUMN,...|none", help=OPTIONS["inputs"].description),
     given("table_format", metavar="F"),
-    click.option("--query", metavar="SQL", help="What to select; TABLE is then a SQLAlchemy URL."),
+    click.option("--query", metavar="SQL", help="A SQL query for the rows; TABLE is then a SQLAlchemy URL."),
     given("template", metavar="TEXT"),
     given("prompt_column", metavar="C"),
     given("id_column", metavar="C"),
@@ -154,9 +154,11 @@ def spec_of(
 
 
 def model_of(given: dict[str, Any], dataset: Dataset | None) -> tuple[FalModel, str]:
-    """A model of the registry, or one that a file describes; where none is said, the dataset's, or the default.
+    """Return the model (of the registry, from a file, the dataset's, or the default), and why it was chosen by default.
 
-    Returns the model, and why it is this one where none was said. Raises `UsageError`, `StoreError`.
+    Raises:
+        UsageError: the model is not known, or its file is not valid.
+        StoreError: the dataset's model cannot be read.
     """
     from dagster_gptimg.engine.plan.model_choice import choose
     from dagster_gptimg.fal.registry.model import FalModel
@@ -166,7 +168,7 @@ def model_of(given: dict[str, Any], dataset: Dataset | None) -> tuple[FalModel, 
     if name is not None and name.endswith(".json"):
         return FalModel.from_openapi(_text(name), price=unknown_price if price is None else per_image(price)), ""
     if price is not None:
-        raise UsageError("--price is for a model in a file: the registry knows the prices of its own")
+        raise UsageError("--price is only for a model from a file: the registry has the prices of its models")
     return choose(name, dataset)
 
 
@@ -178,12 +180,12 @@ def _text(url: str) -> str:
         with fsspec.open(url, "r", encoding="utf-8") as file:
             return str(file.read(MODEL_BYTES))
     except Exception as error:  # noqa: BLE001 - each file system has errors of its own
-        msg = f"{url} cannot be read: {error}. `dagster-gptimg openapi ENDPOINT` prints what belongs there"
+        msg = f"{url} cannot be read: {error}. `dagster-gptimg openapi ENDPOINT` prints the content for this file"
         raise UsageError(msg) from harmless(error)
 
 
 def _inputs(given: Sequence[str]) -> Sequence[str] | str | None:
-    """The columns of `--inputs a,b --inputs c`; None when it is not given."""
+    """Return the columns of `--inputs a,b --inputs c`; None if the option is not given."""
     from dagster_gptimg.prompts.column_roles import NONE
 
     columns = [name.strip() for text in given for name in text.split(",") if name.strip()]
@@ -191,7 +193,7 @@ def _inputs(given: Sequence[str]) -> Sequence[str] | str | None:
 
 
 def source_of(table: str, given: dict[str, Any]) -> Source:
-    """The table: a URL, standard input, or a query. Raises `UsageError`."""
+    """Return the table: a URL, standard input, or a query. Raises `UsageError`."""
     from dagster_gptimg.prompts import SqlTable, TableFile, with_format
     from dagster_gptimg.prompts.readers.formats import STDIN
 
@@ -202,7 +204,7 @@ def source_of(table: str, given: dict[str, Any]) -> Source:
 
 
 def options_of(given: dict[str, Any], spec: PromptSpec, source: Source) -> Options:
-    """How the run behaves. Raises `UsageError`."""
+    """Return the options of the run. Raises `UsageError`."""
     from dagster_gptimg.engine.job import Options
     from dagster_gptimg.prompts import known_as
 
@@ -242,7 +244,10 @@ def _request_of(given: dict[str, Any]) -> RequestSettings:
 
 
 def partition_of(given: dict[str, Any]) -> tuple[tuple[str, str] | None, str | None]:
-    """Which rows are read, and the partition's key."""
+    """Return the filter of the rows that are read (column, value), and the partition's key.
+
+    None without `--partition`.
+    """
     if given["partition"] is None:
         return None, None
     column, value = pair(given["partition"], "--partition")
@@ -250,23 +255,23 @@ def partition_of(given: dict[str, Any]) -> tuple[tuple[str, str] | None, str | N
 
 
 def pair(text: str, option: str) -> tuple[str, str]:
-    """`NAME=VALUE`."""
+    """Split `NAME=VALUE`."""
     name, sign, value = text.partition("=")
     if not sign or not name:
-        raise click.UsageError(f"{option} wants NAME=VALUE, not {text!r}")
+        raise click.UsageError(f"{option} must be NAME=VALUE, not {text!r}")
     return name, value
 
 
 def rate(text: str) -> float:
-    """A number."""
+    """Convert the rate of a fault to a number."""
     try:
         return float(text)
     except ValueError as error:
-        raise click.UsageError(f"--fault wants a rate from 0 to 1, not {text!r}") from error
+        raise click.UsageError(f"--fault needs a rate from 0 to 1, not {text!r}") from error
 
 
 def dataset_of(store: str, name: str) -> Dataset:
-    """The dataset; nothing is read or written yet. Raises `UsageError`."""
+    """Return the dataset; nothing is read or written yet. Raises `UsageError`."""
     from dagster_gptimg.store.dataset import Dataset
     from dagster_gptimg.store.root import Store
 

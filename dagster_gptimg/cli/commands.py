@@ -1,4 +1,4 @@
-"""The same engine without Dagster: `dagster-gptimg generate`, `plan`, `manifest`, `doctor`, `emulate`.
+"""The commands of `dagster-gptimg`, and their exit status.
 
 Exit statuses are those of `ExitStatus`, which `--help` shows.
 Imports are made where they are needed: `--help` answers at once, and Dagster is never imported.
@@ -22,11 +22,11 @@ from dagster_gptimg.cli.output import say, tell_json
 from dagster_gptimg.errors import GptImgError, StoreError, TemporaryError
 
 INTERRUPT_SECONDS = 9.7
-"""Seconds after a signal at which the process ends whatever still hangs (a store in a network that is gone)."""
+"""Seconds after a signal at which the process ends even if a call hangs (a store in a network that is down)."""
 
 
 def _interrupt(_number: int, _frame: object) -> NoReturn:
-    """End the command orderly; and in any case within 10 s, since every receipt is durable when it is written."""
+    """End the command orderly, and in any case within 10 s; every receipt is durable once it is written."""
     ending = threading.Timer(INTERRUPT_SECONDS, _end)
     ending.daemon = True
     ending.start()
@@ -43,7 +43,7 @@ def main() -> None:
     """The command line; errors of this package become one line on stderr and `ExitStatus.USAGE`."""
     # Arrow's own allocator keeps what was freed, and a run may last days on a small worker. Read on its import.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-    # A SIGTERM is an interrupt like Ctrl-C: what is queued is cancelled, the rest is on record.
+    # A SIGTERM is an interrupt like Ctrl-C: queued requests are cancelled, the others are on record.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _interrupt)
     try:
@@ -65,12 +65,12 @@ def main() -> None:
 
 
 def _keep_imports() -> None:
-    """What was imported is no garbage: a collection need not look through it for every few thousand rows."""
+    """Exclude imported modules from garbage collection, which would scan them again every few thousand rows."""
     gc.freeze()
 
 
 def _repeat_quietly() -> None:
-    """Reads that are repeated are no news: with structlog, which comes with Dagster, stamina prints them to stdout."""
+    """Keep stamina from printing retries to stdout, which it does with structlog, a dependency of Dagster."""
     from stamina.instrumentation import set_on_retry_hooks
 
     set_on_retry_hooks(())
@@ -146,7 +146,7 @@ def generate(table: str, store: str, dataset: str, *, as_json: bool, **given: An
 @cli.command()
 @given_as.table_options
 def plan(table: str, store: str, dataset: str, *, as_json: bool, **given: Any) -> None:  # noqa: ANN401
-    """Say what `generate` would buy and reuse, and its cost range; needs no key and no network."""
+    """Show what `generate` would buy and reuse, and the cost range; needs no key and no network."""
     from dagster_gptimg.engine import operations
     from dagster_gptimg.engine.wording import plan_lines
     from dagster_gptimg.prompts import Move, read_rows
@@ -170,9 +170,14 @@ def plan(table: str, store: str, dataset: str, *, as_json: bool, **given: Any) -
 
 @cli.command()
 @given_as.dataset_options
-@click.option("--partition", metavar="P", help="One partition; all of them otherwise.")
+@click.option("--partition", metavar="P", help="Only this partition; all by default.")
 @click.option(
-    "--format", "form", type=click.Choice(["jsonl", "csv", "parquet", "table"]), default="jsonl", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(["jsonl", "csv", "parquet", "table"]),
+    default="jsonl",
+    show_default=True,
+    help="Format of the output; `table` is for people.",
 )
 def manifest(store: str, dataset: str, partition: str | None, form: str) -> None:
     """Print the image table: one record per image, and one per row that has none."""
@@ -185,21 +190,21 @@ def manifest(store: str, dataset: str, partition: str | None, form: str) -> None
 @given_as.dataset_options
 @given_as.model_options
 def rebuild(store: str, dataset: str, **given: Any) -> None:  # noqa: ANN401
-    """Write the settled index, and manifests that are missing or broken, anew from receipts. Buys nothing."""
+    """Rebuild the settled index, and missing or unreadable manifests, from receipts. Buys nothing."""
     from dagster_gptimg.engine import operations
 
     target = given_as.dataset_of(store, dataset)
     found = operations.rebuild(target, given_as.model_of(given, target)[0])
     say(f"{found.keys} requests on record, {found.settled} of them settled: index written")
     for partition in found.manifests:
-        say(f"manifest written: {'the whole table' if partition is None else partition}")
+        say(f"manifest written: {'whole table' if partition is None else partition}")
 
 
 @cli.command()
 @click.argument("rows", metavar="ROW...", nargs=-1, required=True)
 @given_as.dataset_options
 def forget(rows: tuple[str, ...], store: str, dataset: str) -> None:
-    """Erase the images, prompts and arguments of rows. Cost and hashes stay; they are never bought again.
+    """Erase the images, prompts and arguments of rows. Cost and hashes stay; the rows are never bought again.
 
     With FAL_KEY set (an ADMIN key), fal's own copies are deleted as well.
     """
@@ -212,12 +217,14 @@ def forget(rows: tuple[str, ...], store: str, dataset: str) -> None:
 
 @cli.command()
 @given_as.dataset_options
-@click.option("--left", is_flag=True, help="Also images that no image table shows any more. They were paid for.")
-@click.option("--delete", is_flag=True, help="Delete them, after a question; without it they are only named.")
-@click.option("--yes", is_flag=True, help="Delete without a question.")
+@click.option(
+    "--left", is_flag=True, help="Also images that are in no image table any more, although they were paid for."
+)
+@click.option("--delete", is_flag=True, help="Delete the files after a confirmation; without it they are only listed.")
+@click.option("--yes", is_flag=True, help="Delete without a confirmation.")
 @given_as.json_option
 def prune(store: str, dataset: str, *, left: bool, delete: bool, yes: bool, as_json: bool) -> None:
-    """Name the image files that no receipt names; with --left, also those of rows that have left the table."""
+    """List image files without a receipt; with --left, also those of rows that are no longer in the table."""
     from dagster_gptimg.cli import maintenance
 
     maintenance.prune(given_as.dataset_of(store, dataset), left=left, delete=delete, yes=yes, as_json=as_json)
@@ -225,14 +232,14 @@ def prune(store: str, dataset: str, *, left: bool, delete: bool, yes: bool, as_j
 
 @cli.command()
 @click.option("--store", required=True, metavar="URI", help="A folder, or any fsspec root (s3://...).")
-@click.option("--dataset", metavar="NAME", help="One dataset; all of the store otherwise.")
+@click.option("--dataset", metavar="NAME", help="Only this dataset; all of the store by default.")
 @click.option(
     "--by", type=click.Choice(["dataset", "partition", "day", "month", "model"]), default="dataset", show_default=True,
-    help="Days and months are in UTC, by when requests ended.",
+    help="Grouping; days and months are in UTC, by when requests ended.",
 )  # fmt: skip
 @given_as.json_option
 def costs(store: str, dataset: str | None, by: Any, *, as_json: bool) -> None:  # noqa: ANN401
-    """Say what datasets have cost in all, from all receipts: also for rows that were edited, removed, refused, ..."""
+    """Show the total cost of datasets, from all receipts: also of rows that were edited, removed or refused."""
     from dagster_gptimg.cli import maintenance
     from dagster_gptimg.store.root import Store
 
@@ -241,14 +248,12 @@ def costs(store: str, dataset: str | None, by: Any, *, as_json: bool) -> None:  
 
 @cli.command()
 @given_as.dataset_options
-@click.option("--hashes", is_flag=True, help="Read every file, and compare its hash too.")
-@click.option(
-    "--adopt", metavar="REQUEST_ID", help="Record that this request at fal is the one of --row; nothing else."
-)
-@click.option("--row", metavar="ROW", help="For --adopt: the id of a row that is held, or its request key.")
+@click.option("--hashes", is_flag=True, help="Read every file, and also compare its hash.")
+@click.option("--adopt", metavar="REQUEST_ID", help="Only record that this request at fal belongs to --row.")
+@click.option("--row", metavar="ROW", help="For --adopt: the id of a held row, or its request key.")
 @given_as.json_option
 def verify(store: str, dataset: str, *, hashes: bool, adopt: str | None, row: str | None, as_json: bool) -> None:
-    """Compare what is stored with what is on record; fetch from fal what is gone here and still there. Buys nothing."""
+    """Compare the stored files with the receipts; fetch missing images again while fal has them. Buys nothing."""
     from dagster_gptimg.cli import maintenance
 
     _repeat_quietly()
@@ -262,8 +267,8 @@ def verify(store: str, dataset: str, *, hashes: bool, adopt: str | None, row: st
 
 
 @cli.command()
-@click.option("--store", metavar="URI", help="Also check that a store can be used.")
-@click.option("--dataset", metavar="NAME", help="Also check that its folders in the store can be written into.")
+@click.option("--store", metavar="URI", help="Also check that this store can be used.")
+@click.option("--dataset", metavar="NAME", help="Also check that the folders of this dataset are writable.")
 @given_as.model_options
 def doctor(store: str | None, dataset: str | None, **given: Any) -> None:  # noqa: ANN401
     """Check key, network, model, temporary files and store; costs nothing."""
@@ -271,25 +276,28 @@ def doctor(store: str | None, dataset: str | None, **given: Any) -> None:  # noq
 
     _repeat_quietly()
     if dataset is not None and store is None:
-        _fail("--dataset names one in a store: give --store, too")
+        _fail("--dataset needs --store: name the store of the dataset")
     target = None if store is None or dataset is None else given_as.dataset_of(store, dataset)
     try:
         model, _ = given_as.model_of(given, target)
-    except StoreError:  # as the check of the store tells, after all others
+    except StoreError:  # the check of the store, which is the last, reports it
         model, _ = given_as.model_of(given, None)
     sys.exit(ExitStatus.COMPLETE if examine(store, dataset, model) else ExitStatus.USAGE)
 
 
 @cli.command()
-@click.option("--store", required=True, metavar="URI", help="The store whose inboxes take the callbacks.")
-@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where to listen.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, metavar="N")
+@click.option("--store", required=True, metavar="URI", help="The store whose inboxes receive the webhooks.")
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, metavar="N",
+    help="Port to listen on; 0: any free one.",
+)  # fmt: skip
 def receive(store: str, host: str, port: int) -> None:
-    """Receive fal's webhooks into a store's inboxes; it needs no key. It belongs behind a proxy that speaks TLS."""
+    """Receive fal's webhooks into a store's inboxes; needs no key. Run it behind a proxy that terminates TLS."""
     try:
         from dagster_gptimg.cli import webhook_receiver
     except ImportError as error:
-        _fail(f"the receiver needs more packages: pip install 'dagster-gptimg[receive]' ({error})")
+        _fail(f"the receiver needs packages: pip install 'dagster-gptimg[receive]' ({error})")
     from dagster_gptimg.fal.settings import FalUrls
     from dagster_gptimg.store.root import Store
 
@@ -300,7 +308,7 @@ def receive(store: str, host: str, port: int) -> None:
 @cli.command()
 @click.argument("endpoint")
 def openapi(endpoint: str) -> None:
-    """Print fal's OpenAPI document of ENDPOINT, to be kept in a file for --model."""
+    """Print fal's OpenAPI document of ENDPOINT; save it as a file for --model."""
     from dagster_gptimg.fal.http.client import FalClient
     from dagster_gptimg.fal.http.portal import fal_portal
     from dagster_gptimg.fal.settings import FalSettings
@@ -312,21 +320,30 @@ def openapi(endpoint: str) -> None:
 
 @cli.command()
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=None, metavar="N", help="The port of last time, or a free one."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=None,
+    metavar="N",
+    help="Port; by default the previous one, or a free one.",
 )
-@click.option("--state", default=".fal-emulator", show_default=True, metavar="DIR", help="Where its state is kept.")
 @click.option(
-    "--latency", type=click.FloatRange(min=0), default=None, metavar="S", help="Seconds a request takes, +-30 %."
+    "--state", default=".fal-emulator", show_default=True, metavar="DIR", help="Folder of the emulator's state."
+)
+@click.option(
+    "--latency", type=click.FloatRange(min=0), default=None, metavar="S", help="Seconds that a request takes, +-30 %."
 )
 @click.option("--slots", type=click.IntRange(min=1), default=None, metavar="N", help="Requests in progress at once.")
-@click.option("--fault", "faults", multiple=True, metavar="NAME=RATE", help="A fault, and how often it strikes.")
-@click.option("--seed", type=int, default=None, metavar="N", help="The same seed draws the same latencies and faults.")
+@click.option("--fault", "faults", multiple=True, metavar="NAME=RATE", help="A fault, and its rate from 0 to 1.")
+@click.option("--seed", type=int, default=None, metavar="N", help="Seed of the random latencies and faults.")
 def emulate(port: int | None, state: str, faults: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401
-    """Run fal on this machine: the same wire, with faults and a bill. Its pictures are drawn, not generated."""
+    """Run an emulator of fal on this machine: the same API, with faults and a bill.
+
+    Its images are drawn, not generated.
+    """
     try:
         from dagster_gptimg import emulator
     except ImportError as error:
-        _fail(f"the emulator needs more packages: pip install 'dagster-gptimg[emulator]' ({error})")
+        _fail(f"the emulator needs packages: pip install 'dagster-gptimg[emulator]' ({error})")
     rates = {name: given_as.rate(value) for name, value in (given_as.pair(fault, "--fault") for fault in faults)}
     try:
         settings = emulator.Settings(

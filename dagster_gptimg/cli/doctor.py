@@ -1,4 +1,7 @@
-"""`doctor`: is everything there that a run needs? It looks, writes one small object to the store, and costs nothing."""
+"""The command `doctor`: checks everything that a run needs.
+
+It writes one small object to the store, and costs nothing.
+"""
 
 from __future__ import annotations
 
@@ -31,12 +34,12 @@ CLOCK_OFF = 60.0
 
 
 def examine(store: str | None, dataset: str | None, model: FalModel) -> bool:
-    """Look at everything, say it on stdout, and return whether all is well.
+    """Check everything, print the results to stdout, and return whether all checks passed.
 
     Args:
-        store: its URI, if a store is to be tried.
-        dataset: the name of one in the store, whose folders are to be tried.
-        model: the model that is to be used.
+        store: URI of the store to check, if any.
+        dataset: name of a dataset in the store whose folders are checked, if any.
+        model: the model to check.
     """
     checks: list[tuple[str, Callable[[], str]]] = [
         ("key", _key),
@@ -73,15 +76,18 @@ async def _model(model: FalModel) -> str:
     if is_gone:
         candidate = model.successor or "MODEL"
         raise UsageError(
-            f"fal's list of models does not have {model.endpoint} (any more): its requests are turned away, which "
-            f"costs nothing. `dagster-gptimg plan TABLE --model {candidate}` says what a move to {candidate} costs"
+            f"fal's list of models does not have {model.endpoint} (any more): its requests are rejected, which "
+            f"costs nothing. `dagster-gptimg plan TABLE --model {candidate}` shows the cost of moving to {candidate}"
         )
     notice = model.notice(datetime.now(UTC).date(), statuses)
     return f"{words}. ATTENTION: {notice}" if notice else words
 
 
 async def _told(model: FalModel) -> tuple[Collection[str], bool]:
-    """What fal says of a model's endpoints, and whether it does not have them; nothing where it does not tell."""
+    """Return fal's statuses of a model's endpoints, and whether fal no longer has them.
+
+    Nothing if fal does not answer.
+    """
     try:
         async with FalClient(FalSettings.from_env(), read_attempts=1) as fal:
             return (await fal.statuses(model.endpoints)).values(), await fal.is_gone(model.endpoint)
@@ -95,28 +101,26 @@ async def _fal(model: FalModel) -> str:
         origin, offset = await fal.origin(), fal.clock_offset or 0.0
         if abs(offset) > CLOCK_OFF:
             off = f"{abs(offset):.0f} s {'behind' if offset > 0 else 'ahead of'} fal's"
-            raise UsageError(f"{fal.urls.queue} answers, and this machine's clock is {off}: set it right")
-        return f"{fal.urls.queue} answers and takes the key; the clock is right; origin {origin}"
+            raise UsageError(f"{fal.urls.queue} answers, but this machine's clock is {off}: correct the clock")
+        return f"{fal.urls.queue} answers and accepts the key; the clock is right; origin {origin}"
 
 
 def check_store(store: Store) -> str:
-    """Create an object exclusively, find it in listings, read it, create it again, remove it.
-
-    Returns a sentence.
+    """Create an object exclusively, find it in listings, read it, create it again, remove it; return a sentence.
 
     Raises:
         StoreError: the store cannot be used at all.
     """
     store.names("")
     store.remove_parts()
-    name = f"{PART}{secrets.token_hex(8)}"  # which no reader looks at, should this process be killed
-    with suppress(FileExistsError):  # nobody else has this name: its reply was lost, and the store asked again
+    name = f"{PART}{secrets.token_hex(8)}"  # readers ignore such names, should this process be killed
+    with suppress(FileExistsError):  # the name is unique: the reply was lost, and the store client retried
         store.create(name, b"probe")
     try:
         if not store.shows(name):
             raise StoreError(
-                f"{store.uri('')} does not list what was just created in it: a run would not find what earlier ones "
-                "have bought"
+                f"{store.uri('')} does not list an object that was just created in it: a run would not find what "
+                "earlier runs have bought"
             )
         whole = store.read(name) == b"probe"
         exclusive = _is_refused(store, name)
@@ -126,25 +130,25 @@ def check_store(store: Store) -> str:
         return f"{store.uri('')} can be written, read and created exclusively{_in_place(store)}"
     why = "has no exclusive create"
     if whole and exclusive:
-        why = f"{type(store.fs).__name__} is not known to decide an exclusive create in one step"
+        why = f"{type(store.fs).__name__} is not known to create objects exclusively in one step"
     return (
         f"{store.uri('')} can be written, but {why}: two runs at once could buy a row twice."
-        " Make sure yourself that only one run uses a dataset at a time."
+        " Make sure that only one run uses a dataset at a time."
     )
 
 
 def check_dataset(dataset: Dataset) -> str:
-    """Write into each of a dataset's folders. Returns a sentence; raises `StoreError`."""
+    """Write into each of a dataset's folders; return a sentence. Raises `StoreError`."""
     dataset.try_folders()
     return f"all folders of {dataset.uri('')} can be written into"
 
 
 def _in_place(store: Store) -> str:
-    """What to know of a folder without hard links."""
+    """Return a note about a local folder without hard links; empty if it has them."""
     if not store.is_local or has_links(Path(store.root)):
         return ""
     return (
-        "; it has no hard links, so that a power cut (and nothing else) may leave a receipt half written: its row is "
+        "; it has no hard links, so a power failure (and nothing else) may leave a receipt incomplete: its row is "
         "then held, and not bought again"
     )
 

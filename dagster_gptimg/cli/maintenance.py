@@ -1,4 +1,4 @@
-"""What `prune`, `costs` and `verify` say on the command line."""
+"""The output of the commands `prune`, `costs` and `verify`."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
 
 def prune(dataset: Dataset, *, left: bool, delete: bool, yes: bool, as_json: bool) -> None:
-    """Name the image files that may go, and delete them if that is wanted and confirmed.
+    """List the image files that can be deleted, and delete them if requested and confirmed.
 
     Raises:
-        UsageError: nothing can be told to be superfluous, or nobody can be asked; nothing was deleted.
+        UsageError: no file is known to be superfluous, or nobody can confirm; nothing was deleted.
         StoreError: the store cannot be used.
     """
     found = pruning.prunable(dataset, left=left)
@@ -53,7 +53,7 @@ def prune(dataset: Dataset, *, left: bool, delete: bool, yes: bool, as_json: boo
         is_deleted = True
     say(f"{words}{', deleted' if is_deleted else ''}")
     if found.paths and not delete:
-        say("nothing was deleted: --delete deletes them")
+        say("nothing was deleted: use --delete to delete them")
     if as_json:
         counts = {"images": len(found.paths), "rows": found.rows, "bytes": found.bytes, "deleted": is_deleted}
         cost = {"cost_usd": dollars(found.cost_usd), "unknown": found.of_unknown_cost if found.has_left else 0}
@@ -63,24 +63,24 @@ def prune(dataset: Dataset, *, left: bool, delete: bool, yes: bool, as_json: boo
 def _words_of(found: Prunable) -> str:
     images = counted(len(found.paths), "image file")
     if not found.has_left:
-        return f"{images} that no receipt names ({_size(found.bytes)})"
-    words = f"{images} that no image table shows, or no receipt names ({_size(found.bytes)})"
+        return f"{images} without a receipt ({_size(found.bytes)})"
+    words = f"{images} in no image table or without a receipt ({_size(found.bytes)})"
     if not found.rows:
         return words
     words = f"{words}, of {counted(found.rows, 'row')}; ${dollars(found.cost_usd)} was paid for them"
-    return f"{words}, and for {found.of_unknown_cost} nobody knows how much" if found.of_unknown_cost else words
+    return f"{words}; the cost of {found.of_unknown_cost} is not known" if found.of_unknown_cost else words
 
 
 def _ask(words: str, found: Prunable) -> None:
     if not sys.stdin.isatty():
-        raise UsageError(f"{words}: --yes deletes them without a question. Nothing was deleted")
+        raise UsageError(f"{words}: use --yes to delete them without a confirmation. Nothing was deleted")
     more = ". A row that comes back is bought again only when you say `--again missing`" if found.rows else ""
     if not click.confirm(f"{words}{more}. Delete?", err=True):
         raise click.Abort
 
 
 def costs(store: Store, dataset: str | None, by: By, *, as_json: bool) -> None:
-    """Print what datasets have cost in all.
+    """Print the total cost of datasets.
 
     Raises:
         UsageError: there is no such dataset.
@@ -95,8 +95,8 @@ def costs(store: Store, dataset: str | None, by: By, *, as_json: bool) -> None:
     _print([titles, *lines, _line("in all", found.total)])
     if found.total.estimated_usd or found.total.unknown:
         say(
-            "estimated: the worst case of what is in flight, held, or of unknown cost; unknown: requests of which "
-            "nobody knows what they may have cost"
+            "estimated: the worst case of requests in flight, held, or of unknown cost; unknown: requests without a "
+            "known upper bound of their cost"
         )
 
 
@@ -123,7 +123,7 @@ def _line(name: str, amounts: Amounts) -> tuple[str, ...]:
 
 
 def _print(lines: Sequence[Sequence[str]]) -> None:
-    """Columns as wide as they have to be; the first to the left, numbers to the right."""
+    """Print columns aligned, the first to the left, numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for first, *rest in lines:
         cells = [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]
@@ -131,7 +131,9 @@ def _print(lines: Sequence[Sequence[str]]) -> None:
 
 
 def verify(dataset: Dataset, *, hashes: bool, as_json: bool) -> int:
-    """Compare what is stored with what is on record, and return the exit status: 0 when all that was paid for is there.
+    """Compare the stored files with the receipts, and return the exit status.
+
+    0 if everything that was paid for is there.
 
     Raises:
         UsageError: there is no such dataset.
@@ -158,12 +160,12 @@ def verify(dataset: Dataset, *, hashes: bool, as_json: bool) -> int:
 
 
 async def _verify(dataset: Dataset, *, hashes: bool) -> tuple[Verified, str]:
-    """What was found; and what to do so that what is gone is fetched, where it was not."""
+    """Return the result, and how to have missing images fetched if none were."""
     runtime = system_runtime()
     try:
         settings = FalSettings.from_env()
     except UsageError:
-        note = "with FAL_KEY set, what is missing is fetched from fal, for nothing, while fal has it"
+        note = "set FAL_KEY to have missing images fetched from fal, at no cost, while fal has them"
         return await verify_dataset(dataset, None, runtime, hashes=hashes), note
     async with FalClient(settings) as fal:
         try:
@@ -171,7 +173,7 @@ async def _verify(dataset: Dataset, *, hashes: bool) -> tuple[Verified, str]:
         except UsageError:
             is_its = False
         if not is_its:
-            note = "nothing was fetched: this dataset was not made with the fal that FAL_KEY and FAL_BASE_URL name"
+            note = "nothing was fetched: the dataset belongs to another fal or emulator than FAL_KEY and FAL_BASE_URL"
             return await verify_dataset(dataset, None, runtime, hashes=hashes), note
         return await verify_dataset(dataset, fal, runtime, hashes=hashes), ""
 
@@ -182,20 +184,20 @@ def _words_of_verified(found: Verified, *, hashes: bool) -> str:
     parts += [f"{counted(found.fetched, 'request')} fetched from fal again"] if found.fetched else []
     told = [f"{count} {name}" for name in WHATS if (count := found.count(name))]
     parts += told or ["all are there"]
-    parts += [f"{counted(found.unnamed, 'file')} that no receipt names (`prune`)"] if found.unnamed else []
+    parts += [f"{counted(found.unnamed, 'file')} without a receipt (`prune`)"] if found.unnamed else []
     words = ", ".join(parts)
     if found.count("missing"):
         words = f"{words}. Put missing files back, or buy them again: `generate --again missing`"
     if found.count("changed"):
-        words = f"{words}. Move changed files away: then they are fetched again, or count as missing"
+        words = f"{words}. Move changed files away to have them fetched again, or counted as missing"
     return words
 
 
 def adopt(dataset: Dataset, request_id: str, row: str) -> None:
-    """Put on record that a request at fal is that of a row in doubt.
+    """Record that a request at fal belongs to a row in doubt.
 
     Raises:
-        UsageError: it cannot be; nothing was recorded.
+        UsageError: this is not possible; nothing was recorded.
         StoreError: the store cannot be used.
     """
     _datasets(dataset.store, dataset.name)
@@ -203,7 +205,7 @@ def adopt(dataset: Dataset, request_id: str, row: str) -> None:
     async def ask() -> str:
         async with FalClient(FalSettings.from_env()) as fal:
             if await fal.origin() != dataset.origin():
-                raise UsageError("this dataset was not made with the fal that FAL_KEY and FAL_BASE_URL name")
+                raise UsageError("the dataset belongs to another fal or emulator than FAL_KEY and FAL_BASE_URL")
             return await adopt_request(dataset, fal, system_runtime(), request_id, row)
 
     say(asyncio.run(ask()))

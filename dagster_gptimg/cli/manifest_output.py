@@ -1,4 +1,4 @@
-"""Manifests on stdout, in the format that was asked for."""
+"""Output of manifests to stdout, in the requested format."""
 
 from __future__ import annotations
 
@@ -29,21 +29,24 @@ if TYPE_CHECKING:
     from dagster_gptimg.store.dataset import Dataset
 
 _WIDTHS = {"row": 8, "status": 13, "image": 5, "size": 9, "US$": 7}
-"""Columns of the table for people that are never narrower, in letters; prompt and path have the rest of a terminal."""
+"""Minimum widths of columns in the table for people, in characters; prompt and path share the rest of the terminal."""
 
-LONGEST_ROW, LONGEST_PROMPT = 20, 80
+LONGEST_ROW = 20
+"""Maximum characters of a row id in the table for people."""
+LONGEST_PROMPT = 80
+"""Maximum characters of a prompt in the table for people."""
 WIDE = 2_000
-"""Letters of a line where there is no terminal: more than any line has."""
+"""Width in characters if stdout is not a terminal: more than any line has."""
 
 
 def print_manifest(dataset: Dataset, partition: str | None, form: str) -> None:
     """Print one manifest, or all of a dataset, as `jsonl`, `csv`, `parquet` or `table`.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no manifest.
     """
     table = _read(dataset, partition)
-    # What programs read is UTF-8, whatever the terminal's encoding; what people read has escapes for what it lacks.
+    # Output for programs is UTF-8, whatever the terminal's encoding; for people, missing characters are escaped.
     _encode(*((None, "backslashreplace") if form == "table" else ("utf-8", "strict")))
     if form == "parquet":
         pq.write_table(table, pa.PythonFile(sys.stdout.buffer, mode="w"))
@@ -84,7 +87,7 @@ def _json_record(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _json_line(record: dict[str, Any]) -> str:
-    """A record as JSON that says the same on a terminal: what does not print is escaped as JSON escapes it."""
+    """Return a record as JSON in which unprintable characters are escaped, so that a terminal shows it correctly."""
     line = json.dumps(record, ensure_ascii=False)
     if line.isprintable():
         return line
@@ -92,22 +95,22 @@ def _json_line(record: dict[str, Any]) -> str:
 
 
 def _cell(value: object) -> object:
-    """A cell of a CSV: as it is, for programs; on a terminal it is for people."""
+    """Return a CSV cell: unchanged for programs, safe to print on a terminal."""
     found = _value(value)
     return plain(found) if isinstance(found, str) and sys.stdout.isatty() else found
 
 
 def _value(value: object) -> object:
-    """Times as ISO 8601, dollars as numbers without trailing zeros."""
+    """Return times as ISO 8601, and dollars as numbers without trailing zeros."""
     if isinstance(value, datetime):
         return value.isoformat()
     return float(value) if isinstance(value, Decimal) else value
 
 
 def _print_table(table: pa.Table, folder: str) -> None:
-    """One line a record. On a terminal, what does not fit is cut with an ellipsis; elsewhere each path is whole.
+    """Print one line per record. On a terminal, long texts are cut with an ellipsis; elsewhere each path is complete.
 
-    Paths are those within the dataset's folder, which the last line names.
+    Paths are relative to the dataset's folder, which the last line names.
     """
     is_terminal = sys.stdout.isatty()
     longest = pc.max(pc.utf8_length(table["row_id"])).as_py() or 0
@@ -115,7 +118,7 @@ def _print_table(table: pa.Table, folder: str) -> None:
     shown = Table(box=None, expand=is_terminal)
     for name, width in widths.items():
         shown.add_column(name, no_wrap=True, width=width if is_terminal else None, min_width=width)
-    for name in ("prompt", "file, or why there is none"):
+    for name in ("prompt", "file, or reason"):
         shown.add_column(name, no_wrap=True, ratio=1 if is_terminal else None)
     for r in _records(table):
         size = f"{r['width']}x{r['height']}" if r["uri"] else ""

@@ -1,4 +1,4 @@
-"""The one way in which a command prints: nothing moves a terminal's cursor, and no secret is shown."""
+"""The output functions of all commands: control characters are escaped, and secrets are masked."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 
 
 def say(message: str) -> None:
-    """A message for people, on stderr."""
+    """Print a message for people to stderr."""
     click.echo(plain_lines(message), err=True)
 
 
 def tell(line: str) -> None:
-    """A line for programs, on stdout."""
+    """Print a line for programs to stdout."""
     click.echo(plain_lines(line))
 
 
 def tell_json(value: object, indent: int | None = None) -> None:
-    """A value for programs, as JSON in ASCII, on stdout."""
+    """Print a value for programs to stdout, as ASCII JSON."""
     click.echo(json.dumps(_masked(value), indent=indent))
 
 
 def printable(message: str, style: str = "") -> Text:
-    """A message as rich prints it: none of it is markup."""
+    """Return a message for rich, without interpreting it as markup."""
     from rich.text import Text
 
     return Text(plain_lines(message), style)

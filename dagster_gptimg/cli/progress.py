@@ -1,4 +1,4 @@
-"""What a run looks like to people: a live line on a terminal, plain lines elsewhere. Everything goes to stderr."""
+"""Progress of a run for people: a live line on a terminal, plain lines elsewhere. Everything goes to stderr."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from dagster_gptimg.prompts import PromptSpec
 
 PLAIN_EVERY = 5.0
-"""Seconds between two progress lines where there is no terminal."""
+"""Seconds between two progress lines if stderr is not a terminal."""
 
 NOTICES = 20
-"""Rows in trouble that are named one by one; the manifest has them all."""
+"""Maximum number of rows with problems that are listed one by one; the manifest has all of them."""
 
 
 class RunView:
-    """Shows the events of one run; a context manager around it."""
+    """Shows the events of one run; used as a context manager around it."""
 
     def __init__(self, console: Console | None = None, spec: PromptSpec | None = None) -> None:
-        """`console`: where to; stderr by default. `spec`: tells what became of the table's columns."""
+        """`console`: stderr by default. `spec`: has the roles of the table's columns."""
         self._spec = spec
         self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)
         self._bar = Progress(
@@ -83,7 +83,7 @@ class RunView:
             self._say(line)
 
     def _step(self, step: Step) -> None:
-        if step.total:  # a run that has nothing to do draws no bar
+        if step.total:  # a run without work shows no bar
             self._bar.start()
         rate = step.done / max(time.monotonic() - self._began, 0.001)
         spent = dollars(step.spent)
@@ -107,7 +107,7 @@ class RunView:
             row = f"row {event.row_id[:80]!r}: {event.status.replace('_', ' ')}: {event.message}"
             self._say(row, "yellow")
         elif self._notices == NOTICES + 1:
-            self._say("more rows are in trouble; the manifest names them all", "yellow")
+            self._say("more rows have problems; the manifest lists all of them", "yellow")
 
     def _finished(self, event: Finished) -> None:
         summary = event.summary

@@ -1,8 +1,8 @@
 """The receiver of fal's webhooks: `dagster-gptimg receive`. Needs the extra `receive`.
 
-A small web server of its own, for all datasets of one store. It answers 2xx only when a callback is durable in the
-store's inbox, where runs look; whatever it cannot put there, fal sends again. It needs no key, spends no money and
-fetches nothing but fal's public keys. docs/fal.md says how to run it behind a proxy.
+A small web server for all datasets of one store. It answers 2xx only when a webhook is durable in the store's inbox,
+which runs read; fal sends every other webhook again. It needs no key, spends no money, and fetches nothing but fal's
+public keys. docs/fal.md describes how to run it behind a proxy.
 """
 
 from __future__ import annotations
@@ -40,31 +40,31 @@ if TYPE_CHECKING:
     from dagster_gptimg.store.root import Store
 
 MOST_BYTES = 1024 * 1024
-"""Of a callback's body. fal's are a few KB: images come as URLs."""
+"""Maximum bytes of a webhook's body. fal's have a few KB: images are URLs."""
 
 HEAD_SECONDS = 5.0
-"""For a whole head to come, on a new connection or on one that is kept: half of one holds a place of `AT_ONCE`."""
+"""Seconds for a complete head, on a new or a kept connection: an incomplete one occupies one of `AT_ONCE` places."""
 
 BODY_SECONDS = 5.0
-"""For a whole body to come. fal waits 15 s for the answer to its first try."""
+"""Seconds for a complete body. fal waits 15 s for the answer to its first attempt."""
 
 AT_ONCE = 256
-"""Connections; what is beyond is told 503, and sent again."""
+"""Maximum connections; further ones are answered 503, and fal sends their webhooks again."""
 
 _log = logging.getLogger("dagster_gptimg.receiver")
 
 
 IMAGE_FIELDS = ("url", "width", "height", "content_type", "file_name", "file_size")
-"""What an image of a payload is kept with; a run reads no more of it."""
+"""Fields of an image in a payload that are kept; a run reads no others."""
 
 _ODD = re.compile(r"[0-9a-f-]{36}:[0-9a-f]{32}", re.IGNORECASE)
-"""The shape of fal's keys. A receiver does not know the account's, and keeps no text that could be one."""
+"""Pattern of fal's keys. A receiver does not know the account's key, and stores no text that may be one."""
 
 
 def images_alone(payload: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """What is kept of a payload: its images; None where it names none. One that is none leaves an empty entry.
+    """Return the images of a payload; None if it lists none. An invalid entry becomes an empty one.
 
-    Everything else that a callback says (its error, texts of the model) is read from fal itself, and not kept.
+    Everything else in a webhook (its error, texts of the model) is read from fal itself, and not stored.
     """
     images = payload.get("images") if payload is not None else None
     return {"images": [_kept(image) for image in images]} if isinstance(images, list) and images else None
@@ -78,14 +78,14 @@ def _kept(image: object) -> dict[str, Any]:
 
 
 class Receiver:
-    """Takes callbacks into one store.
+    """Receives webhooks into one store.
 
     Attributes:
         app: the ASGI application.
     """
 
     def __init__(self, store: Store, urls: FalUrls) -> None:
-        """`urls`: where fal publishes its keys."""
+        """`urls`: fal's addresses, for its public keys."""
         self._store, self._keys = store, WebhookKeys(urls)
         self._io, self._clock = Threads(), SystemClock()
         self._counts: Counter[str] = Counter()
@@ -94,11 +94,11 @@ class Receiver:
         )
 
     async def health(self, _: Request) -> Response:
-        """That it is there, and what became of the callbacks so far."""
+        """Answer that the receiver is running, with the number of webhooks by answer."""
         return JSONResponse({"status": "ok", "callbacks": dict(self._counts)})
 
     async def callback(self, request: Request) -> Response:
-        """One callback: 200 when it is on record."""
+        """Handle one webhook: 200 if it is on record."""
         try:
             await self._take(request)
         except HTTPException as refused:
@@ -110,12 +110,12 @@ class Receiver:
 
     def _answer(self, status_code: int, word: str) -> Response:
         self._counts[word] += 1
-        # A body that was not read to its end must not be taken for the next call.
+        # The rest of an unread body must not be parsed as the next call.
         headers = {} if status_code < 400 else {"Connection": "close"}  # noqa: PLR2004 - the HTTP class itself
         return JSONResponse({"detail": word}, status_code, headers)
 
     async def _take(self, request: Request) -> None:
-        """Check everything, what is cheap first; then put it on record."""
+        """Verify a webhook, cheap checks first; then record it."""
         address = parse_path(request.path_params["path"])
         if address is None:
             raise HTTPException(404, "no such path")
@@ -138,7 +138,7 @@ class Receiver:
             raise HTTPException(status_code, reception.value)
 
     async def _dataset(self, address: Address, signature: str) -> Dataset:
-        """The dataset that a URL names, if the URL is one that was made for it."""
+        """Return the dataset in a URL, if the URL was made for it."""
         try:
             dataset = Dataset(self._store, address.dataset)
         except UsageError as error:
@@ -151,7 +151,7 @@ class Receiver:
 
 
 async def _body(request: Request) -> bytes:
-    """The raw body, as it was signed; bounded in size and time."""
+    """Return the raw body, as it was signed; limited in size and time."""
     chunks, size = list[bytes](), 0
     try:
         async with asyncio.timeout(BODY_SECONDS):
@@ -168,17 +168,17 @@ async def _body(request: Request) -> bytes:
 
 
 class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
-    """Uvicorn's HTTP protocol, which does not wait for ever for a head."""
+    """Uvicorn's HTTP protocol, with a time limit for a request's head."""
 
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        """Give the first head its time."""
+        """Start the time limit of the first head."""
         super().connection_made(transport)
         self._wait_for_head()
 
     def data_received(self, data: bytes) -> None:
-        """Take a part of a call; the next head has its time from its first letter on."""
+        """Process received bytes; the time limit of the next head starts with its first byte."""
         if self._timer is None and not self._is_called:
             self._wait_for_head()
         super().data_received(data)
@@ -186,13 +186,13 @@ class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
             self._stop_waiting()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Clean up after a closed connection."""
         self._stop_waiting()
         super().connection_lost(exc)
 
     @property
     def _is_called(self) -> bool:
-        """Whether a whole head has come, and is not answered yet."""
+        """Whether a complete head was received, and is not answered yet."""
         return self.cycle is not None and not self.cycle.response_complete
 
     def _wait_for_head(self) -> None:
@@ -209,10 +209,10 @@ class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn, which says where it listens."""
+    """Uvicorn's server, which prints its address."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen; then tell."""
+        """Listen, then print the address."""
         await super().startup(sockets)
         if not self.should_exit:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
@@ -221,7 +221,7 @@ class _Server(uvicorn.Server):
 
 
 def serve(store: Store, urls: FalUrls, host: str, port: int) -> None:
-    """Receive webhooks for a store until SIGINT or SIGTERM; `port` 0 is any free one, and is printed."""
+    """Receive webhooks for a store until SIGINT or SIGTERM; `port` 0 is any free one, which is printed."""
     config = uvicorn.Config(
         Receiver(store, urls).app,
         http=_Protocol,

@@ -1,6 +1,6 @@
-"""The arguments of an image asset, by name and type: what `build_gptimg_asset` takes besides its table.
+"""The arguments of an image asset, by name and type: those of `build_gptimg_asset` besides its table.
 
-An editor completes them, and a type checker knows them. A test holds them to `gptimg_asset` and `dg.asset`.
+Editors and type checkers use them. A test compares them with `gptimg_asset` and `dg.asset`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -42,7 +42,7 @@ class AssetArguments(TypedDict, total=False):
     webhook_url: str
     checks: ImageChecks | None
     execute: "Execute"
-    # those of dg.asset
+    # arguments of dg.asset
     key: dg.AssetKey | str | Sequence[str] | None
     key_prefix: str | Sequence[str] | None
     ins: Mapping[str, dg.AssetIn] | None

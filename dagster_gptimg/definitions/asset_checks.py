@@ -1,8 +1,8 @@
-"""Asset checks: of what a run left in the store, and of the whole prompt table before anything is bought.
+"""Asset checks of an image asset's stored images, and of the whole prompt table before anything is bought.
 
 The checks of images are made here in a step of their own, after the asset's; `gptimg_asset(checks=...)` makes the same
-in the asset's own step. The checks of the table belong to the table's asset, where there is one: they run when the
-table is made or observed, once, and a blocking one keeps rows that cannot be used from buying anything.
+checks in the asset's own step. The checks of the table belong to the table's asset, if there is one: they run once,
+when the table is made or observed, and a blocking one keeps invalid rows from being bought.
 """
 
 import inspect
@@ -48,12 +48,12 @@ _OF_TABLE = {
     "rows_in_partitions": ("Every row of the prompt table belongs to a partition.", WARN),
 }
 CHECKS = (*OF_IMAGES, _SCHEMA, *_OF_TABLE)
-"""The names of all checks that there are."""
+"""The names of all available checks."""
 
 
 @dataclass(frozen=True)
 class _Choice:
-    """Which checks, how severe, and which of them block."""
+    """The chosen checks, their severities, and which of them block."""
 
     names: Collection[str]
     severity: Mapping[str, dg.AssetCheckSeverity]
@@ -97,7 +97,7 @@ def build_gptimg_checks(
         partitioned: one result a partition (in preview in Dagster 1.13), or one over all partitions.
 
     Raises:
-        UsageError: a name is none of a check's, or one that blocks is to warn only.
+        UsageError: a name is not that of a check, or a blocking check would only warn.
     """
     check(max_failure_rate=max_failure_rate, max_cost_usd=max_cost_usd, sample=sample)
     check_arguments(include=include, severity=severity, blocking=blocking, partitioned=partitioned)
@@ -122,7 +122,7 @@ def build_gptimg_checks(
 
 
 def _applying(made: ImageAsset, max_cost_usd: float | None) -> list[str]:
-    """The checks that say something about this asset, and that it does not make itself."""
+    """Return the checks that apply to this asset and that it does not make itself."""
     own = made.generation.checks
     without = {"cost_within_budget"} if max_cost_usd is None else set()
     without |= set(OF_IMAGES) if own is not None else set()
@@ -136,13 +136,13 @@ def _checked(chosen: _Choice, made: ImageAsset) -> _Choice:
     check_names([*chosen.names, *chosen.severity, *chosen.blocking], CHECKS)
     own = made.generation.checks.names if made.generation.checks is not None else []
     if twice := [name for name in chosen.names if name in own]:
-        raise UsageError(f"the asset makes the check {twice[0]!r} itself: leave it out of one of the two")
+        raise UsageError(f"the asset already makes the check {twice[0]!r} itself: remove it from one of the two")
     if not made.asks.is_plain and (named := [name for name in chosen.names if name in _OF_TABLE]):
-        words = f"the check {named[0]!r} reads the table outside the asset's own run, and its function takes"
-        raise UsageError(f"{words} a context, config or resources: check the asset that it is made from")
+        words = f"the check {named[0]!r} reads the table outside the asset's own run, but the asset's function takes"
+        raise UsageError(f"{words} a context, config or resources: check the upstream asset instead")
     check_blocking(chosen.blocking, chosen.severity_of)
     if _SCHEMA in chosen.blocking:
-        raise UsageError(f"{_SCHEMA} is Dagster's own check, and it cannot block")
+        raise UsageError(f"{_SCHEMA} is Dagster's own check, which cannot block")
     return chosen
 
 
@@ -152,7 +152,7 @@ def _checked(chosen: _Choice, made: ImageAsset) -> _Choice:
 def _checks_of_images(
     made: ImageAsset, specs: list[dg.AssetCheckSpec], chosen: _Choice, limits: Limits
 ) -> dg.AssetChecksDefinition:
-    """All of them in one step: the manifest and each image of the sample are read once."""
+    """Make all checks of images in one step: the manifest and each image of the sample are read once."""
     name = f"{specs[0].asset_key.to_python_identifier()}_image_checks"
 
     with disable_dagster_warnings():
@@ -176,10 +176,10 @@ def _checks_of_images(
 def _by_partition(
     made: ImageAsset, step: dg.OpExecutionContext, specs: list[dg.AssetCheckSpec], chosen: _Choice, limits: Limits
 ) -> Iterator[_Event]:
-    """One evaluation for each partition of the run; a run without partitions looks at all, and says so once more.
+    """Yield one evaluation for each partition of the run; a run without partitions checks all, and logs a summary.
 
-    As events of our own: from a result, Dagster 1.13 makes one without a partition in a run over several, and fails in
-    a run over none, as its UI starts it.
+    The events are made here, because Dagster 1.13 turns a result into one event without a partition in a run over
+    several partitions, and fails in a run without partitions, as its UI starts it.
     """
     is_partitioned = step.has_partition_key or step.has_partition_key_range
     keys = step.partition_keys if is_partitioned else _made_partitions(made, step)
@@ -208,7 +208,7 @@ def _images(
 
 
 def _made_partitions(made: ImageAsset, step: dg.OpExecutionContext) -> Sequence[str | None]:
-    """The partitions that have images; None stands for a table that is not cut."""
+    """Return the partitions that have images; `[None]` for a table without partitions."""
     if made.generation.partitions is None:
         return [None]
     dataset = made.generation.dataset_in(step)
@@ -221,7 +221,7 @@ def _made_partitions(made: ImageAsset, step: dg.OpExecutionContext) -> Sequence[
 def _checks_of_table(
     asset: dg.AssetsDefinition, made: ImageAsset, names: list[str], chosen: _Choice
 ) -> dg.AssetChecksDefinition:
-    """Both with one reading of the table; its rows are read as a run reads them."""
+    """Make both checks of the table with one read of it; its rows are read as in a run."""
     inputs = made.inputs(asset)
     key = next(iter(inputs.values()), made.prompts_key or asset.key)
     own = asset.key.to_python_identifier()
@@ -293,7 +293,7 @@ _FINDINGS: Mapping[str, Callable[[TableReport], tuple[Finding, dict[str, Any]]]]
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """What cannot be looked at is an error of the step: the check has not been made, which is not that it failed."""
+    """Raise an error of the step if a check cannot be made, which is not the same as a failed check."""
     try:
         yield
     except GptImgError as error:

@@ -1,10 +1,10 @@
-"""From one run's partitions to Dagster's events: each partition is reported as what came of it, and as nothing else.
+"""Dagster's events for the partitions of a run: each partition gets the event that matches its result.
 
 One partition ends as a `MaterializeResult`. Several in one run (`BackfillPolicy.single_run()`) end as one
 `AssetMaterialization` each, because a result has no partition and would be recorded for all of them, the failed ones
-too (docs/dagster.md). Then comes an output that is recorded as no materialization: checks and assets downstream in the
-same run wait for it. When a partition failed, `Failure` comes in its place and names those that did: the daemon shows
-exactly these as failed, and nothing downstream runs on a part.
+too (docs/dagster.md). Then follows an output that is not recorded as a materialization: checks and assets downstream in
+the same run wait for it. If a partition failed, `Failure` follows instead and names the failed partitions: the daemon
+shows exactly these as failed, and nothing downstream runs on incomplete data.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,13 +36,13 @@ AssetEvent: TypeAlias = (
     | dg.Output[None]
 )
 Execute: TypeAlias = Callable[[ImageGeneration, dg.AssetExecutionContext, GenerateConfig, Source], Iterator[AssetEvent]]
-"""What a run does: `materialized`, or something around it."""
+"""The function that a run calls: `materialized`, or a wrapper around it."""
 
 PREVIEWS = 20
-"""Partitions in one run above which previews are left out: each is kept in Dagster's database."""
+"""Number of partitions in one run above which previews are left out, since each is stored in Dagster's database."""
 
 HOPELESS = frozenset({"budget", "locked", "store", "fal", "key", "interrupted"})
-"""Reasons that will stop the next partition too: a run over several ends with them."""
+"""Reasons that would also stop the next partition: a run over several partitions ends with them."""
 
 NAMED = 50
 
@@ -51,24 +51,26 @@ BACKFILL = "dagster/backfill"
 """The tag of a backfill's runs."""
 
 PLANNED_IN_A_BACKFILL = (
-    "plan only, in a backfill: nothing is bought and nothing materializes, so Dagster will call the backfill and each "
-    "of its partitions failed, although nothing went wrong. The plan stands in the logs of its runs. To plan without "
-    "that, launch single runs with plan_only, or use `dagster-gptimg plan`"
+    "plan_only in a backfill: nothing is bought or materialized, so Dagster will show the backfill and each of its "
+    "partitions as failed, although nothing went wrong. The plan is in the logs of its runs. To avoid this, launch "
+    "single runs with plan_only, or use `dagster-gptimg plan`"
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """What came of one partition (or of a table that has none).
+    """The result of one partition (or of a table without partitions).
 
     Attributes:
         found: its metadata.
-        version: the data version of its manifest; None when there is none.
-        reason, message: why it failed; empty when it did not.
-        summary: its counts; None when something had to be mended first.
-        planned: whether only a plan was made. is_made: whether there is a manifest.
+        version: the data version of its manifest; None if there is no manifest.
+        reason: stable word for why it failed; empty if it did not.
+        message: why it failed; empty if it did not.
+        summary: its counts; None if an error had to be corrected first and nothing was sent.
+        planned: whether only a plan was made.
+        is_made: whether there is a manifest.
         tags: of its materialization: the digest of its rows, for sensors.
-        spent: US dollars of what was sent for it, at worst case where nobody knows.
+        spent: US dollars of the requests that were sent for it, at worst case if the cost is not known.
     """
 
     partition: str | None
@@ -86,10 +88,10 @@ class Made:
 def materialized(
     made: ImageGeneration, context: dg.AssetExecutionContext, config: GenerateConfig, source: Source
 ) -> Iterator[AssetEvent]:
-    """The events of one run: what was materialized, and its checks; for `plan_only` there is nothing but the plan.
+    """Yield the events of one run: its materializations and checks; for `plan_only` only the plan is logged.
 
     Raises:
-        dg.Failure: with a stable `reason` in its metadata. What was made before it stays.
+        dg.Failure: with a stable `reason` in its metadata. Materializations before it stay.
     """
     log = RunLog(context.log)
     checks = OwnChecks(made, context)
@@ -106,7 +108,7 @@ def materialized(
 
 
 def _one(end: Made, checks: OwnChecks) -> Iterator[AssetEvent]:
-    """The events of a run over one partition, or over a whole table."""
+    """Yield the events of a run over one partition, or over a whole table."""
     if not end.reason and not end.planned:
         yield dg.MaterializeResult(metadata=end.found, data_version=end.version, tags=end.tags)
     yield from checks.of(end.partition, end.summary, is_made=end.is_made)
@@ -123,7 +125,7 @@ def _several(
     log: RunLog,
     checks: OwnChecks,
 ) -> Iterator[AssetEvent]:
-    """The events of a run over several partitions, one after another; the budget is that of the run."""
+    """Yield the events of a run over several partitions, one after another; they share the run's budget."""
     keys: Sequence[str] = context.partition_keys
     context.log.info("%s partitions in one run, one after another", len(keys))
     tags, spent, ends = _tags(context), Decimal(0), list[Made]()
@@ -152,7 +154,7 @@ def _several(
 
 
 def _say_total(context: dg.AssetExecutionContext, ends: Sequence[Made]) -> None:
-    """What the plans of several partitions come to."""
+    """Log the total of the plans of several partitions."""
     plans = [end.summary for end in ends if end.planned and end.summary]
     if plans:
         cost = Price(
@@ -163,7 +165,7 @@ def _say_total(context: dg.AssetExecutionContext, ends: Sequence[Made]) -> None:
 
 
 def _raise_for(ends: Sequence[Made], untouched: Sequence[str]) -> None:
-    """Name the partitions that failed, with the reason of the first (one that ended the run goes before)."""
+    """Raise a `Failure` that names the failed partitions, with the reason that ended the run, or else the first one."""
     bad = [end for end in ends if end.reason]
     if not bad:
         return
@@ -171,7 +173,7 @@ def _raise_for(ends: Sequence[Made], untouched: Sequence[str]) -> None:
     names = ", ".join(repr(end.partition) for end in bad[:NAMED]) + (" ..." if len(bad) > NAMED else "")
     message = f"{len(bad)} of {len(ends) + len(untouched)} partitions failed: {names}. {worst.message}"
     if untouched:
-        message += f" {len(untouched)} more were not begun."
+        message += f" {len(untouched)} more were not started, and cost nothing."
     about: dict[str, Any] = {
         "reason": worst.reason,
         "failed_partitions": dg.MetadataValue.json([end.partition for end in bad]),
@@ -192,7 +194,7 @@ def _make(
     *,
     preview: bool = True,
 ) -> Made:
-    """Make the images of one partition, and say what came of it."""
+    """Make the images of one partition, and return the result."""
     end = made.execute(context, config, source, partition, log=log, spent=spent)
     if isinstance(end, dg.Failure):
         return Made(
@@ -221,7 +223,7 @@ def _make(
         found, version = _about(made, context, partition, end.manifest, preview=preview)
     except Exception as error:  # noqa: BLE001 - what was paid for is in the store: only what people see of it is missing
         words = f"{type(error).__name__}: {words_of(error)}"
-        context.log.warning("what is shown of the images could not be made: %s", words)
+        context.log.warning("the images are stored, but their preview and metadata could not be made: %s", words)
         found, version = {"dagster/uri": end.manifest}, None
     tags = _digest_of_rows(log.spec, config)
     found |= counts | warned
@@ -239,7 +241,7 @@ def _make(
 
 
 def _digest_of_rows(spec: PromptSpec | None, config: GenerateConfig) -> dict[str, str]:
-    """The tag by which a sensor knows the rows that a partition was made from; none where only some were read."""
+    """Return the tag with the digest of the rows that were read, for sensors; empty if a limit left rows out."""
     where = None if spec is None else spec.where
     return {metadata.ROWS_TAG: where.digest} if isinstance(where, DigestedPartition) and config.limit is None else {}
 
@@ -247,7 +249,7 @@ def _digest_of_rows(spec: PromptSpec | None, config: GenerateConfig) -> dict[str
 def _about(
     made: ImageGeneration, context: dg.AssetExecutionContext, partition: str | None, manifest: str, *, preview: bool
 ) -> tuple[dict[str, Any], dg.DataVersion]:
-    """What is shown of a partition's images, and their version: read from its manifest."""
+    """Return the metadata and the data version of a partition's images, read from its manifest."""
     dataset = made.dataset_in(context)
     table = read_manifest(dataset, partition)
     found = metadata.of_manifest(table, dataset, preview=preview) | metadata.cost(table) | metadata.timings(table)
@@ -261,16 +263,16 @@ def _about(
 
 
 def _recorded(context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]]:
-    """The asset's output, whose materializations were recorded before: Dagster makes none of it.
+    """Yield the asset's output, for which Dagster makes no materialization: they were recorded before.
 
-    Without an output, Dagster 1.13 skips all that waits for the asset in the same run, and calls that a success. From
-    an output it makes a materialization for each partition of the run, a second one, unless the output has this mark,
-    by which Dagster tells observations that its own code has recorded. The tests of backfills count the events. A
-    release of Dagster without the mark gets no output: better skipped than recorded twice.
+    Without an output, Dagster 1.13 skips everything that depends on the asset in the same run, and reports success. For
+    an output it records a second materialization for each partition of the run, unless the output has this mark, by
+    which Dagster recognizes observations that its own code has recorded. The tests of backfills count the events. A
+    release of Dagster without the mark gets no output: skipping is better than recording twice.
     """
     mark = recorded_mark()
     if mark is None:
-        context.log.warning("this release of Dagster skips what is downstream in this run: start it in one of its own")
+        context.log.warning("this release of Dagster skips downstream assets in this run: start them in a separate run")
         return
     yield dg.Output(None, context.assets_def.get_output_name_for_asset_key(context.asset_key), metadata={mark: True})
 
@@ -279,7 +281,10 @@ DATA_VERSION = "dagster/data_version"
 
 
 def _tags(context: dg.AssetExecutionContext) -> dict[str, str]:
-    """Code version and input versions, as Dagster notes them of a `MaterializeResult`: staleness rests on them."""
+    """Return the code version and input versions as tags, as Dagster does for a `MaterializeResult`.
+
+    Staleness needs them.
+    """
     key = context.asset_key
     version = context.assets_def.specs_by_key[key].code_version or context.run_id
     tags = data_version_tags(context, version)

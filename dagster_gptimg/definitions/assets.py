@@ -1,4 +1,4 @@
-"""The asset: one prompt table, or one partition of it, becomes images, a manifest, and one truthful event."""
+"""The image asset: one prompt table, or one partition of it, becomes images, a manifest, and one event."""
 
 import functools
 import inspect
@@ -34,15 +34,15 @@ from dagster_gptimg.store.layout import check_dataset
 
 KINDS = frozenset({"fal", "openai"})
 _TAKEN = {
-    "partitions_def": "partitions=by_column(...), and its relatives, say it, and which rows a partition has",
+    "partitions_def": "use partitions=by_column(...) or a similar function, which also selects a partition's rows",
     "config_schema": "the run config of an image asset is GenerateConfig",
     "io_manager_def": "the asset brings the loader of its image table",
     "io_manager_key": "the asset brings the loader of its image table",
-    "output_required": "a run that was only to plan has no output",
+    "output_required": "a run with plan_only has no output",
     "dagster_type": "the asset's output is its images in the store",
     "is_virtual": "images are made and paid for",
 }
-"""Arguments of `dg.asset` that an image asset settles by itself."""
+"""Arguments of `dg.asset` that an image asset sets itself, each with the reason."""
 
 _ASSETS_OWN = frozenset(inspect.signature(dg.asset).parameters) - {"compute_fn", "kwargs"} | {"legacy_freshness_policy"}
 """All arguments of `dg.asset`."""
@@ -50,7 +50,7 @@ _ASSETS_OWN = frozenset(inspect.signature(dg.asset).parameters) - {"compute_fn",
 _OWN = frozenset(name for name, option in OPTIONS.items() if "asset" in option.faces) | {
     "partitions", "request", "checks", "execute",
 }  # fmt: skip
-"""All arguments of `gptimg_asset` that are no arguments of `dg.asset`."""
+"""All arguments of `gptimg_asset` that are not arguments of `dg.asset`."""
 
 _READ = frozenset({"name", "key_prefix", "metadata", "check_specs", "deps", "required_resource_keys"})
 """Arguments of `dg.asset` that are read here before Dagster checks them."""
@@ -63,13 +63,13 @@ _SOURCE = "__gptimg_source__"
 
 @dataclass(frozen=True)
 class ImageAsset:
-    """What an image asset was made from: schedules, sensors and checks are built on it.
+    """The definition of an image asset, on which schedules, sensors and checks are built.
 
     Attributes:
         generation: how its images are made.
-        function: gives the table; its arguments are upstream assets.
-        source: the table, where it is known without running anything.
-        prompts_key: the asset that stands for it, of `build_prompt_table`.
+        function: returns the table; its arguments are upstream assets.
+        source: the table, if it is known without running anything.
+        prompts_key: the key of the table's asset, made with `build_prompt_table`.
     """
 
     generation: ImageGeneration
@@ -78,26 +78,29 @@ class ImageAsset:
     prompts_key: dg.AssetKey | None = None
 
     def inputs(self, asset: dg.AssetsDefinition) -> dict[str, dg.AssetKey]:
-        """The function's arguments, with the assets upstream that they are; `asset` is what was made from this."""
+        """Return the function's arguments with the keys of the upstream assets.
+
+        `asset` is the asset made from this definition.
+        """
         keys = asset.keys_by_input_name
         return {name: keys[name] for name in self.asks.inputs}
 
     @property
     def asks(self) -> PromptFunction:
-        """What the function asks Dagster for."""
+        """The arguments that the function requests from Dagster."""
         return PromptFunction.of(self.function)
 
     def table_asset(self, asset: dg.AssetsDefinition) -> dg.AssetKey | None:
-        """The one asset upstream that the table is; None when it is made from several, or is none."""
+        """Return the only upstream asset, which is the table; None if there are several or none."""
         found = list(self.inputs(asset).values())
         return self.prompts_key if not found else found[0] if len(found) == 1 else None
 
 
 def definition_of(asset: object) -> ImageAsset:
-    """What an image asset was made from; also of a copy of it, as `with_attributes` makes.
+    """Return the definition of an image asset; also of a copy made by `with_attributes`.
 
     Raises:
-        UsageError: it is none of `gptimg_asset` or `build_gptimg_asset`.
+        UsageError: the asset was not made with `gptimg_asset` or `build_gptimg_asset`.
     """
     compute = getattr(asset.node_def, "compute_fn", None) if isinstance(asset, dg.AssetsDefinition) else None
     found = getattr(getattr(compute, "decorated_fn", None), _MADE_FROM, None)
@@ -244,7 +247,9 @@ def build_gptimg_asset(
     if isinstance(prompts, dg.AssetsDefinition):
         upstream = table_of(prompts)
         if upstream is None:
-            raise UsageError(f"{name}: an asset that makes its table is an argument of a function: use gptimg_asset")
+            raise UsageError(
+                f"{name}: prompts is an asset that returns a table: use gptimg_asset with it as an argument"
+            )
         source, key = upstream.source, prompts.key
         arguments.setdefault("storage_options", upstream.storage_options)
 
@@ -258,7 +263,7 @@ def build_gptimg_asset(
 
 
 def _formatted(function: Callable[..., Source], table_format: str | None) -> Callable[..., Source]:
-    """A function that says the format of the table whose URL it returns."""
+    """Return a function that also sets the format of the table whose URL it returns."""
     if table_format is None:
         return function
 
@@ -270,7 +275,7 @@ def _formatted(function: Callable[..., Source], table_format: str | None) -> Cal
 
 
 def _asset(about: ImageAsset, execute: Execute, given: dict[str, Any]) -> dg.AssetsDefinition:
-    """The Dagster asset around what it is made from; `given` are the user's arguments of `dg.asset`."""
+    """Make the Dagster asset of a definition; `given` are the user's arguments of `dg.asset`."""
     made, asks = about.generation, about.asks
 
     @functools.wraps(about.function)
@@ -284,17 +289,17 @@ def _asset(about: ImageAsset, execute: Execute, given: dict[str, Any]) -> dg.Ass
 
     sign(body, asks.signature())
     setattr(body, _MADE_FROM, about)
-    with disable_dagster_warnings():  # that io_manager_def is in beta is no news of the user's
+    with disable_dagster_warnings():  # io_manager_def is in beta, which does not concern users
         asset = dg.asset(io_manager_def=loader_for(made.dataset), output_required=False, **_settings(about, given))
     return cast("dg.AssetsDefinition", asset(body))
 
 
 def _settings(about: ImageAsset, given: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of `dg.asset`: ours, the user's in their place, and both together where they add up."""
+    """Return the arguments of `dg.asset`: ours, the user's instead of them, and both merged for collections."""
     made, key = about.generation, _key_of(given)
     defaults: dict[str, Any] = {"kinds": KINDS, "code_version": made.code_version}
     if made.partitions is not None:
-        # Dagster's default is one run a partition; saying it here would warn next to assets that do not.
+        # Dagster's default is one run per partition; setting it would cause a warning beside assets that do not set it.
         defaults["partitions_def"] = made.partitions.definition
     defaults["description"] = inspect.cleandoc(about.function.__doc__ or "") or _description(about)
     settings = defaults | given
@@ -308,14 +313,14 @@ def _settings(about: ImageAsset, given: dict[str, Any]) -> dict[str, Any]:
     if not about.asks.resources:
         settings["required_resource_keys"] = named | set(NEEDED)
     elif named:
-        raise UsageError("name a resource as an argument of the function or in required_resource_keys, and not in both")
+        raise UsageError("name a resource as an argument of the function or in required_resource_keys, not in both")
     if about.prompts_key is not None:
         settings["deps"] = [*(given.get("deps") or ()), about.prompts_key]
     return settings
 
 
 def _description(about: ImageAsset) -> str:
-    """What an asset is, where its user has not said it."""
+    """Return the default description of an asset."""
     made = about.generation
     named = about.prompts_key.to_user_string() if about.prompts_key is not None else None
     if named is None and isinstance(about.source, str | os.PathLike | TableFile | SqlTable):

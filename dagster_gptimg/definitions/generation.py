@@ -1,4 +1,4 @@
-"""One run under Dagster: what assets and ops share. Config in, log lines and a verdict out."""
+"""One run under Dagster, shared by assets and ops: from the run config to log lines and a result."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -259,30 +259,30 @@ class ImageGeneration:
 
 
 def _table(context: Context, source: Source) -> str:
-    """By what the table is known again: an asset has one, whatever its name is today; an op takes any."""
+    """Return a lasting name of the table; empty for an asset, which always has the same table."""
     return "" if isinstance(context, dg.AssetExecutionContext) else known_as(source)
 
 
 def _what_goes_on(summary: Summary) -> str:
-    """What becomes of rows that a run has left, in sentences; empty when it has left none."""
+    """Describe the remaining rows of a run in sentences; empty if there are none."""
     told = ""
     if summary.in_flight:
-        told += f". {summary.in_flight} rows run on at fal: the next run collects them, and does not buy them again"
+        told += f". {summary.in_flight} rows are still running at fal: the next run collects them without buying again"
     if summary.not_submitted:
         told += f". {summary.not_submitted} rows were not bought: they cost nothing"
     return told
 
 
 def word_of(context: Context) -> str:
-    """What the user's word in a run's config is known by: one name for all partitions of the run, and its retries."""
+    """Return the identity of a run's permission to buy again: the same for all its partitions and its retries."""
     run = getattr(context, "run", None)  # a context that was built for a test has none
     return f"dagster-{(run.root_run_id or run.run_id) if run is not None else context.run_id}"
 
 
 def request_tags(context: Context) -> dict[str, str]:
-    """By what fal's billing reports tell an asset: its key, group, owners and tags.
+    """Return tags that identify an asset in fal's billing reports: its key, group, owners and tags.
 
-    The engine's own tags (dataset, partition, key) come along, and no tag of the asset replaces them.
+    The engine's own tags (dataset, partition, key) are added, and no tag of the asset replaces them.
     """
     if not isinstance(context, dg.AssetExecutionContext):
         return {}
@@ -310,5 +310,5 @@ _REASONS: tuple[tuple[type[GptImgError], str], ...] = (
 
 
 def reason_of(error: GptImgError) -> str:
-    """The stable word for an error before anything was sent: `store`, `key`, `fal`, `rebuy`, else `usage`."""
+    """Return the stable word for an error before anything was sent: `store`, `key`, `fal`, `rebuy`, else `usage`."""
     return next((reason for kind, reason in _REASONS if isinstance(error, kind)), "usage")

@@ -1,6 +1,6 @@
-"""The checks of images: their names, how they look at an image table, and their results as Dagster records them.
+"""The checks of images: their names, how they inspect an image table, and their results for Dagster.
 
-Either the asset's own step makes them (`gptimg_asset(checks=...)`), or a step of their own (`build_gptimg_checks`).
+Either the asset's own step makes them (`gptimg_asset(checks=...)`), or a separate step (`build_gptimg_checks`).
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -21,13 +21,14 @@ from dagster_gptimg.options import check
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.manifest import has_manifest, read_manifest
 
-ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
+ERROR = dg.AssetCheckSeverity.ERROR
+WARN = dg.AssetCheckSeverity.WARN
 NO_ROW_IN_DOUBT = "no_row_in_doubt"
-"""The check that every image asset brings: it warns while what is paid, or may be, is not in the store."""
+"""The check that every image asset has: it warns while paid or possibly paid images are not in the store."""
 
 
 class Kind(NamedTuple):
-    """One check of images: how it looks at an image table, and how severe it is when nothing else is said."""
+    """One check of images: how it inspects an image table, and its default severity."""
 
     look: Callable[[ImageTable], Finding]
     severity: dg.AssetCheckSeverity
@@ -63,7 +64,7 @@ class ImageChecks:
             None reads all.
 
     Raises:
-        UsageError: a name is none of a check's, or one that blocks is to warn only.
+        UsageError: a name is not that of a check, or a blocking check would only warn.
     """
 
     include: Collection[str] | None = None
@@ -83,14 +84,14 @@ class ImageChecks:
 
     @property
     def names(self) -> list[str]:
-        """The checks that are made, in a fixed order."""
+        """The names of the checks that are made, in a fixed order."""
         if self.include is not None:
             return [name for name in OF_IMAGES if name in self.include]
         return [name for name in OF_IMAGES if name != "cost_within_budget" or self.max_cost_usd is not None]
 
     @property
     def limits(self) -> Limits:
-        """What is allowed."""
+        """The limits for the checks."""
         cost = None if self.max_cost_usd is None else Decimal(str(self.max_cost_usd))
         return Limits(self.max_failure_rate, cost, self.sample)
 
@@ -116,15 +117,15 @@ class ImageChecks:
 
 
 def check_names(named: Iterable[str], there_are: Collection[str]) -> None:
-    """Raise `UsageError` when a name is none of a check's."""
+    """Raise `UsageError` if a name is not that of a check."""
     if unknown := [name for name in named if name not in there_are]:
-        raise UsageError(f"there is no check {unknown[0]!r}; there are {', '.join(there_are)}")
+        raise UsageError(f"there is no check {unknown[0]!r}; the checks are {', '.join(there_are)}")
 
 
 def check_blocking(blocking: Collection[str], severity_of: Callable[[str], dg.AssetCheckSeverity]) -> None:
-    """Raise `UsageError` when a check that is to block would only warn."""
+    """Raise `UsageError` if a blocking check would only warn."""
     if warning := [name for name in blocking if severity_of(name) == WARN]:
-        raise UsageError(f"the check {warning[0]!r} cannot block and only warn: Dagster lets a warning pass")
+        raise UsageError(f"the check {warning[0]!r} cannot block if it only warns: Dagster continues after a warning")
 
 
 def spec_of(
@@ -136,7 +137,7 @@ def spec_of(
     prefix: str = "",
     deps: Collection[dg.AssetKey] = (),
 ) -> dg.AssetCheckSpec:
-    """The spec of one check; `metadata["check"]` has its name without the prefix."""
+    """Return the spec of one check; `metadata["check"]` has its name without the prefix."""
     with disable_dagster_warnings():  # partitions of checks are in preview: a warning of ours, in each process
         return dg.AssetCheckSpec(
             f"{prefix}{name}",
@@ -150,7 +151,7 @@ def spec_of(
 
 
 def in_doubt_spec(key: dg.AssetKey, partitions_def: dg.PartitionsDefinition[str] | None) -> dg.AssetCheckSpec:
-    """The spec of `no_row_in_doubt`."""
+    """Return the spec of `no_row_in_doubt`."""
     words = "No row is held, lost or missing: none may have been paid for without its image being in the store."
     return spec_of(NO_ROW_IN_DOUBT, key, words, partitions_def=partitions_def)
 
@@ -158,13 +159,13 @@ def in_doubt_spec(key: dg.AssetKey, partitions_def: dg.PartitionsDefinition[str]
 def images_of(
     dataset: Dataset, model: FalModel, keys: Sequence[str | None], limits: Limits, seed: str = ""
 ) -> ImageTable | None:
-    """The manifests of these partitions as one table; None when there is none."""
+    """Return the manifests of these partitions as one table; None if there is none."""
     tables = [read_manifest(dataset, key) for key in keys if has_manifest(dataset, key)]
     return ImageTable(pa.concat_tables(tables), dataset, model, limits, seed) if tables else None
 
 
 def result_of(spec: dg.AssetCheckSpec, finding: Finding, severity: dg.AssetCheckSeverity) -> dg.AssetCheckResult:
-    """What a look came to, as Dagster shows it."""
+    """Return a finding as a Dagster check result."""
     found: dict[str, Any] = dict(finding.numbers)
     if finding.rows:
         found["row_ids"] = dg.MetadataValue.json(list(finding.rows))
@@ -185,14 +186,14 @@ def evaluation_of(
     partition: str | None,
     run: str | None = None,
 ) -> dg.AssetCheckEvaluation:
-    """A result as Dagster records it, with the materialization that was looked at.
+    """Return a result as Dagster records it, with the materialization that was checked.
 
     Args:
-        instance: Dagster's.
+        instance: Dagster's instance.
         spec: the check.
-        result: what it came to.
-        partition: whose images were looked at; None for a table without partitions.
-        run: only a materialization of this run was looked at, if it has made one; any by default.
+        result: its result.
+        partition: the partition whose images were checked; None for a table without partitions.
+        run: only a materialization of this run is referred to, if there is one; None: of any run.
     """
     wanted = dg.AssetRecordsFilter(asset_key=spec.asset_key, asset_partitions=[partition] if partition else None)
     latest = [r for r in instance.fetch_materializations(wanted, limit=1).records if run in {None, r.run_id}]

@@ -1,7 +1,6 @@
-"""Whether an image table is what it should be. No Dagster: a manifest and its store in, findings out.
+"""Inspection of an image table. No Dagster: a manifest and its store in, findings out.
 
-What the manifest itself tells is looked at for every row. What only the image files tell costs a download each, and is
-looked at in a sample.
+Checks of the manifest itself cover every row. Checks of the image files cost a download each, and cover a sample.
 """
 
 from __future__ import annotations
@@ -40,12 +39,12 @@ EXAMPLES = 20
 
 @dataclass(frozen=True)
 class Limits:
-    """What a user allows.
+    """The limits that a user has set.
 
     Attributes:
-        failure_rate: the share of rows (0 to 1) that may be without images.
-        cost_usd: US dollars that the images of a partition may have cost; None: any.
-        sample: images that are read at most; None: all.
+        failure_rate: maximum share of rows (0 to 1) without images.
+        cost_usd: maximum US dollars that the images of a partition may have cost; None: any.
+        sample: maximum number of images that are read; None: all.
     """
 
     failure_rate: float = 0.05
@@ -55,12 +54,13 @@ class Limits:
 
 @dataclass(frozen=True)
 class Finding:
-    """What one look came to.
+    """The result of one check.
 
     Attributes:
-        words: one sentence; nothing in it comes from outside.
+        passed: whether the check passed.
+        words: one sentence; contains no untrusted text.
         numbers: counts, shares, US dollars.
-        rows: ids of rows that are meant; the first 20.
+        rows: ids of the rows concerned; the first 20.
     """
 
     passed: bool
@@ -71,11 +71,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Look:
-    """What one image file showed.
+    """The result of reading one image file.
 
     Attributes:
-        is_too_large: it has more pixels than are decoded, or nobody knows how many.
-        error: why it could not be read at all, which says nothing of the file; empty: it was.
+        is_too_large: whether it has more pixels than are decoded, or an unknown number.
+        error: why it could not be read, which says nothing about the file; empty if it was read.
     """
 
     row_id: str
@@ -87,7 +87,7 @@ class Look:
 
 
 class Stored(NamedTuple):
-    """One image of the table. `asked`: the width and height that were asked for, where that is known."""
+    """One image of the table. `asked`: the requested width and height, if known."""
 
     row_id: str
     uri: str
@@ -99,15 +99,15 @@ class Stored(NamedTuple):
 
 
 class ImageTable:
-    """An image table with what it is measured by. Images are read when a look needs them, each once."""
+    """An image table and its limits. Images are read when a check needs them, each once."""
 
     def __init__(self, table: pa.Table, dataset: Dataset, model: FalModel, limits: Limits, seed: str = "") -> None:
-        """`seed`: draws the sample, another one for each run."""
+        """`seed`: seed of the sample, different for each run."""
         self.table, self.dataset, self.model, self.limits, self._seed = table, dataset, model, limits, seed
 
     @cached_property
     def rows(self) -> dict[str, str]:
-        """Each row's status: `stored` when all its images are, else what is worst among them."""
+        """Each row's status: `stored` if all its images are, else the worst of its images' statuses."""
         found: dict[str, str] = {}
         for row_id, status in self._columns("row_id", "status"):
             found[row_id] = status if found.get(row_id, status) == status else worst({status, found[row_id]})
@@ -115,7 +115,7 @@ class ImageTable:
 
     @cached_property
     def stored(self) -> list[Stored]:
-        """Every image."""
+        """Every stored image."""
         names, found = ("row_id", "uri", "sha256", "bytes", "width", "height", "arguments"), list[Stored]()
         for row_id, uri, sha256, size, width, height, arguments in self._columns(*names):
             if uri:
@@ -125,14 +125,14 @@ class ImageTable:
 
     @cached_property
     def looks(self) -> list[Look]:
-        """The images of the sample."""
+        """The results of reading the images of the sample."""
         most = self.limits.sample
         if most is not None and most < len(self.stored):
             return [self._look(image) for image in random.Random(self._seed).sample(self.stored, most)]  # noqa: S311
         return [self._look(image) for image in self.stored]
 
     def records(self, *columns: str) -> Iterator[dict[str, Any]]:
-        """The manifest's records, only these columns."""
+        """Yield the manifest's records with these columns."""
         for batch in self.table.select(columns).to_batches(_BATCH):
             yield from batch.to_pylist()
 
@@ -177,7 +177,7 @@ def no_row_in_doubt(images: ImageTable) -> Finding:
     price = f"up to {dollars(high)}" if high.is_finite() else "an amount that is not known"
     words = (
         f"{' and '.join(what)}: {price} may have been paid for images that are not in the store. Each run looks for "
-        "them again; docs/troubleshooting.md says what else there is."
+        "them again; docs/troubleshooting.md says what else can be done."
     )
     return Finding(passed=False, words=words, numbers=numbers, rows=_some(doubtful))
 
@@ -275,7 +275,7 @@ def _sampled(images: ImageTable, is_meant: Callable[[Look], bool], name: str, wo
 
 
 def _unread(images: ImageTable) -> str:
-    """Words for the images that could not be read; empty for none."""
+    """Return words about images that could not be read; empty if there are none."""
     errors = [look.error for look in images.looks if look.error]
     return f"; {len(errors)} could not be read ({errors[0]})" if errors else ""
 

@@ -1,7 +1,7 @@
-"""The loader that travels with an image asset: whoever takes the asset as an argument gets its manifest.
+"""The loader of an image asset's manifest for downstream assets, which is part of the asset.
 
-Synchronous, no pickle, and no UPathIOManager: that one refuses a range of partitions, and an asynchronous load of it
-puts values under the wrong keys (docs/dagster.md).
+It is synchronous, uses no pickle, and is not a UPathIOManager: that class refuses a range of partitions, and an
+asynchronous load of it returns values under the wrong keys (docs/dagster.md).
 """
 
 from typing import TYPE_CHECKING, Any, cast, get_args, get_origin
@@ -36,7 +36,7 @@ class ManifestLoader(dg.IOManager):
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
         """Never needed: images and manifest are in the store when the asset reports them."""
         if obj is not None:
-            msg = f"{context.asset_key.to_user_string()} keeps its images in the store; it returns no value"
+            msg = f"{context.asset_key.to_user_string()} keeps its images in the store, so it cannot return a value"
             raise dg.DagsterInvariantViolationError(msg)
 
     def load_input(self, context: dg.InputContext) -> Any:  # noqa: ANN401 - the annotation decides
@@ -53,7 +53,7 @@ class ManifestLoader(dg.IOManager):
         return {key: self._as(inner, self._read(key)) for key in keys}
 
     def _as(self, wanted: Any, table: pa.Table) -> Any:  # noqa: ANN401
-        """A table in the type of an annotation; without one, as `pyarrow.Table`."""
+        """Convert a table to the type of an annotation; without one, to `pyarrow.Table`."""
         package = str(getattr(wanted, "__module__", "")).partition(".")[0]
         if package == "polars":
             import polars as pl
@@ -78,7 +78,7 @@ class ManifestLoader(dg.IOManager):
 
 
 def loader_for(dataset: str) -> dg.IOManagerDefinition:
-    """The loader of one dataset; reads through the resource `image_store`."""
+    """Return the loader of one dataset; it reads through the resource `image_store`."""
 
     @dg.io_manager(required_resource_keys={"image_store"}, description=f"Loads manifests of {dataset!r}.")
     def manifest_loader(context: dg.InitResourceContext) -> ManifestLoader:
@@ -88,6 +88,6 @@ def loader_for(dataset: str) -> dg.IOManagerDefinition:
 
 
 def _value_type(wanted: Any) -> Any:  # noqa: ANN401
-    """What the items of an annotated list, or the values of a dict, are."""
+    """Return the type of an annotated list's items, or of a dict's values."""
     arguments = get_args(wanted)
     return arguments[-1] if arguments else None

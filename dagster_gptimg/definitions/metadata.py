@@ -1,4 +1,4 @@
-"""What a run leaves in Dagster's event log: counts, cost, schema, a preview. All text from outside is escaped."""
+"""The metadata of a run in Dagster's event log: counts, cost, schema, a preview. All untrusted text is escaped."""
 
 import hashlib
 import json
@@ -23,35 +23,35 @@ from dagster_gptimg.store.images.decoding import most_pixels, thumbnail
 from dagster_gptimg.store.manifest_columns import MEANINGS
 
 ROWS_TAG = "dagster_gptimg/rows"
-"""The digest of rows: the tag of a run that a sensor asked for, and of a materialization that was made from them."""
+"""Tag with the digest of rows, on a run that a sensor requested and on a materialization."""
 
 THUMBNAILS = 8
 TRIED = 3 * THUMBNAILS
-"""Images that are read for the preview at most, where some cannot be decoded."""
+"""Maximum images that are read for the preview, if some cannot be decoded."""
 
 A_ROW = 4
 THUMBNAIL_PIXELS = 104
 PREVIEW_BYTES = 32 * 1024
-"""The preview is kept in the event row, and read again with every look at the asset's page."""
+"""Maximum bytes of the preview: it is stored in the event row, and read at each visit of the asset's page."""
 
 LOOKED_AT = 1000
-"""So many rows are looked at for the columns that they have."""
+"""Number of first rows that are examined for the columns that they have."""
 
 CAPTION = 60
 TROUBLED = 20
 _COUNTS = ("images", "bought", "reused", RowStatus.REFUSED.value, RowStatus.FAILED.value)
 _RARE = ("reattached", "refetched", *(status.value for status in TOLD if status not in _COUNTS))
-"""Counts that are there when they are not zero: Dagster's UI plots 20 numbers, and people read fewer."""
+"""Counts that are shown only if they are not zero: Dagster's UI plots 20 numbers, and people read fewer."""
 
 _log = logging.getLogger(__name__)
 _ESCAPED = str.maketrans(
     {letter: f"\\{letter}" for letter in "\\`*_{}[]()#+-.!|~$:"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 )
-"""Everything that Markdown, HTML or a table's cell could take for markup."""
+"""Characters that Markdown, HTML or a table's cell could interpret as markup, with their escapes."""
 
 
 def counts(summary: Summary) -> dict[str, Any]:
-    """The numbers of one run that Dagster plots over time. Dollars and seconds are floats."""
+    """Return the numbers of one run that Dagster plots over time. Dollars and seconds are floats."""
     found: dict[str, Any] = {name: getattr(summary, name) for name in _COUNTS}
     found |= {name: count for name in _RARE if (count := getattr(summary, name))}
     found |= {"run_cost_usd": float(summary.cost_billed), "run_seconds": round(summary.seconds, 1)}
@@ -61,12 +61,12 @@ def counts(summary: Summary) -> dict[str, Any]:
 
 
 def cost(table: pa.Table) -> dict[str, float]:
-    """What the images of a partition (or a whole table) cost, over all runs, as far as it is known, in US dollars."""
+    """Return the known cost of a partition's (or a whole table's) images over all runs, in US dollars."""
     return {"cost_usd": float(pc.sum(table["cost_usd"]).as_py() or 0)}
 
 
 def of_definition(spec: PromptSpec, max_cost_usd: float | None, partitions: RowKey | None) -> dict[str, Any]:
-    """What an asset's images are made from, for the asset itself: template, arguments, budget, model, partitions."""
+    """Return an asset's own metadata: template, arguments, budget, model, partitions."""
     model, found = spec.model, dict[str, Any]()
     found["model"] = f"{model.name}, unless the dataset has another" if spec.chosen else model.name
     if model.sunset:
@@ -81,12 +81,12 @@ def of_definition(spec: PromptSpec, max_cost_usd: float | None, partitions: RowK
 
 
 def describe(spec: PromptSpec, table: str | None, dynamic: RowKey | None) -> str:
-    """What an asset is, in Markdown, where its user has not said it.
+    """Return the default description of an asset, in Markdown.
 
     Args:
         spec: how its table becomes prompts.
-        table: the table's name, where it is known.
-        dynamic: how the table is cut, when Dagster is told the partitions as rows come.
+        table: the table's name, if known.
+        dynamic: how rows are assigned to dynamic partitions; None if they are not dynamic.
     """
     inputs = ", ".join(str(value) for value in _shown_arguments(spec).values() if isinstance(value, str | int | float))
     model = "" if spec.chosen else f" of `{code(spec.model.name)}`"
@@ -101,18 +101,18 @@ def describe(spec: PromptSpec, table: str | None, dynamic: RowKey | None) -> str
 
 
 def _shown_arguments(spec: PromptSpec) -> dict[str, Any]:
-    """Arguments for people: a size as everybody writes it."""
+    """Return arguments for people: sizes as `1024x1024`."""
     shown = {name: value for name, value in spec.arguments.items() if name not in spec.model.reference_inputs}
     return {name: "{}x{}".format(*size) if (size := sides(value)) else value for name, value in shown.items()}
 
 
 def code(value: str) -> str:
-    """Text as Markdown's code, which has no escapes."""
+    """Return text for Markdown code, which has no escapes."""
     return value.replace("`", "'")
 
 
 def of_manifest(table: pa.Table, dataset: Dataset, *, preview: bool = True) -> dict[str, Any]:
-    """What people look at first: the preview, if it is wanted, the odd images, and the rows that have no images."""
+    """Return the preview (if requested), the odd images, and the rows without images."""
     found: dict[str, Any] = {}
     names = ["row_id", "prompt", "status", "uri", "width", "height", "arguments", "error_type", "error", "notes"]
     records = table.select(names).to_pylist()
@@ -126,9 +126,9 @@ def of_manifest(table: pa.Table, dataset: Dataset, *, preview: bool = True) -> d
 
 
 def of_table(table: pa.Table, uri: str, *, partitioned: bool) -> dict[str, Any]:
-    """The manifest as a table: where it is, its row count and its columns, in Dagster's own keys; and its cost.
+    """Return the manifest's address, row count, columns (in Dagster's own keys) and cost.
 
-    `cost_usd` is what all images of the table have cost, whichever run bought them; `run_cost_usd` what this run did.
+    `cost_usd` is the cost of all images of the table, whichever run bought them; `run_cost_usd` is the run's own.
     """
     rows = "dagster/partition_row_count" if partitioned else "dagster/row_count"
     found = {"dagster/uri": uri, rows: table.num_rows, "dagster/column_schema": column_schema(table)}
@@ -136,10 +136,10 @@ def of_table(table: pa.Table, uri: str, *, partitioned: bool) -> dict[str, Any]:
 
 
 def timings(table: pa.Table) -> dict[str, float]:
-    """How long requests took, from fal's acceptance to their end: the median and the 95th percentile, in seconds.
+    """Return the median and 95th percentile of the seconds from fal's acceptance of a request to its end.
 
-    Over all requests of the image table, also those that an earlier run sent. `queue_seconds_median` is what is left of
-    it without the model's own time: mostly the wait in fal's queue; it is there where fal tells that time.
+    Over all requests of the image table, also those that an earlier run sent. `queue_seconds_median` is the same
+    without the model's own time: mostly the wait in fal's queue; it is left out if fal does not report that time.
     """
     ended = table.filter(pc.is_valid(pc.subtract(table["completed_at"], table["submitted_at"])))
     ended = ended.group_by("request_id").aggregate(
@@ -160,7 +160,7 @@ def timings(table: pa.Table) -> dict[str, float]:
 
 
 def lineage(table: pa.Table, spec: PromptSpec, upstream: dg.AssetKey) -> dict[str, dg.TableColumnLineage]:
-    """From which columns of the prompt table the columns of the image table come, as far as this can be told."""
+    """Return the lineage of the image table's columns from the prompt table's, as far as it is known."""
     carried, template = _carried(table), spec.parsed_template()
     prompt = sorted(template.columns) if template else [spec.prompt_column or spec.seen.prompt or "prompt"]
     columns = {name: column for column, name in spec.seen.inputs.items()}
@@ -179,39 +179,39 @@ def lineage(table: pa.Table, spec: PromptSpec, upstream: dg.AssetKey) -> dict[st
 
 
 def _carried(table: pa.Table) -> list[str]:
-    """The prompt table's columns that are carried along, as the first rows have them."""
+    """Return the prompt table's columns that are carried along, from the first rows."""
     rows = table["columns"].slice(0, LOOKED_AT).to_pylist()
     return list(dict.fromkeys(name for row in rows for name in json.loads(row)))
 
 
 def _overrides(table: pa.Table, spec: PromptSpec) -> list[str]:
-    """Inputs that a column set, in the first rows: what differs from the asset's own arguments."""
+    """Return the inputs that a column sets in the first rows: those that differ from the asset's own arguments."""
     given = {"num_images": 1, **spec.arguments}
     found: set[str] = set()
     for row in table.select(["arguments", "images_wanted"]).slice(0, LOOKED_AT).to_pylist():
-        sent = json.loads(row["arguments"]) | {"num_images": row["images_wanted"]}  # it was cut into requests
+        sent = json.loads(row["arguments"]) | {"num_images": row["images_wanted"]}  # the row was split into requests
         found |= {name for name, value in sent.items() if value != given.get(name)}
     return sorted(found - {"prompt", *spec.model.reference_inputs})
 
 
 def column_schema(table: pa.Table) -> dg.TableSchema:
-    """The manifest's columns, as Dagster shows them; the type of `columns` names those that are carried along."""
+    """Return the manifest's columns for Dagster; the type of `columns` names those that are carried along."""
     types = {name: str(table.schema.field(name).type) for name in table.column_names}
     types["columns"] = f"json<{', '.join(_carried(table))}>"
     return dg.TableSchema([dg.TableColumn(name, kind, MEANINGS.get(name)) for name, kind in types.items()])
 
 
 def data_version(table: pa.Table) -> dg.DataVersion:
-    """A version that changes when an image does: the hash of all images' hashes, in no order."""
+    """Return a version that changes when an image changes: the hash of all images' sorted hashes."""
     hashes = sorted(value for value in table["sha256"].to_pylist() if value)
     return dg.DataVersion(hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:32])
 
 
 def thumbnails(records: Iterable[Mapping[str, Any]], dataset: Dataset) -> str:
-    """Up to 8 thumbnails with their prompts, as a Markdown table of at most 32 KB; empty when there is no image.
+    """Return up to 8 thumbnails with their prompts, as a Markdown table of at most 32 KB; empty if there is no image.
 
-    An image that cannot be read or decoded, or has far more pixels than were asked for, is left out.
-    WebP data URIs in a table render in Dagster's own Markdown; raw HTML and s3:// addresses do not (its sanitizer).
+    An image that cannot be read or decoded, or has far more pixels than were asked for, is left out. WebP data URIs in
+    a table render in Dagster's own Markdown; raw HTML and s3:// addresses do not (its sanitizer).
     """
     cells: list[tuple[str, str]] = []
     for record in islice(records, TRIED):
@@ -268,5 +268,5 @@ def _trouble(records: list[Mapping[str, Any]]) -> str:
 
 
 def text(value: str, longest: int = CAPTION) -> str:
-    """Text from outside as plain text in a Markdown table's cell: no markup, no link, no line break, no HTML."""
+    """Return untrusted text for a Markdown table's cell, without markup, links, line breaks or HTML."""
     return shown(" ".join(value.split()), longest).translate(_ESCAPED)

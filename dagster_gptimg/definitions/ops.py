@@ -1,4 +1,4 @@
-"""The op: the same run for jobs that are not assets."""
+"""The op: the same run as that of an asset, for jobs without assets."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ def generate_images_op(context: dg.OpExecutionContext, config: GenerateImagesCon
 
 
 def _generation(config: GenerateImagesConfig) -> ImageGeneration:
-    """What the config says of the images. Raises `UsageError`."""
+    """Return the definition of the images from the op's config. Raises `UsageError`."""
     config.check()
     request = config.request.settings()
     model, chosen = choose(config.model)

@@ -1,6 +1,6 @@
-"""Partitions of a prompt table: Dagster's definition and the row filter, made together, so that they cannot differ.
+"""Partitions of a prompt table: Dagster's definition and the row filter are made together, so that they cannot differ.
 
-Keys are given, computed, kept by Dagster, or read once from a local file: definitions load without any network.
+Keys are given, computed, stored by Dagster, or read once from a local file: definitions load without any network.
 """
 
 import os
@@ -61,19 +61,23 @@ class TablePartitions:
         """
         if (right := meant(self.rows, str(key))) != str(key):
             raise UsageError(
-                f"the partition {key!r} can have no row: the rows with this text belong to {right!r}. Delete the "
-                f"partition {key!r}, and add {right!r}, or leave it to build_prompt_table_sensor. Nothing was sent."
+                f"the partition {key!r} cannot have rows: the rows with this text belong to {right!r}. Delete the "
+                f"partition {key!r}, and add {right!r}, or let build_prompt_table_sensor add it. Nothing was sent."
             )
         return DigestedPartition(self.rows, str(key))
 
     def get_partition_keys(self, instance: dg.DagsterInstance | None = None) -> list[str]:
-        """The keys of all partitions that there are now; `instance` is asked for dynamic ones."""
+        """The keys of all partitions that there are now.
+
+        Args:
+            instance: Dagster's, which has the dynamic keys; without it there are none of these.
+        """
         found = self.definition.get_partition_keys(dynamic_partitions_store=instance)
         return [str(key) for key in found]
 
     @property
     def dynamic_name(self) -> str | None:
-        """The name under which Dagster keeps the keys; None when they are not dynamic."""
+        """The name under which Dagster stores the dynamic keys; None if the partitions are not dynamic."""
         return self.definition.name if isinstance(self.definition, dg.DynamicPartitionsDefinition) else None
 
 
@@ -91,9 +95,9 @@ def by_column(column: str, keys: Sequence[str] | str | os.PathLike[str]) -> Tabl
     check_arguments(column=column, keys=keys)
     found = _keys_of_file(Path(keys), column) if isinstance(keys, str | os.PathLike) else list(keys)
     if not all(isinstance(key, str) for key in found):
-        raise UsageError(f"partitions by {column!r}: each key must be a text, as the cells' own text is")
+        raise UsageError(f"partitions by {column!r}: each key must be a text, equal to the cells' text")
     if not found or len(set(found)) != len(found) or not all(str(key).strip() for key in found):
-        raise UsageError(f"partitions by {column!r}: give each value once, and at least one; none may be blank")
+        raise UsageError(f"partitions by {column!r}: give at least one value, each once, and no blank ones")
     try:
         return TablePartitions(dg.StaticPartitionsDefinition(found), ByValue(column))
     except dg.DagsterInvalidDefinitionError as error:
@@ -101,17 +105,25 @@ def by_column(column: str, keys: Sequence[str] | str | os.PathLike[str]) -> Tabl
 
 
 def by_hash(column: str, buckets: int) -> TablePartitions:
-    """So many partitions of about equal size, by a hash of a column's text; best of the column of row ids.
+    """Make a fixed number of partitions of about equal size, by a hash of a column's text; use the column of row ids.
 
-    A table that grows moves no row. Another number of buckets moves rows, and buys nothing: the images of a row are the
-    dataset's, whatever its partition.
+    A growing table never moves a row to another partition. Another number of buckets moves rows but buys nothing: a
+    row's images belong to the dataset, whatever its partition.
+
+    Args:
+        column: the column whose text is hashed.
+        buckets: number of partitions.
+
+    Args:
+        column: its cells' text is hashed.
+        buckets: how many partitions.
 
     Args:
         column: its cells' text is hashed.
         buckets: how many partitions.
 
     Raises:
-        UsageError: there is no bucket, or there are more than Dagster is made for (100,000).
+        UsageError: there are fewer than 1 or more than 100,000 buckets.
     """
     check_arguments(column=column, buckets=buckets)
     by = ByBucket(column, buckets)
@@ -140,13 +152,13 @@ def by_date(
         week_starts_on: the first day of a week: `sunday`, as in Dagster, `monday`, ...
 
     Raises:
-        UsageError: the period, a date, the day of the week or the time zone is none, or hours are to be cut elsewhere
-            than in UTC.
+        UsageError: the period, a date, the day of the week or the time zone is not valid, or hourly partitions have
+            another time zone than UTC.
     """
     check(every=every, week_starts_on=week_starts_on)
     check_arguments(column=column, start=start, end=end, end_offset=end_offset, timezone=timezone)
     if every == "hourly" and timezone != "UTC":
-        words = "hours are cut in UTC: elsewhere one of them comes twice a year"
+        words = "hourly partitions are in UTC: in other time zones one hour occurs twice a year"
         raise UsageError(f"partitions by {column!r}: {words}; leave timezone out")
     try:
         by = ByDate(column, every, timezone, WEEKDAYS.index(week_starts_on))
@@ -198,15 +210,15 @@ def by_dimensions(**dimensions: TablePartitions) -> TablePartitions:
 
 
 def partitions_from(about: Mapping[str, object], folder: Path | None = None) -> TablePartitions:
-    """The same from plain values, as YAML has them: `{by_column: category, keys: [bags, shoes]}`.
+    """Make partitions from plain values, as in YAML: `{by_column: category, keys: [bags, shoes]}`.
 
     Args:
         about: one of `by_column` (with `keys` or `keys_file`), `by_hash` (`buckets`), `by_date` (`every`, `start`,
             ...), `by_dynamic` (`name`), `by_dimensions` (a mapping of two of these).
-        folder: where a file of keys is looked for.
+        folder: the folder of a file of keys.
 
     Raises:
-        UsageError: it is none of these, or wrong.
+        UsageError: the values are none of these, or are invalid.
     """
     kinds = [kind for kind in _FROM if kind in about]
     if len(kinds) != 1:
@@ -249,14 +261,14 @@ def _keys_of_file(path: Path, column: str) -> list[str]:
 
 
 def _values(path: Path, column: str) -> list[str]:
-    """The values that a column of a local table has, in the order in which they come first."""
+    """Return the values of a column of a local table, in the order of their first occurrence."""
     found: dict[str, None] = {}
     for item in sources.read(path):
         if isinstance(item, tuple):
             try:
                 found[cell_text(item[1], column)] = None
             except CellError:
-                continue  # the check of the whole table tells of it
+                continue  # the check of the whole table reports it
     return list(found)
 
 

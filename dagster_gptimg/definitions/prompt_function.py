@@ -1,4 +1,7 @@
-"""The function of a `gptimg_asset`: what it asks Dagster for (context, config, resources, assets upstream)."""
+"""The function of a `gptimg_asset`.
+
+The arguments that it requests from Dagster (context, config, resources, assets).
+"""
 
 import inspect
 import typing
@@ -19,14 +22,14 @@ NEEDED = ("fal", "image_store")
 
 @dataclass(frozen=True)
 class PromptFunction:
-    """What a function asks for.
+    """The arguments that a function requests.
 
     Attributes:
         function: the function.
-        inputs: names of its arguments that are assets upstream.
+        inputs: names of its arguments that are upstream assets.
         resources: names of its arguments that are resources.
         has_context: whether it takes the context.
-        config: the class of its config, if it takes any.
+        config: the class of its config, if it takes one.
     """
 
     function: Callable[..., Source]
@@ -38,10 +41,10 @@ class PromptFunction:
 
     @classmethod
     def of(cls, function: Callable[..., Source]) -> "PromptFunction":
-        """Look at a function.
+        """Inspect a function.
 
         Raises:
-            UsageError: its config is no `dg.Config`, or has a field that the run config of image assets has, too.
+            UsageError: its config is not a `dg.Config`, or has a field that the run config of image assets also has.
         """
         found = {
             name: parameter.replace(annotation=annotation_of(parameter, function))
@@ -52,7 +55,7 @@ class PromptFunction:
         config = found["config"].annotation if "config" in found else None
         if config is not None and not (isinstance(config, type) and issubclass(config, dg.Config)):
             raise UsageError(
-                f"{_name(function)}: config must be annotated with a class of dg.Config, and is {config!r}"
+                f"{_name(function)}: config must be annotated with a subclass of dg.Config, not {config!r}"
             )
         others = {"context", "config", *resources}
         inputs = tuple(name for name in found if name not in others)
@@ -60,28 +63,26 @@ class PromptFunction:
 
     @property
     def is_plain(self) -> bool:
-        """Whether assets upstream are all that it asks for: then its table can be read outside a run of the asset."""
+        """Whether the function requests upstream assets only: then its table can be read outside a run of the asset."""
         return not (self.has_context or self.config or self.resources)
 
     @property
     def run_config(self) -> type[GenerateConfig]:
-        """The class of the asset's run config: what a run may do differently, and the function's own fields."""
+        """The class of the asset's run config: the options of a run, and the function's own fields."""
         if self.config is None or issubclass(GenerateConfig, self.config):
             return GenerateConfig
         if issubclass(self.config, GenerateConfig):
             return self.config
         if both := sorted(GenerateConfig.model_fields.keys() & self.config.model_fields.keys()):
-            words = (
-                f"{_name(self.function)}: its config has the field {both[0]!r}, as the run config of any image asset"
-            )
-            raise UsageError(f"{words}: give it another name, or annotate it with GenerateConfig to read ours")
+            words = f"{_name(self.function)}: its config has the field {both[0]!r}, as has every image asset"
+            raise UsageError(f"{words}: rename it, or annotate the config with GenerateConfig to read that field")
         return type("ImagesConfig", (GenerateConfig, self.config), {"__doc__": self.config.__doc__})
 
     def signature(self) -> inspect.Signature:
-        """What Dagster reads of the asset's body: context, run config, resources, and the assets upstream."""
+        """The signature of the asset's body for Dagster: context, run config, resources, and upstream assets."""
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         first: dict[str, Any] = {"context": dg.AssetExecutionContext, "config": self.run_config}
-        if self.resources:  # Dagster takes them by name, or as arguments, and not both
+        if self.resources:  # Dagster accepts resources by name or as arguments, not both
             first |= {name: Annotated[Any, "resource_param"] for name in NEEDED if name not in self.resources}
         before = [inspect.Parameter(name, kind, annotation=annotation) for name, annotation in first.items()]
         own = [p.replace(kind=kind) for name, p in self.parameters.items() if name not in {"context", "config"}]
@@ -98,14 +99,14 @@ class PromptFunction:
 
 
 def sign(body: Callable[..., object], signature: inspect.Signature) -> None:
-    """Have Dagster read this signature of a function, and these annotations."""
+    """Make Dagster read this signature and its annotations for a function."""
     body.__signature__ = signature  # type: ignore[attr-defined]
     body.__annotations__ = {name: parameter.annotation for name, parameter in signature.parameters.items()}
-    vars(body).pop("__wrapped__", None)  # Dagster would look through it, and miss context and config
+    vars(body).pop("__wrapped__", None)  # Dagster would inspect the wrapped function, without context and config
 
 
 def annotation_of(parameter: inspect.Parameter, function: Callable[..., object]) -> Any:  # noqa: ANN401
-    """An argument's type, also where the user's module keeps annotations as text; Any where it cannot be known here."""
+    """Return an argument's type, also if the module's annotations are texts; Any if it cannot be resolved here."""
     if not isinstance(parameter.annotation, str):
         return parameter.annotation
     try:

@@ -1,4 +1,4 @@
-"""The prompt table as an asset: what stands upstream of images whose table lies at a URL or in a database."""
+"""The prompt table as an asset: upstream of images whose table is at a URL or in a database."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ _MADE_FROM = "__gptimg_table__"
 
 @dataclass(frozen=True)
 class PromptTable:
-    """What a table's asset stands for.
+    """The definition of a table's asset.
 
     Attributes:
         source: a URL, or a query.
@@ -35,7 +35,7 @@ class PromptTable:
         return f"PromptTable({name_of(self.source)!r})"
 
     def observe(self) -> dg.ObserveResult:
-        """Read the whole table. Raises `dg.Failure` when it cannot be read."""
+        """Read the whole table. Raises `dg.Failure` if it cannot be read."""
         try:
             found = profile(self.source, resolved(self.storage_options))
         except GptImgError as error:
@@ -51,7 +51,7 @@ class PromptTable:
 
     @property
     def kind(self) -> str:
-        """What the UI shows: `csv`, `parquet`, `sql`, ..."""
+        """The kind shown in the UI: `csv`, `parquet`, `sql`, ..."""
         if isinstance(self.source, SqlTable):
             return "sql"
         said = self.source.table_format if isinstance(self.source, TableFile) else None
@@ -113,7 +113,7 @@ def build_prompt_table(  # noqa: PLR0913 - its keywords are the interface
 
 
 def table_of(asset: dg.AssetsDefinition) -> PromptTable | None:
-    """What an asset of `build_prompt_table` stands for; None for any other."""
+    """Return the definition of an asset made with `build_prompt_table`; None for any other asset."""
     compute = getattr(asset.node_def, "compute_fn", None)
     found = getattr(getattr(compute, "decorated_fn", None), _MADE_FROM, None)
     return found if isinstance(found, PromptTable) else None

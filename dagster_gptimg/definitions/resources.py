@@ -1,4 +1,4 @@
-"""The resources: fal's client, and the store of images, as Dagster knows them."""
+"""The Dagster resources: fal's client, and the store of images."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fal_client import SyncClient
 
 EMULATOR_IDLE_EXIT = 600.0
-"""Seconds after which an emulator that nobody calls ends by itself."""
+"""Seconds without a call after which an emulator stops by itself."""
 
 
 class FalResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -52,7 +52,7 @@ class FalResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     _key: str | None = PrivateAttr(default=None)
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
-        """Its fields, without secrets."""
+        """Return the fields for `repr`, without secrets."""
         return _shown_fields(super().__repr_args__())
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
@@ -72,7 +72,7 @@ class FalResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         """The key. Raises `UsageError` when it is missing, or cannot be one."""
         found = self.api_key if self._key is None else self._key
         if found == MASK:
-            raise UsageError("the run config has Dagster's mask in place of the fal key: remove it there")
+            raise UsageError("the run config has Dagster's mask instead of the fal key: remove it from the run config")
         return check_key(found)
 
     @classmethod
@@ -106,11 +106,11 @@ class FalResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         try:
             from fal_client import SyncClient
         except ImportError as error:
-            msg = f"fal's own client is not installed: pip install 'dagster-gptimg[fal-client]' ({error})"
+            msg = f"fal's official client is not installed: pip install 'dagster-gptimg[fal-client]' ({error})"
             raise UsageError(msg) from error
         settings = self.settings()
         if not settings.urls.is_fal:
-            msg = f"fal's own client can only go to fal, and this resource is at {settings.urls.queue}: use portal()"
+            msg = f"fal's official client can only call fal, but this resource uses {settings.urls.queue}: use portal()"
             raise UsageError(msg)
         return SyncClient(key=settings.key)
 
@@ -148,7 +148,7 @@ class EmulatedFalResource(FalResource):
         try:
             from dagster_gptimg import emulator
         except ImportError as error:
-            msg = f"the emulator needs more packages: pip install 'dagster-gptimg[emulator]' ({error})"
+            msg = f"the emulator needs packages: pip install 'dagster-gptimg[emulator]' ({error})"
             raise UsageError(msg) from error
         wanted = emulator.Settings(latency=self.latency, slots=self.slots, idle_exit=EMULATOR_IDLE_EXIT)
         try:
@@ -159,23 +159,23 @@ class EmulatedFalResource(FalResource):
 
 
 class Hidden(str):
-    """A secret that was written where a variable should be named: Dagster sees and keeps the mask.
+    """A secret that was written where a variable should be named: Dagster sees and stores the mask.
 
     Attributes:
-        real: what it stands for.
+        real: the secret.
     """
 
     __slots__ = ("real",)
     real: Any
 
     def __new__(cls, real: Any, shown: str = MASK) -> Self:  # noqa: ANN401 - options are anything
-        """`shown`: what stands in its place."""
+        """`shown`: the text that replaces the secret."""
         made = super().__new__(cls, shown)
         made.real = real
         return made
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copies are the same."""
+        """Keep the secret in copies."""
         return Hidden, (self.real, str(self))
 
 
@@ -203,7 +203,7 @@ class ImageStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         return _hidden(options)
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
-        """Its fields, without secrets."""
+        """Return the fields for `repr`, without secrets."""
         return _shown_fields(super().__repr_args__())
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
@@ -249,7 +249,7 @@ def _shown_fields(fields: Iterable[tuple[str | None, Any]]) -> Iterator[tuple[st
 
 
 def _hidden(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options with every plain secret in them hidden, at any depth; what names a variable stays."""
+    """Return options with every plain secret hidden, at any depth; names of variables are kept."""
     found = dict[str, Any]()
     for name, value in options.items():
         if isinstance(value, Mapping) and set(value) != {"env"}:
@@ -262,7 +262,7 @@ def _hidden(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _unmasked(options: Mapping[str, Any], given: Any) -> dict[str, Any]:  # noqa: ANN401 - as it was defined
-    """Options with the masks in them taken back, by how the store was defined."""
+    """Return options with the masks in them replaced by the values with which the store was defined."""
     known = given if isinstance(given, Mapping) else {}
     found = {
         name: _unmasked(value, known.get(name)) if isinstance(value, Mapping) else _real(value, known.get(name))
@@ -270,21 +270,21 @@ def _unmasked(options: Mapping[str, Any], given: Any) -> dict[str, Any]:  # noqa
     }
     if MASK in [str(value) for value in found.values() if not isinstance(value, Mapping)]:
         names = ", ".join(name for name, value in found.items() if value == MASK)
-        raise UsageError(f"the run config has Dagster's mask in place of the store's option {names}: remove it there")
+        raise UsageError(f"the run config has Dagster's mask instead of the store's option {names}: remove it there")
     return found
 
 
 def _real(value: Any, given: Any) -> Any:  # noqa: ANN401 - options are anything
-    """What a hidden value stands for; of a mask in a run config, what was defined in its place."""
+    """Return the real value of a hidden one; for a mask in a run config, the value with which it was defined."""
     if isinstance(given, Hidden) and not isinstance(value, Hidden) and value == str(given):
         value = given
     return value.real if isinstance(value, Hidden) else value
 
 
 def resolved(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Storage options with every `EnvVar` and `{"env": NAME}` replaced, however deep.
+    """Return storage options with every `EnvVar` and `{"env": NAME}` replaced by its value, at any depth.
 
-    Dagster resolves `EnvVar` only where a field is typed for it, not inside a free dictionary.
+    Dagster resolves `EnvVar` only for fields of that type, not inside a dictionary.
 
     Raises:
         UsageError: a variable is not set.
@@ -298,7 +298,7 @@ def _value(value: Any) -> Any:  # noqa: ANN401 - fsspec's options are anything
     if isinstance(value, dg.EnvVar):
         found = value.get_value()
         if found is None:
-            msg = f"the environment variable {value.env_var_name} is not set, and the store's options name it"
+            msg = f"the environment variable {value.env_var_name} is not set, but the store's options name it"
             raise UsageError(msg)
         return found
     if isinstance(value, Hidden):

@@ -1,4 +1,4 @@
-"""Run config: what one run of an image asset, or of the op, may do differently."""
+"""Run config: the options of one run of an image asset or of the op."""
 
 from typing import Any, Final, Literal
 
@@ -9,7 +9,7 @@ from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.options import OPTIONS, check, default, description
 
 AS_ASSET: Final = "as_asset"
-"""The word of an option that is left to the asset."""
+"""The value of an option that is left to the asset."""
 
 
 class GenerateConfig(dg.Config):
@@ -58,7 +58,7 @@ class GenerateConfig(dg.Config):
 
 
 class RequestConfig(dg.Config):
-    """What the op's requests are sent with; the resource's settings fill in what is left open."""
+    """The settings of the op's requests; those of the resource are used for fields that are left out."""
 
     priority: Literal["as_resource", "normal", "low"] = Field(
         default="as_resource", description=f"{description('priority')} As the resource says, when it is left out."
@@ -70,7 +70,7 @@ class RequestConfig(dg.Config):
     without_guarantee: bool = Field(default=default("without_guarantee"), description=description("without_guarantee"))
 
     def settings(self) -> RequestSettings:
-        """The same for the engine, checked. Raises `UsageError`."""
+        """Return the settings for the engine, validated. Raises `UsageError`."""
         priority = None if self.priority == "as_resource" else self.priority
         return RequestSettings(
             priority=priority,

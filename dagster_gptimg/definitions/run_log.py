@@ -1,4 +1,7 @@
-"""The log of a run in Dagster: the plan, where it is, rows in trouble, the end. Each line is an event in a database."""
+"""The log of a run in Dagster: the plan, the progress, rows with problems, the end.
+
+Each line is an event in a database.
+"""
 
 import time
 from collections.abc import Callable
@@ -11,26 +14,28 @@ from dagster_gptimg.engine.wording import forecast, model_line, update_lines
 from dagster_gptimg.prompts import PromptSpec
 
 PAUSES = ((60.0, 5.0), (600.0, 30.0), (float("inf"), 300.0))
-"""Seconds between two lines, by the seconds since the run began: the first minute, ten minutes, all that follows.
+"""Seconds between two lines, by the seconds since the run began: the first minute, ten minutes, the rest.
 
 A run of a day has about 300 lines.
 """
 
-MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+MINUTE = 60.0
+HOUR = 3600.0
+DAY = 86400.0
 
 
 class RunLog:
-    """Turns a run's events into few log lines; what was to be said in between comes with the next one.
+    """Turns a run's events into few log lines; messages in between are logged together with the next line.
 
-    A run over one table (or partition) says its end at once.
+    A run over one table (or partition) logs its end at once.
 
     Attributes:
         warned: warnings of the whole run, each once.
-        spec: how the table of the present partition becomes prompts, and what became of its columns.
+        spec: how the table of the current partition becomes prompts, and the roles of its columns.
     """
 
     def __init__(self, log: dg.DagsterLogManager, now: Callable[[], float] = time.monotonic) -> None:
-        """`log`: a step's own. `now`: seconds since some moment."""
+        """`log`: the step's log manager. `now`: a clock, in seconds."""
         self._log, self._now = log, now
         self.warned: list[str] = []
         self.spec: PromptSpec | None = None
@@ -45,19 +50,19 @@ class RunLog:
         self._spent = 0.0
 
     def begin(self, partition: str | None, *, limit: float | None = None, spent: float = 0.0) -> None:
-        """What follows is about this partition.
+        """Begin a partition.
 
         Args:
             partition: its key; None for a table without partitions.
-            limit: US dollars that the run may spend in all; None: any.
-            spent: US dollars that it has spent before.
+            limit: maximum US dollars of the run; None: any.
+            spent: US dollars that the run has spent before.
         """
         self._partition = "" if partition is None else f"{partition[:80]!r}: "
         self._partitions += 1
         self._limit, self._spent = limit, spent
 
     def __call__(self, event: Event) -> None:
-        """Take one event."""
+        """Process one event."""
         if isinstance(event, Planned):
             self._planned = self._now()
             seen = self.spec.seen if self.spec is not None else None
@@ -89,7 +94,7 @@ class RunLog:
             self.flush()
 
     def flush(self) -> None:
-        """Log what was held back."""
+        """Log the lines that were held back."""
         self._warn()
         if self._held_back:
             self._said = self._now()
@@ -97,7 +102,7 @@ class RunLog:
             self._held_back.clear()
 
     def _where(self, step: Progress) -> str:
-        """`125 of 500, 99 in flight, $1.23 of $6.00, 6.3/s, about 1 min left`."""
+        """Return the progress: `125 of 500, 99 in flight, $1.23 of $6.00, 6.3/s, about 1 min left`."""
         rate = step.done / max(self._now() - self._planned, 0.001)
         limit = "" if self._limit is None else f" of {dollars(self._limit)}"
         parts = [f"{step.done} of {step.total}", f"{step.in_flight} in flight"]
@@ -121,7 +126,7 @@ class RunLog:
 
 
 def lasting(seconds: float) -> str:
-    """How long something lasts, in the largest unit that makes it more than two: `50 s`, `3 min`, `5 h`, `4 days`."""
+    """Format a duration in the largest unit of which it has at least two: `50 s`, `3 min`, `5 h`, `4 days`."""
     for unit, name in ((DAY, "days"), (HOUR, "h"), (MINUTE, "min")):
         if seconds >= 2 * unit:
             return f"{seconds / unit:.0f} {name}"

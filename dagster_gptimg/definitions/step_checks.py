@@ -24,7 +24,7 @@ from dagster_gptimg.engine.record.summary import Summary
 class OwnChecks:
     """The checks of one run of an asset, each with a result for each partition.
 
-    As events of our own: from a result, Dagster 1.13 makes one without a partition in a run over several.
+    The events are made here, because Dagster 1.13 turns a result into one without a partition in a run over several.
     """
 
     def __init__(self, made: ImageGeneration, context: dg.AssetExecutionContext) -> None:
@@ -36,12 +36,12 @@ class OwnChecks:
         self._not_made = dict[str, str]()
 
     def of(self, partition: str | None, summary: Summary | None, *, is_made: bool) -> Iterator[dg.AssetCheckEvaluation]:
-        """The results for what was made, after its materialization.
+        """Yield the check results of a partition, after its materialization.
 
         Args:
-            partition: whose images they are.
-            summary: what the run came to; None when it made nothing, and so has nothing to be checked.
-            is_made: whether there is an image table; a plan has none, and of it only `no_row_in_doubt` is told.
+            partition: the partition of the images.
+            summary: the run's summary; None if nothing was made, so that there is nothing to check.
+            is_made: whether there is an image table; without one (a plan) only `no_row_in_doubt` is reported.
         """
         if summary is None:
             return
@@ -56,7 +56,7 @@ class OwnChecks:
                     images = images_of(dataset, model, [partition], self._checks.limits, run)
                 finding = self._look(spec.name, images, summary)
             except Exception as error:  # noqa: BLE001 - what was paid for is in the store, whatever a look at it raises
-                # A check that has not been made is no failed one.
+                # A check that could not be made is not a failed one.
                 why = f"{type(error).__name__}: {words_of(error)}"
                 self._context.log.warning("the check %s could not be made: %s", spec.name, why)
                 if spec.blocking:
@@ -67,14 +67,14 @@ class OwnChecks:
             yield evaluation_of(self._context.instance, spec, result, partition, self._context.run_id)
 
     def outputs(self) -> Iterator[dg.Output[None]]:
-        """The outputs that stand for the checks, at the end of a step; what is downstream of them waits for these.
+        """Yield the outputs for the checks, at the end of a step; downstream assets wait for them.
 
         Raises:
-            dg.Failure: a check that blocks could not be made.
+            dg.Failure: a blocking check could not be made.
         """
         if self._not_made:
             name, why = next(iter(self._not_made.items()))
-            words = f"the check {name}, which is to block, could not be made: {why}"
+            words = f"the blocking check {name} could not be made: {why}"
             raise dg.Failure(words, metadata={"reason": "store"}, allow_retries=False)
         for spec in self._specs:
             yield dg.Output(None, spec.get_python_identifier())

@@ -15,7 +15,7 @@ from dagster_gptimg.emulator.settings import Settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until told to stop. Exit status: 0 stopped, 1 cannot start, 2 bad usage, 75 the folder is taken."""
+    """Serve until stopped. Exit status: 0 stopped, 1 cannot start, 2 bad usage, 75 the folder is in use."""
     parser = _parser()
     given = parser.parse_args(arguments)
     try:

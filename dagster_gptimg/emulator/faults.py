@@ -119,7 +119,7 @@ _ONCE = {Phase.SUBMIT, Phase.ACCEPTED}
 
 
 def split_name(name: str) -> tuple[str, bool]:
-    """`image_404_always` -> (`image_404`, True); raises ValueError for a name that is no fault."""
+    """Split `image_404_always` into (`image_404`, True). Raises ValueError for an unknown fault."""
     base = name.removesuffix(ALWAYS)
     always = base != name
     if base not in FAULTS or (always and FAULTS[base] in _ONCE):
@@ -128,7 +128,7 @@ def split_name(name: str) -> tuple[str, bool]:
 
 
 def parse_faults(texts: Iterable[str]) -> dict[str, float]:
-    """`["submit_lost=0.1"]` -> `{"submit_lost": 0.1}`; raises ValueError for what is no NAME=RATE."""
+    """Parse `["submit_lost=0.1"]` as `{"submit_lost": 0.1}`. Raises ValueError unless each is NAME=RATE."""
     rates: dict[str, float] = {}
     for text in texts:
         name, _, rate = text.partition("=")

@@ -1,7 +1,7 @@
-"""Where fal's documents are silent, or contradict one another.
+"""Facts on which fal's documents are silent or contradictory.
 
-There is a switch for each such fact on which money, or a client's correctness, depends. The default is the likelier
-reading; a client must be right in every position. What fal's documents say of it is in docs/fal-wire.md.
+There is a switch for each such fact that matters for money or for a client's correctness. The default is the likelier
+reading; a client must be right in every position. docs/fal-wire.md has fal's statements.
 """
 
 from __future__ import annotations
@@ -30,8 +30,10 @@ class Readings:
     """The header that says whether to try again: `1` or `0` by newer pages, `true` or `false` by older ones
     (docs/fal-wire.md#error-bodies)."""
     retry_after: float | None = None
-    """The `Retry-After` of a 429. None: there is none; no page of fal's mentions it
-    (docs/fal-wire.md#limits-and-lifetimes)."""
+    """The `Retry-After` of a 429.
+
+    None: no header; fal's pages do not mention it (docs/fal-wire.md#limits-and-lifetimes).
+    """
 
     # -- status, result, cancel
 
@@ -39,17 +41,23 @@ class Readings:
     """Whether a status says `error` and `error_type` for model errors, too. Otherwise for fal's failures only
     (docs/fal-wire.md#status)."""
     stream_tells_at_once: bool = True
-    """Whether a stream tells the status on connect. Otherwise the first event is the first change
-    (docs/fal-wire.md#status-stream)."""
+    """Whether a stream sends the status on connect.
+
+    Otherwise the first event is the first change (docs/fal-wire.md#status-stream).
+    """
     result_before_end: Literal[400, 202] = 400
     """The answer to a result that is asked for too early: 400 "Request is still in progress", or 202
     (docs/fal-wire.md#result)."""
     expired: Literal["not_found", "gone", "completed"] = "not_found"
-    """What is said of a request after its result has expired: 404; 410; or the status stays COMPLETED and only the
-    result is 404 (docs/fal-wire.md#status)."""
+    """The answer for a request whose result has expired (docs/fal-wire.md#status).
+
+    404; 410; or the status stays COMPLETED and only the result is 404.
+    """
     cancel_answer: Literal["OK", "CANCELLATION_REQUESTED", "success"] = "OK"
-    """What a cancel in the queue is answered with: 200 `OK`; 202 as for one in progress, by the pages that know no OK;
-    200 `{"success": true}`, by the models' OpenAPI (docs/fal-wire.md#cancel)."""
+    """The answer to a cancel in the queue (docs/fal-wire.md#cancel).
+
+    200 `OK`; 202 as for one in progress, by the pages that know no OK; 200 `{"success": true}`, by the models' OpenAPI.
+    """
     cancelled_is_gone: bool = False
     """Whether a request cancelled in the queue answers 404 from then on. Otherwise COMPLETED and 499
     (docs/fal-wire.md#cancel)."""
@@ -74,8 +82,10 @@ class Readings:
     """Whether a content-policy 422 costs what its images would have cost (fal: "may be charged")
     (docs/fal-wire.md#billing-of-failures)."""
     units_told: Literal["all", "successes", "none"] = "all"
-    """Which results bring `X-Fal-Billable-Units`: fal's server code leaves it out of some errors, and no page promises
-    it (docs/fal-wire.md#billing-of-failures)."""
+    """The results that have the header `X-Fal-Billable-Units`.
+
+    fal's server code omits it from some errors, and no page promises it (docs/fal-wire.md#billing-of-failures).
+    """
     retries_billed: bool = False
     """Whether a request that fal itself retried costs each attempt. fal: only what ends well; not said for it
     (docs/fal-wire.md#billing-of-failures)."""
@@ -90,7 +100,7 @@ class Readings:
     # -- history and billing events
 
     history_lag: float = 0.0
-    """How long after its end a request appears in the history; fal gives no figure (docs/fal-wire.md#history)."""
+    """Seconds after its end until a request appears in the history; fal gives no figure (docs/fal-wire.md#history)."""
     history_in_progress: bool = False
     """Whether the history shows requests in progress, with `ended_at` null (docs/fal-wire.md#history)."""
     history_queued: bool = False
@@ -104,8 +114,10 @@ class Readings:
     tagged_billing: bool = False
     """Whether the account has billing events by tag, which fal enables on request (docs/fal-wire.md#billing-events)."""
     billing_lag: float = 0.0
-    """How long after its end a request appears in the billing events; fal: tagged ones are delayed
-    (docs/fal-wire.md#billing-events)."""
+    """Seconds after its end until a request appears in the billing events (docs/fal-wire.md#billing-events).
+
+    fal says that tagged ones are delayed.
+    """
 
     # -- files and webhooks
 
@@ -113,5 +125,7 @@ class Readings:
     """How long the CDN keeps output files of requests that say nothing of it. None: for ever, by the page on headers;
     the FAQ says "at least 7 days" (docs/fal-wire.md#limits-and-lifetimes)."""
     webhook_signed_once: bool = False
-    """Whether a repeated delivery keeps the time and signature of the end. Otherwise each is signed anew
-    (docs/fal-wire.md#webhooks)."""
+    """Whether a repeated delivery keeps the time and signature of the end.
+
+    Otherwise each one is signed again (docs/fal-wire.md#webhooks).
+    """

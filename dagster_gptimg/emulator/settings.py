@@ -1,4 +1,4 @@
-"""How the emulated fal behaves: everything that can be set, at start or at run time."""
+"""The settings of the emulated fal, at start or at run time."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ from dagster_gptimg.emulator.faults import check_rates
 from dagster_gptimg.emulator.open_questions import Readings
 
 RESULT_SECONDS = 3600.0
-"""How long a result without stored payload stays readable (1 hour: docs/fal-wire.md#limits-and-lifetimes)."""
+"""Seconds for which a result without stored payload stays readable (docs/fal-wire.md#limits-and-lifetimes)."""
 LARGE_RESULT_SECONDS = 360.0
-"""The same for a result of 10 KB or more (fal: 6 minutes)."""
+"""Seconds for which a result of 10 KB or more without stored payload stays readable (fal: 6 minutes)."""
 STORED_SECONDS = 30 * 86400.0
-"""How long a stored payload makes the result readable, and how far the history goes back (fal: 30 days)."""
+"""Seconds for which a result with stored payload stays readable, and the length of the history (fal: 30 days)."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings(Readings):
-    """Settings of one emulator. All times are seconds.
+    """Settings of one emulator. All times are in seconds.
 
-    What fal leaves open is a switch, so that a client can be tested against all readings: see `Readings`.
+    Facts that fal does not document are switches, so that a client can be tested against all readings: see `Readings`.
     """
 
     latency: float = 1.0
     """Mean time in progress; each request draws within 30 % of it."""
     slots: int = 40
-    """Requests in progress at once (fal: 2 for a new account, up to 40)."""
+    """Maximum requests in progress (fal: 2 for a new account, up to 40)."""
     faults: Mapping[str, float] = dataclasses.field(default_factory=dict)
     """Fault name -> rate in [0, 1]; the names are in `faults.FAULTS`."""
     seed: int = 0
     """Decides every draw: latencies, faults."""
     slow_seconds: float = 30.0
-    """How long `submit_slow`, `image_slow`, `webhook_late` and `webhook_overtaken` wait."""
+    """Seconds that `submit_slow`, `image_slow`, `webhook_late` and `webhook_overtaken` wait."""
     requeue_seconds: float = 0.5
-    """How long a request that fal retries (`requeue`) waits before it may start again."""
+    """Seconds that a request which fal retries (`requeue`) waits before it may start again."""
     result_seconds: float = RESULT_SECONDS
     large_result_seconds: float = LARGE_RESULT_SECONDS
     stored_seconds: float = STORED_SECONDS
     keep_alive_seconds: float = 15.0
-    """How long a stream of a status is silent before it sends a comment (fal: 15 s)."""
+    """Seconds of silence after which a status stream sends a comment (fal: 15 s)."""
     webhook_seconds: float = 15.0
-    """How long the first delivery of a webhook may take (fal: 15 s)."""
+    """Maximum seconds of the first delivery of a webhook (fal: 15 s)."""
     webhook_retry_seconds: float = 120.0
-    """How long each repeated one may take (fal: 120 s)."""
+    """Maximum seconds of each repeated delivery (fal: 120 s)."""
     webhook_backoff: float = 2.5
     """The pause before the first repetition; each next one is a fifth longer, so that 31 of them fill an hour. fal says
     "increasing", and no figures."""
@@ -54,9 +54,9 @@ class Settings(Readings):
     webhook_private: bool = True
     """Whether webhooks go to private and loopback addresses. fal drops these unsent; an emulator lives among them."""
     webhook_keys: int = 1
-    """How many keys the JWKS lists. The last one signs: one more is a rotation."""
+    """Number of keys that the JWKS lists. The last one signs: one more is a rotation."""
     idle_exit: float | None = None
-    """End the process when nobody has called for this long. None: never."""
+    """Seconds without a call after which the process ends. None: never."""
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense, in the setting's own name."""
@@ -65,7 +65,10 @@ class Settings(Readings):
         check_rates(self.faults)
 
     def changed(self, changes: Mapping[str, Any]) -> Settings:
-        """These settings with `changes` applied; unknown names and bad values raise ValueError."""
+        """Return a copy of the settings with `changes` applied.
+
+        Raises `ValueError` for unknown names and invalid values.
+        """
         unknown = sorted(set(changes) - {field.name for field in dataclasses.fields(self)})
         if unknown:
             raise ValueError(f"unknown setting: {', '.join(unknown)}")

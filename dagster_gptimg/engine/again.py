@@ -1,4 +1,4 @@
-"""The rows that the user's word names, by their ids: each must be there, and one that has its images is told."""
+"""The row ids in `again`: each must be a row of the table, and one that has its images is reported."""
 
 from __future__ import annotations
 

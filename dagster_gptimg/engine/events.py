@@ -1,4 +1,4 @@
-"""What a run tells whoever listens."""
+"""The events of a run."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """Something about the whole run that somebody should know."""
+    """A warning about the whole run."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a run is. All counts are of requests.
+    """The progress of a run. All counts are of requests.
 
     Attributes:
         done: requests that need nothing more from this run.
-        total: requests that were not settled when it began.
+        total: requests that were open when it began.
         in_flight: requests that fal has, or may have.
-        spent: US dollars, known or at worst case, of what has ended.
-        failed: of `done`, those without images.
+        failed: requests of `done` without images.
+        spent: US dollars of ended requests, known or at worst case.
     """
 
     done: int
@@ -52,7 +52,7 @@ Trouble: TypeAlias = RowStatus | Literal["paid_twice"]
 
 @dataclass(frozen=True, slots=True)
 class Noticed:
-    """Something about one request that somebody should read: it failed, is held, lost, missing, or paid for twice."""
+    """A message about one request: it failed, is held, lost, missing, or was paid for twice."""
 
     row_id: str
     request_id: str | None
@@ -86,7 +86,7 @@ class Finished:
     Attributes:
         manifest: where the manifest is; None when it could not be written.
         store_failed: whether the store could not be used, at any moment of the run.
-        spent: US dollars of what this run has sent, at worst case where nobody knows: by this its budget is counted.
+        spent: US dollars of this run's requests, at worst case if not known; the budget counts them.
     """
 
     summary: Summary

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from dagster_gptimg.store.receipts.facts import Attempt
 
 WIND_DOWN = 8.0
-"""Seconds that an interrupted run takes at most to end its submits and cancel what is still queued."""
+"""Maximum seconds in which an interrupted run ends its submits and cancels queued requests."""
 
 A_TURN = 500
-"""Rows that are looked at in one go while other tasks wait."""
+"""Rows that are processed before other tasks get a turn."""
 
 
 class Feeder:
@@ -57,38 +57,40 @@ class Feeder:
         self.odd = Odd()
 
     def close(self) -> None:
-        """Leave nothing behind."""
+        """Close everything."""
         for task in self._tasks:
             task.cancel()
 
     async def work(self, interrupt: asyncio.Event) -> None:
-        """Feed the workers until there is nothing left, the run is stopped, or somebody interrupts it."""
-        if interrupt.is_set():  # somebody ended the run before its work began
+        """Feed the workers until nothing is left, the run is stopped, or it is interrupted."""
+        if interrupt.is_set():  # interrupted before the work began
             self._stop.because("interrupted", "interrupted before anything was sent")
             return
         feeding = asyncio.create_task(self._feed())
         signals = [asyncio.create_task(event.wait()) for event in (interrupt, self._crashed)]
         await asyncio.wait({feeding, *signals}, return_when=asyncio.FIRST_COMPLETED)
         if interrupt.is_set() or self._crash is not None:
-            self._stop.because("interrupted", "interrupted; what fal has is on record, and the next run collects it")
+            self._stop.because(
+                "interrupted", "interrupted; requests at fal are on record, and the next run collects them"
+            )
             await self._wind_down(feeding)
         for signal in signals:
             signal.cancel()
         await asyncio.gather(feeding, *signals, return_exceptions=True)
         if self._crash is None and not feeding.cancelled() and (error := feeding.exception()) is not None:
-            self._stop.because("interrupted", f"the rows could not be read to their end: {words_for(error)}")
+            self._stop.because("interrupted", f"the rows could not be read completely: {words_for(error)}")
             await self._wind_down(feeding)
             raise error
         if self._crash is not None:
             raise self._crash
 
     async def _feed(self) -> None:
-        """Start with what was paid for; then buy, as far as the window allows."""
+        """Start with the requests that were paid for; then buy, as far as the limits allow."""
         for request, buys in self._receipts.first(self._planned):
             await self._start(request, buys=buys)
         for number, row in enumerate(self._planned if self._total else ()):
             if not number % A_TURN:
-                await self._clock.sleep(0)  # what is in flight wants a turn, too
+                await self._clock.sleep(0)  # let requests in flight proceed
             wanted = [key for key in row.keys if self._is_wanted(key, row.row_id)]
             for request in row.requests if wanted else ():
                 if request.key in wanted and not self._stop.reason:
@@ -97,11 +99,11 @@ class Feeder:
             await asyncio.wait(self._tasks)
 
     def _is_wanted(self, key: str, row_id: str) -> bool:
-        """Whether a request is to be bought, or its images are gone and may be had from fal."""
+        """Return whether a request is to be bought, or its missing images may be fetched from fal."""
         return self._receipts.is_to_buy(key, row_id) or self._receipts.is_missing(key)
 
     async def _start(self, request: Request, *, buys: bool) -> None:
-        """Give one request to a worker as soon as the window has room."""
+        """Give one request to a worker as soon as the in-flight limit allows it."""
         place = Place(self._in_flight_limit)
         await place.enter()
         task = asyncio.create_task(self._one(request, place, buys=buys))
@@ -109,14 +111,14 @@ class Feeder:
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """A worker's end. An error that nobody expected ends the run, and is raised when all others have stopped."""
+        """Handle a worker's end. An unexpected error ends the run, and is raised when all others have stopped."""
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._crash = self._crash or error
             self._crashed.set()
 
     async def _one(self, request: Request, place: Place, *, buys: bool) -> None:
-        """One request, from its facts to its result."""
+        """Process one request, from its facts to its result."""
         owns: Owns = self._receipts.owns(request.key)
         attempts: list[Attempt] | None = None
         try:
@@ -130,9 +132,9 @@ class Feeder:
         except asyncio.CancelledError:
             self._results.leave(self._open_end(request, attempts, owns, "interrupted"))
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is this row's, and no other's
+        except Exception as error:  # noqa: BLE001 - any error concerns this row only
             if isinstance(error, GptImgError) and not isinstance(error, UnreadableError):
-                # The store, or the key: nothing more can be recorded or read.
+                # An error of the store or the key: nothing more can be recorded or read.
                 self.store_failed |= isinstance(error, StoreError)
                 self._stop.because("unusable", str(error))
             self._take(request, self._open_end(request, attempts, owns, words_for(error)))
@@ -142,7 +144,7 @@ class Feeder:
     def _progress(
         self, request: Request, attempts: list[Attempt], owns: Owns, place: Place, *, buys: bool
     ) -> RequestProgress:
-        """One request on its way through this run."""
+        """Return the state of one request for this run."""
         word = Word(id=self._job.options.word or self._results.run, run=self._results.run)
         return RequestProgress(
             request=request,
@@ -159,9 +161,9 @@ class Feeder:
         )
 
     def _open_end(self, request: Request, attempts: list[Attempt] | None, owns: Owns, why: str) -> Result:
-        """What stands on record of a request whose worker had to stop in the middle.
+        """Return the recorded state of a request whose worker had to stop; `attempts`.
 
-        `attempts`: None where its receipts could not be read: what they say may be anything.
+        None if its receipts are unreadable.
         """
         if attempts is None:
             return Unsettled(key=request.key, status=RowStatus.HELD, error=why)
@@ -199,7 +201,7 @@ class Feeder:
         self._reports.tell(Progress(self.done, self._total, flying, self._failed, self._budget.spent))
 
     async def _wind_down(self, feeding: asyncio.Task[None]) -> None:
-        """Interrupted: end the submits, cancel what still waits in fal's queue, leave the rest on record."""
+        """End the submits of an interrupted run, cancel queued requests, and leave the others on record."""
         feeding.cancel()
         await self._worker.sent(WIND_DOWN / 2)
         flying = dict(self._worker.in_flight)
@@ -212,11 +214,11 @@ class Feeder:
 async def has_written_index(results: RunResults, reports: Reports, *, if_due: bool = False) -> bool:
     """Write a piece of the index (`if_due`: when enough has come together).
 
-    It is derived: a failure of it is only told.
+    A failure only causes a warning, as the index is derived.
     """
     try:
         await (results.checkpoint_if_due() if if_due else results.checkpoint())
     except Exception as error:  # noqa: BLE001 - the next one, and the run's end, try again
-        reports.warn_once(f"the settled index cannot be written now: {words_for(error)}. Receipts have everything")
+        reports.warn_once(f"the settled index cannot be written now: {words_for(error)}. The receipts are complete")
         return False
     return True

@@ -30,7 +30,7 @@ class Finisher:
         self._store_failed = feeder.store_failed
 
     async def finish(self) -> Finished:
-        """Write index and manifest, and mark the run's end when nothing is open."""
+        """Write index and manifest, and mark the run's end if nothing is open."""
         if words := str(self._feeder.odd):
             self._reports.warn_once(words)
         if (uri := await self._unchanged()) is not None:
@@ -44,24 +44,24 @@ class Finisher:
             await self._end_marks()
         except Exception as error:  # noqa: BLE001 - index and image table are derived: what was paid for is on record
             self._reports.warn_once(
-                f"index or image table could not be written: {words_for(error)}. Run again to write them"
+                f"the index or image table could not be written: {words_for(error)}. Run again to write them"
             )
             if isinstance(error, GptImgError):
                 self._store_failed |= isinstance(error, StoreError)
                 self._stop.because("unusable", str(error))
-            if uri is None:  # count all the same
+            if uri is None:  # count nevertheless
                 records = self._records()
                 try:
                     await self._io(records.count)
                 except GptImgError:
-                    self._reports.warn_once("not everything could be counted: run again to see what is there")
+                    self._reports.warn_once("not everything could be counted: run again to see the result")
         seconds = self._clock.monotonic() - self._run.began
         summary = records.tally.summary(seconds, self._stop.reason, self._stop.message)
         summary = replace(summary, refetched=self._run.worker.refetched)
         return Finished(summary, uri, self._store_failed, self._run.budget.spent)
 
     async def _unchanged(self) -> str | None:
-        """Where the manifest is, if it says what it would say now; None when it has to be written."""
+        """Return the manifest's address if its content would be unchanged; None if it must be written."""
         if self._run.total or self._feeder.done or self._stop.reason or not str(self._run.content):
             return None
         dataset, partition = self._job.dataset, self._job.partition
@@ -72,11 +72,11 @@ class Finisher:
         return dataset.uri(manifest_name(partition)) if about.content == str(self._run.content) else None
 
     def _records(self) -> Records:
-        """The manifest's records, to be written or only counted."""
+        """Return the manifest's records, to be written or only counted."""
         return Records(self._job.dataset, self._job.partition, self._planned, self._results, self._run.new_content())
 
     async def _end_marks(self) -> None:
-        """A run whose mark has no end makes the next one list all receipts."""
+        """Mark the run's end, if possible: without the mark the next run has to list all receipts."""
         if self._results.unsettled or self._feeder.searching or self._stop.reason in {"unusable", "interrupted"}:
             return
         await self._io(self._job.dataset.end_runs, [self._results.run])

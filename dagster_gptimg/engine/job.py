@@ -1,4 +1,4 @@
-"""What a run is given: the job, its options, and the world it acts on."""
+"""The input of a run: the job, its options, and its interfaces to time, fal and the store."""
 
 from __future__ import annotations
 
@@ -39,39 +39,39 @@ T = TypeVar("T")
 
 
 class Clock(Protocol):
-    """Time, as a run sees it."""
+    """The clock of a run."""
 
     def now(self) -> datetime:
         """The wall clock, with a time zone: for records only. No rule about money rests on it."""
 
     def monotonic(self) -> float:
-        """Seconds since some moment; never goes back."""
+        """Seconds since an arbitrary moment; never decreases."""
 
     async def sleep(self, seconds: float) -> None:
-        """Let others run for so many seconds."""
+        """Sleep for a number of seconds."""
 
 
 class Io(Protocol):
-    """Runs a blocking call of the store somewhere else."""
+    """Runs blocking calls of the store in another thread."""
 
     async def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """The function's result, or its error."""
+        """Return the function's result, or raise its error."""
 
 
 class Fal(Protocol):
-    """What the engine asks of fal. `dagster_gptimg.fal.http.client.FalClient` is it."""
+    """The calls of fal that the engine needs; implemented by `dagster_gptimg.fal.http.client.FalClient`."""
 
     @property
     def clock_offset(self) -> float | None:
-        """Seconds by which fal's clock is ahead of this machine's; None while that is not known."""
+        """Seconds by which fal's clock is ahead of this machine's; None while not known."""
 
     def account(self, salt: str) -> str:
-        """A salted hash of the key."""
+        """Return a salted hash of the key."""
 
     def request(
         self, endpoint: str, request_id: str, status_url: str = "", response_url: str = "", cancel_url: str = ""
     ) -> Submitted:
-        """A request by its id, and its URLs where they are known."""
+        """Return a request from its id, and its URLs if known."""
 
     async def submit(
         self,
@@ -81,62 +81,62 @@ class Fal(Protocol):
         headers: Mapping[str, str] | None = None,
         webhook_url: str | None = None,
     ) -> Submitted:
-        """One POST, never repeated; its body leaves after `ready`, and not at all when that raises."""
+        """Send one POST, never repeated; its body is sent after `ready`, and not at all if that raises."""
 
     async def status(self, request: Submitted, *, logs: bool = False) -> Status:
-        """Where a request is."""
+        """Return a request's status."""
 
     def stream_status(self, request: Submitted, *, logs: bool = False) -> AsyncIterator[Status]:
-        """Every change of that, as fal tells it."""
+        """Yield every status of a request, as fal streams it."""
 
     async def result(self, request: Submitted, *, take: Take | None = None) -> Answer:
-        """How it ended; `take`: for an answer that may hold the images themselves, as for `fetch`."""
+        """Return how a request ended; `take`: for an answer that may contain the images, as in `fetch`."""
 
     async def cancel(self, request: Submitted) -> Cancelled:
-        """Wish that it did not run."""
+        """Ask fal to cancel a request."""
 
     def history(self, endpoint: str, start: datetime, end: datetime | None = None) -> AsyncIterator[HistoryPage]:
-        """The account's requests since a moment, as far as fal shows them."""
+        """Yield the account's requests since a moment, as far as fal shows them."""
 
     async def lookup(self, endpoint: str, request_id: str) -> HistoryItem | None:
-        """One request's line in the history."""
+        """Return one request's entry in the history."""
 
     def images_of(self, output: Mapping[str, Json] | None) -> Images:
-        """The images that a model's output names. Raises `ReadError` when it names none."""
+        """Return the images that a model's output lists. Raises `ReadError` if it lists none."""
 
     async def is_gone(self, endpoint: str) -> bool:
-        """Whether fal's own list of models does not have an endpoint. Raises `ReadError` when it does not tell."""
+        """Return whether fal's own list of models lacks an endpoint. Raises `ReadError` if it cannot be read."""
 
     async def unit_price(self, endpoint: str) -> Decimal | None:
-        """US dollars a billable unit."""
+        """Return US dollars per billable unit."""
 
     async def fetch(self, file: ImageFile, sink: Sink, take: Take) -> str:
-        """Put the bytes of one image into a sink; `take` is awaited with their number before they are read.
+        """Write the bytes of one image into a sink; return their content type, as the CDN names it.
 
-        Returns their content type, as the CDN tells it.
+        `take` is awaited with the number of bytes before they are read.
         """
 
     async def upload(self, data: bytes, content_type: str, file_name: str, seconds: int) -> str:
-        """The URL under which fal's storage keeps these bytes for so long."""
+        """Upload bytes to fal's storage for `seconds`; return their URL."""
 
     async def origin(self) -> str:
-        """To whom datasets made with this client belong."""
+        """Return the origin of datasets made with this client: `fal`, or an emulator with its id."""
 
     async def check(self, endpoint: str) -> None:
-        """Raise `UsageError` when fal cannot be reached, or does not know the key."""
+        """Raise `UsageError` if fal cannot be reached, or does not accept the key."""
 
 
 def _nothing(_point: str) -> None:
-    """The hook of a normal run."""
+    """Do nothing at the named points of a normal run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """The world: time, threads for the store, randomness.
+    """The environment of a run: time, threads for the store, randomness.
 
     Attributes:
-        token: a new random text, at least 128 bits: nonces and run ids.
-        reached: called at each named point of a request's way; the kill suite dies there.
+        token: returns a new random text of at least 128 bits, for nonces and run ids.
+        reached: called at each named point of a request's processing; the kill suite kills the process there.
     """
 
     clock: Clock
@@ -153,19 +153,19 @@ class Options:
         max_in_flight: requests in flight at most; None: as many as the account's slots call for
             (`engine/submit/in_flight_limit.py`).
         max_cost: US dollars that this run may spend at most; reserved at worst case before each POST. None: no bound.
-        again: `held`, `refused`, `lost`, `missing`, or row ids: the user's word to buy these again, once. It speaks of
-            what stood on record when the run began. (`failed` is always tried again.)
-        word: what the user's word in `again` is known by: the same for all partitions of a run, and for its retries.
+        again: `held`, `refused`, `lost`, `missing`, or row ids: buy these again, once, if they were on record when
+            the run began. (`failed` is always tried again.)
+        word: identity of `again`: the same for all partitions of a run, and for its retries.
             Empty: the run's own id.
         on_ambiguous: `hold` shows a submit in doubt until evidence settles it; `resubmit` bets (docs/guarantee.md).
         settle: seconds to wait for fal's history to show an ambiguous submit.
         attempts: attempts a request may be given in one run after failures that were free.
-        is_model_chosen: whether nobody said the model, so that it must be the dataset's.
+        is_model_chosen: whether the user named no model, so that it must be the dataset's.
         recipe: what all rows are made with (template, model, arguments), as a digest: a manifest keeps it.
         table: the prompt table's name, without secrets; empty for one that has none. It tells whose records a run
             replaces in the image table.
         is_limited: whether only the first rows of the table were read: the records of the others stay.
-        allow_rebuy: buy again what is there under another recipe, however much that is.
+        allow_rebuy: buy existing images of another recipe again, however many they are.
         patience: seconds after which a request that does not end, or whose images cannot be had, is left to a later
             run.
         request: priority, start time-out, tags and other headers of every submit.

@@ -1,4 +1,4 @@
-"""One run from ordinary code: what the CLI, the assets and the ops share."""
+"""One run from ordinary code: shared by the command line, the assets and the ops."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 STATUS_TIMEOUT = 5.0
-"""Seconds that a run asks fal whether its model is deprecated."""
+"""Seconds that a run waits for fal's answer whether its model is deprecated."""
 
 KILL_AT = "DAGSTER_GPTIMG_KILL_AT"
-"""For the kill suite only: `NAME:N` has the process SIGKILL itself when it reaches the point NAME for the N-th time."""
+"""For the kill suite only: `NAME:N` makes the process kill itself when it reaches NAME for the N-th time."""
 
 
 def run(
@@ -102,10 +102,10 @@ def run(
 
 
 def _checked(options: Options, model: FalModel) -> Options:
-    """The options of a run, when they can be kept. Raises `UsageError`."""
+    """Return a run's options if they can be satisfied. Raises `UsageError`."""
     if options.max_cost is not None and all(part.price is unknown_price for part in (model, model.edit) if part):
         msg = (
-            f"the price of {model.name} is not known, so nothing can hold a run to ${options.max_cost}. Say its price "
+            f"the price of {model.name} is not known, so a run cannot be limited to ${options.max_cost}. Set its price "
             "(price=, or --price), or run without a limit. Nothing was sent."
         )
         raise UsageError(msg)
@@ -113,14 +113,14 @@ def _checked(options: Options, model: FalModel) -> Options:
     if not options.request.without_guarantee:
         return options
     if options.on_ambiguous == "resubmit":
-        msg = "on_ambiguous=resubmit rests on fal's history, and without_guarantee gives that up. Nothing was sent."
+        msg = "on_ambiguous=resubmit needs fal's history, which without_guarantee disables. Nothing was sent."
         raise UsageError(msg)
-    # A result with sync_mode holds its images, so there are no more in flight than images may be in memory.
+    # With sync_mode results contain their images: requests in flight are limited by the images that fit in memory.
     return replace(options, max_in_flight=min(options.max_in_flight or AT_ONCE, AT_ONCE))
 
 
 def _check_watch(options: Options) -> None:
-    """Raise `UsageError` when webhooks cannot work as they were asked for."""
+    """Raise `UsageError` if webhooks cannot work with these options."""
     url = httpx.URL(options.webhook_url)
     if (options.watch == "webhook") != bool(options.webhook_url):
         raise UsageError("watch=webhook and webhook_url go together: one is missing. Nothing was sent.")
@@ -129,23 +129,23 @@ def _check_watch(options: Options) -> None:
     if options.watch == "webhook" and options.logs:
         raise UsageError("webhooks bring no logs: use watch=stream for them. Nothing was sent.")
     if options.watch == "webhook" and options.request.without_guarantee:
-        raise UsageError("without_guarantee may put images into results, too large for webhooks. Nothing was sent.")
+        raise UsageError("without_guarantee may make results too large for webhooks. Nothing was sent.")
 
 
 async def _warnings(job: Job, fal: FalClient) -> list[str]:
-    """What whoever starts a run should know of its model and its settings."""
+    """Return warnings about the model and the settings."""
     model, found = job.model, [VOIDED] if job.options.request.without_guarantee else []
     try:
         async with asyncio.timeout(STATUS_TIMEOUT):
             statuses = await fal.statuses(model.endpoints)
     except (GptImgError, TimeoutError):
-        statuses = {}  # only news: a run does not depend on it
+        statuses = {}  # for information only: a run does not depend on it
     notice = model.notice(job.runtime.clock.now().date(), statuses.values())
     return [*found, *([notice] if notice else [])]
 
 
 def former_models(dataset: Dataset, partition: str | None) -> list[FalModel]:
-    """The models of the registry that made what a partition has, as its manifest tells. Raises `StoreError`."""
+    """Return the registry's models that made a partition's images, by its manifest. Raises `StoreError`."""
     endpoints = set[str]()
     try:
         for batch in scan_manifest(dataset, partition, ["endpoint"]):
@@ -153,7 +153,7 @@ def former_models(dataset: Dataset, partition: str | None) -> list[FalModel]:
     except FileNotFoundError:
         return []
     except UnreadableError as error:
-        _log.warning("which models made what is there cannot be read, so a plan does not name them: %s", error)
+        _log.warning("the manifest cannot be read, so the plan does not name the models of existing images: %s", error)
         return []
     return [model for model in all_models() if model.endpoint in endpoints]
 
@@ -193,7 +193,7 @@ def plan(
 
 
 def rebuild(dataset: Dataset, model: FalModel) -> Rebuilt:
-    """Write index and missing manifests anew from receipts.
+    """Rebuild the settled index and missing manifests from receipts.
 
     Raises:
         UsageError: there is no such dataset.
@@ -206,7 +206,7 @@ def rebuild(dataset: Dataset, model: FalModel) -> Rebuilt:
 
 
 def forget(dataset: Dataset, rows: Collection[str]) -> list[str]:
-    """Erase rows here, and their payloads at fal if there is a key; returns what was done, in lines for people.
+    """Erase rows in the store, and their payloads at fal if there is a key; return lines for people.
 
     Raises:
         UsageError: a row is unknown or has not ended; nothing was erased.
@@ -230,7 +230,7 @@ async def _forget_at_fal(dataset: Dataset, request_ids: Collection[str]) -> str:
     async with FalClient(settings) as fal:
         try:
             if await fal.origin() != dataset.origin():
-                return f"{kept}: this dataset was not made with the fal that FAL_KEY and FAL_BASE_URL name"
+                return f"{kept}: the dataset belongs to another fal or emulator than FAL_KEY and FAL_BASE_URL"
             for request_id in request_ids:
                 await fal.delete_payloads(request_id)
         except GptImgError as error:

@@ -70,7 +70,7 @@ class Prepared:
 
 
 async def prepare(job: Job) -> Prepared:
-    """Check everything that can be checked before a cent is spent.
+    """Check everything that can be checked before anything is bought.
 
     Raises:
         UsageError: something has to be mended first; nothing was sent.
@@ -126,7 +126,7 @@ async def _prepare(job: Job, planned: Plan) -> Prepared:
 
 
 def _most_in_flight(options: Options) -> int | None:
-    """Requests in flight at most: where fal tells by streams, each has a connection."""
+    """Return the maximum requests in flight: with streams, each needs a connection."""
     if options.watch != "stream":
         return options.max_in_flight
     return min(options.max_in_flight or STREAMS, STREAMS)

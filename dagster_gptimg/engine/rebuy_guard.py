@@ -1,8 +1,8 @@
-"""The guard against buying again what is there: what moves request keys of rows that have their images.
+"""The guard against buying existing images again, when the request keys of rows with images change.
 
-A changed template, model or default moves all keys. So does a text that another program writes in another form
+A changed template, model or default changes all keys. So do a text that another program writes in another form
 (accents, blanks, quotes), a new column that is an input, or fewer images for a row. The image table knows which rows
-have images: the same row under another key would be bought again, and so would rows whose receipts are gone.
+have images: the same row under another key would be bought again, as would rows whose receipts are missing.
 """
 
 from __future__ import annotations
@@ -32,33 +32,40 @@ if TYPE_CHECKING:
     from dagster_gptimg.store.manifest import About
 
 SHARE = Decimal("0.1")
-"""The share of the rows with images that may be bought again without a word. (Of rows whose own cells have changed, one
-may in any case, in a table of two rows or more.)"""
+"""Share of the rows with images that may be bought again without permission.
 
-EDITED_SHARE, EDITED_ROWS = Decimal("0.5"), 10
-"""Rows whose prompts or reference images are others now are mostly meant so: they count when they are more than this
-share of the rows with images, and more than so many."""
+One row with changed cells may be bought again in any case, in a table of two rows or more.
+"""
+
+EDITED_SHARE = Decimal("0.5")
+"""Share of the rows with images (0 to 1) above which edited rows count, if they are also more than `EDITED_ROWS`.
+
+Fewer edited prompts or reference images are usually intended.
+"""
+EDITED_ROWS = 10
+"""Number of edited rows above which they count, if they are also more than `EDITED_SHARE`."""
 
 Why: TypeAlias = Literal["recipe", "gone", "count", "form", "arguments", "edited"]
 
 _WORDS: Mapping[Why, str] = {
-    "recipe": "they were made with another template, model or arguments",
-    "gone": "their images are in the image table, and no receipt of them is there any more",
-    "count": "they ask for another number of images than they have, and a request is bought as a whole",
-    "form": "their prompts differ in form only: accents, blanks, quotes, dashes",
-    "arguments": "their prompts are the same, and their arguments are others",
-    "edited": "their prompts say something else, or their reference images are others",
+    "recipe": "made with another template, model or arguments",
+    "gone": "in the image table, but without any receipt",
+    "count": "another number of images than before, and a request is bought as a whole",
+    "form": "prompts that differ in form only: accents, blanks, quotes, dashes",
+    "arguments": "the same prompts with different arguments",
+    "edited": "edited prompts or other reference images",
 }
 
 
 class Rebuy(NamedTuple):
-    """What would be bought again.
+    """The rows that would be bought again.
 
     Attributes:
-        settled: rows that have images.
-        again: rows of these that would be bought again.
-        low, high: US dollars for these.
-        why: how many of them for which reason.
+        settled: number of rows that have images.
+        again: number of these that would be bought again.
+        low: minimum US dollars for these.
+        high: maximum US dollars for these.
+        why: number of these by reason.
     """
 
     settled: int
@@ -69,7 +76,7 @@ class Rebuy(NamedTuple):
 
     @property
     def is_too_much(self) -> bool:
-        """Whether somebody should say that they mean it."""
+        """Whether an explicit permission is required."""
         edited, whole = self.why.get("edited", 0), self.why.get("recipe", 0) + self.why.get("gone", 0)
         rows = self.again - edited
         if whole > SHARE * self.settled or rows > max(SHARE * self.settled, Decimal(1)) or rows == self.settled:
@@ -90,22 +97,22 @@ NOTHING = Rebuy(0, 0, Decimal(0), Decimal(0), {})
 
 
 def guard(job: Job, planned: Plan, receipts: OpenReceipts) -> None:
-    """Stop a run that would buy much of what is there again, unless that is allowed. Blocks.
+    """Stop a run that would buy many existing images again, unless this is allowed. Blocks.
 
     Raises:
-        RebuyError: it would; nothing was sent.
+        RebuyError: the run would do so; nothing was sent.
         StoreError: the store cannot be read.
     """
     if job.options.allow_rebuy:
         return
     found = rebuy(job, planned, receipts)
     if found.is_too_much:
-        msg = f"{found}. Nothing was sent. If you mean it, allow it: allow_rebuy in the run's config, or --allow-rebuy"
+        msg = f"{found}. Nothing was sent. To allow it, set allow_rebuy in the run's config, or use --allow-rebuy"
         raise RebuyError(msg)
 
 
 def rebuy(job: Job, planned: Plan, receipts: OpenReceipts) -> Rebuy:
-    """What a run would buy again of what the image table of its partition has. Blocks. Raises `StoreError`."""
+    """Return the rows of the partition's image table that a run would buy again. Blocks. Raises `StoreError`."""
     try:
         is_other_recipe = _is_other_recipe(about_manifest(job.dataset, job.partition), job.options)
         if not any(True for _ in receipts.to_buy(planned)):
@@ -114,7 +121,7 @@ def rebuy(job: Job, planned: Plan, receipts: OpenReceipts) -> Rebuy:
         for row in planned:
             ids.count(_digest("id", row.row_id))
         earlier = _Earlier(scan_manifest(job.dataset, job.partition, list(_WANTED)), ids)
-    except (FileNotFoundError, UnreadableError):  # derived: what it would have told is not known
+    except (FileNotFoundError, UnreadableError):  # derived data: its content is not known
         return NOTHING
     low = high = Decimal(0)
     whys = Counter[Why]()
@@ -128,19 +135,19 @@ def rebuy(job: Job, planned: Plan, receipts: OpenReceipts) -> Rebuy:
 
 
 def _is_other_recipe(about: About, options: Options) -> bool:
-    """Whether rows of this prompt table were made with another template, model or arguments."""
+    """Return whether rows of this prompt table were made with another template, model or arguments."""
     parts = [part for part in about.parts if part.table == options.table] or about.parts
     return ({part.recipe for part in parts} or {about.recipe}) != {options.recipe}
 
 
 class _Earlier:
-    """The rows of an image table that have their images, to be known again: by their id, or by their content.
+    """The rows of an image table that have images, found by id or by content.
 
-    A row's id may be derived from its prompt, so that another prompt changes it. Then a row that has left the table
-    tells of the one in its place: by its prompt, or by its other columns when no two rows have the same.
+    A row's id may be derived from its prompt, so that another prompt changes it. Then a row that is no longer in the
+    table is matched with a new one: by its prompt, or by its other columns if these are unique.
 
     Attributes:
-        rows: how many.
+        rows: number of rows.
     """
 
     def __init__(self, batches: Iterable[pa.RecordBatch], planned: DigestCounts) -> None:
@@ -166,7 +173,7 @@ class _Earlier:
                 self._columns.count(_digest("columns", columns))
 
     def why(self, row: PlannedRow, to_buy: set[str], *, is_other_recipe: bool) -> Why | None:
-        """Why a row that has its images would be bought again by these requests; None when it would not."""
+        """Return why a row with images would be bought again by these requests; None if it would not."""
         if all(self._known.of(_digest("key", key)) for key in to_buy):
             return "gone"
         if self._is_growth(row, to_buy):
@@ -191,13 +198,13 @@ class _Earlier:
         return "edited" if is_one else None
 
     def _is_growth(self, row: PlannedRow, to_buy: set[str]) -> bool:
-        """Whether a row keeps all images that it has, and only asks for more."""
+        """Return whether a row keeps all its images, and only asks for more."""
         bought = sum(count for key, count in zip(row.keys, row.images, strict=True) if key in to_buy)
         return bought < sum(row.images) and bought <= sum(row.images) - self._images.of(_digest("id", row.row_id))
 
 
 def _references(arguments: str) -> list[str]:
-    """The reference images that a request's arguments, as JSON, name: by their content, or by a public URL."""
+    """Return the reference images in a request's arguments (JSON): by their content, or by a public URL."""
     return _REFERENCE.findall(arguments)
 
 
@@ -227,7 +234,7 @@ _FORMS = str.maketrans(
 
 
 def form_of(text: str) -> str:
-    """A text without what programs change on its way: how accents are composed, blanks, quotes, dashes, case."""
+    """Return a text without differences that programs introduce: composed accents, blanks, quotes, dashes, case."""
     plain = unicodedata.normalize("NFKC", text.translate(_FORMS))
     return _BLANKS.sub(" ", plain).strip().strip("'\"").strip().casefold()
 

@@ -33,22 +33,22 @@ class Reports:
         self.queue.put_nowait(event)
 
     def warn_once(self, message: str) -> None:
-        """Tell something about the whole run, once."""
+        """Emit a warning about the whole run, once."""
         if message not in self._warned:
             self._warned.add(message)
             self.tell(Warned(message))
 
     def warn_of_double(self, row_id: str, paid: Sequence[str]) -> None:
-        """A second purchase that happened all the same is collected, counted, and never passed over in silence."""
+        """Report a second purchase, which is collected and counted."""
         if len(paid) > 1:
-            words = f"requests {', '.join(paid)} were all billed for it; their sum stands in the image table"
+            words = f"requests {', '.join(paid)} were all billed for it; the image table has their sum"
             self.tell(Noticed(row_id, paid[-1], "paid_twice", words))
 
 
 def words_for(error: BaseException) -> str:
-    """What a row shows of an error; one that nobody expected is logged with its trace."""
+    """Return a row's message about an error; an unexpected one is logged with its traceback."""
     if isinstance(error, GptImgError):
         return str(error)
     trace = plain_lines("".join(traceback.format_exception(error)))
-    _log.error("a request ended in an error that nobody expected\n%s", trace)
+    _log.error("a request failed with an unexpected error\n%s", trace)
     return f"{type(error).__name__}: {words_of(error)}"

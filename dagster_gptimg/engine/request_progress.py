@@ -1,4 +1,4 @@
-"""One request on its way through a run: its facts on record, and what this run has done for it."""
+"""The state of one request in a run: its recorded facts, and what this run has done for it."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ WORDS: Mapping[str, RowStatus] = {
 
 @dataclass(slots=True)
 class RequestProgress:
-    """One request on its way through a run.
+    """The state of one request in a run.
 
     Attributes:
-        attempts: its facts on record; added to as they are made.
-        owns: whose an id is.
-        price: US dollars, at least and at most.
-        buys: False for a request that no row asks for any more: it is collected, and never bought.
-        left: attempts that this run may still make after failures that were free.
-        place: its place in the window.
-        word: the user's word in this run.
-        spoken: attempts that stood on record when the run began: of no others does the user's word speak.
-        seen_at: the clock's second at which this run saw its facts first.
-        sent: whether this run has claimed an attempt of it.
+        attempts: its recorded facts, updated as facts are created.
+        owns: returns whether an attempt owns a request id.
+        price: minimum and maximum US dollars.
+        buys: False for a request that no row needs any more: it is collected, but never bought.
+        left: number of attempts that this run may still make after free failures.
+        place: its place in the in-flight limit.
+        word: identity of this run's `again`.
+        spoken: number of attempts on record when the run began; `again` applies to no others.
+        seen_at: when this run first read its facts, in seconds of the run's clock.
+        sent: whether this run has created an attempt of it.
         reserved: the attempts for which its price is reserved now.
-        collected: whether this run has recorded an outcome of it that settles it.
-        recorded: the requests of it whose outcomes this run has put on record.
-        trouble: what went wrong last.
-        lost: requests of it that this run has looked for, and not brought to an end.
+        collected: whether this run has recorded an outcome that settles it.
+        recorded: its requests whose outcomes this run has recorded.
+        trouble: the last error.
+        lost: its requests that this run has looked for without reaching their end.
         still_at_fal: the last one of these.
-        is_missing: whether a file of its images was gone when the run began.
-        gone: the stored requests, as (attempt, request id), whose files are gone now; with what is (to be) on record.
-        why: what became of fetching these again.
+        is_missing: whether a file of its images was missing when the run began.
+        gone: the stored requests (attempt, request id) whose files are missing, with their (future) record.
+        why: why these could not be fetched again.
     """
 
     request: Request
@@ -75,29 +75,29 @@ class RequestProgress:
     why: str = ""
 
     def take(self, attempts: list[Attempt]) -> None:
-        """Go on with these facts, and with what was found to be gone."""
+        """Replace the facts, keeping what was found to be missing."""
         self.attempts[:] = attempts
         for (n, request_id), deleted in self.gone.items():
             if n < len(self.attempts):
                 self.attempts[n].deleted[request_id] = deleted
 
     def view(self) -> View:
-        """What the facts say now."""
+        """The current state by the facts."""
         return state_of(self.attempts, self.owns)
 
     def is_meant(self, view: View, again: Collection[str]) -> bool:
-        """Whether the user's word speaks of what the facts say.
+        """Return whether `again` applies to the current state.
 
-        It speaks of attempts that stood on record when the run began, never of what this run, or another one by the
-        same word, has opened since.
+        It applies to attempts that were on record when the run began, never to those that this run, or another one with
+        the same `again`, has opened since.
         """
         is_named = self.request.row_id in again or WORDS.get(view.state, RowStatus.LOST) in again
         return self.buys and view.attempt < self.spoken and is_named
 
     def unsettled(self, status: RowStatus, error: str = "") -> Unsettled:
-        """The request, without a final outcome."""
+        """Return the request as one without a final outcome."""
         return Unsettled(key=self.request.key, status=status, error=error or None)
 
     def word_for(self, n: int) -> Word | None:
-        """The user's word by which attempt `n` is opened, because the one before it was given up by it."""
+        """Return the identity of the `again` by which attempt `n` is opened, if the one before was given up by it."""
         return self.attempts[n - 1].word if 0 < n <= len(self.attempts) else None

@@ -1,4 +1,4 @@
-"""A run: plan, follow what was paid for, buy what is missing, write down what is there.
+"""A run: plan, follow paid requests, buy missing images, write index and manifest.
 
 One async iterator of events; the last one is `Finished`.
 """
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CLOCK_OFF = 60.0
-"""Seconds by which this machine's clock may differ from fal's before a run says so."""
+"""Seconds by which this machine's clock may differ from fal's before a run warns."""
 
 NOT_EXCLUSIVE = (
-    "this store has no exclusive create: two runs at once could buy a row twice. See to it yourself that only one run "
-    "uses this dataset at a time"
+    "this store has no exclusive create: two runs at once could buy a row twice. Make sure that only one run uses "
+    "this dataset at a time"
 )
 
 
@@ -72,13 +72,13 @@ async def generate(job: Job, interrupt: asyncio.Event) -> AsyncIterator[Event]:
 
 
 async def _events(run: Prepared, working: asyncio.Task[None]) -> AsyncIterator[Event]:
-    """What happens, until the work is done."""
+    """Yield events until the work is done."""
     if not run.is_exclusive:
         yield Warned(NOT_EXCLUSIVE)
     offset = run.job.fal.clock_offset or 0.0
     if abs(offset) > CLOCK_OFF:
         off = f"{abs(offset):.0f} s {'behind' if offset > 0 else 'ahead of'} fal's"
-        yield Warned(f"this machine's clock is {off}: set it right. What is searched at fal is searched by fal's time")
+        yield Warned(f"this machine's clock is {off}: correct it. Searches at fal use fal's time")
     yield Planned(run.forecast_now())
     for row_id, paid in run.receipts.paid_twice:
         run.reports.warn_of_double(row_id, paid)
@@ -93,9 +93,9 @@ async def _events(run: Prepared, working: asyncio.Task[None]) -> AsyncIterator[E
 
 
 async def unless(interrupt: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
-    """What some work comes to that sends nothing; None when it was interrupted before its end.
+    """Return the result of work that sends nothing; None if it was interrupted before its end.
 
-    It is not waited for then: it may hang in a store.
+    An interrupted work is not awaited: it may hang in a store.
     """
     working, interrupted = asyncio.create_task(work), asyncio.create_task(interrupt.wait())
     try:
@@ -124,6 +124,6 @@ async def plan(job: Job) -> Summary:
         again = await job.runtime.io(rebuy, job, planned, receipts)
         message = str(again) if again.again else ""
         if again.is_too_much:
-            message = f"{message}; a run stops there unless it is allowed"
+            message = f"{message}; a run stops here unless this is allowed"
         message = ". ".join(filter(None, (message, told)))
         return receipts.forecast(planned).summary(clock.monotonic() - began, message=message)

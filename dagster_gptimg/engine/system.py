@@ -1,4 +1,4 @@
-"""The real world for the engine: the clock, threads for the store, and one way to run it from ordinary code."""
+"""The system's clock and threads for the engine, and a function to run the engine from ordinary code."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ T = TypeVar("T")
 
 STORE_THREADS = 16
 WIND_DOWN = 9.0
-"""Seconds that an interrupt waits for the engine to end orderly; Kubernetes grants 30, Dagster's users expect 10."""
+"""Seconds that an interrupt waits for the engine to end orderly; Kubernetes allows 30, Dagster's users expect 10."""
 
 
 class SystemClock:
-    """The machine's own time."""
+    """The machine's clock."""
 
     def now(self) -> datetime:
-        """Now, in UTC."""
+        """Return the current time in UTC."""
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Seconds since some moment."""
+        """Return seconds since an arbitrary moment; never decreases."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
-        """Let others run for so many seconds."""
+        """Sleep for a number of seconds."""
         await asyncio.sleep(seconds)
 
 
@@ -45,16 +45,16 @@ class Threads:
     """Runs blocking calls of the store in a few threads."""
 
     def __init__(self, threads: int = STORE_THREADS) -> None:
-        """Prepare for so many threads; they start as they are needed."""
+        """`threads`: maximum number of threads, which are started when needed."""
         self._threads = DaemonThreads(threads, "dagster-gptimg-store")
 
     async def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """The function's result, or its error."""
+        """Return the function's result, or raise its error."""
         return await asyncio.wrap_future(self._threads.submit(function, *args, **kwargs))
 
 
 def system_runtime(reached: Callable[[str], None] | None = None) -> Runtime:
-    """The runtime of a normal run; `reached` is the kill suite's hook."""
+    """Return the runtime of a normal run; `reached` is the kill suite's hook."""
     clock, io = SystemClock(), Threads()
     if reached is None:
         return Runtime(clock, io, _token)
@@ -62,11 +62,11 @@ def system_runtime(reached: Callable[[str], None] | None = None) -> Runtime:
 
 
 def iterate(make: Callable[[asyncio.Event], AsyncIterator[T]], on_event: Callable[[T], None]) -> None:
-    """Run an async iterator to its end from ordinary code, also inside a running loop; events reach this thread.
+    """Run an async iterator to its end from ordinary code, also inside a running event loop; events reach this thread.
 
-    The loop lives in a thread of its own, so an interrupt (KeyboardInterrupt, Dagster's termination) hits only the
-    waiting caller, never a submit halfway. Then the engine is told to end orderly, is given `WIND_DOWN` seconds, its
-    last events are delivered, and the interrupt goes on.
+    The loop has its own thread, so an interrupt (KeyboardInterrupt, Dagster's termination) affects only the waiting
+    caller, never a submit in progress. Then the engine is told to end orderly within `WIND_DOWN` seconds, its last
+    events are delivered, and the interrupt is raised again.
     """
     events: queue.Queue[T | None] = queue.Queue()
     interrupt: Future[Callable[[], object]] = Future()

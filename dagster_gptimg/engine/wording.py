@@ -1,4 +1,4 @@
-"""A run in words, for every face: the forecast of a plan, and what fal says of a request."""
+"""A run in words, for all interfaces: the forecast of a plan, and the statuses of a request."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ EXPECTED = frozenset({RowStatus.IN_FLIGHT, RowStatus.NOT_SUBMITTED})
 """Statuses of rows that a plan expects to get their images: it tells these in images."""
 
 LONGEST_LINE = 500
-"""Letters of a line of a model's log that are shown."""
+"""Maximum characters of a line of a model's log."""
 
 
 def update_lines(event: Updated) -> list[str]:
-    """What fal says of a request on its way, in lines; what would move a terminal's cursor does nothing."""
+    """Return fal's statuses of a request in flight as lines, with control characters escaped."""
     place = "" if event.position is None else f", {event.position} before it"
     lines = [f"{event.status}{place}", *(line.message[:LONGEST_LINE] for line in event.logs)]
     return [f"row {plain(event.row_id[:80])}: {plain(line)}" for line in lines]
 
 
 def plan_lines(summary: Summary, spec: PromptSpec) -> list[str]:
-    """A plan for people: the forecast, what does not carry over to another model, and whether the model ends."""
+    """Return a plan for people: the forecast, inputs that the other model does not accept, and the end of the model."""
     left = spec.move.not_carried() if spec.move is not None else []
     notice = spec.model.notice(datetime.now(UTC).date())
     lines = [
@@ -47,19 +47,19 @@ def model_line(spec: PromptSpec) -> str:
 
 
 def columns_lines(spec: PromptSpec) -> list[str]:
-    """What became of the table's columns, and whether its partition has no row, once the table was read."""
+    """Return the roles of the table's columns, and a warning if its partition has no row, after the table was read."""
     told = [spec.seen.sentence(spec.model.input_names), spec.seen.warning and f"warning: {spec.seen.warning}"]
     return list(filter(None, told))
 
 
 def forecast(summary: Summary) -> str:
-    """A plan in one line: what there is, what would be bought, what that costs."""
+    """Return a plan in one line: existing images, images to buy, their cost."""
     parts = [counted(summary.rows, "row"), f"{counted(summary.reused, 'image')} reused"]
     if summary.reattached:
         parts.append(f"{summary.reattached} paid for and not collected yet")
     statuses = [status for status in TOLD if status not in EXPECTED]
     parts += [f"{counted(n, 'row')} {status.words}" for status in statuses if (n := getattr(summary, status))]
     if summary.refetched:
-        parts.append(f"at most {counted(summary.refetched, 'image')} fetched again from fal, for nothing")
+        parts.append(f"at most {counted(summary.refetched, 'image')} fetched again from fal at no cost")
     told = f". {summary.message}" if summary.message and not summary.stop else ""
     return f"{', '.join(parts)}; {counted(summary.bought, 'image')} to buy for {summary.cost}{told}"

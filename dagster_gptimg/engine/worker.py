@@ -1,7 +1,7 @@
-"""One request's way: read the state from its facts, do what the table says, and look again.
+"""The processing of one request: read the state from its facts, do what the state table says, and repeat.
 
-Every step adds a fact, and the state table decides what comes next; nothing else does. A worker holds no lock and may
-die anywhere: what it knew is on record, or is in doubt and shown.
+Every step adds a fact, and only the state table decides the next step. A worker holds no lock and may die at any point:
+what it knew is either on record, or is shown as in doubt.
 """
 
 from __future__ import annotations
@@ -39,22 +39,24 @@ if TYPE_CHECKING:
     from dagster_gptimg.store.receipts.facts import Outcome, Word
 
 ASIDE = 500
-"""Requests at most that have ended at fal, cannot be collected now, and are waited for outside of the window. What is
-beyond keeps its place: while images cannot be had, no more and more of them are bought."""
+"""Maximum number of ended requests that cannot be collected now and wait outside the in-flight limit.
+
+Further ones keep their places: while images are not available, buying slows down.
+"""
 
 GIVEN_UP_SECONDS = 30.0
-"""Seconds that a run waits for a request that the user has given up."""
+"""Seconds that a run waits for a request that was given up."""
 
 FINAL = frozenset({"missing", "refused", "ended"})
-"""States in which nothing is done for a request by itself; the user's word opens the next attempt."""
+"""States in which nothing is done by default; `again` opens the next attempt."""
 
 
 class Worker:
-    """Brings single requests to their ends; one for a run, many calls at once.
+    """Processes single requests to their ends; one worker per run, with many concurrent calls.
 
     Attributes:
-        sending: the submits under way, by key.
-        in_flight: what is being followed, by key: what an interrupt may still cancel.
+        sending: the submits in progress, by key.
+        in_flight: the requests that are being followed, by key, which an interrupt may still cancel.
     """
 
     def __init__(
@@ -66,7 +68,7 @@ class Worker:
         in_flight_limit: InFlightLimit,
         tell: Callable[[Updated], None],
     ) -> None:
-        """Share a run's results, budget, stop and limit; `tell` takes what fal says of requests on their way."""
+        """Use a run's results, budget, stop and limit; `tell` receives the statuses of requests in flight."""
         self._job, self._io, self._receipts = job, job.runtime.io, job.dataset.receipts
         self._results, self._budget, self._stop = results, budget, stop
         self._submitter = Submitter(job, results.run)
@@ -85,28 +87,28 @@ class Worker:
         self.in_flight: dict[str, tuple[int, Submitted]] = {}
 
     def know(self, request_ids: Iterable[str]) -> None:
-        """Take the request ids that are on record; to be called before anything is sent."""
+        """Note the request ids on record; to be called before anything is sent."""
         self._submitter.know(request_ids)
 
     @property
     def refetched(self) -> int:
-        """Images whose files were gone, and that fal has given again."""
+        """The number of missing images that fal has sent again."""
         return self._missing_images.fetched
 
     async def sent(self, seconds: float) -> None:
-        """Let the submits that are under way come to their end, as far as they do within `seconds`.
+        """Wait for the submits in progress, for at most `seconds`.
 
-        An interrupt must not tear a submit apart: what it brought would be in doubt.
+        An interrupt must not cut off a submit: its result would be in doubt.
         """
         if self.sending:
             await asyncio.wait(self.sending.values(), timeout=seconds)
 
     def expect(self, intents: Iterable[Intent]) -> None:
-        """Take what was found in doubt when the run began."""
+        """Announce the intents that were in doubt when the run began."""
         self._ambiguous.expect(intents)
 
     def close(self) -> None:
-        """Leave nothing behind."""
+        """Close everything."""
         self._watcher.close()
 
     async def run(self, progress: RequestProgress) -> Result:
@@ -128,7 +130,10 @@ class Worker:
             await self._write_off(progress)
 
     def _count(self, progress: RequestProgress) -> None:
-        """Count what this run has spent: on what it sent, whoever recorded its end, and on what it recorded."""
+        """Count what this run has spent.
+
+        On requests it sent, whoever recorded their ends, and on requests it recorded.
+        """
         view = progress.view()
         for n, attempt in enumerate(progress.attempts):
             is_sent = attempt.intent is not None and attempt.intent.run == self._results.run
@@ -140,12 +145,12 @@ class Worker:
                     self._results.spent.add(outcome.cost_usd, progress.price)
 
     async def _step(self, progress: RequestProgress) -> Result | None:
-        """Do what the table says now; a result when nothing more can be done."""
+        """Do what the state table says; return a result if nothing more can be done."""
         view = progress.view()
         if view.state == "in_flight":
             return await self._follow(progress)
         if view.state == "held":
-            progress.place.leave()  # it may be looked for for minutes, and others can be bought meanwhile
+            progress.place.leave()  # the search may take minutes, and others can be bought meanwhile
             return await self._ambiguous.resolve(progress, view)
         is_final = view.state in FINAL
         if view.state == "done" or (is_final and not progress.is_meant(view, self._job.options.again)):
@@ -158,7 +163,7 @@ class Worker:
         return await self._buy(progress, view.attempt, progress.word_for(view.attempt))
 
     def _settled(self, progress: RequestProgress, view: View) -> Result | None:
-        """What a request came to of which nothing is to be done any more."""
+        """Return the result of a request for which nothing more is to be done."""
         by = self._results.run if progress.collected else EARLIER
         settled = settled_of(progress.request.key, progress.attempts, progress.owns, by)
         if settled is None or view.state != "missing":
@@ -168,10 +173,10 @@ class Worker:
     # -- buying
 
     async def _buy(self, progress: RequestProgress, n: int, word: Word | None) -> Result | None:
-        """Create attempt `n` and send it; `word`: the user's word that opens it, if one does."""
+        """Create attempt `n` and send it; `word`: identity of the `again` that opens it, if any."""
         if not progress.left:
             return progress.unsettled(RowStatus.FAILED, progress.trouble)
-        await self._write_off(progress)  # what has ended, or is at fal, has been followed: the rest stays in doubt
+        await self._write_off(progress)  # ended requests and those at fal were followed: the rest stays in doubt
         if not await self._reserve(progress, n):
             self._stop.because("budget", f"the next request could pass the limit of ${self._budget.limit}")
             return progress.unsettled(RowStatus.NOT_SUBMITTED, self._stop.message)
@@ -208,13 +213,13 @@ class Worker:
         await self._refund(progress, n, Decimal(0))
         if n < len(progress.attempts):
             return None
-        words = "an attempt of it is on record, and no listing of the store shows it"
+        words = "an attempt of it is on record, but no listing of the store shows it"
         return progress.unsettled(
-            RowStatus.HELD, f"{words}. Nothing is bought until one does: look at the store, then run again"
+            RowStatus.HELD, f"{words}. Nothing is bought until a listing does: check the store, then run again"
         )
 
     async def _react(self, progress: RequestProgress, error: SubmitError | None) -> Result | None:
-        """Draw from a submit's end what it means: nothing, a pause, the end of buying, or of this row alone."""
+        """Handle a submit's result: nothing, a pause, the end of buying, or the end of this row alone."""
         if error is None:
             self._stop.accepted()
             return None
@@ -228,9 +233,9 @@ class Worker:
     # -- following
 
     async def _follow(self, progress: RequestProgress) -> Result | None:
-        """Bring a request to its end; one that fal does not give now stays on record, and is looked for by every run.
+        """Follow a request to its end; one that is not available now stays on record, and every run looks for it.
 
-        A key may have several: what one of them came to keeps nobody from the others.
+        A key may have several requests: the result of one does not end the search for the others.
         """
         found = next(
             (view for view in in_flight(progress.attempts, progress.owns) if view.request_id not in progress.lost), None
@@ -265,7 +270,7 @@ class Worker:
         found = await self._record(progress, view, outcome)
         if not found.is_end:
             progress.lost.add(view.request_id)
-            why = Lost(f"a webhook of fal's has named its images, and now fal says: {outcome.error}")
+            why = Lost(f"a webhook of fal's has named its images, but now fal says: {outcome.error}")
             progress.still_at_fal = _still_at_fal(key, view.request_id, attempt, why)
         if found.kind == "free":
             progress.trouble = f"{found.error_type}: {found.error}"
@@ -275,7 +280,7 @@ class Worker:
         return None
 
     async def _collect(self, progress: RequestProgress, view: View, submitted: Submitted) -> Outcome | Lost | TooLate:
-        """Wait for a request's end; what has ended and cannot be had gives its place to others meanwhile."""
+        """Wait for a request's end; one that has ended but is not available gives its place to others meanwhile."""
         accepted, is_aside = progress.attempts[view.attempt].accepted[view.request_id][1], False
 
         def step_aside() -> None:
@@ -301,7 +306,7 @@ class Worker:
             self._aside -= is_aside
 
     async def _record(self, progress: RequestProgress, view: View, outcome: Outcome) -> Outcome:
-        """Put an outcome on record; another run's may be there already, and then that one counts."""
+        """Record an outcome; if another run's is already recorded, that one counts."""
         found = await self._io(self._receipts.create_outcome, progress.request.key, view.attempt, outcome)
         self._job.runtime.reached("after outcome")
         if found == outcome:
@@ -315,13 +320,13 @@ class Worker:
         return found
 
     async def _give_up(self, progress: RequestProgress, view: View) -> None:
-        """Record that the user no longer waits for a request; every run looks for it all the same."""
+        """Record that a request was given up; every run still looks for it."""
         fact = GivenUp(request_id=view.request_id, word=progress.word, recorded_at=self._job.runtime.clock.now())
         await self._io(self._receipts.create_given_up, progress.request.key, view.attempt, fact)
         progress.attempts[view.attempt].given_up[view.request_id] = fact
 
     async def _look_for_given_up(self, progress: RequestProgress) -> None:
-        """Look once for each request that the user no longer waits for: an image of it counts all the same."""
+        """Look once for each request that was given up: its images count nevertheless."""
         for n, request_id in given_up(progress.attempts, progress.owns):
             view = View("in_flight", n, request_id)
             submitted = as_submitted(self._job.fal, progress.request, progress.attempts[n], request_id)
@@ -338,23 +343,23 @@ class Worker:
     # -- money
 
     async def _reserve(self, progress: RequestProgress, n: int) -> bool:
-        """Set the worst case of attempt `n` aside; False when that could pass the limit."""
+        """Reserve the worst case of attempt `n`; False if that could exceed the limit."""
         if not await self._budget.reserve(progress.price):
             return False
         progress.reserved.add(n)
         return True
 
     async def _refund(self, progress: RequestProgress, n: int, cost: Decimal | None) -> None:
-        """Give a reservation back for what was billed; None: nobody knows, so the worst case counts as spent."""
+        """Release a reservation for the billed cost; None: not known, so the worst case counts as spent."""
         if n in progress.reserved:
             progress.reserved.remove(n)
             await self._budget.release(progress.price, cost)
 
     async def _pay(self, progress: RequestProgress, n: int, cost: Decimal | None) -> None:
-        """Count a request of attempt `n` that has ended: what one attempt cost says nothing of another one's.
+        """Count an ended request of attempt `n`, whose cost says nothing about other attempts.
 
-        An attempt may have two requests, where something between fal and here sent its POST twice: nothing is reserved
-        for the second one, and it counts all the same.
+        An attempt may have two requests, if a proxy has sent its POST twice: the second one has no reservation, and
+        counts nevertheless.
         """
         intent = progress.attempts[n].intent
         if n in progress.reserved:
@@ -363,7 +368,7 @@ class Worker:
             await self._budget.add(progress.price, cost)
 
     async def _write_off(self, progress: RequestProgress) -> None:
-        """Count what is reserved still as spent: nobody knows what became of it, and fal may have billed it."""
+        """Count remaining reservations as spent: the results are not known, and fal may have billed them."""
         for n in sorted(progress.reserved):
             await self._refund(progress, n, None)
 
@@ -372,7 +377,9 @@ def _still_at_fal(key: str, request_id: str, attempt: Attempt, end: Lost | TooLa
     accepted, intent = attempt.accepted[request_id][1], attempt.intent
     is_lost, words = isinstance(end, Lost), end.why
     if is_lost:
-        words = f"fal does not give its images now: {words}. Every run looks for it; `--again lost` buys it again"
+        words = (
+            f"its images are not available at fal now: {words}. Every run looks for it; `--again lost` buys it again"
+        )
         if intent is not None and intent.cost_high_usd is not None:
             words = f"{words}. fal may have billed up to ${intent.cost_high_usd:f} for it"
     return Unsettled(

@@ -1,1 +1,1 @@
-"""fal's wire: the model registry, the client, its answers and errors. Knows HTTP; no storage, no Dagster."""
+"""Everything that knows fal: the model registry, the HTTP client, the parsing of answers. No storage, no Dagster."""

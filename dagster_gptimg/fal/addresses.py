@@ -1,4 +1,7 @@
-"""Which addresses are trusted with what: the key goes to fal's queue only, and nothing of one's own network is read."""
+"""Checks of URLs: the key goes to fal's queue only.
+
+Private networks are never called.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def origin_of(url: str) -> tuple[str, str, int | None]:
-    """Scheme, host and port of a URL; empty for what is none."""
+    """Return scheme, host and port of a URL; empty strings and None if the text is not a URL."""
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL:
@@ -23,11 +26,14 @@ def origin_of(url: str) -> tuple[str, str, int | None]:
 
 
 _CARRYING_IPV4 = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "2002::/16")))
-"""IPv6 addresses that stand for one of IPv4: where a translator or a tunnel is, they lead there."""
+"""IPv6 networks whose addresses carry an IPv4 address (NAT64 and 6to4).
+
+A translator or tunnel forwards to that IPv4 address.
+"""
 
 
 def is_private(host: str) -> bool:
-    """Whether a host is not one that everybody can reach by this name."""
+    """Return whether a host name or address is local or private, not reachable from the whole internet."""
     host = host.strip("[]").rstrip(".").lower()
     try:
         return not is_global(ipaddress.ip_address(host))
@@ -40,7 +46,10 @@ def is_private(host: str) -> bool:
 
 
 def is_global(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Whether an address is one of the internet's, also when it is written as another one."""
+    """Return whether an IP address is a public one.
+
+    An IPv4 address that is written as IPv6 is judged by its IPv4 form.
+    """
     if isinstance(address, ipaddress.IPv6Address):
         carried = address.ipv4_mapped or address.sixtofour
         if address in _CARRYING_IPV4[0]:
@@ -51,15 +60,15 @@ def is_global(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
 
 
 def check_public(url: str, own: Collection[str], what: str) -> None:
-    """Refuse a URL of an answer that can never be right, so that a forged answer cannot reach the worker's network.
+    """Refuse a URL from an answer unless it can be genuine, so that a forged answer cannot reach the worker's network.
 
     Args:
-        url: from outside.
-        own: services that were configured: their origins are trusted.
-        what: the URL's part in the answer, for the message.
+        url: the URL to check; untrusted.
+        own: URLs of the configured services: their origins are trusted.
+        what: what the URL is for, as the subject of the error message.
 
     Raises:
-        ReadError: it is neither at one of the own origins nor a public https address. It is not called.
+        ReadError: the URL is neither at one of the own origins nor a public https address. It is not called.
     """
     if origin_of(url) in {origin_of(service) for service in own}:
         return

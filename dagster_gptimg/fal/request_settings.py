@@ -1,7 +1,7 @@
-"""What a submit may say beside its arguments: fal's platform headers, checked.
+"""Settings of a submit besides its arguments: fal's platform headers, validated.
 
-fal drops a tag that it does not like without a word, and takes headers that would void the guarantee. So tags are
-encoded into what it accepts, and those headers are refused with the reason.
+fal silently drops a tag that it does not accept, and accepts headers that would void the guarantee. So tags are encoded
+into what fal accepts, and those headers are refused with the reason.
 """
 
 from __future__ import annotations
@@ -17,8 +17,14 @@ from urllib.parse import quote
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.options import check
 
-MOST_TAGS, MOST_KEY, MOST_VALUE, MOST_BYTES = 10, 64, 256, 1024
-"""fal's bounds for tags (docs/fal-wire.md#submit)."""
+MOST_TAGS = 10
+"""Maximum number of tags (fal's limit, docs/fal-wire.md#submit)."""
+MOST_KEY = 64
+"""Maximum characters of a tag's key (fal's limit)."""
+MOST_VALUE = 256
+"""Maximum characters of a tag's value (fal's limit)."""
+MOST_BYTES = 1024
+"""Maximum bytes of the whole header (fal's limit)."""
 
 _TAG_SAFE = "".join(c for c in string.punctuation if c not in ",%") + " "
 _OTHERS = {
@@ -36,11 +42,11 @@ _OWN = {
 }
 _STORE_IO = "x-fal-store-io"
 VOIDED = (
-    "the guarantee is given up: of a request with sync_mode or X-Fal-Store-IO: 0, fal keeps nothing. When the reply to "
-    "its submit is lost it cannot be found again, and its row stays held; when its result is not fetched within "
-    "minutes, it is paid for and lost"
+    "this run is without the guarantee: fal keeps no data of a request with sync_mode or X-Fal-Store-IO: 0. If the "
+    "reply to its submit is lost, the request cannot be found again and its row stays held; if its result is not "
+    "fetched within minutes, it is paid for and lost"
 )
-"""What a run says that is made without the guarantee."""
+"""Warning of a run that is made without the guarantee."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,13 +86,17 @@ class RequestSettings:
         object.__setattr__(self, "tags", self.tags or {})
         object.__setattr__(self, "headers", self.headers or {})
         if len(self.tags) > MOST_TAGS:
-            msg = f"there are {len(self.tags)} tags, and fal takes {MOST_TAGS}"
+            msg = f"there are {len(self.tags)} tags, and fal accepts at most {MOST_TAGS}"
             raise UsageError(msg)
         for name in self.headers:
             self._check_header(name)
 
     def over(self, others: RequestSettings) -> RequestSettings:
-        """The settings, and those of `others` that are left open here. Tags and headers of both are joined."""
+        """The settings, and those of `others` that are left open here. Tags and headers of both are joined.
+
+        Args:
+            others: the settings for everything that these leave open.
+        """
         tags = dict(self.tags) | {name: value for name, value in others.tags.items() if name not in self.tags}
         return RequestSettings(
             priority=self.priority or others.priority,
@@ -125,8 +135,8 @@ class RequestSettings:
             why = f"it has a setting of its own: {_OWN[lower]}"
         elif lower == _STORE_IO:
             why = (
-                "fal would keep no payload of the request, and a lost reply could not be healed from its history. If "
-                "you mean it, say without_guarantee"
+                "fal would keep no payload of the request, so a request whose reply is lost could not be found in its "
+                "history. Set without_guarantee to allow it"
             )
         elif lower == "authorization":
             why = "the key comes from FAL_KEY"
@@ -137,7 +147,7 @@ class RequestSettings:
 
 
 def tags_text(tags: Mapping[str, str]) -> str:
-    """Tags as fal takes them: `key=value,key=value`, as many as fit."""
+    """Format tags for fal: `key=value,key=value`, as many as fit into the header."""
     parts: list[str] = []
     for name, value in list(tags.items())[:MOST_TAGS]:
         part = f"{_tag_name(name)}={_tag_value(value)}"
@@ -148,7 +158,7 @@ def tags_text(tags: Mapping[str, str]) -> str:
 
 
 def _tag_name(name: str) -> str:
-    """Fal's alphabet for keys; `fal.` is its own prefix."""
+    """Convert a name to fal's alphabet for tag keys; the prefix `fal.` is reserved for fal."""
     plain = re.sub(r"[^a-z0-9._-]+", "-", name.lower())[:MOST_KEY]
     return f"x{plain}" if plain.startswith("fal.") else plain
 
@@ -160,6 +170,6 @@ def _tag_value(value: str) -> str:
 
 def _line(name: str, value: str) -> str:
     if not value.isascii() or not value.isprintable():
-        msg = f"the header {name!r} has a value that cannot stand in a header"
+        msg = f"the value of the header {name!r} has characters that are not valid in a header"
         raise UsageError(msg)
     return value

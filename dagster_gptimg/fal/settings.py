@@ -1,4 +1,4 @@
-"""Where fal is, and with which key: from the environment, or given by hand."""
+"""fal's addresses and the key: from the environment, or set in code."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ QUEUE_BACKUP = "https://queue.falrun.com"
 class FalUrls:
     """One origin (scheme, host, port; no trailing slash) for each of fal's services.
 
-    `queue_backup` has the same requests as `queue`; fal's own has one (docs/fal-wire.md#hosts). It is read from when
-    the queue cannot be reached, and nothing is ever submitted to it.
+    `queue_backup` has the same requests as `queue`; fal has one (docs/fal-wire.md#hosts). It is read if the queue
+    cannot be reached, and nothing is ever submitted to it.
     """
 
     queue: str = _DEFAULTS["queue"]
@@ -43,13 +43,13 @@ class FalUrls:
 
     @classmethod
     def at(cls, base_url: str) -> FalUrls:
-        """All services at one origin, as the emulator serves them."""
+        """Make settings with all services at one origin, as the emulator serves them."""
         base = _checked(base_url, "FAL_BASE_URL")
         return cls(base, base, base, base, base)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> FalUrls:
-        """From `FAL_BASE_URL`, and `FAL_QUEUE_URL`, `FAL_RUN_URL`, `FAL_REST_URL`, `FAL_CDN_URL`, `FAL_API_URL`.
+        """Read `FAL_BASE_URL`, and `FAL_QUEUE_URL`, `FAL_RUN_URL`, `FAL_REST_URL`, `FAL_CDN_URL`, `FAL_API_URL`.
 
         Raises:
             UsageError: one of them is not an http(s) URL.
@@ -64,12 +64,12 @@ class FalUrls:
 
     @property
     def backup(self) -> str:
-        """The origin to read from when the queue cannot be reached; empty when there is none."""
+        """The origin that is read if the queue cannot be reached; empty if there is none."""
         return self.queue_backup or (QUEUE_BACKUP if self.queue == _DEFAULTS["queue"] else "")
 
     @property
     def is_fal(self) -> bool:
-        """True when every service is fal's own."""
+        """Whether every service is fal's own."""
         return self == FalUrls()
 
     @property
@@ -133,15 +133,13 @@ class FalSettings:
 
 
 def check_key(key: str) -> str:
-    """The key itself, when it can stand in a header.
+    """Return the key itself, if it is valid in a header.
 
     Raises:
-        MissingKeyError: it is empty, or has characters that no fal key has (mostly a newline that was pasted along).
+        MissingKeyError: it is empty, or has characters that no fal key has (usually a newline that was pasted along).
     """
     if not key or not key.isascii() or not key.isprintable() or " " in key:
-        msg = (
-            "the fal key is empty or has characters that no key has (a newline?): set FAL_KEY again. Nothing was sent."
-        )
+        msg = "the fal key is empty or has invalid characters (perhaps a newline): set FAL_KEY again. Nothing was sent."
         raise MissingKeyError(msg)
     return key
 
@@ -158,12 +156,12 @@ def _checked(url: str, name: str) -> str:
         is_one = False
     if not is_one:
         msg = (
-            f"{name} is {shown!r}, which is not a URL: it takes a host, and perhaps a port, as in http://127.0.0.1:8000"
+            f"{name} is {shown!r}, which is not a URL with a host and optionally a port, such as http://127.0.0.1:8000"
         )
         raise UsageError(msg)
     if parsed.userinfo or parsed.query or parsed.fragment:
         msg = (
-            f"{name} is {shown!r} with a user, a password or a query in it: it takes scheme, host and port. "
+            f"{name} is {shown!r}, with a user, password or query: give only the scheme, host and port. "
             "Nothing was sent."
         )
         raise UsageError(msg)

@@ -1,4 +1,4 @@
-"""What fal says, as values: a submitted request, its status, its result, a line of the request history.
+"""What fal returns, as values: a submitted request, its status, its result, an entry of the request history.
 
 Field names are fal's (docs/fal-wire.md#endpoints-and-fields). Everything that fal marks as nullable is optional here.
 """
@@ -17,7 +17,7 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submitted:
-    """A request that fal has accepted: its id, and the URLs by which it is followed.
+    """A request that fal has accepted: its id, and the URLs of its status, result and cancel.
 
     The id means something only together with its app, so the URLs are kept with it (fal's advice: do not build them).
 
@@ -94,23 +94,23 @@ Status: TypeAlias = Queued | InProgress | Completed
 
 
 class Sink(Protocol):
-    """Where the bytes of a file go as they come."""
+    """Receiver of a file's bytes."""
 
     def restart(self) -> None:
-        """Forget what has come: it comes again from its first byte."""
+        """Drop the bytes received so far: the file is sent again from its first byte."""
 
     def write(self, data: bytes, /) -> object:
-        """Take the next bytes."""
+        """Append the next bytes."""
 
 
 class Held(Protocol):
-    """An image that its result holds itself (`sync_mode`)."""
+    """An image that is contained in its result (`sync_mode`)."""
 
     size: int
-    """Bytes at most."""
+    """Maximum bytes."""
 
     def copy(self, sink: Sink) -> None:
-        """Decode it into a sink. Raises `ReadError` when it is no image."""
+        """Decode the image into a sink. Raises `ReadError` if it is not an image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ class ImageFile:
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """A result with images: 1 to `num_images` of them; fal may return fewer than asked for.
+    """A result with images: 1 to `num_images` of them; fal may return fewer than requested.
 
     Attributes:
         images: in fal's order.
@@ -154,22 +154,24 @@ class Images:
 
 
 Ending: TypeAlias = Literal["free", "refused", "ended"]
-"""What a result without images can mean, once there is evidence enough (docs/receipts.md):
+"""The possible meanings of a result without images, once there is enough evidence (docs/receipts.md).
 
-free: a failure that fal never bills. refused: words about the content, or about the inputs; final, perhaps billed.
-ended: no images, and neither of the two; perhaps billed."""
+- free: a failure that fal never bills.
+- refused: an error about the content or the inputs; final, perhaps billed.
+- ended: no images, and neither of the two; perhaps billed.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A result without images, in fal's own words. One reading of it is no outcome yet.
+    """A result without images, in fal's own words. A single read of it is not yet an outcome.
 
     Attributes:
-        kind: what it means when it is evidenced.
+        kind: its meaning once it is confirmed.
         status_code: the model's HTTP status.
         error_type: fal's machine-readable type, such as `content_policy_violation`.
-        message: for people; what the prompt said is not in it.
-        billable_units: what fal says it billed for it, when it says so.
+        message: for people; does not contain the prompt.
+        billable_units: the units that fal says it billed, if it says so.
     """
 
     kind: Ending
@@ -181,7 +183,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """The result is asked for too early: the request has not ended."""
+    """The result was read too early: the request has not ended."""
 
 
 Answer: TypeAlias = Images | Failure | Pending
@@ -226,9 +228,9 @@ class HistoryPage:
     """One page of the request history.
 
     Attributes:
-        items: the lines that can be read.
-        is_whole: False when another line could not be: enough to adopt a request by, and not to deny one by.
-        cursor: of the next page; None when this is the last.
+        items: the entries that could be parsed.
+        is_whole: False if an entry could not be parsed: the page can show that fal has a request, not that it has none.
+        cursor: cursor of the next page; None if this is the last one.
     """
 
     items: tuple[HistoryItem, ...]

@@ -1,4 +1,4 @@
-"""Prompt tables and templates in, checked rows out. Knows the registry's types only."""
+"""Reading of prompt tables and templates into validated rows. Knows the registry's types only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cells as text and as JSON: the same whatever the source, so that a table has the same keys from all of them."""
+"""Cells as text and as JSON, independent of the source: a table has the same request keys from every source."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.types import Json
 
 DEEPEST = 200
-"""Lists and mappings within one another that a cell may have: each level costs a frame wherever it is read again."""
+"""Maximum nesting of lists and mappings in a cell: each level costs a stack frame wherever it is parsed again."""
 
 LONGEST_NUMBER = 100_000
-"""Characters of a number's text: `Decimal("1E+999999999")` is short, and its text would fill the memory."""
+"""Maximum characters of a number's text: `Decimal("1E+999999999")` is short, but its text would fill the memory."""
 
 _DIGITS_PER_BIT = math.log10(2)
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - to count from
@@ -34,7 +34,7 @@ _encode = json.JSONEncoder(ensure_ascii=False).encode  # `json.dumps` would make
 
 
 class CellError(ValueError):
-    """A cell that cannot be used as text.
+    """A cell that cannot be converted to text.
 
     Attributes:
         column: the cell's column.
@@ -47,14 +47,14 @@ class CellError(ValueError):
 
 
 class UnusableError(ValueError):
-    """A value that can neither stand in a prompt nor be carried along; the message says why."""
+    """A value that can be neither part of a prompt nor carried along as JSON; the message says why."""
 
 
 def cell_text(cells: Mapping[str, object], column: str) -> str:
-    """A cell as it stands in a prompt, an id or a partition's key.
+    """Return a cell's text for a prompt, an id or a partition key.
 
     Raises:
-        CellError: it is empty, or it is no text (a list, a mapping, bytes, an infinite number).
+        CellError: the cell is empty, or has no text form (a list, a mapping, bytes, an infinite number).
     """
     value = cells.get(column)
     if is_missing(value):
@@ -66,18 +66,18 @@ def cell_text(cells: Mapping[str, object], column: str) -> str:
 
 
 def text_of(value: object) -> str:
-    """A value as text.
+    """Convert a value to text.
 
-    1 is "1", also when pandas has read it as 1.0 because the column has gaps; other floats are as Python writes them,
-    decimals without an exponent; true and false in small letters; dates and times in ISO 8601. A moment with a time
-    zone is told in UTC: the zone in which a session shows it is no part of what it is.
+    1 is "1", also if pandas has read it as 1.0 because the column has gaps. Other floats are formatted as in Python,
+    decimals without an exponent, true and false in lower case, dates and times as ISO 8601. A time with a time zone is
+    converted to UTC: the zone in which a session shows it is not part of the value.
 
     Raises:
-        TypeError: it is no text, nor a number or a time: `str()` would put Python's own words (`b'cup'`, `['cup']`)
-            into a prompt, and they would be bought.
+        TypeError: the value is not a text, number or time: `str()` would put Python's notation (`b'cup'`, `['cup']`)
+            into a prompt, which would be bought.
     """
     if isinstance(value, str):
-        return str.__str__(value)  # also of a subclass (an enum) its text
+        return str.__str__(value)  # the plain text, also of a subclass such as an enum
     if isinstance(value, int | float | Decimal):
         return _number_text(value)
     value = native(value)
@@ -93,25 +93,25 @@ def text_of(value: object) -> str:
         return text_of(value)
     if isinstance(value, NoText | Unusable):
         raise TypeError(value.reason)
-    raise TypeError(f"a value of type {type(value).__name__} is no text")
+    raise TypeError(f"a value of type {type(value).__name__} cannot be used as text")
 
 
 def moment_of(value: datetime) -> datetime | NoText:
-    """A moment with a time zone in UTC; any other as it stands."""
+    """Convert a time with a time zone to UTC; return any other time unchanged."""
     try:
         return in_utc(value)
     except OverflowError:
         since = value.replace(tzinfo=None) - _EPOCH - (value.utcoffset() or timedelta())
         return far_moment(since // timedelta(microseconds=1), has_zone=True)
-    except Exception:  # noqa: BLE001 - a time zone is code of somebody else's
-        return NoText(value.replace(tzinfo=None).isoformat(), "a moment whose time zone cannot be told is no text")
+    except Exception:  # noqa: BLE001 - a time zone is third-party code
+        return NoText(value.replace(tzinfo=None).isoformat(), "a time with an unknown time zone cannot be used as text")
 
 
 def in_utc(value: datetime) -> datetime:
-    """A moment with a time zone in UTC; any other as it stands.
+    """Convert a time with a time zone to UTC; return any other time unchanged.
 
     Raises:
-        OverflowError: it lies outside the years 1 to 9999 there.
+        OverflowError: the UTC time is outside the years 1 to 9999.
     """
     return value if value.utcoffset() is None else value.astimezone(UTC)
 
@@ -122,17 +122,17 @@ def _number_text(value: float | Decimal) -> str:
     if isinstance(value, int):
         return _whole_text(value)
     if not _is_finite(value):
-        raise TypeError(f"{value} is no number that can stand in a text")
+        raise TypeError(f"the number {value} cannot be used as text")
     if isinstance(value, Decimal):
         _, digits, exponent = value.as_tuple()
         if len(digits) + abs(cast("int", exponent)) > LONGEST_NUMBER:
-            raise TypeError(f"a number of more than {LONGEST_NUMBER:,} digits is no text")
+            raise TypeError(f"a number of more than {LONGEST_NUMBER:,} digits cannot be used as text")
         return format(value, "f")
     return str(int(value)) if value.is_integer() else float.__repr__(value)
 
 
 def _is_finite(value: object) -> bool:
-    """Not by `math.isfinite` alone: that takes a large decimal for infinite."""
+    """Return whether a value is finite; `math.isfinite` alone takes a large decimal for infinite."""
     if isinstance(value, Decimal):
         return value.is_finite()
     return not isinstance(value, float) or math.isfinite(value)
@@ -143,19 +143,19 @@ def _whole_text(value: int) -> str:
     if digits < _PYTHONS_DIGITS - 1:
         return int.__repr__(value)
     if digits > LONGEST_NUMBER:
-        raise TypeError(f"a number of more than {LONGEST_NUMBER:,} digits is no text")
+        raise TypeError(f"a number of more than {LONGEST_NUMBER:,} digits cannot be used as text")
     return format(Decimal(value), "f")
 
 
 def json_of(value: object, depth: int = 0) -> Json:
-    """A cell as JSON, to be carried along: numbers and text as they are, bytes as base64, the rest as readable text.
+    """Convert a cell to JSON, to be carried along: numbers and text unchanged, bytes as base64, anything else as text.
 
     Args:
         value: the cell.
-        depth: how many lists and mappings it stands in.
+        depth: the number of lists and mappings around it.
 
     Raises:
-        UnusableError: it is nested deeper than `DEEPEST`, or cannot be carried.
+        UnusableError: the cell is nested deeper than `DEEPEST`, or cannot be converted.
     """
     if isinstance(value, str | bool):
         return value
@@ -164,13 +164,13 @@ def json_of(value: object, depth: int = 0) -> Json:
     value = native(value)
     if isinstance(value, Mapping | Sequence | AbstractSet) and not isinstance(value, str | bytes):
         return _nested(value, depth + 1)
-    if isinstance(value, str | int):  # some library's own
+    if isinstance(value, str | int):  # a subclass from some library
         return json_of(value, depth)
     return _plain(value)
 
 
 def _plain(value: object) -> Json:
-    """What is neither text, nor a whole number, nor nested."""
+    """Convert a value that is not a text, whole number, list or mapping."""
     if isinstance(value, Unusable):
         raise UnusableError(value.reason)
     if isinstance(value, bytes):
@@ -181,7 +181,7 @@ def _plain(value: object) -> Json:
         return json_of(value.carried)
     if is_missing(value) or not _is_finite(value):
         return None  # JSON has no infinity
-    if isinstance(value, float):  # a whole number is one, whatever the source made of it
+    if isinstance(value, float):  # an integral float is a whole number, whatever type the source gave it
         return int(value) if value.is_integer() else float(value)
     return _readable(value)
 
@@ -195,11 +195,11 @@ def _long(value: int) -> Json:
 
 def _nested(value: Mapping[object, object] | Sequence[object] | AbstractSet[object], depth: int) -> Json:
     if depth > DEEPEST:
-        raise UnusableError(f"it is nested more than {DEEPEST} deep")
+        raise UnusableError(f"the value is nested more than {DEEPEST} levels deep")
     if isinstance(value, Mapping):
         return {_name(name): json_of(item, depth) for name, item in value.items()}
     items = [json_of(item, depth) for item in value]
-    # A set has no order of its own: it would be another one in each process.
+    # A set is sorted: its own order differs from process to process.
     return sorted(items, key=_encode) if isinstance(value, AbstractSet) else items
 
 
@@ -208,7 +208,7 @@ def _name(name: object) -> str:
 
 
 def json_object(cells: Mapping[str, Json]) -> str:
-    """Cells as a JSON object. Most are texts: then no encoder is set up for the row."""
+    """Return cells as a JSON object. Most cells are texts, for which no encoder is needed."""
     parts = list[str]()
     for name, value in cells.items():
         if type(value) is not str:
@@ -218,9 +218,9 @@ def json_object(cells: Mapping[str, Json]) -> str:
 
 
 def json_objects(columns: Mapping[str, Sequence[object]]) -> list[str] | None:
-    """A JSON object for each row of some columns (one at least, all of one length), with values as `json_of` has them.
+    """Return one JSON object per row, from columns of equal length (at least one), with values converted by `json_of`.
 
-    None when a value cannot be carried, or not be written as UTF-8.
+    None if a value cannot be converted, or cannot be encoded as UTF-8.
     """
     parts = list[list[str]]()
     for name, cells in columns.items():
@@ -233,7 +233,7 @@ def json_objects(columns: Mapping[str, Sequence[object]]) -> list[str] | None:
 
 
 def _texts(cells: Sequence[object]) -> list[str] | None:
-    """Cells of one column as JSON; None when one cannot be written."""
+    """Return the cells of one column as JSON texts; None if one cannot be converted."""
     if set(map(type, cells)) == {str}:
         texts = cast("Sequence[str]", cells)
         return list(map(encode_basestring, texts)) if unsendable("".join(texts)) is None else None
@@ -245,19 +245,19 @@ def _texts(cells: Sequence[object]) -> list[str] | None:
 
 
 def _readable(value: object) -> str:
-    """The text of a value, or else what its library prints, without its place in memory: that differs each time."""
+    """Return the text of a value, or else its `str()` without the memory address, which differs each time."""
     try:
         return text_of(value)
     except TypeError:
         pass
     try:
         return _PLACE.sub("", str(value))
-    except Exception:  # noqa: BLE001 - how some other library's value prints is its own code
+    except Exception:  # noqa: BLE001 - `__str__` is third-party code
         return type(value).__name__
 
 
 def unsendable(value: Json) -> str | None:
-    """Why a value cannot be written as UTF-8, anywhere in it; None when it can."""
+    """Return why a value, or any part of it, cannot be encoded as UTF-8; None if it can."""
     if isinstance(value, str):
         return None if value.isascii() else _odd_letter(value)
     if isinstance(value, list):
@@ -275,5 +275,5 @@ def _odd_letter(text: str) -> str | None:
         if 0xDC80 <= letter <= 0xDCFF:  # noqa: PLR2004 - how `surrogateescape` marks a byte that it could not decode
             byte = f"0x{letter - 0xDC00:02x}"
             return f"byte {byte} is not UTF-8: save the table as UTF-8 (iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW)"
-        return f"half of a surrogate pair, \\u{letter:04x}, is no character and cannot be sent"
+        return f"\\u{letter:04x} is half of a surrogate pair, not a character, and cannot be sent"
     return None

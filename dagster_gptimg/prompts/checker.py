@@ -1,4 +1,4 @@
-"""The check of a table's rows: every bad row is reported at once, before a cent is spent."""
+"""Validation of a table's rows: every invalid row is reported at once, before anything is bought."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ if TYPE_CHECKING:
 
 BATCH = 1024
 LOOKED_AT = 10_000
-"""Rows outside a partition that are looked at for a key that may be meant."""
+"""Maximum rows outside a partition that are searched for a key similar to the one that was asked for."""
 LONGEST_ID = 512
 
 
 class Checker:
-    """Checks the rows of one table."""
+    """Validates the rows of one table."""
 
     def __init__(self, source: str, spec: PromptSpec) -> None:
-        """`source`: the table, as messages call it."""
+        """`source`: the table's name in messages."""
         self._source, self._spec, self._model = source, spec, spec.model
         self._template = spec.parsed_template()
         self.filter = spec.row_filter
@@ -62,7 +62,7 @@ class Checker:
         self._files: list[tuple[int, str]] = [(0, "")]  # how many lines there were before each, and its name
 
     def batches(self, chunks: Iterable[Chunk]) -> Iterator[RowBatch]:
-        """Every valid row; the others become problems."""
+        """Yield the valid rows in batches; invalid rows become problems."""
         for chunk in chunks:
             if isinstance(chunk, NewFile):
                 self._begin(chunk)
@@ -81,19 +81,19 @@ class Checker:
                 return
 
     def _begin(self, file: NewFile) -> None:
-        """What follows is another file of the table."""
+        """Note that another file of the table begins."""
         self._files.append((self._files[-1][0] + self._line, file.source))
         self._line, self._one_header, self._same = 0, False, None
         self._problems.begin(file.source)
 
     def _take(self, header: Header) -> None:
-        """What follows has these columns, each row all of them."""
+        """Note the columns of the rows that follow; each of them has all these columns."""
         self._one_header, self._same = True, None
         self._columns.meet(set(header.names))
         self._columns.demand(header.names, self._files[-1][1] or self._source)
 
     def _plain(self, chunk: Columns) -> RowBatch | None:
-        """A chunk of rows in which nothing but the prompt is to be checked, and all prompts are right; None otherwise.
+        """Return a chunk of rows without checking them one by one; None if that is not possible.
 
         It is what `_rows` would make of them one by one; a million rows are worth a way of their own.
         """
@@ -111,7 +111,7 @@ class Checker:
         return RowBatch(row_ids, prompts, arguments, columns, lines, [NO_SOURCES] * count)
 
     def _rows(self, items: Items | Iterable[tuple[int, dict[str, object]]]) -> Iterator[Unnamed]:
-        """Every valid row, without its id where that is to be derived; the others become problems."""
+        """Yield the valid rows, without an id if it is still to be derived; invalid rows become problems."""
         for item in items:
             if isinstance(item, RowProblem):
                 self._problems.report(item.line, item.column, item.reason)
@@ -133,7 +133,7 @@ class Checker:
                     return
 
     def finish(self) -> None:
-        """Raise what was found. A table without rows is right, as long as its columns are."""
+        """Raise the problems found. A table without rows is valid if its columns are."""
         self._columns.demand(self._columns.met, self._source)
         self._problems.finish()
         self._spec.seen.warning = ""
@@ -141,12 +141,12 @@ class Checker:
             hint = meant(self.filter.key, self._others)
             words = f"no row belongs to the partition {quoted(self.filter.key)}{hint}"
             if self._others:
-                words = self._spec.seen.warning = f"{words}; there are {listed(sorted(self._others))}"
+                words = self._spec.seen.warning = f"{words}; the table has {listed(sorted(self._others))}"
             if self._spec.is_first and self._has_rows:
                 raise TableError(f"{words}. {self._source} was read to its end, and nothing was sent.")
 
     def _is_wanted(self, partition: RowFilter, line: int, cells: Mapping[str, object]) -> bool:
-        """Whether a row belongs to the partition. The others are not looked at any further."""
+        """Return whether a row belongs to the partition. Other rows are not validated any further."""
         try:
             is_wanted = partition.keeps(cells)
             if self._others is not None and isinstance(partition, OnePartition):
@@ -175,14 +175,14 @@ class Checker:
                     return
 
     def _look_at(self, partition: OnePartition, cells: Mapping[str, object], *, is_wanted: bool) -> None:
-        """Note where other rows belong, until one of the wanted partition comes: its key may be misspelt."""
+        """Note the keys of other rows until a row of the wanted partition is found: its key may be misspelt."""
         if is_wanted or self._others is None:
             self._others = None
         elif self._line <= LOOKED_AT and len(self._others) < MOST and has_cells(partition.by, cells):
             self._others[partition.by.of(cells)] = None
 
     def _row(self, line: int, cells: Mapping[str, object]) -> Unnamed | None:
-        """One row, or None with all its problems reported."""
+        """Return one validated row; None if it has problems, which are then reported."""
         before = self._problems.count
         prompt = self._prompt(line, cells)
         arguments, sources = self._same, NO_SOURCES
@@ -199,11 +199,11 @@ class Checker:
         return row_id, prompt, arguments, json_object(columns), line, sources
 
     def _prompt(self, line: int, cells: Mapping[str, object]) -> str | None:
-        """The row's prompt, or None with its problem reported."""
+        """Return the row's prompt; None if it has a problem, which is then reported."""
         column = self._columns.prompt or "prompt"
         cell = None if self._template else cells.get(column)
         if type(cell) is str and cell.isascii() and self._model.wrong_prompt(cell) is None:
-            return cell  # as most are: nothing of what follows would change it
+            return cell  # the usual case: the steps below would not change it
         try:
             prompt = self._template.fill(cells) if self._template else cell_text(cells, column)
         except CellError as error:
@@ -216,7 +216,10 @@ class Checker:
         return prompt
 
     def _given_id(self, line: int, cells: Mapping[str, object]) -> str | None:
-        """The id of the row's column, or None: there is no such column, or its problem is reported."""
+        """Return the id from the row's id column.
+
+        None if there is no such column, or it has a problem, which is reported.
+        """
         if self._spec.id_column is None:
             return None
         if is_missing(cells.get(self._spec.id_column)):
@@ -233,29 +236,29 @@ class Checker:
         return row_id
 
     def _wrong_id(self, line: int, row_id: str) -> str | None:
-        """Why an id cannot be this row's."""
+        """Return why an id is not valid for this row; None if it is."""
         if len(row_id) > LONGEST_ID:
-            return f"an id has at most {LONGEST_ID} characters, and this one {len(row_id)}"
+            return f"the id has {len(row_id)} characters, and at most {LONGEST_ID} are allowed"
         place = self._files[-1][0] + line
         first = self._ids.first_line(row_id, place)
-        return None if first == place else f"the id {quoted(row_id)} stands on {self._words_for(first)} already"
+        return None if first == place else f"the id {quoted(row_id)} is already used on {self._words_for(first)}"
 
     def _words_for(self, place: int) -> str:
-        """A line, and its file where there are several."""
+        """Return a line number for messages, with the file's name if there are several files."""
         before, name = self._files[bisect_right([start for start, _ in self._files], place - 1) - 1]
         return f"line {place - before} of {name}" if name else f"line {place - before}"
 
     def _carried(self, line: int, cells: Mapping[str, object]) -> dict[str, Json]:
-        """All columns that have not become something else (the prompt, the id, a model's input).
+        """Return the columns that are not used as the prompt, the id or a model's input.
 
-        References stay among them, as the table names them: so an edit tells its source. Data URIs do not.
+        Reference images are among them, as the table names them, so that an edit shows its source. Data URIs are not.
         """
         columns: dict[str, Json] = {}
         used = self._columns.used
         for name, cell in cells.items():
             if name in used:
                 continue
-            if type(cell) is str and cell.isascii():  # as most are: nothing of what follows would change it
+            if type(cell) is str and cell.isascii():  # the usual case: the steps below would not change it
                 columns[name] = cell
                 continue
             try:
@@ -263,7 +266,7 @@ class Checker:
                 reason = unsendable(value)
             except UnusableError as error:
                 reason = str(error)
-            if reason is not None:  # the image table could not be written, once the images are paid for
+            if reason is not None:  # otherwise the image table could not be written after the images were paid for
                 self._problems.report(line, name, reason)
         for name in self._columns.embedding:
             if ";base64," in str(columns.get(name)):

@@ -1,4 +1,4 @@
-"""What each column of a table is: the prompt, the id, an input of the model, or carried along."""
+"""The role of each column of a table: the prompt, the id, an input of the model, or carried along."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from dagster_gptimg.errors import TableError, UsageError
 from dagster_gptimg.prompts.quoting import listed, meant, quoted
 
 NONE = "none"
-"""The word for "no column is an input", where a list of columns is asked for."""
+"""Value of `inputs` that means "no column is an input"."""
 
 _GAPS = re.compile(r"[\s_-]+")
 _NEAR = 0.85
 
 
 def folded(name: str) -> str:
-    """A column's name as people mean it: ` Image Size` is `image_size`."""
+    """Normalize a column's name: ` Image Size` becomes `image_size`."""
     return _GAPS.sub("_", unicodedata.normalize("NFKC", name).strip().lower())
 
 
 def inputs_of(given: Sequence[str] | str | None) -> tuple[str, ...] | None:
-    """The columns that are inputs of the model, as a user names them; None: those that have an input's name.
+    """Return the columns that a user has named as inputs of the model; None: the columns that are called like an input.
 
     Raises:
-        UsageError: it is a text that is neither `none` nor anything that can be taken for a list.
+        UsageError: the value is a text other than `none`.
     """
     if given is None:
         return None
     if isinstance(given, str):
         if given.strip().lower() == NONE:
             return ()
-        raise UsageError(f"inputs takes a list of columns, or {NONE!r}, and not the text {quoted(given)}")
+        raise UsageError(f"inputs must be a list of columns or {NONE!r}, not the text {quoted(given)}")
     return tuple(map(str, given))
 
 
 def check_inputs(inputs: Iterable[str], known: Collection[str], model: str) -> None:
-    """Make sure that every named column can be an input. Raises `UsageError`."""
+    """Raise `UsageError` if a named column cannot be an input."""
     for name in inputs:
         if folded(name) not in known or folded(name) == "prompt":
             hint = meant(name, known) or f"; it has {', '.join(sorted(known))}"
@@ -48,13 +48,13 @@ def check_inputs(inputs: Iterable[str], known: Collection[str], model: str) -> N
 
 @dataclass
 class Seen:
-    """What became of a table's columns, as far as it was read; for plans and logs.
+    """The roles of a table's columns, as far as the table was read; for plans and logs.
 
     Attributes:
-        prompt: the column that holds the prompt; None where a template makes it.
+        prompt: the column that holds the prompt; None if a template makes it.
         inputs: the columns that are inputs of the model, with the inputs' names.
         carried: the columns that are only carried along. (Those of reference images are inputs, and carried, too.)
-        warning: what somebody should know who asked for a partition that has no row; empty otherwise.
+        warning: a message if the requested partition has no row; else empty.
     """
 
     prompt: str | None = None
@@ -63,7 +63,7 @@ class Seen:
     warning: str = ""
 
     def sentence(self, input_names: Collection[str] = ()) -> str:
-        """One line for people, empty where there is nothing to say; what is nearly called so is pointed out."""
+        """Return one line for people, empty if there is nothing to report; similar names are pointed out."""
         if not self.inputs and not self.carried:
             return ""
         as_inputs = [
@@ -75,7 +75,7 @@ class Seen:
         candidates = [name for name in input_names if name != "prompt"]
         near = {name: difflib.get_close_matches(folded(name)[:80], candidates, 1, _NEAR) for name in others[:50]}
         hints = [
-            f"; {quoted(name)} is not taken for {found[0]}: rename it if it is meant"
+            f"; {quoted(name)} is not used as the input {found[0]}: rename the column if it should be"
             for name, found in near.items()
             if found
         ]
@@ -84,30 +84,30 @@ class Seen:
 
 
 def column_named_prompt(columns: Iterable[str], source: str) -> str | None:
-    """The column `prompt`; or else the one that means it.
+    """Return the column `prompt`, or the only one whose normalized name is `prompt`.
 
     Raises:
-        TableError: several mean it.
+        TableError: several columns have that normalized name.
     """
     found = sorted(column for column in columns if folded(column) == "prompt")
     if "prompt" not in found and len(found) > 1:
-        raise TableError(f"{source} has the columns {listed(found)}: say which is the prompt column")
+        raise TableError(f"{source} has the columns {listed(found)}: name the prompt column")
     return "prompt" if "prompt" in found else next(iter(found), None)
 
 
 def input_columns(
     columns: Iterable[str], inputs: Collection[str], taken: Mapping[str, str], source: str
 ) -> dict[str, str]:
-    """The columns that are taken for inputs, with the inputs' names; one of exactly that name goes before others.
+    """Return the columns that are used as inputs, with the inputs' names; an exact name is preferred.
 
     Args:
-        columns: those that may be inputs.
+        columns: the columns that may be inputs.
         inputs: the names of inputs.
-        taken: what was found before, of rows that have some columns more each.
-        source: the table, for messages.
+        taken: the result for earlier rows, if the rows have different columns.
+        source: the table's name for messages.
 
     Raises:
-        TableError: several columns mean one input.
+        TableError: several columns match one input.
     """
     meaning: dict[str, list[str]] = {}
     for column in sorted(columns):
@@ -119,7 +119,7 @@ def input_columns(
         column = name if name in several else several[0]
         before = next((other for other, input_ in taken.items() if input_ == name), column)
         if (column != name and len(several) > 1) or before != column:
-            words = f"may each be meant for the input {name}: rename all but one, or say which is it (inputs=)"
+            words = f"all match the input {name}: rename all but one, or name the column with inputs="
             raise TableError(f"{source}: the columns {listed(several)} {words}")
         found[column] = name
     return found

@@ -1,7 +1,7 @@
-"""Moving a table to another model: which of its inputs that model does not take, and why. For plans only.
+"""Planning a table for another model: which of its inputs that model does not accept, and why.
 
-A run refuses what its model does not take. A plan for another model leaves it out, and names it: so the cost of a move
-is seen before anything has been changed.
+A run refuses inputs that its model does not accept. A plan for another model leaves them out and lists them, so that
+the cost of a change is known before anything is changed.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ V = TypeVar("V")
 
 
 class NotCarried(NamedTuple):
-    """An input that does not carry over.
+    """An input that the other model does not accept.
 
     Attributes:
         name: fal's name of it, or the column's.
-        reason: why not, in words for people.
-        rows: how many rows have it in a column; None for an argument of all rows.
+        reason: why not, for people.
+        rows: number of rows that have it in a column; None for an argument of all rows.
     """
 
     name: str
@@ -39,39 +39,39 @@ class NotCarried(NamedTuple):
 
 
 class Move:
-    """A table on its way to another model; it notes what is left behind.
+    """The change of a table to another model; records the inputs that are left out.
 
     Attributes:
-        model: where to.
-        former_inputs: what the models took that made what is there.
+        model: the new model.
+        former_inputs: the input names of the models that made the existing images.
     """
 
     def __init__(self, model: FalModel, former: Sequence[FalModel]) -> None:
-        """`former`: only what one of these takes can be left behind; what no model takes stays an error."""
+        """`former`: the models that made the existing images; an input that none of them accepts remains an error."""
         self.model, self._former = model, former
         self.former_inputs = frozenset(name for other in former for name in other.input_names)
         self._arguments: dict[str, str] = {}
         self._columns: Counter[tuple[str, str]] = Counter()
 
     def arguments(self, given: Mapping[str, V]) -> dict[str, V]:
-        """Arguments for all rows, without those that do not carry over."""
+        """Return arguments for all rows without those that the new model does not accept."""
         kept, left = self._split(given)
         self._arguments |= left
         return kept
 
     def row(self, given: Mapping[str, V]) -> dict[str, V]:
-        """The overrides of one row, without those that do not carry over."""
+        """Return the inputs of one row without those that the new model does not accept."""
         kept, left = self._split(given)
         self._columns.update(left.items())
         return kept
 
     def not_carried(self) -> list[NotCarried]:
-        """What was left behind so far."""
+        """Return the inputs that were left out so far."""
         found = [NotCarried(name, reason, None) for name, reason in self._arguments.items()]
         return found + [NotCarried(name, reason, rows) for (name, reason), rows in self._columns.items()]
 
     def other_meanings(self) -> list[str]:
-        """Words of `quality` that both models take and that ask for another number of tokens, in sentences."""
+        """Describe values of `quality` that both models accept but for which they use a different number of tokens."""
         new = self.model.price
         found = []
         for former in self._former:

@@ -1,6 +1,6 @@
-"""From a row to the key of its partition: by a value, a slug of it, a hash bucket, a date, or two of these together.
+"""Partition keys of rows: from a value, a slug of it, a hash bucket, a date, or a combination of two of these.
 
-The same object tells which partition a row belongs to and which rows a partition has, so the two cannot differ.
+The same object computes a row's partition and selects a partition's rows, so the two cannot differ.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 Every: TypeAlias = Literal["hourly", "daily", "weekly", "monthly"]
 
 WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
-"""As Dagster counts them, from 0."""
+"""Weekdays in Dagster's order; Sunday is 0."""
 
 BETWEEN = "|"
-"""What stands between the two parts of a key: Dagster's own sign, which no part may hold."""
+"""Separator of the two parts of a key: Dagster's own, which may not occur in a part."""
 
 _ODD = re.compile(r"[^\w &+.()@=-]+")
 _DOTS = re.compile(r"\.{2,}")
@@ -34,9 +34,9 @@ _EIGHT_DIGITS = (10**7, 10**8)
 
 
 class Bounds(NamedTuple):
-    """What every row of a partition has in one column: at least `low`, at most `high`. A reader may skip the rest.
+    """A bound on one column for all rows of a partition: at least `low`, at most `high`. A reader may skip other rows.
 
-    Text bounds speak of text cells only, dates of dates and times.
+    Bounds that are texts apply to text cells only, dates to dates and times.
     """
 
     column: str
@@ -45,56 +45,59 @@ class Bounds(NamedTuple):
 
 
 class RowKey(Protocol):
-    """How a row's partition key is made."""
+    """Computes a row's partition key."""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that it is made from."""
+        """The columns that the key is computed from."""
 
     def of(self, cells: Mapping[str, object]) -> str:
-        """The key of a row. Raises `CellError` when a cell is empty or cannot be used."""
+        """Return the key of a row. Raises `CellError` if a cell is empty or cannot be used."""
 
     def bounds(self, key: str) -> list[Bounds]:
-        """What all rows with this key have in common; empty when nothing can be said."""
+        """Return bounds that all rows with this key satisfy; empty if there are none."""
 
 
 class RowFilter(Protocol):
-    """Which rows are read."""
+    """Selects the rows that are read."""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that must be there."""
+        """The columns that must exist."""
 
     def bounds(self) -> list[Bounds]:
-        """What a reader may skip by."""
+        """Return the bounds outside which a reader may skip rows."""
 
     def keeps(self, cells: Mapping[str, object]) -> bool:
-        """Whether a row is wanted. Raises `CellError` when that cannot be told, but not for empty cells."""
+        """Return whether a row is selected. Raises `CellError` if a cell is invalid; an empty cell is not an error."""
 
 
 @dataclass(frozen=True, slots=True)
 class OnePartition:
-    """The rows of one partition. A row with an empty cell belongs to none."""
+    """Selects the rows of one partition. A row with an empty cell belongs to no partition."""
 
     by: RowKey
     key: str
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that must be there."""
+        """The columns that must exist."""
         return self.by.columns
 
     def bounds(self) -> list[Bounds]:
-        """What a reader may skip by."""
+        """Return the bounds outside which a reader may skip rows."""
         return self.by.bounds(self.key)
 
     def keeps(self, cells: Mapping[str, object]) -> bool:
-        """Whether a row is wanted. Raises `CellError` when a cell is no text, or no date."""
+        """Return whether a row belongs to the partition.
+
+        Raises `CellError` if a cell has no text form, or is not a date.
+        """
         return has_cells(self.by, cells) and self.by.of(cells) == self.key
 
 
 def has_cells(by: RowKey, cells: Mapping[str, object]) -> bool:
-    """Whether a row has something in every cell that its key is made from."""
+    """Return whether every cell that the row's key is computed from has a value."""
     return not any(is_missing(cells.get(column)) for column in by.columns)
 
 
@@ -110,17 +113,17 @@ class ByValue:
         return (self.column,)
 
     def of(self, cells: Mapping[str, object]) -> str:
-        """The cell's text."""
+        """Return the cell's text."""
         return cell_text(cells, self.column)
 
     def bounds(self, key: str) -> list[Bounds]:
-        """Exactly this text."""
+        """Return a bound that only this text satisfies."""
         return [Bounds(self.column, key, key)]
 
 
 @dataclass(frozen=True, slots=True)
 class BySlug:
-    """The key is the cell's text, made safe: see `slug`."""
+    """The key is the slug of the cell's text: see `slug`."""
 
     column: str
 
@@ -130,17 +133,17 @@ class BySlug:
         return (self.column,)
 
     def of(self, cells: Mapping[str, object]) -> str:
-        """The slug of the cell's text."""
+        """Return the slug of the cell's text."""
         return slug(cell_text(cells, self.column))
 
-    def bounds(self, key: str) -> list[Bounds]:  # noqa: ARG002 - a slug does not tell the text that it was made from
-        """Nothing."""
+    def bounds(self, key: str) -> list[Bounds]:  # noqa: ARG002 - the text cannot be recovered from its slug
+        """Return no bounds."""
         return []
 
 
 @dataclass(frozen=True, slots=True)
 class ByBucket:
-    """The key is the number of a bucket, by the SHA-256 of the cell's text: no other row moves it."""
+    """The key is a bucket number, from the SHA-256 of the cell's text; independent of the other rows."""
 
     column: str
     buckets: int
@@ -151,16 +154,16 @@ class ByBucket:
         return (self.column,)
 
     def of(self, cells: Mapping[str, object]) -> str:
-        """The bucket of the cell's text."""
+        """Return the bucket of the cell's text."""
         digest = hashlib.sha256(cell_text(cells, self.column).encode("utf-8", "surrogatepass")).digest()
         return self.name(int.from_bytes(digest[:8], "big") % self.buckets)
 
     def name(self, bucket: int) -> str:
-        """A bucket's key: its number, with zeros before it, so that keys sort."""
+        """Return a bucket's key: its number with leading zeros, so that keys sort."""
         return str(bucket).zfill(len(str(self.buckets - 1)))
 
-    def bounds(self, key: str) -> list[Bounds]:  # noqa: ARG002 - a hash does not tell
-        """Nothing."""
+    def bounds(self, key: str) -> list[Bounds]:  # noqa: ARG002 - the text cannot be recovered from its hash
+        """Return no bounds."""
         return []
 
 
@@ -169,9 +172,9 @@ class ByDate:
     """The key is the first day of the cell's day, week or month, `2026-01-31`, or its hour, `2026-01-31-23:00`.
 
     Attributes:
-        timezone: in which a moment with a time zone becomes a day. Moments without one are taken as they stand. Hours
-            are those of UTC: elsewhere one of them comes twice a year.
-        week_starts_on: the first day of a week, as `WEEKDAYS` counts.
+        timezone: time zone in which a time with a zone is converted to a day. Times without a zone are used as they
+            are. Hours are always in UTC: in other zones one hour occurs twice a year.
+        week_starts_on: index of the first day of a week in `WEEKDAYS`.
     """
 
     column: str
@@ -185,46 +188,46 @@ class ByDate:
         return (self.column,)
 
     def of(self, cells: Mapping[str, object]) -> str:
-        """The first day of the cell's day, week or month, or its hour."""
+        """Return the first day of the cell's day, week or month, or its hour."""
         value = cells.get(self.column)
         if self.every == "hourly":
             return self.hour(value)
         day = self.day(value)
         if day is None:
-            words = "empty" if is_missing(value) else "no date as 2026-01-31 (ISO 8601) or 20260131"
+            words = "empty" if is_missing(value) else "not a date such as 2026-01-31 (ISO 8601) or 20260131"
             raise CellError(self.column, f"the cell is {words}")
         return self.first(day).isoformat()
 
     def hour(self, value: object) -> str:
-        """The hour of a moment, in UTC. Raises `CellError` when a cell is no moment."""
+        """Return the UTC hour of a time. Raises `CellError` if the cell is not a time."""
         moment = _dated(value)
-        words = "empty" if is_missing(value) else "no moment as 2026-01-31T23:59 (ISO 8601): it has no hour"
+        words = "empty" if is_missing(value) else "not a date with a time such as 2026-01-31T23:59 (ISO 8601)"
         if not isinstance(moment, datetime) or (isinstance(value, str | int) and not _has_hour(str(value))):
             raise CellError(self.column, f"the cell is {words}")
         try:
             found = moment.astimezone(UTC) if moment.tzinfo else moment
         except OverflowError as error:
-            raise CellError(self.column, "the cell is beyond the hours that there are") from error
+            raise CellError(self.column, "the cell's time is outside the years 1 to 9999 in UTC") from error
         return f"{found:%Y-%m-%d-%H}:00"
 
     def first(self, day: date) -> date:
-        """The first day of a day's day, week or month."""
+        """Return the first day of the day, week or month that contains a day."""
         if self.every == "monthly":
             return day.replace(day=1)
         return day - timedelta(days=(day.isoweekday() - self.week_starts_on) % 7 if self.every == "weekly" else 0)
 
     def day(self, value: object) -> date | None:
-        """A cell as a day; None when it is none."""
+        """Convert a cell to a day; None if it is not a date."""
         value = _dated(value)
         if isinstance(value, datetime):
             try:
                 return (value.astimezone(ZoneInfo(self.timezone)) if value.tzinfo else value).date()
-            except OverflowError:  # at the end of what Python has dates for
+            except OverflowError:  # outside the range of Python's dates
                 return None
         return value if isinstance(value, date) else None
 
     def bounds(self, key: str) -> list[Bounds]:
-        """From the first day to the last one, and a day around them, for time zones."""
+        """Return a bound from the first day to the last, plus one day on each side for time zones."""
         first = date.fromisoformat(key[:10])
         days = {"hourly": 1, "daily": 1, "weekly": 7, "monthly": 31}[self.every]
         low, high = first.toordinal() - 1, first.toordinal() + days + 1
@@ -233,27 +236,27 @@ class ByDate:
 
 @dataclass(frozen=True, slots=True)
 class ByBoth:
-    """Two keys together, in the order of their dimensions' names, as Dagster joins them: `bags|2026-01-31`."""
+    """Two keys combined, in the order of their dimensions' names, as Dagster joins them: `bags|2026-01-31`."""
 
     dimensions: tuple[tuple[str, RowKey], ...]
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns of both."""
+        """The columns of both keys."""
         return tuple(column for _, by in self.dimensions for column in by.columns)
 
     def of(self, cells: Mapping[str, object]) -> str:
-        """Both keys."""
+        """Return both keys, joined."""
         return BETWEEN.join(by.of(cells) for _, by in self.dimensions)
 
     def bounds(self, key: str) -> list[Bounds]:
-        """What both say."""
+        """Return the bounds of both keys."""
         parts = zip(self.dimensions, key.split(BETWEEN), strict=True)
         return [bound for (_, by), part in parts for bound in by.bounds(part)]
 
 
 def _dated(value: object) -> object:
-    """Text and numbers as dates, as far as they are: ISO 8601, `20260131`, and a time with ` UTC` behind it."""
+    """Convert texts and numbers to dates if possible: ISO 8601, `20260131`, and a time with the suffix ` UTC`."""
     value = native(value)
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value) if _EIGHT_DIGITS[0] <= value < _EIGHT_DIGITS[1] else ""
@@ -269,15 +272,15 @@ def _dated(value: object) -> object:
 
 
 def _has_hour(text: str) -> bool:
-    """Whether a text that is a date has a time of day, too."""
+    """Return whether a text that is a date also has a time of day."""
     return ":" in text or "T" in text.upper()
 
 
 def slug(text: str) -> str:
-    """A partition key from any text: the text itself when it is one, else a safe part of it and a short hash.
+    """Make a partition key from any text: the text itself if it is valid, else its valid characters and a short hash.
 
-    Dagster takes any text for a dynamic partition, and trips over it later: `...` and commas are its syntax for ranges
-    and lists, `|` joins dimensions, and slashes and dots are paths elsewhere.
+    Dagster accepts any text as a dynamic partition key but fails on some later: `...` and commas are its syntax for
+    ranges and lists, `|` joins dimensions, and slashes and dots are parts of paths in other places.
     """
     safe = _DOTS.sub(".", _ODD.sub("-", text)).strip(" .-_")[:_LONGEST_SLUG].rstrip()
     if text and safe == text:
@@ -287,7 +290,7 @@ def slug(text: str) -> str:
 
 
 def meant(by: RowKey, key: str) -> str:
-    """The key that somebody means who writes a key: where slugs are keys, the slug of a text in its place."""
+    """Return the key for a user's input: if keys are slugs, the slug of the text."""
     if isinstance(by, BySlug):
         return slug(key)
     if isinstance(by, ByBoth) and key.count(BETWEEN) == len(by.dimensions) - 1:
@@ -298,7 +301,7 @@ def meant(by: RowKey, key: str) -> str:
 
 
 def may_hold(bound: Bounds, low: object, high: object) -> bool:
-    """Whether rows between `low` and `high` (a Parquet row group's statistics) may lie within the bound."""
+    """Return whether rows between `low` and `high` (statistics of a Parquet row group) may satisfy the bound."""
     if isinstance(bound.low, str):
         return not (isinstance(low, str) and isinstance(high, str)) or (low <= bound.high and bound.low <= high)  # type: ignore[operator]
     first, last = _utc_day(low), _utc_day(high)

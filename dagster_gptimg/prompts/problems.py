@@ -1,4 +1,4 @@
-"""What is wrong with a table's rows, collected, so that all of it is told at once."""
+"""Collects the problems of a table's rows, so that all are reported at once."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ SHOWN = 20
 
 
 class Problems:
-    """The problems of one table. Of millions, the first `KEPT` are kept, and all are counted.
+    """The problems of one table. The first `KEPT` are kept, and all are counted.
 
     Attributes:
-        source: the table, as messages call it.
-        count: all problems; a row may have several.
-        rows: the rows that have any.
+        source: the table's name in messages.
+        count: number of all problems; a row may have several.
+        rows: number of rows with problems.
     """
 
     def __init__(self, source: str) -> None:
@@ -24,11 +24,11 @@ class Problems:
         self._line = 0
 
     def begin(self, source: str) -> None:
-        """What follows is about this file."""
+        """Note that the next problems concern this file."""
         self._file, self._line = source, 0
 
     def report(self, line: int, column: str | None, reason: str) -> None:
-        """Note what is wrong with a row. A row's problems come one after another."""
+        """Record a problem of a row. Problems of the same row must be reported consecutively."""
         self.count += 1
         self.rows += line != self._line
         self._line = line
@@ -36,10 +36,10 @@ class Problems:
             self._kept.append(RowProblem(self._file, line, column, reason))
 
     def finish(self) -> None:
-        """Raise what was found.
+        """Raise the recorded problems, if any.
 
         Raises:
-            TableError: something was.
+            TableError: there are problems.
         """
         if not self.count:
             return

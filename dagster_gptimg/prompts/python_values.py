@@ -1,6 +1,6 @@
-"""Values of other libraries as Python's, which print and compare like those of every other source.
+"""Conversion of other libraries' values to Python's, so that they print and compare the same from every source.
 
-Nothing is imported for it: a value of numpy, pandas or polars comes from a process that has the library.
+Nothing is imported for it: a value of numpy, pandas or polars comes from a process that has imported the library.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from typing import Any
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FOUR_CENTURIES = 146_097  # days, after which the calendar begins anew
 _LIBRARIES = frozenset({"numpy", "pandas", "polars", "pyarrow"})
-_DAYS, _MONTHS = ("Y", "M", "W", "D"), ("Y", "M")
+_DAYS = ("Y", "M", "W", "D")
+_MONTHS = ("Y", "M")
 
 
 @dataclass(frozen=True, slots=True)
 class NoText:
-    """A value that is carried along, and may not stand in a prompt, an id or a partition's key.
+    """A value that is carried along, but may not be part of a prompt, an id or a partition key.
 
     Attributes:
-        carried: what is carried in its place.
+        carried: the value to carry instead.
         reason: why it may not, for people.
     """
 
@@ -32,7 +33,7 @@ class NoText:
 
 @dataclass(frozen=True, slots=True)
 class Unusable:
-    """A value that cannot even be carried along.
+    """A value that cannot be carried along either.
 
     Attributes:
         reason: why not, for people.
@@ -42,7 +43,7 @@ class Unusable:
 
 
 def native(value: Any) -> object:  # noqa: ANN401 - whatever a user's mappings hold
-    """A value as Python has it; what is known here of no library stays as it is."""
+    """Convert a value to Python's types; values of unknown libraries are returned unchanged."""
     if isinstance(value, memoryview | array | bytearray | mmap.mmap):
         return _buffer(value)
     kind = type(value)
@@ -60,23 +61,23 @@ def _numpy(value: Any, name: str) -> object:  # noqa: ANN401 - numpy has its own
     kind = value.dtype.kind
     if kind == "M":
         return _numpys_moment(value)
-    if kind == "m":  # nanoseconds would come as a bare number
+    if kind == "m":  # numpy returns nanoseconds as a plain number
         return _numpys_span(value)
     if kind == "V":
         return bytes(value.tobytes()) if value.dtype.names is None else value.tolist()
-    # Half and single precision by their own shortest text: widened, 0.1 would print as 0.10000000149011612.
+    # By the shortest text of half or single precision: as a double, 0.1 would print as 0.10000000149011612.
     return float(str(value)) if kind == "f" else value.tolist()
 
 
 def _numpys_span(value: Any) -> object:  # noqa: ANN401 - numpy has its own types
-    if value.dtype.str.partition("[")[2].rstrip("]") in _MONTHS:  # numpy would take their length on average
+    if value.dtype.str.partition("[")[2].rstrip("]") in _MONTHS:  # numpy would use the average length of a month
         return NoText(str(value), _NO_SPAN)
     span = value.astype("m8[us]").tolist()
     return span if span is None or isinstance(span, timedelta) else NoText(str(value), _NO_SPAN)
 
 
 def _numpys_moment(value: Any) -> object:  # noqa: ANN401 - numpy has its own types
-    """A date where it counts days, as Arrow has it."""
+    """Convert a numpy `datetime64`; to a date if its unit is a day or longer, as Arrow does."""
     unit = "D" if value.dtype.str.partition("[")[2].rstrip("]") in _DAYS else "us"
     found = value.astype(f"M8[{unit}]")
     plain = found.tolist()
@@ -92,7 +93,7 @@ def _pandas(value: Any, name: str) -> object:  # noqa: ANN401 - pandas has its o
     if name == "Timestamp":
         if MINYEAR <= value.year <= MAXYEAR:
             return value.to_pydatetime(warn=False)  # to the microsecond
-        # Such a Timestamp is a datetime by its class, with a year of its own that is not the datetime's.
+        # Such a Timestamp is a datetime by its class, but its own year differs from the datetime's.
         return far_moment(int(value.asm8.astype("M8[us]").astype("i8")), has_zone=value.tzinfo is not None)
     return value.tolist() if hasattr(value, "tolist") else value
 
@@ -115,12 +116,12 @@ def _buffer(value: memoryview | array[Any] | bytearray | mmap.mmap) -> object:
 
 _NATIVE = {"numpy": _numpy, "pandas": _pandas, "polars": _polars, "pyarrow": _arrow}
 
-_NO_SPAN = "a span of months or years is no text"
-_FAR = "a {} outside the years 1 to 9999 is no text"
+_NO_SPAN = "a duration in months or years cannot be used as text"
+_FAR = "a {} outside the years 1 to 9999 cannot be used as text"
 
 
 def far_date(days: int) -> date | NoText:
-    """The date so many days after 1970-01-01; one that Python has no date for is carried as ISO 8601 writes it."""
+    """Return the date `days` days after 1970-01-01; outside Python's range, a `NoText` with the ISO 8601 text."""
     year, month, day = _calendar(days)
     if MINYEAR <= year <= MAXYEAR:
         return date(year, month, day)
@@ -128,11 +129,11 @@ def far_date(days: int) -> date | NoText:
 
 
 def far_moment(microseconds: int, *, has_zone: bool) -> datetime | NoText:
-    """The moment so many microseconds after 1970; one that Python has no datetime for is carried as ISO 8601 has it.
+    """Return the time `microseconds` after 1970; outside Python's range, a `NoText` with the ISO 8601 text.
 
     Args:
-        microseconds: since 1970-01-01T00:00:00, in UTC where the moment has a time zone.
-        has_zone: whether it has one.
+        microseconds: since 1970-01-01T00:00:00, in UTC if the time has a time zone.
+        has_zone: whether the time has a time zone.
     """
     days, rest = divmod(microseconds, 86_400_000_000)
     clock = (_EPOCH + timedelta(microseconds=rest)).timetz()
@@ -140,11 +141,11 @@ def far_moment(microseconds: int, *, has_zone: bool) -> datetime | NoText:
     if isinstance(found, date):
         return datetime.combine(found, clock if has_zone else clock.replace(tzinfo=None))
     text = (clock if has_zone else clock.replace(tzinfo=None)).isoformat()
-    return NoText(f"{_far_day(days)}T{text}", _FAR.format("moment"))
+    return NoText(f"{_far_day(days)}T{text}", _FAR.format("time"))
 
 
 def _calendar(days: int) -> tuple[int, int, int]:
-    """Year, month and day, of which the year may be any."""
+    """Return year, month and day; the year may be outside Python's range."""
     cycles, rest = divmod(days, _FOUR_CENTURIES)
     near = _EPOCH.date() + timedelta(days=rest)
     return near.year + 400 * cycles, near.month, near.day

@@ -1,4 +1,4 @@
-"""Cells that hold reference images: one, a list, or several in one text, as people write them."""
+"""Parsing of cells with reference images: one, a list, or several in one text, in the notations that people use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BETWEEN = re.compile(rf"(?:\s*[,;|，；、]\s*|\s+)(?={_START})", re.IGNORECAS
 _BARE_COMMA = re.compile(rf"[,;，；、](?={_START})", re.IGNORECASE)  # noqa: RUF001
 _AFTER = re.compile(r"[\s,;|，；、]+$")  # noqa: RUF001
 _WORD = re.compile(r"\s(?:[^\s./]+|\W+)$")
-"""What follows an address after a blank, and is no end of a file's name: `and`, `&`, `/`."""
+"""Text after a URL and a blank that cannot be the end of a file name: `and`, `&`, `/`."""
 _SEPARATOR = re.compile(r"\s*[\n\r|]\s*|\s*[,;]\s+|\s*[,;]\s*")
 _ITEM = r"""(?:'[^'\\]*'|"[^"\\]*")"""
 _PYTHONS_LIST = re.compile(rf"\[\s*(?:{_ITEM}\s*(?:,\s*{_ITEM}\s*)*,?\s*)?\]")
@@ -22,16 +22,18 @@ _AS_LIST = 'write several as a JSON list: ["first", "second"]'
 
 
 def split(cell: str, is_known: ReferenceTest) -> list[str]:
-    """The references of a cell: a JSON list, or one, or several with a comma, `;`, `|`, a blank or a new line between.
+    """Return the references in a cell.
 
-    A text is only cut where every part is a reference by itself: an address may have commas, and a name blanks.
+    A JSON list, one reference, or several separated by a comma, `;`, `|`, blank or newline.
+
+    A text is split only if each part is a reference by itself: a URL may contain commas, and a file name blanks.
 
     Args:
         cell: the text.
-        is_known: whether a text that is no URL names an image that may be read.
+        is_known: returns whether a text that is not a URL names a readable image.
 
     Raises:
-        ValueError: it cannot be told which are meant; the message says how to write it.
+        ValueError: the cell is ambiguous; the message says how to write it.
     """
     text = cell.strip()
     if text.startswith("["):
@@ -50,28 +52,30 @@ def _addresses(text: str) -> list[str]:
     parts = _BETWEEN.split(text)
     for part in parts:
         if not part.lower().startswith("data:") and re.search(r"[\n\r\t]", part):
-            raise ValueError(f"a line break or a tab stands within an address, or what follows it is none: {_AS_LIST}")
+            raise ValueError(
+                f"a URL has a line break or tab in it, or is followed by a text that is not a URL: {_AS_LIST}"
+            )
     if len(parts) > 1:
         if any("?" in part for part in _BARE_COMMA.split(text)[:-1]):
-            raise ValueError(f"it may be one address with another one in it, or several: {_AS_LIST}")
+            raise ValueError(f"this may be one URL that contains another one, or several: {_AS_LIST}")
         for number, part in enumerate(parts, 1):
             if part.lower().startswith("data:"):
                 continue
             is_followed = number < len(parts) and _WORD.search(part)
             if is_followed or re.search(r"[,;|]\s|\s[,;|]", part):
-                raise ValueError(f"not every part of it is an address: {_AS_LIST}")
+                raise ValueError(f"not every part of it is a URL: {_AS_LIST}")
     return parts
 
 
 def _listed(text: str) -> Iterator[str]:
-    """The items of a JSON list, or of one as Python and pandas print it."""
+    """Yield the items of a JSON list, or of a list as printed by Python or pandas."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
         if _PYTHONS_LIST.fullmatch(text) is None:
-            raise ValueError(f"it begins like a list and is none that can be read: {_AS_LIST}") from None
+            raise ValueError(f"it begins like a list, but cannot be parsed as one: {_AS_LIST}") from None
         found = [item[1:-1] for item in re.findall(_ITEM, text)]
     for item in found:
         if not isinstance(item, str) or not item.strip():
-            raise ValueError("every reference must be a text, and not an empty one")
+            raise ValueError("every reference must be a text that is not empty")
         yield item.strip()

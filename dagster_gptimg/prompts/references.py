@@ -1,9 +1,9 @@
-"""Reference images of edits: what a table may name, and what a request key knows of it.
+"""Reference images of edits: what a table may name, and what of it is part of a request key.
 
-A public http(s) URL goes to fal as it stands, and is part of the key as it stands. Everything else (a file, an object
-of any fsspec store, a data URI, a URL of your own network) is read here, and is known by its content: `sha256:<hex>`.
-A table is text from outside, so it is read only below a root that the user named: otherwise a row could have any file
-of the worker sent to fal.
+A public http(s) URL is sent to fal unchanged, and is part of the key unchanged. Everything else (a file, an object of
+any fsspec store, a data URI, a URL of the user's own network) is read here, and is identified by its content:
+`sha256:<hex>`. A table is untrusted, so files are read only below a root that the user named: otherwise a row could
+send any file of the worker to fal.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from dagster_gptimg.errors import ImageReferenceError, UsageError
 from dagster_gptimg.fal.addresses import is_private
 
 MAX_BYTES = 50 * 1024 * 1024
-"""fal's own bound for an image that it downloads (its toolkit), and OpenAI's for one that it edits."""
+"""Maximum bytes of a reference image: fal's own limit for images that it downloads, and OpenAI's for edits."""
 
 DECODED_AT_MOST = 5
-"""Times that a path may be encoded: one that is encoded more often is refused."""
+"""Maximum number of times that a path may be percent-encoded; a path encoded more often is refused."""
 
 CACHED = 4096
 _SHOWN = 100
@@ -58,11 +58,11 @@ class ReferenceRoot:
 
 @dataclass(frozen=True)
 class Reference:
-    """What a reference came to.
+    """A resolved reference.
 
     Attributes:
-        token: what stands in the arguments and in the key: a public URL, or `sha256:` and 64 hex digits.
-        source: where its bytes are, for one that is known by its content; empty for a URL.
+        token: its text in the arguments and in the key: a public URL, or `sha256:` and 64 hex digits.
+        source: location of the bytes of a reference that is identified by its content; empty for a URL.
     """
 
     token: str
@@ -70,10 +70,10 @@ class Reference:
 
 
 class References:
-    """Resolves references, and reads them. Every call blocks."""
+    """Resolves references, and reads them. All methods block."""
 
     def __init__(self, roots: Sequence[ReferenceRoot] = ()) -> None:
-        """Name the roots below which files may be read; none: public URLs and data URIs only.
+        """Set the roots below which files may be read; without roots: public URLs and data URIs only.
 
         Raises:
             UsageError: fsspec does not know a root's protocol, or its package is not installed.
@@ -82,10 +82,10 @@ class References:
         self._known: dict[str, Reference] = {}
 
     def resolve(self, text: str) -> Reference:
-        """What a reference is; one that is not a public URL is read once for its hash.
+        """Resolve a reference; one that is not a public URL is read once for its hash.
 
         Raises:
-            ImageReferenceError: it is not allowed, not there, or not an image.
+            ImageReferenceError: the reference is not allowed, does not exist, or is not an image.
         """
         found = self._known.get(text)
         if found is None:
@@ -95,23 +95,23 @@ class References:
         return found
 
     def has(self, text: str) -> bool:
-        """Whether a text that is no URL names something below a root."""
+        """Return whether a text that is not a URL names something below a root."""
         try:
             found = self._root_of(text)
             return found is not None and bool(found[0].exists(found[1]))
-        except Exception:  # noqa: BLE001 - each file system has errors of its own: whoever reads it tells them
+        except Exception:  # noqa: BLE001 - each file system has its own errors: they are reported when it is read
             return False
 
     def read(self, source: str) -> tuple[bytes, str]:
-        """The bytes of a reference and its content type.
+        """Return the bytes of a reference and its content type.
 
         Raises:
-            ImageReferenceError: it is not allowed, not there, or not an image.
+            ImageReferenceError: the reference is not allowed, does not exist, or is not an image.
         """
         data = _decoded(source) if source.startswith("data:") else self._bytes(source)
         kind = content_type(data)
         if kind is None:
-            raise ImageReferenceError("it is no PNG, JPEG or WebP image")
+            raise ImageReferenceError("it is not a PNG, JPEG or WebP image")
         return data, kind
 
     def _by_content(self, text: str) -> Reference:
@@ -119,30 +119,30 @@ class References:
         return Reference(BY_CONTENT + hashlib.sha256(data).hexdigest(), text)
 
     def _goes_as_it_is(self, text: str) -> bool:
-        """A public URL that no root covers; fal fetches it."""
+        """Return whether a reference is a public URL that no root covers: fal fetches it."""
         if not text.lower().startswith(("http://", "https://")) or self._root_of(text) is not None:
             return False
         reason = private_reason(text)
         if reason is not None:
             raise ImageReferenceError(
-                f"{reason}, and fal could not fetch it: name its beginning as a root to have it read"
+                f"{reason}, so fal could not fetch it: add the beginning of its URL as a reference root to have it read"
             )
         return True
 
     def _bytes(self, text: str) -> bytes:
         found = self._root_of(text)
         if found is None:
-            raise ImageReferenceError("it does not lie below a root that references may be read from: name one")
+            raise ImageReferenceError("it is not below a root from which references may be read: add a reference root")
         fs, path = found
         try:
-            # Its path has no link in it any more: one that is there now was put there since.
+            # Links in the path were resolved before: a link that is in it now was created since.
             local = isinstance(fs, LocalFileSystem)
             with open_regular(path) if local else fs.open(path, "rb") as file:
                 data = bytes(file.read(MAX_BYTES + 1))
         except FileNotFoundError as error:
-            raise ImageReferenceError("it is not there") from harmless(error)
+            raise ImageReferenceError("it does not exist") from harmless(error)
         except NotAFileError as error:
-            raise ImageReferenceError(f"{error}, and not a file") from None
+            raise ImageReferenceError(f"{error}, not a file") from None
         except Exception as error:  # noqa: BLE001 - each file system has errors of its own
             raise ImageReferenceError(f"it cannot be read: {type(error).__name__}") from harmless(error)
         if len(data) > MAX_BYTES:
@@ -150,9 +150,9 @@ class References:
         return data
 
     def _root_of(self, text: str) -> tuple[Any, str] | None:
-        """The file system and the path of a reference that lies below a root; a relative one, of the first that has it.
+        """Return the file system and path of a reference below a root; for a relative one, the first root that has it.
 
-        A path is compared as it is after every link and `..` was followed.
+        Paths are compared after all links and `..` were resolved.
         """
         for fs, base in self._roots:
             path = _path_below(fs, base, text)
@@ -162,7 +162,7 @@ class References:
 
 
 def content_type(data: bytes) -> str | None:
-    """The type of an image by its first bytes; None when it is none that a model takes."""
+    """Return the type of an image by its first bytes; None if no model accepts it."""
     for magic, kind in _MAGIC:
         if data.startswith(magic):
             return kind
@@ -170,13 +170,13 @@ def content_type(data: bytes) -> str | None:
 
 
 def private_reason(url: str) -> str | None:
-    """Why a URL is not one that fal could fetch; None when it is a public one."""
+    """Return why fal could not fetch a URL; None if it is a public one."""
     try:
         parts = urlsplit(url)
         host = (parts.hostname or "").rstrip(".")
         private = is_private(host)
     except ValueError:
-        return "it is no URL"
+        return "it is not a valid URL"
     if parts.username or parts.password:
         return "a URL with a user name or a password in it would be sent to fal"
     return f"{host[:_SHOWN] or 'a URL without a host'} is not a public address" if private else None
@@ -185,7 +185,7 @@ def private_reason(url: str) -> str | None:
 def _opened(root: ReferenceRoot) -> tuple[Any, str]:
     hide_in(root.uri)
     hide_values(root.storage_options)
-    # A server below whose URL something may be read has no say about other servers.
+    # A server that is a root must not redirect reads to other servers.
     more = {"allow_redirects": False} if _is_web(root.uri) else {}
     try:
         fs, path = fsspec.url_to_fs(root.uri, **{**root.storage_options, **more})
@@ -200,7 +200,7 @@ def _is_web(uri: str) -> bool:
 
 
 def _path_below(fs: Any, base: str, text: str) -> str | None:  # noqa: ANN401 - fsspec has no types
-    """The path of a reference in a root's file system, or None when it does not lie below the root."""
+    """Return the path of a reference in a root's file system; None if it is not below the root."""
     if "\0" in text or text.startswith("data:"):
         return None
     local = isinstance(fs, LocalFileSystem)
@@ -225,7 +225,7 @@ def _path_below(fs: Any, base: str, text: str) -> str | None:  # noqa: ANN401 - 
 
 
 def _leaves(path: str) -> bool:
-    """Whether a path goes up somewhere, however often it is decoded on its way: servers and clients do, some twice."""
+    """Return whether a path leads upwards (`..`), also if percent-encoded several times: some servers decode twice."""
     for _ in range(DECODED_AT_MOST):
         if any(segment.partition(";")[0].strip() in {".", ".."} for segment in re.split(r"[/\\]", path)):
             return True
@@ -236,7 +236,7 @@ def _leaves(path: str) -> bool:
 
 
 def _is_below_url(base: str, url: str) -> bool:
-    """Whether a URL lies below another one: the same server, and a longer path, as servers read them."""
+    """Return whether a URL is below another one: the same server, and a longer path, as servers interpret them."""
     try:
         root, found = urlsplit(base), urlsplit(url)
         ports = [parts.port or {"http": 80, "https": 443}.get(parts.scheme) for parts in (root, found)]
@@ -253,10 +253,10 @@ def _is_below_url(base: str, url: str) -> bool:
 def _decoded(uri: str) -> bytes:
     head, sign, body = uri.partition(",")
     if not sign or not head.endswith(";base64"):
-        raise ImageReferenceError("it is no base64 data URI")
+        raise ImageReferenceError("it is not a base64 data URI")
     if len(body) > MAX_BYTES * 4 // 3 + 4:
-        raise ImageReferenceError(f"a reference may have {MAX_BYTES:,} bytes")
+        raise ImageReferenceError(f"it has more than {MAX_BYTES:,} bytes")
     try:
         return base64.b64decode(body, validate=True)
     except binascii.Error as error:
-        raise ImageReferenceError("it is no base64 data URI") from error
+        raise ImageReferenceError("it is not a base64 data URI") from error

@@ -1,4 +1,4 @@
-"""Checked rows, some at a time and as columns: no object is made for a row that nobody looks at."""
+"""Validated rows in batches and as columns: no object is made for a row until it is used."""
 
 from __future__ import annotations
 

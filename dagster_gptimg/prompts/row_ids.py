@@ -1,4 +1,7 @@
-"""Row ids: given by a column, or derived from what the row asks for. They are data, never paths."""
+"""Row ids: from a column, or derived from the row's prompt and arguments.
+
+They are untrusted and never used in paths.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,10 @@ CACHED = 4096
 DIGITS = 16
 
 Unnamed: TypeAlias = "tuple[str | None, str, Mapping[str, Json], str, int, Mapping[str, str]]"
-"""A checked row as a `RowBatch` has it; its id is None where it is to be derived."""
+"""A validated row with the fields of a `RowBatch`; its id is None if it is still to be derived.
+
+The fields: row id, prompt, arguments, other columns as JSON, line, references.
+"""
 
 
 class RowIds:
@@ -30,23 +36,23 @@ class RowIds:
         self._known: dict[str, Canonical] = {}
 
     def first_line(self, row_id: str, line: int) -> int:
-        """The line on which this id stood first: `line` itself when it is new."""
+        """Return the line on which an id occurred first: `line` itself if the id is new."""
         return self._lines.setdefault(hashlib.blake2b(row_id.encode(), digest_size=SIZE).digest(), line)
 
     def named(self, rows: Sequence[Unnamed]) -> RowBatch:
-        """Rows in table order, one at least, those without an id with a derived one."""
+        """Return rows as a batch, in table order (at least one), with derived ids for rows without an id."""
         ids, prompts, arguments, columns, lines, references = zip(*rows, strict=True)
         row_ids: Sequence[str] = self.derived(prompts, arguments) if None in ids else ids
         return RowBatch(row_ids, prompts, arguments, columns, lines, references)
 
     def derived(self, prompts: Sequence[str], arguments: Sequence[Mapping[str, Json]]) -> list[str]:
-        """The ids of rows in table order, by what they ask for.
+        """Return derived ids of rows in table order.
 
-        The same content has the same id wherever it stands; the n-th equal row of a table gets `-n`. An id is 16 hex
+        The same content always has the same id; the n-th equal row of a table gets the suffix `-n`. An id is 16 hex
         digits of the SHA-256 of the RFC 8785 JSON of prompt and arguments.
         """
         contents = list[bytes]()
-        for _, some in groupby(arguments, id):  # most rows of a table have the same
+        for _, some in groupby(arguments, id):  # most rows of a table share one arguments object
             alike = list(some)
             contents += self._canonical(alike[0]).digests(prompts[len(contents) : len(contents) + len(alike)])
         together = b"".join(contents)

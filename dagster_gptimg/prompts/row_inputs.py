@@ -1,4 +1,4 @@
-"""A row's inputs of the model: what its columns say, checked, with the reference images it names."""
+"""A row's model inputs: from its columns, validated, with the reference images that it names."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ CACHED_OVERRIDES = 4096
 NO_SOURCES: Mapping[str, str] = MappingProxyType({})
 _LONGEST_REASON = 300
 _WAY_OUT = (
-    "(the column is taken for fal's input of this name; if it is none, say which columns are: inputs=[...], or "
+    "(the column is used as fal's input of this name; if that is wrong, name the input columns: inputs=[...], or "
     "--inputs none)"
 )
 
 
 class RowInputs:
-    """The inputs of the rows of one table.
+    """The model inputs of the rows of one table.
 
     Attributes:
-        names: the inputs that columns may hold, as long as nothing else was named by the user.
-        taken: the columns that hold one, with the input's name.
+        names: the inputs that columns may hold, unless the user has named the columns.
+        taken: the columns that hold an input, with the input's name.
         image_columns: the columns that hold reference images of an edit.
     """
 
     def __init__(self, spec: PromptSpec, problems: Problems) -> None:
         self.spec, self.model, self.problems = spec, spec.model, problems
-        # What is named as the id or the prompt is that, also when a model's input has the same name.
+        # A column that is named as the id or the prompt is not an input, even if a model's input has the same name.
         self.names = spec.known_inputs - {"prompt", spec.prompt_column, spec.id_column}
         self.main_reference = self.model.main_reference or ""
         if spec.image_columns:
@@ -49,20 +49,20 @@ class RowInputs:
         self._images = frozenset(self.model.reference_inputs)
 
     def take(self, columns: dict[str, str]) -> None:
-        """These columns hold inputs, by the inputs' names."""
+        """Set the columns that hold inputs, with the inputs' names."""
         self.taken = columns
         held = (column for column, name in columns.items() if holds_images(name))
         self.image_columns = (*self.spec.image_columns, *held)
 
     @property
     def are_by_row(self) -> bool:
-        """Whether rows can have model inputs of their own."""
+        """Whether rows may have their own model inputs."""
         return bool(self.taken or self.spec.image_columns)
 
     def of(self, line: int, cells: Mapping[str, object]) -> dict[str, Json] | None:
-        """The row's model inputs. Each distinct set is checked once, and is one object for all rows that have it.
+        """Return the row's model inputs. Each distinct set is validated once, and shared by all rows that have it.
 
-        None with their problems reported.
+        None if there are problems, which are reported.
         """
         given = self._given(line, cells)
         if given is None:
@@ -72,13 +72,13 @@ class RowInputs:
         except ArgumentsError as error:
             self._blame(line, given, error)
         except RecursionError:
-            self._report(line, next(iter(given), None), "it is nested too deep")
+            self._report(line, next(iter(given), None), "the value is nested too deep")
         return None
 
     def resolve(self, line: int, arguments: dict[str, Json]) -> tuple[dict[str, Json], Mapping[str, str]]:
-        """The inputs with what each reference is known by in its place, and where their bytes are, by `sha256:<hex>`.
+        """Return the inputs with tokens in place of references, and the locations of the bytes by token.
 
-        A wrong reference is reported.
+        An invalid reference is reported.
         """
         if self._images.isdisjoint(arguments):
             return arguments, NO_SOURCES
@@ -92,7 +92,10 @@ class RowInputs:
         return found, sources
 
     def _given(self, line: int, cells: Mapping[str, object]) -> dict[str, object] | None:
-        """What the row's cells say, by the inputs' names; None with what cannot be read reported."""
+        """Return the values of the row's input columns by input name.
+
+        None if one cannot be parsed, which is reported.
+        """
         given: dict[str, object] = {}
         before = self.problems.count
         for column, name in self.taken.items():
@@ -107,7 +110,7 @@ class RowInputs:
         return given if self.spec.move is None else self.spec.move.row(given)
 
     def _main_references(self, line: int, cells: Mapping[str, object]) -> dict[str, object]:
-        """The reference images of the image columns, in their order; a cell may hold one or several."""
+        """Return the reference images of the image columns, in their order; a cell may hold one or several."""
         found: list[object] = []
         for column in self.spec.image_columns:
             cell = cells.get(column)
@@ -122,7 +125,7 @@ class RowInputs:
         if _takes_several(name) or not isinstance(several, list):
             return several
         if len(several) > 1:
-            self.problems.report(line, column, f"it holds {len(several)} references, and {name} is one")
+            self.problems.report(line, column, f"the cell has {len(several)} references, but {name} takes one")
         return several[0] if several else None
 
     def _split(self, line: int, column: str, cell: object) -> object:
@@ -146,7 +149,7 @@ class RowInputs:
         return found
 
     def _token(self, line: int, name: str, text: str, sources: dict[str, str]) -> str:
-        """What a reference is known by; a wrong one is reported."""
+        """Return the token of a reference; an invalid one is reported."""
         try:
             found = self.spec.references.resolve(text)
         except ImageReferenceError as error:
@@ -157,13 +160,13 @@ class RowInputs:
         return found.token
 
     def _blame(self, line: int, given: Mapping[str, object], error: ArgumentsError) -> None:
-        """Report wrong overrides in the columns that hold them; a clash with a default, in the column that clashes."""
+        """Report invalid inputs in their columns; a conflict with a default, in the column that conflicts."""
         for name, reason in error.problems:
             where, what = (name, reason) if name in given else (next(iter(given), None), f"{name}: {reason}")
             self._report(line, where, f"{what} {_WAY_OUT}" if self.taken else what)
 
     def _report(self, line: int, name: str | None, reason: str) -> None:
-        """A problem of an input, in the column that holds it."""
+        """Report a problem of an input in the column that holds it."""
         column = next((column for column, input_ in self.taken.items() if input_ == name), name)
         if name == self.main_reference and len(self.spec.image_columns) == 1:
             column = self.spec.image_columns[0]
@@ -172,12 +175,12 @@ class RowInputs:
 
 
 def _takes_several(name: str) -> bool:
-    """Whether an input holds several images; those that hold one end in `image_url`."""
+    """Return whether an input holds several images; names of inputs that hold one end in `image_url`."""
     return name.endswith("s")
 
 
 def _key(value: Any) -> str:  # noqa: ANN401 - a cell
-    """What tells cells apart: by `repr`, for 1 == True, and only one of them is valid."""
+    """Return a key that distinguishes cells: `repr`, because 1 == True, but only one of them is valid."""
     try:
         return repr(value)
     except (RecursionError, ValueError):  # an int with too many digits for Python

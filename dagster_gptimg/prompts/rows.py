@@ -1,4 +1,4 @@
-"""The reading of a prompt table."""
+"""Reading of a prompt table into validated rows."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from dagster_gptimg.prompts.spec import PromptSpec
 
 
 def read_rows(source: Source, spec: PromptSpec, storage_options: Mapping[str, Any] | None = None) -> Iterator[RowBatch]:
-    """The checked rows of a table, in batches; none of a table without rows.
+    """Yield the validated rows of a table, in batches; nothing for a table without rows.
 
-    Nothing may be done with them before this is exhausted: what is wrong is only known then.
+    Do not use the rows before the iterator is exhausted: only then are all problems known.
 
     Args:
         source: any fsspec URL of a file, a folder or a glob, a `SqlTable`, anything with `__arrow_c_stream__`,
@@ -25,7 +25,7 @@ def read_rows(source: Source, spec: PromptSpec, storage_options: Mapping[str, An
         storage_options: passed to fsspec.
 
     Raises:
-        TableError: the table cannot be read, or any row is invalid; it has all problems.
+        TableError: the table cannot be read, or a row is invalid; the error lists all problems.
     """
     checker = Checker(sources.name_of(source), spec)
     bounds = checker.filter.bounds() if checker.filter else []

@@ -1,4 +1,4 @@
-"""What a checked row is, and how a table becomes rows."""
+"""The class of a validated row, and the settings by which a table becomes rows."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from dagster_gptimg.prompts.template import Template
 
 
 class PromptRow(NamedTuple):
-    """One checked row.
+    """One validated row.
 
     Attributes:
-        row_id: unique in its table; data, never a path.
-        prompt: as it will be sent.
+        row_id: unique in its table; untrusted, never used in paths.
+        prompt: the text that will be sent.
         arguments: the model's inputs for this row, without the prompt; `num_images` is the row's number of images. One
-            object for all rows that have the same.
-        columns: everything else that the row has, as JSON values.
-        references: where the images are that its arguments know by their content, by `sha256:<hex>`.
-        line: 1-based line in a text file, 1-based row number elsewhere.
+            object is shared by all rows with equal arguments.
+        columns: the row's other columns, as JSON values.
+        references: by `sha256:<hex>`, the location of each image that the arguments identify by its content.
+        line: 1-based line number in a text file, 1-based row number elsewhere.
     """
 
     row_id: str
@@ -58,12 +58,12 @@ class PromptSpec:
         image_columns: the columns that hold an edit's reference images, in this order; a column named `image_urls`
             otherwise.
         references: reads them; what a row may name is decided there.
-        limit: only the first so many rows (of the partition), 1 or more.
+        limit: maximum number of rows (of the partition), the first ones; 1 or more.
         is_first: whether the dataset has no image table of this partition yet: then the partition must have a row, for
             its value may be misspelt, and its image table would be a table of nothing for ever.
         without_guarantee: let `sync_mode` through (docs/fal.md).
         seen: takes down what became of the columns.
-        chosen: why the model is this one, where nobody said it; empty where somebody did.
+        chosen: why the model was chosen by default; empty if the user named it.
         given: the arguments as they were given, before the model has read them.
         move: leaves out, and notes, what another model took and this one does not; for plans only.
 
@@ -94,16 +94,16 @@ class PromptSpec:
             msg = "give a template or a prompt column, not both"
             raise UsageError(msg)
         if "prompt" in self.arguments:
-            msg = "the prompt is no argument for all rows: give a prompt column or a template"
+            msg = "the prompt cannot be an argument of all rows: give a prompt column or a template"
             raise UsageError(msg)
         if self.image_columns and not self.model.reference_inputs:
-            msg = f"{self.model.name} takes no reference images, and image columns are given"
+            msg = f"image columns are given, but {self.model.name} takes no reference images"
             raise UsageError(msg)
         if isinstance(self.where, tuple) and not self.where[1].strip():
-            msg = f"the partition by {quoted(self.where[0])} has no value: name the value that its rows have"
+            msg = f"the partition by {quoted(self.where[0])} has no value: name the value of its rows"
             raise UsageError(msg)
         if self.limit is not None and self.limit < 1:
-            msg = f"limit is {self.limit}: it must be 1 or more, or not be given"
+            msg = f"limit is {self.limit}: it must be 1 or more, or left out"
             raise UsageError(msg)
         object.__setattr__(self, "inputs", inputs_of(self.inputs))
         check_inputs(self.inputs or (), self.known_inputs, self.model.name)
@@ -127,17 +127,17 @@ class PromptSpec:
         return replace(self, model=model, arguments=self.given or {}, given=None, chosen=chosen, move=move)
 
     def parsed_template(self) -> Template | None:
-        """The template, parsed; None when a column holds the prompt."""
+        """The parsed template; None if a column holds the prompt."""
         return None if self.template is None else Template(self.template)
 
     @property
     def known_inputs(self) -> frozenset[str]:
-        """The names that a column may have as an input: the model's, and those of models that a table comes from."""
+        """The input names that a column may have: the model's, and those of the models that a table is moved from."""
         return self.model.input_names | (self.move.former_inputs if self.move else frozenset())
 
     @property
     def about(self) -> str:
-        """What all rows are made with: model, template (or prompt column) and arguments, as JSON."""
+        """The settings common to all rows as JSON: model, template (or prompt column) and arguments."""
         about: list[object] = [
             self.model.endpoint,
             self.template or self.prompt_column,
@@ -154,5 +154,5 @@ class PromptSpec:
 
     @property
     def row_filter(self) -> RowFilter | None:
-        """Which rows are read; None for all."""
+        """The filter for the rows that are read; None for all rows."""
         return OnePartition(ByValue(self.where[0]), self.where[1]) if isinstance(self.where, tuple) else self.where

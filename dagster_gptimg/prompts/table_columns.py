@@ -48,7 +48,7 @@ class TableColumns:
         others = self.met - {self.prompt, spec.id_column, *spec.image_columns}
         mine = others if spec.inputs is None else others.intersection(spec.inputs)
         self._inputs.take(column_roles.input_columns(mine, self._inputs.names, self._inputs.taken, self._source))
-        # References stay among the carried columns: the arguments know them by their content only.
+        # References stay among the carried columns: the arguments have only their content hash.
         held = {column for column in self._inputs.taken if column not in self._inputs.image_columns}
         self.used = frozenset(held | {self.prompt, spec.id_column})
         self.embedding = set(self._inputs.image_columns) & self.met - self.used

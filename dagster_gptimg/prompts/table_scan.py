@@ -1,4 +1,4 @@
-"""Looking over a whole table: is every row valid, has every row a partition, and which partitions does it have."""
+"""Scan of a whole table: whether every row is valid and has a partition, and which partitions there are."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
     from dagster_gptimg.prompts.spec import PromptSpec
 
 KEPT_VALUES = 1000
-"""So many different values of rows without a partition are kept; all rows are counted."""
+"""Maximum number of distinct values of rows without a partition that are kept; all rows are counted."""
 
 _DIGITS = 2**128
 
 NO_ROWS = "0" * 20
-"""The digest of no rows at all."""
+"""The digest of a table without rows."""
 
 
 @dataclass
 class WholeTable:
-    """A row filter that keeps every row, and counts those that no partition holds.
+    """A row filter that keeps every row, and counts the rows without a partition.
 
     Attributes:
-        by: how a row's key is made.
-        is_partition: whether a key is one of a partition.
-        outside: rows without a partition, by their cells' text.
-        outside_rows: all of them.
+        by: computes a row's key.
+        is_partition: returns whether a key is a partition's.
+        outside: number of rows without a partition, by their cells' text.
+        outside_rows: number of all rows without a partition.
     """
 
     by: RowKey
@@ -51,15 +51,15 @@ class WholeTable:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that must be there."""
+        """The columns that must exist."""
         return self.by.columns
 
     def bounds(self) -> list[Bounds]:
-        """Nothing is skipped."""
+        """Return no bounds: nothing is skipped."""
         return []
 
     def keeps(self, cells: Mapping[str, object]) -> bool:
-        """Every row."""
+        """Keep every row."""
         if not self._is_held(cells):
             self.outside_rows += 1
             shown = ", ".join("" if is_missing(v) else str(_carried(v)) for v in map(cells.get, self.columns))
@@ -81,14 +81,14 @@ class WholeTable:
 
 @dataclass(frozen=True)
 class TableReport:
-    """What a look over a whole table found.
+    """The result of a scan of a whole table.
 
     Attributes:
-        rows: valid rows.
-        problems: what is wrong with the others; the first 10,000.
-        message: that, as one text; empty when every row is valid.
-        outside: rows that no partition holds, by their cells' text, most first; the first 1,000 values.
-        outside_rows: all of them.
+        rows: number of valid rows.
+        problems: the problems of invalid rows; the first 10,000.
+        message: the problems as one text; empty if every row is valid.
+        outside: number of rows without a partition by their cells' text, most first; the first 1,000 values.
+        outside_rows: number of all rows without a partition.
     """
 
     rows: int
@@ -105,13 +105,13 @@ def look_over(
     is_partition: Callable[[str], bool],
     storage_options: Mapping[str, Any] | None = None,
 ) -> TableReport:
-    """Check every row of a table, whatever its partition.
+    """Validate every row of a table, whatever its partition.
 
     Args:
         source: the table.
-        spec: how rows become prompts; its filter and limit are left aside.
-        by: how rows are cut into partitions, if they are.
-        is_partition: whether a key is one of a partition.
+        spec: how rows become prompts; its filter and limit are ignored.
+        by: how rows are assigned to partitions; None without partitions.
+        is_partition: returns whether a key is a partition's.
         storage_options: passed to fsspec.
 
     Raises:
@@ -136,9 +136,9 @@ def digests(
     storage_options: Mapping[str, Any] | None = None,
     watermark: str | None = None,
 ) -> Iterator[tuple[str, int, object]]:
-    """Each row as (its partition's key, a 128-bit digest of its content, its cell in the column `watermark`).
+    """Yield each row as (partition key, 128-bit digest of its content, cell of the column `watermark`).
 
-    Rows that have no key, or are no rows, are left out: a run and the check of the whole table tell of them. A table
+    Rows without a key and invalid rows are left out: a run, and the check of the whole table, report them. A table
     without partitions has the key "".
 
     Raises:
@@ -157,12 +157,15 @@ def digests(
 
 @dataclass(frozen=True, slots=True)
 class DigestedPartition(OnePartition):
-    """The rows of one partition, and the digest of those that were read: as a sensor sees it in the same table."""
+    """Selects the rows of one partition, and computes the same digest of them that a sensor computes."""
 
     _sums: list[int] = field(default_factory=lambda: [0], compare=False)
 
     def keeps(self, cells: Mapping[str, object]) -> bool:
-        """Whether a row is wanted. Raises `CellError` when a cell is no text, or no date."""
+        """Return whether a row belongs to the partition.
+
+        Raises `CellError` if a cell has no text form, or is not a date.
+        """
         if not (has_cells(self.by, cells) and self.by.of(cells) == self.key):
             return False
         self._sums[0] = sum_of(self._sums[0], _digest(cells))
@@ -170,18 +173,18 @@ class DigestedPartition(OnePartition):
 
     @property
     def digest(self) -> str:
-        """Of the rows so far."""
+        """The digest of the rows read so far."""
         return digest_text(self._sums[0])
 
 
 @dataclass(frozen=True)
 class TableProfile:
-    """What a table is like.
+    """A summary of a table's content.
 
     Attributes:
-        rows: how many it has.
-        columns: each with the types of its values; a text file has only text.
-        digest: of its content, whatever the order of its rows.
+        rows: number of rows.
+        columns: the types of values by column; a text file has only text.
+        digest: digest of the content, independent of the order of the rows.
     """
 
     rows: int
@@ -190,7 +193,7 @@ class TableProfile:
 
 
 def profile(source: Source, storage_options: Mapping[str, Any] | None = None) -> TableProfile:
-    """Read a whole table for its columns, its rows and its digest.
+    """Read a whole table for its columns, number of rows and digest.
 
     Raises:
         TableError: the table cannot be read.
@@ -221,17 +224,17 @@ _TYPES = {
 
 
 def sum_of(digest: int, other: int) -> int:
-    """Two rows' digests as one, whatever their order."""
+    """Combine the digests of two sets of rows, independent of their order."""
     return (digest + other) % _DIGITS
 
 
 def digest_text(total: int) -> str:
-    """The digest of some rows, as run keys and tags have it."""
+    """Return the digest of rows in the form used in run keys and tags."""
     return f"{total:032x}"[:20]
 
 
 def _carried(value: object) -> Json:
-    """A cell as JSON; the reason in its place, where it cannot be carried."""
+    """Return a cell as JSON; if it cannot be converted, the reason instead."""
     try:
         return json_of(value)
     except UnusableError as error:

@@ -1,4 +1,4 @@
-"""Prompt templates: text with `{column}` fields, and nothing else. Text from tables never reaches an attribute."""
+"""Prompt templates: text with `{column}` fields, and nothing else. A field can never access an attribute."""
 
 from __future__ import annotations
 
@@ -21,16 +21,18 @@ class Template:
     """
 
     def __init__(self, text: str) -> None:
-        """Parse it.
+        """Parse a template.
 
         Raises:
-            UsageError: it is not a template, or wants more than columns (`{a.b}`, `{a[0]}`, `{a!r}`, `{a:>3}`, `{}`).
+            UsageError: the text is not a template, or has more than plain columns (`{a.b}`, `{a[0]}`, `{a!r}`,
+                `{a:>3}`,
+                `{}`).
         """
         self.text = text
         try:
             parts = list(Formatter().parse(text))
         except ValueError as error:
-            msg = f"the template {quoted(text)} cannot be read: {error}; write {{{{ and }}}} for braces"
+            msg = f"the template {quoted(text)} is not valid: {error}; write {{{{ and }}}} for braces"
             raise UsageError(msg) from error
         for _, name, spec, conversion in parts:
             if name is not None and (not name or spec or conversion or set(name) & set(".[]")):
@@ -44,9 +46,9 @@ class Template:
             raise UsageError(msg)
 
     def fill(self, row: Mapping[str, object]) -> str:
-        """The prompt of one row. What stands in its cells is text: braces there are braces.
+        """Return the prompt of one row. Cells are inserted as plain text: braces in them have no meaning.
 
         Raises:
-            CellError: a column is empty in this row (None, NaN, an empty cell), or is no text.
+            CellError: a column is empty in this row (None, NaN, an empty cell), or has no text form.
         """
         return "".join(literal if name is None else f"{literal}{cell_text(row, name)}" for literal, name in self._parts)

@@ -1,1 +1,1 @@
-"""fsspec: images, receipts, the settled index, manifests. Knows bytes and paths only."""
+"""Storage by fsspec: images, receipts, the settled index, manifests. Knows bytes and paths only."""

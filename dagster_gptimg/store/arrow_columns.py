@@ -1,4 +1,4 @@
-"""Records in Arrow columns, written and read so that nothing derived stops a run: what does not fit is null."""
+"""Records in Arrow columns, written and read so that derived data never stops a run: invalid values become null."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 BATCH = 2048
-"""Lines that are in memory at once."""
+"""Maximum lines in memory at a time."""
 
 
 def batch_of(records: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
-    """Records in columns; a value that its column cannot hold is null in it, with a warning in the log."""
+    """Return records in columns; a value that its column cannot hold becomes null, with a warning in the log."""
     try:
         return pa.RecordBatch.from_pylist(records, schema=schema)
     except (pa.ArrowException, ValueError, TypeError, OverflowError):
@@ -40,15 +40,12 @@ def _cell(value: object, field: pa.Field) -> pa.Array:
     try:
         return pa.array([value], field.type)
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
-        _log.warning("a value of %s cannot be written, and is null in the table: %s", field.name, words_of(error))
+        _log.warning("a value of %s cannot be written, so it is null in the table: %s", field.name, words_of(error))
         return pa.nulls(1, field.type)
 
 
 def read_batches(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """The lines of a Parquet file in the columns of a schema, read in this thread (see `read_parquet`).
-
-    A column that an earlier release did not write is null.
-    """
+    """Yield the lines of a Parquet file in a schema's columns, read in this thread; missing columns become null."""
     with pq.ParquetFile(path, pre_buffer=False) as file:  # the whole file would be in memory otherwise
         for batch in file.iter_batches(BATCH, columns=schema.names, use_threads=False):
             columns = [
@@ -61,16 +58,16 @@ def read_batches(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
 
 
 def read_parquet(data: bytes) -> pa.Table:
-    """A table from a Parquet file's bytes, read in this thread.
+    """Return a table from a Parquet file's bytes, read in this thread.
 
-    Arrow's thread pools are left alone: a process that ends while they wind down can be aborted ("terminate called
+    Arrow's thread pools are not used: a process that ends while they shut down can be aborted ("terminate called
     without an active exception"), and these files are small.
     """
     return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
 
 
 def completed(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """A table with the columns of a schema that an earlier release did not write, as nulls at its end."""
+    """Return a table with the missing columns of a schema added as nulls; earlier releases did not write them."""
     for field in schema:
         if field.name not in table.column_names:
             table = table.append_column(field, pa.nulls(table.num_rows, field.type))

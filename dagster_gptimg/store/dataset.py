@@ -22,14 +22,16 @@ if TYPE_CHECKING:
 VERSION = 1
 
 FOLDERS = ("receipts", "images", "settled", "manifests", "runs", "uploads")
-"""Where a run writes."""
+"""The folders that a run writes to."""
 
 RECEIPTS = 2
-"""The version of the receipts of a new dataset. A dataset that says none began with version 1."""
+"""The version of the receipts of a new dataset. A dataset without a version began with version 1."""
 
 REREAD = "00000000T000000-receipts-1"
-"""A run that every dataset of version 1 has, and that ends when all that this version took for an end from a single
-reading has been looked at again."""
+"""Id of a run that every dataset of version 1 has.
+
+It ends when every outcome that version 1 based on a single read has been read again.
+"""
 
 
 class FirstModel(NamedTuple):
@@ -37,7 +39,7 @@ class FirstModel(NamedTuple):
 
     Attributes:
         name: in the registry of that run.
-        endpoint: fal's full id, of images without references.
+        endpoint: fal's full id, for images without references.
     """
 
     name: str
@@ -45,15 +47,15 @@ class FirstModel(NamedTuple):
 
 
 class Dataset:
-    """One dataset in a store. Every call blocks.
+    """One dataset in a store. All methods block.
 
     Attributes:
         folder: its path relative to the store.
         receipts: its receipts.
-        inbox: what webhooks brought.
-        salt: random, made with the dataset; hides keys in account hashes. Empty until `open`.
-        receipts_version: of its first receipts; 0 until `origin` or `open`.
-        first_model: what its first run was with, from `origin` or `open` on; None where `dataset.json` does not say it.
+        inbox: its received webhooks.
+        salt: random, made with the dataset; hides keys in account hashes. Empty before `open`.
+        receipts_version: version of its first receipts; 0 before `origin` or `open`.
+        first_model: the model of its first run, after `origin` or `open`; None if `dataset.json` does not have it.
     """
 
     def __init__(self, store: Store, name: str) -> None:
@@ -66,15 +68,16 @@ class Dataset:
         self.first_model: FirstModel | None = None
 
     def uri(self, name: str) -> str:
-        """A URI, openable with `fsspec.open`, of an object of this dataset."""
+        """Return the URI of an object of this dataset, for `fsspec.open`."""
         return self.store.uri(f"{self.folder}/{name}")
 
     def origin(self) -> str | None:
-        """To whom the dataset belongs (`fal`, or `emulator:<id>`); None when it does not exist yet.
+        """Return the dataset's origin (`fal`, or `emulator:<id>`); None if the dataset does not exist.
 
         Raises:
-            UnreadableError: its `dataset.json` is there and cannot be read; or it is not there, though the dataset has
-                receipts or images. Who made them is then not known, and nothing of it is read as done.
+            UnreadableError: its `dataset.json` cannot be read; or it is missing, although the dataset has receipts or
+                images.
+                Their origin is then not known, and nothing of the dataset is used.
         """
         name = f"{self.folder}/dataset.json"
         try:
@@ -87,21 +90,24 @@ class Dataset:
             self._check_absent(name)
             return None
         except (ValueError, KeyError, TypeError) as error:
-            msg = f"{self.store.uri(name)} is there and cannot be read: {error}"
+            msg = f"{self.store.uri(name)} exists but cannot be read: {error}"
             raise UnreadableError(msg) from error
         if version != VERSION:
-            msg = f"{self.store.uri(name)} has version {version}; this release reads version {VERSION}: update it"
+            msg = f"{self.store.uri(name)} has version {version}, but this release reads version {VERSION}: update it"
             raise UnreadableError(msg)
         self.salt, self.receipts_version, self.first_model = salt, receipts, first_model
         return origin
 
     def _check_absent(self, name: str) -> None:
-        """Make sure that a dataset without its `dataset.json` is none: it must not be bought anew by whoever comes."""
+        """Raise `UnreadableError` if a dataset without `dataset.json` has receipts or images.
+
+        It must not be bought again.
+        """
         there = "receipts" if self._has_receipts() else "images" if self._has_images() else None
         if there is not None:
             msg = (
-                f"{self.store.uri(name)} is not there, though the dataset has {there}: it says whose they are. Put "
-                "it back from a copy, or write it (docs/receipts.md#datasetjson). Nothing was sent, or bought"
+                f"{self.store.uri(name)} is missing, although the dataset has {there}: it says which fal made them. "
+                "Restore it from a copy, or write it (docs/receipts.md#datasetjson). Nothing was sent, or bought"
             )
             raise UnreadableError(msg)
 
@@ -114,12 +120,12 @@ class Dataset:
         return any(parse_image(f"images/{p}/{n}") for p in prefixes for n in self.store.names(f"{folder}/{p}"))
 
     def open(self, origin: str, model: FirstModel | None = None) -> None:
-        """Make sure that the dataset exists and belongs to `origin`, before anything of it is read as done.
+        """Open the dataset for `origin`, or create it, before anything of it is used.
 
-        A dataset that did not exist records `model` as that of its first run; of another one, `first_model` tells.
+        A new dataset records `model` as that of its first run; `first_model` has that of an existing one.
 
         Raises:
-            OriginError: it belongs to another origin.
+            OriginError: the dataset belongs to another origin.
             StoreError: the store cannot be used.
         """
         if self.origin() is None:
@@ -130,29 +136,29 @@ class Dataset:
                 "receipts": RECEIPTS,
             }
             about |= {} if model is None else {"model": model._asdict()}
-            with suppress(FileExistsError):  # another run was quicker; whose it is stands there now
+            with suppress(FileExistsError):  # another run was faster, and has recorded its origin
                 self.store.create(f"{self.folder}/dataset.json", json.dumps(about).encode())
         found = self.origin()
         if found != origin:
             msg = (
-                f"dataset {self.name!r} in this store was made with {_who(found)}, and this run would use "
-                f"{_who(origin)}. Give another --dataset or --store. Nothing was sent."
+                f"dataset {self.name!r} in this store was made with {_who(found)}, but this run would use "
+                f"{_who(origin)}. Use another --dataset or --store. Nothing was sent."
             )
             raise OriginError(msg)
 
     def try_folders(self) -> None:
-        """Write into each of its folders, as a run does it later. Raises `StoreError`, which names the first."""
+        """Write into each folder that a run writes to. Raises `StoreError`, which names the first unwritable one."""
         try:
             for _ in side_by_side(self.store, self.store.try_folder, [f"{self.folder}/{name}" for name in FOLDERS]):
                 pass
         except StoreError as error:
-            msg = f"{error}. A run writes there: make it writable for this user. Nothing was sent"
+            msg = f"{error}. Runs write to this folder: make it writable for this user. Nothing was sent"
             raise StoreError(msg) from harmless(error)
 
     def signature(self, text: str) -> str:
-        """By what a dataset knows again what it has signed itself: HMAC-SHA256 with a secret made from its salt.
+        """Return the HMAC-SHA256 of a text with a secret made from the dataset's salt.
 
-        Who can read `dataset.json` can sign. The dataset must be open.
+        Whoever can read `dataset.json` can sign. The dataset must be open.
         """
         secret = hashlib.sha256(f"webhook:{self.salt}".encode()).digest()
         return hmac.digest(secret, text.encode(), "sha256").hex()
@@ -160,31 +166,31 @@ class Dataset:
     # -- run marks: whether receipts must be listed to know what is open
 
     def start_run(self, run: str) -> bool:
-        """Mark that a run has begun, and find out whether a create is exclusive here, as far as that is known.
+        """Mark that a run has begun; return whether creates are exclusive in this store, as far as known.
 
         Raises:
-            StoreError: it cannot be made; or it was made, and a listing does not show it: what is on record would not
-                be found.
+            StoreError: the mark cannot be made, or a listing does not show it: then recorded receipts would not be
+                found.
         """
         name, is_exclusive = f"{run}.start.json", False
         for _ in range(2):
             try:
                 self.store.create(f"{self.folder}/runs/{name}", b"{}")
-            except FileExistsError:  # the first one, too: no other run has this name, so its reply was lost on the way
+            except FileExistsError:  # the name is unique: the first create has worked, but its reply was lost
                 is_exclusive = True
                 break
         if name not in self.store.names(f"{self.folder}/runs"):
             msg = (
-                f"{self.store.uri(f'{self.folder}/runs')} does not list what was just created in it: a run would not "
-                "find what earlier ones have bought. Use a store whose listings are up to date. Nothing was sent"
+                f"{self.store.uri(f'{self.folder}/runs')} does not list an object that was just created in it: a run "
+                "would not find what earlier runs have bought. Use a store with up-to-date listings. Nothing was sent"
             )
             raise StoreError(msg)
         return is_exclusive and self.store.is_create_atomic
 
     def end_runs(self, runs: list[str]) -> None:
-        """Mark runs as ended: what they began is known to be neither held nor in flight. Raises `StoreError`.
+        """Mark runs as ended: none of their requests is held or in flight. Raises `StoreError`.
 
-        Callbacks that nobody took from their inboxes, since asking was quicker, go with them.
+        Webhooks that remain in their inboxes are removed.
         """
         for run in runs:
             with suppress(FileExistsError):
@@ -192,11 +198,11 @@ class Dataset:
             self.inbox.clear(run)
 
     def open_runs(self) -> list[str]:
-        """The runs that have left something open, or still go on; perhaps `REREAD`. Raises `StoreError`."""
+        """Return the runs that are active or have left something open; may include `REREAD`. Raises `StoreError`."""
         return self.runs()[0]
 
     def runs(self) -> tuple[list[str], bool]:
-        """The runs that are open, and whether there was ever one. Raises `StoreError`."""
+        """Return the open runs, and whether there was ever a run. Raises `StoreError`."""
         if not self.receipts_version:
             self.origin()
         names = set(self.store.names(f"{self.folder}/runs"))

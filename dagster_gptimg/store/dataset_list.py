@@ -1,4 +1,4 @@
-"""Which datasets there are in a store, and that none lies within another one's folders."""
+"""The datasets of a store, and the check that none is within another one's folders."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ if TYPE_CHECKING:
     from dagster_gptimg.store.root import Store
 
 DEEPEST = 8
-"""Parts of a dataset's name at most."""
+"""Maximum parts of a dataset's name."""
 
 FOLDERS_MOST = 20_000
-"""Folders that are looked into: more than that is somebody's disk, and not a store."""
+"""Maximum folders that are searched: a store has fewer, and a whole disk more."""
 
 
 def datasets_in(store: Store) -> list[Dataset]:
-    """All datasets of a store, by name: each folder that has a `dataset.json`.
+    """Return all datasets of a store, by name: each folder with a `dataset.json`.
 
     Raises:
-        UsageError: the store has more folders than a store of datasets has.
-        StoreError: it cannot be listed.
+        UsageError: there are more folders than a store has.
+        StoreError: the store cannot be listed.
     """
     return [Dataset(store, name) for name in sorted(_Walk(store).below("", 0))]
 
 
 def check_place(dataset: Dataset) -> None:
-    """Make sure that no dataset lies within the folders of another one: each would take the other's files for its own.
+    """Check that no dataset is within the folders of another one, since each would treat the other's files as its own.
 
-    A store's root may lie in a dataset, too. Blocks.
+    The store's root may also be within a dataset. Blocks.
 
     Raises:
-        UsageError: one does; nothing was sent.
+        UsageError: a dataset is; nothing was sent.
         StoreError: the store cannot be used.
     """
     store, parts = dataset.store, f"{dataset.store.root}/{dataset.folder}".split("/")
@@ -44,7 +44,7 @@ def check_place(dataset: Dataset) -> None:
         outer = "/".join(parts[:number])
         if part in RESERVED and store.fs.exists(f"{outer}/dataset.json"):
             raise UsageError(
-                f"{store.uri(dataset.folder)} lies within the dataset {outer!r}, which keeps its {part} there. Take "
+                f"{store.uri(dataset.folder)} is within the dataset {outer!r}, which has its {part} there. Use "
                 "another name (dataset=, --dataset), or another store. Nothing was sent"
             )
     if dataset.origin() is None:
@@ -53,7 +53,7 @@ def check_place(dataset: Dataset) -> None:
             inner = next(_Walk(store).below(f"{dataset.folder}/{name}", 0), None)
             if inner is not None:
                 raise UsageError(
-                    f"the dataset {inner!r} lies where a dataset {dataset.name!r} would keep its {name}. Take another "
+                    f"the dataset {inner!r} is where a dataset {dataset.name!r} would have its {name}. Use another "
                     "name (dataset=, --dataset). Nothing was sent"
                 )
 
@@ -63,7 +63,7 @@ class _Walk:
         self._store, self._seen = store, 0
 
     def below(self, folder: str, depth: int) -> Iterator[str]:
-        """The names of the datasets in a folder of the store."""
+        """Yield the names of the datasets in a folder of the store."""
         self._seen += 1
         if self._seen > FOLDERS_MOST:
             msg = f"{self._store.uri('')} has more than {FOLDERS_MOST} folders: name a dataset, or the store itself"

@@ -1,7 +1,7 @@
-"""Erasure: what a request was about goes, what it cost stays.
+"""Erasure: the content of a request is removed, its cost stays.
 
-The one place where facts are written a second time, and only ever with less in them: no step of the protocol looks at
-what is taken out, and a key that is done stays done.
+The only place where facts are written a second time, and only with less content: no step of the protocol uses the
+removed parts, and a key that is done stays done.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def erase(dataset: Dataset, key: str, now: datetime) -> list[str]:
-    """Remove the bytes, the prompt and the arguments of a request that has ended. May be repeated.
+    """Remove the bytes, the prompt and the arguments of a request that has ended. Can be repeated.
 
-    Outcomes first: from then on the key is shown as erased, and is neither reused nor bought again. They keep cost,
-    sizes and hashes.
+    Outcomes first: from then on the key counts as erased, and is neither reused nor bought again. They keep cost, sizes
+    and hashes.
 
     Returns:
         The ids of its requests at fal.
@@ -53,7 +53,7 @@ def _erase_outcome(dataset: Dataset, path: str, name: FactName, now: datetime) -
 
 
 def is_ended(dataset: Dataset, key: str) -> bool:
-    """By names alone: whether every request of a key that fal accepted has an outcome, and there is one."""
+    """Return, by file names alone, whether a key has outcomes, and each of its accepted requests has one."""
     names = [parsed for _, parsed in dataset.receipts.names(key[:2]) if parsed.key == key]
     ended = {(n.attempt, n.request_id) for n in names if n.kind == "outcome"}
     return bool(ended) and {(n.attempt, n.request_id) for n in names if n.kind == "accepted"} <= ended

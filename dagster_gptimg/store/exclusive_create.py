@@ -12,7 +12,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from dagster_gptimg.base.retry_policies import STORE_CONFLICT
 
 _ATOMIC = frozenset({"s3fs", "gcsfs", "adlfs"})
-"""The packages whose exclusive create is a condition that goes with the write, and that their services keep."""
+"""The packages whose exclusive create is a condition of the write, which their services guarantee."""
 
 CONFLICT = 409
 
@@ -43,7 +43,7 @@ def is_in_memory(fs: Any) -> bool:  # noqa: ANN401 - fsspec has no types
 
 
 def _is_conflict(error: BaseException | None) -> bool:
-    """Whether a service says that two calls were in each other's way, and to try again (S3's 409): nothing was made."""
+    """Return whether a service reports a conflict of two calls (S3's 409), after which nothing was created."""
     if error is None or isinstance(error, FileExistsError):
         return False
     about = getattr(error, "response", None)

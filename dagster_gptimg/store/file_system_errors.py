@@ -18,7 +18,7 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 @contextmanager
 def reading(uri: str, name: str) -> Iterator[None]:
-    """Tells "not there" from "cannot be read"."""
+    """Raise `FileNotFoundError` or `UnreadableError` for the errors of a read."""
     try:
         yield
     except TemporaryError:
@@ -32,7 +32,7 @@ def reading(uri: str, name: str) -> Iterator[None]:
 
 @contextmanager
 def copying_to(target: Path) -> Iterator[None]:
-    """Tells "the copy cannot be written" from "cannot be read"."""
+    """Raise `TemporaryError` for errors of the local copy, as distinct from those of the read."""
     try:
         yield
     except OSError as error:
@@ -43,7 +43,7 @@ def copying_to(target: Path) -> Iterator[None]:
 
 @contextmanager
 def changing(verb: str, name: str) -> Iterator[None]:
-    """Turns whatever a file system raises into a `StoreError` that names the object; FileExistsError passes."""
+    """Raise any error of a file system as a `StoreError` that names the object, except `FileExistsError`."""
     try:
         yield
     except FileExistsError:

@@ -121,7 +121,7 @@ def read_image(dataset: Dataset, uri: str) -> bytes:
     """
     path = image_in(uri)
     if path is None:
-        raise UnreadableError(f"{uri!r} is not the address of an image of a dataset: it is not read")
+        raise UnreadableError(f"{uri!r} is not the address of a dataset's image, so it is not read")
     return dataset.store.read(f"{dataset.folder}/{path}")
 
 

@@ -1,8 +1,8 @@
-"""The inbox: what webhooks brought, until a run has taken it. Writing here is what a receiver does before it says 2xx.
+"""The inbox: webhooks that no run has processed yet. A receiver writes here before it answers 2xx.
 
-`inbox/<run>/<key>.<attempt>.<request id>.json`: one folder for each run, so that one listing tells a run which of all
-its requests have ended. `inbox/users/<digest>`: fal's names of the accounts whose requests these are. A callback is
-text from outside: nothing in it is a path, and its URLs are checked like any result's.
+`inbox/<run>/<key>.<attempt>.<request id>.json`: one folder per run, so that one listing shows which of a run's requests
+have ended. `inbox/users/<digest>`: fal's names of the accounts of these requests. A webhook is untrusted: nothing in it
+is used as a path, and its URLs are checked like those of any result.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"(?P<key>[0-9a-f]{64})\.(?P<attempt>\d{1,6})\.(?P<request_id>[A-Za-z0-9_-]+)\.json")
 
 LATE = "-late-"
-"""In the name of the mark that a callback leaves behind which came when its attempt seemed to be over."""
+"""Part of the name of the mark for a webhook that arrived when its attempt seemed to be over."""
 
 
 class Callback(BaseModel):
-    """What one webhook said.
+    """The content of one webhook.
 
     Attributes:
         payload: the model's output, or its error.
-        received_at: when it came.
+        received_at: when it was received.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,7 +50,7 @@ class Callback(BaseModel):
 
 
 class Arrival(NamedTuple):
-    """Where a callback lies. `run`: the run that sent the request, whose inbox it is."""
+    """The place of a stored webhook. `run`: the run that sent the request, whose inbox it is."""
 
     run: str
     key: str
@@ -59,10 +59,10 @@ class Arrival(NamedTuple):
 
 
 MOST_IDS = 4
-"""Request ids that webhooks may bring for one attempt: one is as it should be, and each is followed for ever."""
+"""Maximum request ids from webhooks for one attempt: one is normal, and each is followed for ever."""
 
 _BOUND: set[str] = set()
-"""Where users are on record, as far as this process knows: a store is asked once."""
+"""Places of recorded users, as far as this process knows: each store is asked once."""
 
 
 class Reception(Enum):
@@ -78,25 +78,26 @@ class Reception(Enum):
 
 
 class Inbox:
-    """The callbacks of one dataset. Every call blocks."""
+    """The webhooks of one dataset. All methods block."""
 
     def __init__(self, receipts: Receipts) -> None:
-        """Beside these receipts."""
+        """`receipts`: the dataset's receipts."""
         self._receipts, self._store, self._folder = receipts, receipts.store, f"{receipts.folder}/inbox"
 
     def take(self, run: str, key: str, attempt: int, callback: Callback, user: str = "") -> Reception:
-        """Put a callback on record, durably; who brings it a second time changes nothing.
+        """Record a webhook durably; a repetition changes nothing.
 
-        An id that nobody has recorded yet (the reply to its submit was lost) becomes a fact of the attempt that the
-        webhook's URL named. (`tests/specification/receipts.py` has this step, too.)
+        An id that is not on record (the reply to its submit was lost) becomes a fact of the attempt in the webhook's
+        URL. (`tests/specification/receipts.py` has this step, too.)
 
         Args:
             run: the run whose inbox it is.
             key: of the request.
             attempt: its number.
-            callback: what came.
-            user: a digest of fal's name for the account that sent the request. The accounts of requests whose replies
-                came are noted: an id that nobody knows is taken from one of these only.
+            callback: the webhook.
+            user: a digest of fal's name for the request's account. The accounts of requests with a reply are noted:
+                unknown
+                ids are only accepted from one of these.
 
         Returns:
             Whether it is on record now, or why it was not taken.
@@ -116,7 +117,7 @@ class Inbox:
         if not any(parsed.kind == "accepted" and parsed.request_id == callback.request_id for parsed in mine):
             intent = self._receipts.read(names)[attempt].intent
             if intent is None:
-                msg = f"the intent of {key}.{attempt} is there and cannot be read"
+                msg = f"the intent of {key}.{attempt} exists but cannot be read"
                 raise UnreadableError(msg)
             accepted = Accepted(
                 request_id=callback.request_id,
@@ -152,7 +153,7 @@ class Inbox:
             _BOUND.add(where)
 
     def _is_strange(self, user: str) -> bool:
-        """Whether other accounts are known, and this one is not."""
+        """Return whether accounts are known, but not this one."""
         known = self._store.names(f"{self._folder}/users") if user else []
         return bool(known) and user not in known
 
@@ -161,9 +162,9 @@ class Inbox:
         return sum(parsed.kind == "accepted" and parsed.how == "webhook" for parsed in mine) >= MOST_IDS
 
     def _reopen_outcome(self, run: str, key: str, attempt: int, names: Names, callback: Callback) -> None:
-        """Record that a request has images after all, although another outcome stands on record: the next run collects.
+        """Record that a request has images after all, despite another outcome: the next run collects them.
 
-        An image that turns up later wins over every other outcome (docs/receipts.md#evidence).
+        An image that appears later supersedes every other outcome (docs/receipts.md#evidence).
         """
         if callback.status != "OK" or not (callback.payload or {}).get("images"):
             return
@@ -186,31 +187,31 @@ class Inbox:
         self._reopen(f"{run}{LATE}{callback.request_id}")
 
     def _reopen(self, mark: str) -> None:
-        """Have the next run list the receipts: the attempt had ended without this id, and so may its run have.
+        """Make the next run list the receipts: the attempt had ended without this id, and so may its run have.
 
-        (An attempt that has nothing but its intent keeps its run open by itself.)
+        (An attempt with nothing but its intent keeps its run open by itself.)
         """
         with suppress(FileExistsError):
             self._store.create(f"{self._receipts.folder}/runs/{mark}.start.json", b"{}")
 
     def arrivals(self, run: str) -> list[Arrival]:
-        """What has come for a run, and was not removed. One listing; no object is opened. Raises `StoreError`."""
+        """Return the webhooks of a run that were not removed. One listing; no object is opened. Raises `StoreError`."""
         matches = (_NAME.fullmatch(name) for name in self._store.names(f"{self._folder}/{run}"))
         return [Arrival(run, m["key"], int(m["attempt"]), m["request_id"]) for m in matches if m]
 
     def read(self, arrival: Arrival) -> Callback | None:
-        """What a webhook said; None when none came, or it cannot be read: then fal itself has to be asked."""
+        """Return a webhook; None if there is none, or it cannot be read: then the result has to be read from fal."""
         try:
             return Callback.model_validate_json(self._store.read(self._path(arrival)))
         except (FileNotFoundError, StoreError, ValidationError):
             return None
 
     def clear(self, run: str) -> None:
-        """Remove everything that came for a run that has ended. Raises `StoreError`."""
+        """Remove all webhooks of a run that has ended. Raises `StoreError`."""
         self.remove(self.arrivals(run))
 
     def remove(self, arrivals: Iterable[Arrival]) -> None:
-        """Remove callbacks whose outcome is on record. Raises `StoreError`."""
+        """Remove webhooks whose outcome is on record. Raises `StoreError`."""
         for arrival in arrivals:
             self._store.delete(self._path(arrival))
 
@@ -219,12 +220,12 @@ class Inbox:
 
 
 def _is_collected(names: Names, attempt: int, request_id: str) -> bool:
-    """Whether a request has its outcome: then its run looks into the inbox for it no more."""
+    """Return whether a request has its outcome: then its run no longer reads its webhook."""
     found = (parsed for _, parsed in names)
     return any(p.kind == "outcome" and (p.attempt, p.request_id) == (attempt, request_id) for p in found)
 
 
 def _json(callback: Callback) -> bytes:
-    """Also with half of a letter in it (a cut emoji), which is no UTF-8."""
+    """Return a webhook as JSON; lone surrogates (a cut emoji) are replaced, since UTF-8 cannot encode them."""
     about = {**callback.model_dump(), "received_at": callback.received_at.isoformat()}
     return json.dumps(about, ensure_ascii=False).encode("utf-8", "replace")

@@ -1,7 +1,6 @@
-"""Names as paths: those from outside (datasets, partitions) are data, so nothing of them is taken as it is.
+"""Names as paths: untrusted names (datasets, partitions) are never used as they are.
 
-What lies in a store may have been written by others, too: an image's path is one only if it has the shape that ours
-have.
+Objects in a store may be written by others, too: an image's path is only accepted in the form of our own paths.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ RESERVED = frozenset(
     {"receipts", "images", "runs", "settled", "manifests", "uploads", "inbox", "dataset.json"}
     | {"takes", "verdicts", "thumbnails"}
 )
-"""What lies in a dataset, now or later: no other dataset may lie in there (`store/dataset_list.py`)."""
+"""Names within a dataset, now or in the future: no other dataset may use them (`store/dataset_list.py`)."""
 
 _IMAGE = re.compile(
     r"images/(?P<folder>[0-9a-f]{2})/(?P<key>(?P=folder)[0-9a-f]{62})-(?P<request_id>[A-Za-z0-9_-]{1,200})"
@@ -29,11 +28,11 @@ _IMAGE = re.compile(
 _AT_THE_END = re.compile(rf"(?:.*/)?(?P<path>{_IMAGE.pattern})", re.DOTALL)
 
 WHOLE = "_whole"
-"""The folder of a manifest that has no partition. No partition can be encoded to it: "_" at the start is escaped."""
+"""The folder of a manifest without a partition. No partition is encoded to it: a leading "_" is escaped."""
 
 
 def check_dataset(name: str) -> str:
-    """The dataset's name itself, when it can stand in a path.
+    """Return a dataset's name if it is valid in a path.
 
     Raises:
         UsageError: it has other characters than letters, digits, `_`, `-`, `.` and `/` between parts.
@@ -45,11 +44,11 @@ def check_dataset(name: str) -> str:
 
 
 class ImageName(NamedTuple):
-    """What the path of an image says.
+    """The parsed path of an image.
 
     Attributes:
         key: the request key.
-        number: its place among the request's images, from 0.
+        number: its position among the request's images, from 0.
     """
 
     key: str
@@ -58,23 +57,22 @@ class ImageName(NamedTuple):
 
 
 def parse_image(path: str) -> ImageName | None:
-    """What a path relative to a dataset says, if it is that of an image: `images/ab/<key>-<request id>-<index>.png`."""
+    """Parse a path relative to a dataset if it is an image's: `images/ab/<key>-<request id>-<index>.png`; else None."""
     match = _IMAGE.fullmatch(path)
     return ImageName(match["key"], match["request_id"], int(match["index"])) if match else None
 
 
 def image_in(uri: str) -> str | None:
-    """The path, relative to its dataset, of the image that a URI names; None when it names no image of a dataset.
+    """Return the path, relative to its dataset, of the image in a URI; None if it is not a dataset's image.
 
-    A store may have been moved or copied since the URI was written, or be reached by another address: where the
-    dataset is does not matter.
+    The store may have been moved or copied since, or have another address: the location of the dataset does not matter.
     """
     match = _AT_THE_END.fullmatch(uri)
     return match["path"] if match else None
 
 
 def partition_folder(partition: str | None) -> str:
-    """A partition key as one path segment: readable where it can be, never empty, `.` or `..`, never twice the same."""
+    """Encode a partition key as one path segment: readable if possible, unique, never empty, `.` or `..`."""
     if partition is None:
         return WHOLE
     text = quote(partition, safe=" ")

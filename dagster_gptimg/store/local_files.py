@@ -1,6 +1,6 @@
-"""Files of local folders, written so that a crash leaves none torn, and no name is forgotten by a power cut.
+"""Files in local folders, written so that a crash leaves none incomplete, and a power failure loses no name.
 
-A file is written whole beside its place, synced, and linked or renamed in; then the folder is synced.
+A file is written completely beside its place, synced, and linked or renamed; then the folder is synced.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ from pathlib import Path
 from typing import IO
 
 PART = ".part-"
-"""How the names begin of files that are not yet in their places; no reader looks at them."""
+"""Prefix of files that are not yet in their places; readers ignore them."""
 
 _PART_LETTERS = len(PART) + 16
 OLD = 3600.0
-"""Seconds after which such a file was left behind: none takes so long to be written."""
+"""Seconds after which such a file counts as abandoned: writing takes less."""
 
-_AT_CWD, _NO_REPLACE = -100, 1
+_AT_CWD = -100  # AT_FDCWD of renameat2(2)
+_NO_REPLACE = 1  # RENAME_NOREPLACE of renameat2(2)
 _NOT_HERE = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
-"""What a file system says of something that it does not know at all."""
+"""Errors of a file system for an operation that it does not support."""
 
 
 def create_file(folders: Folders, path: Path, data: bytes) -> None:
-    """Make a file that must not be there yet. Raises `FileExistsError`, or another `OSError`."""
+    """Create a file that must not exist. Raises `FileExistsError`, or another `OSError`."""
     part = _written(folders, path, data)
     try:
         _put_in(part, path, data)
@@ -39,7 +40,7 @@ def create_file(folders: Folders, path: Path, data: bytes) -> None:
 
 
 def replace_file(folders: Folders, path: Path, data: bytes | IO[bytes]) -> None:
-    """Make or replace a file as a whole. Raises `OSError`."""
+    """Create or replace a file atomically. Raises `OSError`."""
     part = _written(folders, path, data)
     try:
         part.replace(path)
@@ -50,7 +51,7 @@ def replace_file(folders: Folders, path: Path, data: bytes | IO[bytes]) -> None:
 
 
 def remove_part(path: Path) -> None:
-    """Remove what a killed process has left beside a place, if it is surely that, and old."""
+    """Remove an abandoned file beside a place, if it certainly is one, and old."""
     name = path.name
     if not name.startswith(PART) or len(name) != _PART_LETTERS or set(name[len(PART) :]) - set("0123456789abcdef"):
         return
@@ -61,7 +62,7 @@ def remove_part(path: Path) -> None:
 
 
 def try_folder(folder: Path) -> None:
-    """Write into a folder, or into the one in which it would be made; look at those below it. Raises `OSError`."""
+    """Write into a folder, or into its first existing parent; check the folders below it. Raises `OSError`."""
     if not folder.exists() and not folder.is_symlink() and folder != folder.parent:
         try_folder(folder.parent)
         return
@@ -76,7 +77,7 @@ def try_folder(folder: Path) -> None:
 
 
 def has_links(folder: Path) -> bool:
-    """Whether files of a folder can have two names; tried with one that is removed again. Raises `OSError`."""
+    """Return whether a folder supports hard links; tested with a file that is removed again. Raises `OSError`."""
     part, other = (folder / f"{PART}{secrets.token_hex(8)}" for _ in range(2))
     try:
         part.touch(exist_ok=False)
@@ -92,7 +93,7 @@ def has_links(folder: Path) -> bool:
 
 
 def _put_in(part: Path, path: Path, data: bytes) -> None:
-    """Give a file its name, unless that is taken: atomic and exclusive, as far as the file system can."""
+    """Give a file its name unless it is taken: atomic and exclusive, as far as the file system supports it."""
     try:
         os.link(part, path)
     except FileExistsError:
@@ -103,7 +104,7 @@ def _put_in(part: Path, path: Path, data: bytes) -> None:
 
 
 def _renamed(part: Path, path: Path) -> bool:
-    """Rename, and fail where the name is taken; False where the system cannot do that. Raises `FileExistsError`."""
+    """Rename, and fail if the name is taken; False if the system does not support it. Raises `FileExistsError`."""
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if rename is None:
         return False
@@ -114,7 +115,7 @@ def _renamed(part: Path, path: Path) -> bool:
 
 
 def _create_in_place(path: Path, data: bytes) -> None:
-    """The last resort: exclusive, and not atomic. A power cut may leave half of it, which then cannot be read: held."""
+    """Create a file exclusively, but not atomically: a power failure may leave it incomplete, and its row held."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -122,12 +123,12 @@ def _create_in_place(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(handle)
     except OSError:
-        path.unlink(missing_ok=True)  # it was made here, and nobody has it for a fact yet
+        path.unlink(missing_ok=True)  # it was created here, and nobody has read it yet
         raise
 
 
 def _written(folders: Folders, path: Path, data: bytes | IO[bytes]) -> Path:
-    """A synced file beside `path`, under a name that no reader looks at."""
+    """Write a synced file beside `path`, under a name that readers ignore."""
     folders.make(path.parent)
     part = path.with_name(f"{PART}{secrets.token_hex(8)}")
     try:
@@ -148,15 +149,15 @@ class Folders:
     """The folders of a store whose own names are durable, as far as this process knows."""
 
     def __init__(self, root: Path) -> None:
-        """None is known. What is above `root` is the user's, unless it has to be made."""
+        """`root`: existing folders above it belong to the user, and are not changed."""
         self._root = root
         self._durable: set[Path] = set()
 
     def make(self, folder: Path) -> None:
-        """See to it that a folder is there, and that a power cut does not forget it with all that is synced in it.
+        """Create a folder if needed, and make its name durable.
 
-        One that is there already may have been made by a process that was killed before it synced the name, or that is
-        only about to.
+        An existing folder may have been made by a process that was killed before it synced the name, or has not synced
+        it yet.
         """
         if folder.is_dir():
             if folder not in self._durable:
@@ -165,14 +166,17 @@ class Folders:
         self.make(folder.parent)
         try:
             folder.mkdir(exist_ok=True)
-        except FileExistsError as error:  # it must not pass for an object that somebody else has created
+        except FileExistsError as error:  # must not be taken for an object that another process has created
             msg = f"{folder} is a file, not a folder"
             raise NotADirectoryError(msg) from error
         _sync(folder.parent)
         self._durable.add(folder)
 
     def _sync_name(self, folder: Path) -> None:
-        """One sync makes all names beside it durable, too: a store has a few hundred folders, in a few folders."""
+        """Sync the parent folder, which makes all names in it durable.
+
+        A store has a few hundred folders in few parents.
+        """
         beside = [folder]
         if folder == self._root:
             with suppress(OSError):  # the folder above may not be ours to open
@@ -185,9 +189,9 @@ class Folders:
 
 
 def _sync(folder: Path) -> None:
-    """Make the folder's entries durable: without it, a power cut may forget a file that was synced itself.
+    """Make a folder's entries durable: otherwise a power failure may lose a synced file.
 
-    Some file systems do not know that for folders: then there is nothing more to be done.
+    Some file systems do not support this for folders: then nothing more can be done.
     """
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

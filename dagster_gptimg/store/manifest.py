@@ -1,7 +1,7 @@
-"""Manifests: the image table that people read, one Parquet file a partition, replaced as a whole. Derived.
+"""Manifests: the image table for people, one Parquet file per partition, replaced as a whole. Derived data.
 
-What a manifest says of where images are holds for the store where it was written. A store may be moved, copied, or
-reached by another address, so URIs are made anew whenever a manifest is read.
+The URIs in a manifest are those of the store where it was written. A store may be moved, copied, or have another
+address, so URIs are made again whenever a manifest is read.
 """
 
 from __future__ import annotations
@@ -32,18 +32,20 @@ SCHEMA = pa.schema(
 """One record per image, and one per request of a row that has none."""
 
 _FILE = "manifest.parquet"
-_RECIPE, _CONTENT, _PARTS = b"dagster_gptimg.recipe", b"dagster_gptimg.content", b"dagster_gptimg.parts"
+_RECIPE = b"dagster_gptimg.recipe"
+_CONTENT = b"dagster_gptimg.content"
+_PARTS = b"dagster_gptimg.parts"
 _IMAGE_AT_END = r"(?:^|/)(?P<path>images/[0-9a-f]{2}/[0-9a-f]{64}-[A-Za-z0-9_-]+-[0-9]{1,5}(?:\.[a-z0-9]{1,10})?)$"
 _log = logging.getLogger(__name__)
 
 
 class Part(NamedTuple):
-    """Some records of a manifest, one after the other, with the prompt table that they are of.
+    """Consecutive records of a manifest that belong to one prompt table.
 
     Attributes:
-        table: its name; empty for one that has none.
-        records: how many.
-        recipe: what they were made with, as a digest; empty where it is not known.
+        table: its name; empty if it has none.
+        records: number of records.
+        recipe: digest of the template, model and arguments; empty if not known.
     """
 
     table: str
@@ -52,12 +54,12 @@ class Part(NamedTuple):
 
 
 class About(NamedTuple):
-    """What a manifest says of itself.
+    """The metadata of a manifest.
 
     Attributes:
-        recipe: what the rows of its last run were made with, as a digest; empty where it does not say.
-        content: a digest of what the records of its last run say, likewise.
-        parts: its records; those of its last run come first. Empty where it does not say.
+        recipe: digest of the template, model and arguments of its last run; empty if not known.
+        content: digest of the records of its last run; empty if not known.
+        parts: its records; those of its last run first. Empty if not known.
     """
 
     recipe: str = ""
@@ -66,20 +68,20 @@ class About(NamedTuple):
 
 
 def manifest_name(partition: str | None) -> str:
-    """A manifest's path in its dataset."""
+    """Return a manifest's path in its dataset."""
     return f"manifests/{partition_folder(partition)}/{_FILE}"
 
 
 def write_manifest(
     dataset: Dataset, partition: str | None, records: Iterable[dict[str, Any]], about: Callable[[], About] = About
 ) -> str:
-    """Write a manifest, record by record, and put it in place as a whole. Returns its URI. Raises `StoreError`.
+    """Write a manifest record by record, and put it in place atomically; return its URI. Raises `StoreError`.
 
     Args:
-        dataset: whose it is.
+        dataset: the dataset.
         partition: its key, or None.
-        records: read once.
-        about: what is kept in the file's metadata; asked for when all records have been read.
+        records: iterated once.
+        about: returns the file's metadata; called after the last record.
     """
     return write_manifest_in(dataset, partition_folder(partition), records, about)
 
@@ -87,7 +89,7 @@ def write_manifest(
 def write_manifest_in(
     dataset: Dataset, folder: str, records: Iterable[dict[str, Any]], about: Callable[[], About] = About
 ) -> str:
-    """Write the manifest of a partition by the name of its folder, as `write_manifest` does."""
+    """Write the manifest of a partition, by the name of its folder; as `write_manifest` does."""
     name = f"manifests/{folder}/{_FILE}"
     with TemporaryFolder() as made:
         path = made / _FILE
@@ -99,23 +101,23 @@ def write_manifest_in(
 
 
 def read_manifest(dataset: Dataset, partition: str | None) -> pa.Table:
-    """A partition's manifest.
+    """Return a partition's manifest.
 
     Raises:
-        FileNotFoundError: it has none yet.
-        UnreadableError: it is there and cannot be read.
+        FileNotFoundError: there is none yet.
+        UnreadableError: it exists but cannot be read.
     """
     return _read(dataset, manifest_name(partition))
 
 
 def has_manifest(dataset: Dataset, partition: str | None) -> bool:
-    """Whether a partition has a manifest, readable or not. Raises `StoreError`."""
+    """Return whether a partition has a manifest, readable or not. Raises `StoreError`."""
     folder, _, name = f"{dataset.folder}/{manifest_name(partition)}".rpartition("/")
     return name in dataset.store.names(folder)
 
 
 def read_all_manifests(dataset: Dataset) -> pa.Table:
-    """All partitions' manifests, one after the other; `FileNotFoundError` when there is none."""
+    """Return all partitions' manifests, concatenated. Raises `FileNotFoundError` if there is none."""
     tables = [read_manifest_in(dataset, folder) for folder in manifest_folders(dataset)]
     if not tables:
         raise FileNotFoundError(dataset.name)
@@ -123,13 +125,13 @@ def read_all_manifests(dataset: Dataset) -> pa.Table:
 
 
 def manifest_folders(dataset: Dataset) -> list[str]:
-    """The folders that have a manifest each, one a partition; what is not ours there is passed over."""
+    """Return the folders with a manifest, one per partition; other files are ignored."""
     folder = f"{dataset.folder}/manifests"
     return [name for name in dataset.store.folders(folder) if _FILE in dataset.store.names(f"{folder}/{name}", _FILE)]
 
 
 def read_manifest_in(dataset: Dataset, folder: str) -> pa.Table:
-    """The manifest in a partition's folder; raises as `read_manifest` does."""
+    """Return the manifest in a partition's folder. Raises as `read_manifest` does."""
     return _read(dataset, f"manifests/{folder}/{_FILE}")
 
 
@@ -139,15 +141,15 @@ def _read(dataset: Dataset, path: str) -> pa.Table:
     try:
         table = completed(read_parquet(data), SCHEMA)
     except (pa.ArrowException, ValueError) as error:
-        msg = f"{dataset.store.uri(name)} is there and cannot be read: {error}"
+        msg = f"{dataset.store.uri(name)} exists but cannot be read: {error}"
         raise UnreadableError(msg) from error
     return _placed(table, dataset)
 
 
 def _placed(table: pa.Table, dataset: Dataset) -> pa.Table:
-    """The same records, with the URIs of where the images are now.
+    """Return the records with the current URIs of the images.
 
-    What names no image of a dataset has no URI: whoever reads an image table must not be led to another file.
+    A URI that is not that of a dataset's image is dropped: readers of an image table must not be led to other files.
     """
     place = table.schema.get_field_index("uri")
     if place < 0:
@@ -155,12 +157,12 @@ def _placed(table: pa.Table, dataset: Dataset) -> pa.Table:
     found = table.column(place)
     uris = pa.chunked_array([uris_of(dataset, chunk) for chunk in found.chunks], pa.string())
     if strangers := uris.null_count - found.null_count:
-        _log.warning("%s URIs of an image table of %s name no image of a dataset", strangers, dataset.name)
+        _log.warning("%s URIs in an image table of %s are not those of a dataset's images", strangers, dataset.name)
     return table.set_column(place, table.schema.field(place), uris)
 
 
 def uris_of(dataset: Dataset, uris: pa.Array) -> pa.Array:
-    """Where the images now are that some URIs of a manifest name, by the ends of these; null for what is none."""
+    """Return the current URIs of the images in a manifest's URIs, by the ends of these; null for other URIs."""
     paths = pc.struct_field(pc.extract_regex(uris, _IMAGE_AT_END), "path")
     return pc.binary_join_element_wise(dataset.uri("images").removesuffix("images"), paths, "")
 
@@ -168,7 +170,10 @@ def uris_of(dataset: Dataset, uris: pa.Array) -> pa.Array:
 def scan_manifest(
     dataset: Dataset, partition: str | None, columns: list[str] | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """Some columns of a partition's manifest (all of them), batch by batch, as they are; raises as `read_manifest`."""
+    """Yield some columns (None: all) of a partition's manifest in batches, unchanged.
+
+    Raises as `read_manifest` does.
+    """
     name = f"{dataset.folder}/{manifest_name(partition)}"
     with TemporaryFolder() as made:
         copy = made / "manifest.parquet"
@@ -177,28 +182,28 @@ def scan_manifest(
             with pq.ParquetFile(copy, pre_buffer=False) as file:
                 yield from file.iter_batches(BATCH, columns=columns, use_threads=False)
         except (pa.ArrowException, ValueError) as error:
-            msg = f"{dataset.store.uri(name)} is there and cannot be read: {error}"
+            msg = f"{dataset.store.uri(name)} exists but cannot be read: {error}"
             raise UnreadableError(msg) from error
 
 
 def about_manifest(dataset: Dataset, partition: str | None) -> About:
-    """What a partition's manifest says of itself, by its metadata only.
+    """Return a partition's manifest's metadata.
 
     Raises:
-        FileNotFoundError: it has none yet.
-        UnreadableError: it is there and cannot be read.
+        FileNotFoundError: there is none yet.
+        UnreadableError: it exists but cannot be read.
     """
     name = f"{dataset.folder}/{manifest_name(partition)}"
     with dataset.store.open(name) as file:
         try:
             return _about(pq.read_metadata(file).metadata or {})
         except (pa.ArrowException, ValueError, OSError) as error:
-            msg = f"{dataset.store.uri(name)} is there and cannot be read: {error}"
+            msg = f"{dataset.store.uri(name)} exists but cannot be read: {error}"
             raise UnreadableError(msg) from error
 
 
 def about_of(table: pa.Table) -> About:
-    """What a manifest that was read says of itself."""
+    """Return the metadata of a manifest that was read."""
     return _about(table.schema.metadata or {})
 
 
@@ -207,7 +212,7 @@ def _about(metadata: Mapping[bytes, bytes]) -> About:
         told = json.loads(metadata.get(_PARTS, b"[]"))
         parts = tuple(Part(str(table), int(records), str(recipe)) for table, records, recipe in told)
     except (ValueError, TypeError):
-        parts = ()  # derived: it only does not say
+        parts = ()  # derived data: without this information
     return About(metadata.get(_RECIPE, b"").decode(), metadata.get(_CONTENT, b"").decode(), parts)
 
 

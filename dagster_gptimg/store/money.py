@@ -1,4 +1,4 @@
-"""Amounts in what is derived: receipts have them exact, index and image table to a millionth, rounded up."""
+"""Amounts in derived data: receipts have them exact, index and image table rounded up to a millionth."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MONEY = pa.decimal128(18, 6)
-"""The type of US dollars and of billable units in index and image table."""
+"""The Arrow type of US dollars and of billable units in index and image table."""
 
 _STEP = Decimal("0.000001")
 _LARGEST = Decimal(10) ** 12
@@ -19,7 +19,7 @@ _PRECISION = 200
 
 
 def rounded(amount: Decimal | None) -> Decimal | None:
-    """An amount as a column of `MONEY` holds it; None where it is not known, or not plausible."""
+    """Return an amount rounded for a column of `MONEY`; None if it is not known, or not plausible."""
     if amount is None or not amount.is_finite() or abs(amount) >= _LARGEST:
         return None
     try:
@@ -30,7 +30,7 @@ def rounded(amount: Decimal | None) -> Decimal | None:
 
 
 def exact_sum(amounts: Iterable[Decimal | None]) -> Decimal:
-    """The exact sum of those amounts that are known, and plausible."""
+    """Return the exact sum of the amounts that are known and plausible."""
     found = Decimal(0)
     with localcontext(prec=_PRECISION):
         for amount in amounts:
@@ -40,7 +40,7 @@ def exact_sum(amounts: Iterable[Decimal | None]) -> Decimal:
 
 
 def total(amounts: Iterable[Decimal | None]) -> Decimal | None:
-    """The exact sum of some amounts; None when one of them is not known, or not plausible."""
+    """Return the exact sum of several amounts; None if one of them is not known, or not plausible."""
     found = Decimal(0)
     with localcontext(prec=_PRECISION):
         for amount in amounts:

@@ -1,4 +1,4 @@
-"""Calls to a store side by side, a few ahead of whoever takes their results: nothing piles up."""
+"""Concurrent calls to a store, a few ahead of the consumer, so that results do not accumulate."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AHEAD = 16
 
 
 def side_by_side(store: Store, function: Callable[[A], T], arguments: Iterable[A]) -> Iterator[tuple[A, T]]:
-    """Each argument with its result, in their order. What a call raises is raised here."""
+    """Yield each argument with its result, in order. Errors of a call are raised here."""
     if store.is_near:  # nothing to wait for, and each thread would keep memory of its own
         for argument in arguments:
             yield argument, function(argument)

@@ -1,11 +1,15 @@
-"""A store: an fsspec root with the three operations that everything else stands on.
+"""A store: an fsspec root with the three operations on which everything else is based.
 
-* `create` makes an object exclusively and durably; whoever comes second gets `FileExistsError`. It is idempotency key,
-  lock and record in one (docs/guarantee.md#invariant-7).
-* `write` replaces an object as a whole: no reader ever sees half of it.
-* `read` tells "not there" (`FileNotFoundError`) from "could not be read" (`UnreadableError`): the second never buys.
+* `create` makes an object exclusively and durably; the second caller gets `FileExistsError`. It is idempotency key,
+  lock
+  and record in one (docs/guarantee.md#invariant-7).
+* `write` replaces an object atomically: no reader ever sees a part of it.
+* `read` distinguishes "does not exist" (`FileNotFoundError`) from "cannot be read" (`UnreadableError`), which never
+  leads
+  to a purchase.
 
-Local folders get their own writer (`store.local_files`), because fsspec's would leave a torn file behind a crash.
+Local folders have their own writer (`store.local_files`), because fsspec's would leave an incomplete file after a
+crash.
 """
 
 from __future__ import annotations
@@ -35,11 +39,11 @@ if TYPE_CHECKING:
 
 
 MOST_PARTS = 10_000
-"""Files left behind that are remembered until they are removed; more are left to a later run."""
+"""Maximum number of abandoned files that are remembered until they are removed; others are left to a later run."""
 
 
 class Store:
-    """Objects below one fsspec root, by their paths relative to it. Every call blocks; run it in a thread.
+    """Objects below one fsspec root, by their paths relative to it. All methods block; run them in a thread.
 
     Attributes:
         is_local: whether it is a folder of this machine.
@@ -52,11 +56,12 @@ class Store:
 
         Args:
             uri: `file:///...` or a plain path, `memory://...`, `s3://...`, `gs://...`, `abfs://...`.
-            storage_options: passed to fsspec as they are.
+            storage_options: passed to fsspec unchanged.
 
         Raises:
             UsageError: fsspec does not know the protocol, its package is not installed, or the service refuses; or the
-                root has an empty part, which an object store takes for a folder of its own and may list as another.
+                path
+                has an empty part, for which an object store may list another folder.
         """
         if not uri.strip():
             raise UsageError("the store has no root: name a folder or an fsspec URL")
@@ -76,37 +81,37 @@ class Store:
             self.root = _SLASHES.sub("/", self.root)
         elif "//" in self.root.lstrip("/"):
             raise UsageError(
-                f"the store's path {self.root!r} has an empty part, which some services list as another folder than "
-                "they write to: write it with single slashes (is a variable in it empty?)"
+                f"the store's path {self.root!r} has an empty part, for which some services list another folder than "
+                "the one they write to: use single slashes (perhaps a variable in the path is empty)"
             )
         self._shown = _shown_root(self.fs, self.root, uri)
         self._folders = Folders(Path(self.root))
         self._parts: set[str] = set()
 
     def path(self, name: str) -> str:
-        """The path of an object in fsspec's words."""
+        """Return the path of an object for fsspec."""
         return f"{self.root}/{name}"
 
     @property
     def is_create_atomic(self) -> bool:
         """Whether an exclusive create is known to be decided in one step: by this module, or by the store's service.
 
-        Many file systems of fsspec look first, and write then: one create after the other looks exclusive there, and of
-        two at once both may win.
+        Many file systems of fsspec check first, and write then: sequential creates look exclusive, but of two
+        concurrent ones both may succeed.
         """
         return self.is_local or is_create_atomic(self.fs)
 
     def uri(self, name: str) -> str:
-        """A URI of an object that `fsspec.open` opens, given the credentials: none of them stand in it."""
+        """Return a URI of an object for `fsspec.open`; it contains no credentials."""
         return f"{self._shown}/{name}" if self._shown else str(self.fs.unstrip_protocol(self.path(name)))
 
     def create(self, name: str, data: bytes) -> None:
-        """Make an object that must not be there yet, durably.
+        """Create an object that must not exist, durably.
 
         Raises:
-            FileExistsError: it is there. (Read it: a repeated request inside fsspec can make a winner look like a
-            loser.)
-            StoreError: it could not be made, or nobody knows.
+            FileExistsError: it exists. (Read it: a request that fsspec has repeated can make a winner look like a
+                loser.)
+            StoreError: it could not be created, or it is not known whether it was.
         """
         with changing("create", name):
             if self.is_local:
@@ -115,7 +120,7 @@ class Store:
                 create(self.fs, self.path(name), data)
 
     def write(self, name: str, data: bytes) -> None:
-        """Make or replace an object as a whole, durably. Raises `StoreError`."""
+        """Create or replace an object atomically and durably. Raises `StoreError`."""
         with changing("write", name):
             if self.is_local:
                 replace_file(self._folders, Path(self.path(name)), data)
@@ -123,7 +128,7 @@ class Store:
                 self.fs.pipe_file(self.path(name), data)
 
     def write_file(self, name: str, source: Path) -> None:
-        """Make or replace an object, as a whole, with a file of this machine. Raises `StoreError`."""
+        """Create or replace an object atomically with a local file. Raises `StoreError`."""
         with changing("write", name):
             if self.is_local:
                 with source.open("rb") as file:
@@ -132,14 +137,14 @@ class Store:
                 self.fs.put_file(str(source), self.path(name))
 
     def open(self, name: str) -> IO[bytes]:
-        """An object, to be read here and there; raises what `read` does."""
+        """Open an object for random reads. Raises as `read` does."""
         with reading(self.uri(name), name):
             self._check_file(name)
             file: IO[bytes] = self.fs.open(self.path(name), "rb")
             return file
 
     def fetch(self, name: str, target: Path) -> None:
-        """Copy an object to a file of this machine; raises what `read` does, or `TemporaryError`."""
+        """Copy an object to a local file. Raises as `read` does, or `TemporaryError`."""
         with reading(self.uri(name), name):
             self._check_file(name)
             with copying_to(target):
@@ -149,23 +154,23 @@ class Store:
                     self.fs.get_file(self.path(name), str(target))
 
     def read(self, name: str) -> bytes:
-        """The bytes of an object.
+        """Return the bytes of an object.
 
         Raises:
-            FileNotFoundError: it is not there.
-            UnreadableError: it may be there, and cannot be read.
+            FileNotFoundError: it does not exist.
+            UnreadableError: it may exist, but cannot be read.
         """
         with reading(self.uri(name), name):
             self._check_file(name)
             return bytes(self.fs.cat_file(self.path(name)))
 
     def _check_file(self, name: str) -> None:
-        """Raise `OSError` for what can be put into a folder and is no file: whoever opens a pipe waits for ever."""
+        """Raise `OSError` for a path that is not a regular file: opening a pipe would wait for ever."""
         if self.is_local:
             check_regular(self.path(name))
 
     def names(self, folder: str, prefix: str = "") -> list[str]:
-        """The names of the objects right in a folder (that begin with `prefix`), sorted; none where there is no folder.
+        """Return the sorted names of the objects directly in a folder (with a prefix), if it exists.
 
         Raises `StoreError`.
         """
@@ -182,7 +187,7 @@ class Store:
         return sorted(name for name in every if name.startswith(prefix) and not name.startswith(PART))
 
     def shows(self, name: str) -> bool:
-        """Whether listings show an object right in the root, also one that no reader looks at. Raises `StoreError`."""
+        """Return whether listings show an object in the root, even one that readers ignore. Raises `StoreError`."""
         try:
             found = [self._list(self.path("").rstrip("/"), prefix) for prefix in ("", name)]
         except Exception as error:  # noqa: BLE001 - each file system has errors of its own
@@ -190,19 +195,19 @@ class Store:
         return all(any(path.rstrip("/").rpartition("/")[2] == name for path in paths) for paths in found)
 
     def _note_parts(self, folder: str, names: list[str]) -> None:
-        """Remember what killed processes may have left beside the objects of a folder."""
+        """Remember possibly abandoned files of killed processes in a folder."""
         if self.is_local and len(self._parts) < MOST_PARTS:
             self._parts.update(self.path(f"{folder}/{name}") for name in names if name.startswith(PART))
 
     def remove_parts(self) -> None:
-        """Remove, of what was seen in listings, the halves of files that killed processes have left behind."""
+        """Remove the abandoned incomplete files that were seen in listings."""
         while self._parts:
             remove_part(Path(self._parts.pop()))
 
     def sizes(self, folder: str, prefix: str = "") -> dict[str, int | None]:
-        """The objects right in a folder (that begin with `prefix`), each with its size in bytes; folders are left out.
+        """Return the sizes in bytes of the objects directly in a folder (with a prefix), without folders.
 
-        A size is None where the store does not tell it. Raises `StoreError`.
+        A size is None if the store does not provide it. Raises `StoreError`.
         """
         return {name: size for name, size, is_folder in self._entries(folder, prefix) if not is_folder}
 
@@ -230,7 +235,7 @@ class Store:
         return entries
 
     def folders(self, folder: str) -> list[str]:
-        """The names of the folders right in a folder, sorted. Raises `StoreError`."""
+        """Return the sorted names of the folders directly in a folder. Raises `StoreError`."""
         return sorted(name for name, _, is_folder in self._entries(folder, "") if is_folder)
 
     def _list(self, path: str, prefix: str) -> list[str]:
@@ -244,14 +249,14 @@ class Store:
 
     @property
     def _finds_by_prefix(self) -> bool:
-        """Whether the service itself finds names by their beginnings: one call, where a folder may take a dozen."""
+        """Whether the service finds names by prefix: one call, where a listing of the folder may take a dozen."""
         names = [self.fs.protocol] if isinstance(self.fs.protocol, str) else self.fs.protocol
         return not {"s3", "gs", "abfs"}.isdisjoint(names)
 
     def try_folder(self, folder: str) -> None:
-        """Write something into a folder and into those below it, and remove it again. Raises `StoreError`.
+        """Write into a folder and those below it, and remove the file again. Raises `StoreError`.
 
-        Of object stores only the name before all others is tried: there are no folders, and rights go by prefix.
+        In object stores only a name at the beginning is tested: there are no folders, and permissions go by prefix.
         """
         with changing("write into", folder):
             if self.is_local:
@@ -263,15 +268,17 @@ class Store:
                 self.fs.rm_file(probe)
 
     def delete(self, name: str) -> None:
-        """Remove an object, if it is there. Raises `StoreError`."""
+        """Remove an object, if it exists. Raises `StoreError`."""
         with changing("delete", name), suppress(FileNotFoundError):
             self.fs.rm_file(self.path(name))
 
 
 def _shown_root(fs: Any, root: str, uri: str) -> str:  # noqa: ANN401 - fsspec has no types
-    """The root's URI where it has to be shown as it was given, without credentials; empty where fsspec tells it.
+    """Return the root's URI as it was given, without credentials, if fsspec's path is not sufficient.
 
-    What has a host (sftp, ftp, WebDAV) loses it in a path of fsspec's, and would not open without it.
+    Else an empty text.
+
+    fsspec's paths omit the host (sftp, ftp, WebDAV), without which they cannot be opened.
     """
     try:
         host = urlsplit(uri).hostname if "://" in uri and "::" not in uri else None
@@ -287,10 +294,10 @@ _SLASHES = re.compile("/{2,}")
 
 
 class _Entry(NamedTuple):
-    """What is right in a folder.
+    """An object or folder directly in a folder.
 
     Attributes:
-        size: in bytes; None where it is not known.
+        size: in bytes; None if not known.
     """
 
     name: str

@@ -1,7 +1,7 @@
-"""Uploaded reference images: which URL fal's storage gave for which bytes, and how long it holds.
+"""Uploaded reference images: the URL of fal's storage for each content, and its expiry.
 
-One small object an upload, made once and never changed, shared by all rows and runs of a dataset. One that is lost
-costs another upload, which is free.
+One small object per upload, created once and never changed, shared by all rows and runs of a dataset. A lost one costs
+another upload, which is free.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from dagster_gptimg.store.dataset import Dataset
 
 MARGIN = timedelta(days=2)
-"""An upload that ends sooner is not used any more: a request may wait in fal's queue."""
+"""Minimum remaining lifetime of an upload that is used again: a request may wait in fal's queue."""
 
 
 def find_upload(dataset: Dataset, sha256: str, now: datetime) -> str | None:
-    """The URL of an upload of these bytes that still holds; None when there is none. Raises `StoreError`."""
+    """Return the URL of a valid upload of these bytes; None if there is none. Raises `StoreError`."""
     folder = _folder(dataset, sha256)
     for name in reversed(dataset.store.names(folder)):
         if not name.startswith(f"{sha256}."):
@@ -37,7 +37,7 @@ def find_upload(dataset: Dataset, sha256: str, now: datetime) -> str | None:
 
 
 def record_upload(dataset: Dataset, sha256: str, url: str, uploaded_at: datetime, expires_at: datetime) -> None:
-    """Note where fal's storage has these bytes. Raises `StoreError`."""
+    """Record the URL of these bytes in fal's storage. Raises `StoreError`."""
     about = {"version": 1, "url": url, "uploaded_at": uploaded_at.isoformat(), "expires_at": expires_at.isoformat()}
     name = f"{sha256}.{uploaded_at.astimezone(UTC):%Y%m%dT%H%M%S%f}.json"
     with suppress(FileExistsError):  # another run was as quick

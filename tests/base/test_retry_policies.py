@@ -18,7 +18,9 @@ ONCE = {"SUBMIT", "CANCEL"}
 
 TIMERS = {
     "engine/system.py",  # the clock itself
-    "engine/run.py",  # gives others a turn, for no time at all
+    "engine/feeder.py",  # gives others a turn, for no time at all
+    "engine/follow/watcher.py",  # looks when a schedule says so; what it repeats is in learned_schedule.py
+    "engine/collect/collect.py",  # pauses as outcomes.py says
 }
 """Modules that sleep, and repeat nothing."""
 

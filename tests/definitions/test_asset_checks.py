@@ -356,10 +356,10 @@ def test_checks_that_do_not_apply_are_left_out_and_others_can_be() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"include": ["blank"]}, "there is no check 'blank'; there are rows_settled"),
+        ({"include": ["blank"]}, "there is no check 'blank'; the checks are rows_settled"),
         ({"blocking": ["blank"]}, "there is no check 'blank'"),
-        ({"blocking": ["rows_settled"], "severity": {"rows_settled": WARN}}, "cannot block and only warn"),
-        ({"blocking": ["column_schema_change"]}, "it cannot block"),
+        ({"blocking": ["rows_settled"], "severity": {"rows_settled": WARN}}, "cannot block if it only warns"),
+        ({"blocking": ["column_schema_change"]}, "which cannot block"),
     ],
 )
 def test_what_cannot_be_is_told_when_definitions_load(options: dict[str, Any], message: str) -> None:

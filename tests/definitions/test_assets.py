@@ -237,7 +237,7 @@ def test_the_mask_that_the_launchpad_writes_stands_for_the_key(
         raise_on_error=False,
     )
     assert failure(unset).metadata["reason"].value == "key"
-    with pytest.raises(UsageError, match="mask in place of the fal key"):
+    with pytest.raises(UsageError, match="mask instead of the fal key"):
         _ = FalResource(api_key="********").key
 
 

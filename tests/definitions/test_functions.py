@@ -145,11 +145,11 @@ def test_what_a_function_cannot_ask_for_is_refused_with_the_reason() -> None:
 
     def plain(shop: Shop) -> Any: ...
 
-    with pytest.raises(UsageError, match=r"config must be annotated with a class of dg\.Config"):
+    with pytest.raises(UsageError, match=r"config must be annotated with a subclass of dg\.Config"):
         decorate()(wrong_config)
     with pytest.raises(UsageError, match="its config has the field 'limit'"):
         decorate()(same_field)
-    with pytest.raises(UsageError, match="and not in both"):
+    with pytest.raises(UsageError, match="not in both"):
         decorate(required_resource_keys={"other"})(plain)
 
 
@@ -161,5 +161,5 @@ def test_the_table_of_such_a_function_is_checked_and_watched_elsewhere() -> None
     assert "prompts_valid" not in names
     with pytest.raises(UsageError, match="reads the table outside the asset's own run"):
         build_gptimg_checks(images, include=["prompts_valid"])
-    with pytest.raises(UsageError, match="say what to watch"):
+    with pytest.raises(UsageError, match="name the table to watch"):
         build_prompt_table_sensor(images)

@@ -72,7 +72,7 @@ def test_an_asset_that_makes_its_table_is_an_argument() -> None:
     @dg.asset
     def products() -> None: ...
 
-    with pytest.raises(UsageError, match="is an argument of a function: use gptimg_asset"):
+    with pytest.raises(UsageError, match="returns a table: use gptimg_asset"):
         images(prompts=products)
 
 

@@ -61,9 +61,9 @@ def test_hours_are_those_of_dagster_in_utc() -> None:
         [bound] = made.rows.bounds(key)
         assert bound.low < date.fromisoformat(key[:10]) < bound.high  # type: ignore[operator]
     for cell in ("2026-01-05", date(2026, 1, 5), 20260105, "20260105", "soon"):  # a day has no hour
-        with pytest.raises(CellError, match="it has no hour"):
+        with pytest.raises(CellError, match="not a date with a time"):
             made.rows.of({"at": cell})
-    with pytest.raises(UsageError, match="hours are cut in UTC"):
+    with pytest.raises(UsageError, match="hourly partitions are in UTC"):
         by_date("at", "hourly", start="2026-01-05", timezone="Europe/Berlin")
 
 

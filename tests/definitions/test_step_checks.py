@@ -69,12 +69,12 @@ def test_an_asset_and_its_other_checks_do_not_make_one_twice() -> None:
     asset = images(checks=ImageChecks(include=["images_decode"]))
     names = {spec.name for check in build_gptimg_checks(asset) for spec in check.check_specs}
     assert names == {"column_schema_change", "prompts_valid", "rows_in_partitions"}
-    with pytest.raises(UsageError, match="the asset makes the check 'images_decode' itself"):
+    with pytest.raises(UsageError, match="the asset already makes the check 'images_decode' itself"):
         build_gptimg_checks(asset, include=["images_decode"])
     assert len(build_gptimg_checks(asset, include=["rows_settled"])) == 1
     with pytest.raises(UsageError, match="there is no check 'blank'"):
         ImageChecks(include=["blank"])
-    with pytest.raises(UsageError, match="cannot block and only warn"):
+    with pytest.raises(UsageError, match="cannot block if it only warns"):
         ImageChecks(blocking=["no_blank_images"], severity={"no_blank_images": WARN})
 
 

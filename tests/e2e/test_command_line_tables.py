@@ -67,7 +67,7 @@ def test_standard_input_is_a_table(tmp_path: Path) -> None:
     assert "needs its format: csv, tsv" in ran.stderr
     ran = piped(b'prompt\n,\n"\n', "plan", "-", "--table-format", "csv", *place)  # a real pipe
     assert "standard input:" in ran.stderr
-    assert "none of csv" in cli(None, "plan", "-", "--table-format", "xls", *place, stdin=b"").stderr
+    assert "not one of csv" in cli(None, "plan", "-", "--table-format", "xls", *place, stdin=b"").stderr
 
 
 def test_a_plan_names_the_columns_and_inputs_can_be_said(fal: Fal, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_plan_names_the_columns_and_inputs_can_be_said(fal: Fal, tmp_path: Pat
         assert ran.summary["columns"] == {"inputs": inputs, "carried": carried}
         told = "none" if is_none else "'Quality' (as quality)"
         assert f"columns: inputs {told}; carried along {', '.join(map(repr, carried))}" in ran.stderr
-        assert "'qualty' is not taken for quality" in ran.stderr
+        assert "'qualty' is not used as the input quality" in ran.stderr
     ran = cli(fal, "generate", *place, "--inputs", "Quality", "--set", "image_size=1024x1024")
     assert ran.status == 0, ran.stderr
     assert "columns: inputs 'Quality' (as quality)" in ran.stderr

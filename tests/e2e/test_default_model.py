@@ -208,10 +208,10 @@ def test_a_model_that_the_registry_does_not_have_must_be_said(
     told = call(fal, "generate", table)
     assert told.status == 2
     assert "was with the model mine, which the registry does not have" in told.stderr
-    with pytest.raises(UsageError, match="Say the model"):
+    with pytest.raises(UsageError, match="Name the model"):
         generate(ROWS, **more)
     register(replace(mine, endpoint="me/elsewhere"))
-    with pytest.raises(UsageError, match="the registry has at me/elsewhere, and not at fal-ai/gpt-image-1-mini"):
+    with pytest.raises(UsageError, match="the registry has at me/elsewhere, not at fal-ai/gpt-image-1-mini"):
         generate(ROWS, **more)
     register(mine)
     assert generate(ROWS, **more).summary.reused == 3

@@ -156,11 +156,11 @@ def test_what_must_not_be_read_is_told_with_its_place(fal: Fal, tmp_path: Path, 
     for words in (
         "t.csv:2: 'image_urls': 'http://10.0.0.8/a.png': 10.0.0.8 is not a public address",
         "t.csv:3: 'mask_image_url': 'http://localhost/m.png': localhost is not a public address",
-        "t.csv:4: 'image_urls': '../secret.png': it does not lie below a root",
+        "t.csv:4: 'image_urls': '../secret.png': it is not below a root",
         "t.csv:5: 'image_urls': ",
-        "t.csv:6: 'image_urls': 'none.png': it does not lie below a root",
-        "t.csv:7: 'image_urls': 'notes.png': it is no PNG, JPEG or WebP image",
-        "t.csv:8: 'mask_image_url': image_urls: fal-ai/gpt-image-1.5/edit edits images, and there is none",
+        "t.csv:6: 'image_urls': 'none.png': it is not below a root",
+        "t.csv:7: 'image_urls': 'notes.png': it is not a PNG, JPEG or WebP image",
+        "t.csv:8: 'mask_image_url': image_urls: fal-ai/gpt-image-1.5/edit edits images, but the row has none",
     ):
         assert words in ran.stderr
     assert not fal.bill()["rows"]

@@ -54,7 +54,7 @@ def test_with_the_history_off_each_doubtful_row_is_held_and_nobody_is_told_to_bu
     assert len(prompts) == len(set(prompts)) == ROWS, "each was bought once, and none a second time"
     held = [r for r in records(store, "d") if r["status"] == "held"]
     assert ran.summary["held"] == len(held) == ROWS - ran.summary["images"] > 0
-    assert all("could not be looked for" in row["error"] and "--again" not in row["error"] for row in held)
+    assert all("could not be searched for" in row["error"] and "--again" not in row["error"] for row in held)
     fal.set(faults={})
     ran = cli(fal, *call(tmp_path, store, "--settle", "20"))
     assert (ran.status, ran.summary["images"], len(fal.charged())) == (0, ROWS, ROWS), ran.stderr

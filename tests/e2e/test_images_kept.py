@@ -50,10 +50,8 @@ def test_every_picture_that_viewers_open_is_kept_byte_for_byte_at_the_first_down
         assert record["uri"].endswith(f".{picture.ending}"), name
         assert picture.odd in (record["notes"] or ""), name
         if not picture.odd:
-            assert "pixels, and 1024 x 1024 were asked for" in (
-                record["notes"] or "pixels, and 1024 x 1024 were asked for"
-            )
-    assert "kept as they came" in ran.stderr  # some are odd, and somebody is told
+            assert "pixels instead of 1024 x 1024" in (record["notes"] or "pixels instead of 1024 x 1024")
+    assert "; they are stored unchanged" in ran.stderr  # some are odd, and somebody is told
 
 
 def test_what_fal_says_wrongly_of_an_image_is_noted_and_it_is_kept(tmp_path: Path) -> None:
@@ -73,13 +71,13 @@ def test_what_fal_says_wrongly_of_an_image_is_noted_and_it_is_kept(tmp_path: Pat
     assert (ran.status, again.status, len(fal.posts), set(cdn.seen.values())) == (0, 0, len(told), {1}), ran.stderr
     found = kept(tmp_path, names)
     assert {record["data"] for record in found.values()} == {data}
-    assert f"fal says that it has 5 bytes, and it has {len(data)}" in found["0"]["notes"]
+    assert f"fal says that it has 5 bytes, but it has {len(data)}" in found["0"]["notes"]
     assert f"fal says that it has {len(data) * 3} bytes" in found["1"]["notes"]
     assert "fal calls it image/webp, and its bytes are image/png" in found["2"]["notes"]
     assert "fal calls it application/json" in found["3"]["notes"]
-    assert found["4"]["notes"] == "it has 96 x 96 pixels, and 1024 x 1024 were asked for"
+    assert found["4"]["notes"] == "it has 96 x 96 pixels instead of 1024 x 1024"
     receipt = next((tmp_path / "store" / "d" / "receipts").rglob("*.outcome.*.json"))
-    assert "were asked for" in json.dumps(json.loads(receipt.read_text())["images"][0]["notes"])
+    assert "instead of" in json.dumps(json.loads(receipt.read_text())["images"][0]["notes"])
     assert "is odd" not in again.stderr  # told by the run that has fetched it
 
 

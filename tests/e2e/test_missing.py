@@ -26,7 +26,7 @@ def gone(fal: Fal, store: Path, tmp_path: Path) -> tuple[str, Path, bytes]:
 def test_a_file_that_is_gone_is_fetched_from_fal_byte_for_byte(fal: Fal, store: Path, tmp_path: Path) -> None:
     rows, file, kept = gone(fal, store, tmp_path)
     plan = cli(None, "plan", rows, *target(store), "--id-column", "id", *LOW)
-    assert "1 row missing, at most 1 image fetched again from fal, for nothing; 0 images to buy" in plan.stderr
+    assert "1 row missing, at most 1 image fetched again from fal at no cost; 0 images to buy" in plan.stderr
     assert (plan.summary["images"], plan.summary["refetched"]) == (2, 1)
     again = generate(fal, store, rows)
     assert (again.status, again.summary["images"], again.summary["bought"]) == (0, 3, 0), again.stderr

@@ -61,7 +61,7 @@ def test_a_price_that_nobody_knows_is_unknown_and_fits_no_budget(fal: Fal, table
     assert planned.summary["cost_usd"] == {"low": None, "high": None, "billed": 0.0}
     refused = call(fal, "generate", table, *model, "--max-cost", "100")
     assert refused.status == 2
-    assert "nothing can hold a run to $100" in refused.stderr
+    assert "a run cannot be limited to $100" in refused.stderr
     assert not fal.bill()["rows"]
     ran = call(fal, "generate", table, *model)
     assert (ran.status, ran.summary["bought"]) == (0, 5)
@@ -76,14 +76,14 @@ def test_a_file_that_is_no_document_is_told(table: Path) -> None:
         assert (ran.status == 0) == (not words)
         assert words in ran.stderr
     ran = call(None, "plan", table, "--price", "1")
-    assert "--price is for a model in a file" in ran.stderr
+    assert "--price is only for a model from a file" in ran.stderr
 
 
 def test_a_plan_for_another_model_says_what_the_move_costs_and_what_stays_behind(fal: Fal, table: Path) -> None:
     first = call(fal, "generate", table, *LOW, "--set", "output_format=webp", "--model", "gpt-image-1-mini")
     assert first.status == 0, first.stderr
     assert "warning: gpt-image-1-mini" in first.stderr
-    assert "2026-12-01 by its maker's own page; move to gpt-image-2.5-flare" in first.stderr
+    assert "2026-12-01 according to its maker's page; move to gpt-image-2.5-flare" in first.stderr
     bill = fal.bill()
     moved = ("--set", "output_format=webp", *LOW, "--set", "background=opaque")
     planned = call(None, "plan", table, "--model", "openai/gpt-image-2", *moved)
@@ -91,8 +91,8 @@ def test_a_plan_for_another_model_says_what_the_move_costs_and_what_stays_behind
     # Row 3 has quality `auto`, so its price is a range.
     assert "5 images to buy for $0.0295 to $0.23" in planned.stderr
     assert "5 of the 5 rows that have images would be bought again, for $0.0295 to $0.23" in planned.stderr
-    assert "does not carry over to gpt-image-2: background (for all rows): gpt-image-2 has no such" in planned.stderr
-    assert "does not carry over to gpt-image-2: background (in 2 rows): gpt-image-2 has no such" in planned.stderr
+    assert "does not carry over to gpt-image-2: background (for all rows): gpt-image-2 does not" in planned.stderr
+    assert "does not carry over to gpt-image-2: background (in 2 rows): gpt-image-2 does not" in planned.stderr
     told = [(left["name"], left["rows"]) for left in planned.summary["not_carried"]]
     assert told == [("background", None), ("background", 2)]
     assert planned.summary["bought"] == 5
@@ -166,7 +166,7 @@ def test_an_asset_takes_a_model_of_ones_own(fal: Fal, tmp_path: Path) -> None:
     unknown = FalModel.from_openapi(text, price=unknown_price)
     refused = asset(fal, tmp_path, unknown, arguments=low, max_cost_usd=1.0)
     [failed] = [e for e in refused.all_node_events if e.is_step_failure]
-    assert "nothing can hold a run to $1" in failed.step_failure_data.user_failure_data.description
+    assert "a run cannot be limited to $1" in failed.step_failure_data.user_failure_data.description
     assert len(fal.bill()["rows"]) == 3
 
 
@@ -176,8 +176,10 @@ def test_an_asset_says_when_its_model_ends_and_what_a_move_would_cost(
     low = {"quality": "low", "image_size": "1024x1024"}
     result = asset(fal, tmp_path, "gpt-image-1-mini", arguments=low)
     [event] = result.asset_materializations_for_node("cups")
-    assert "2026-12-01 by its maker's own page; move to gpt-image-2.5-flare" in str(event.metadata["warnings"].value)
-    assert "2026-12-01 by its maker's own page" in capfd.readouterr().err
+    assert "2026-12-01 according to its maker's page; move to gpt-image-2.5-flare" in str(
+        event.metadata["warnings"].value
+    )
+    assert "2026-12-01 according to its maker's page" in capfd.readouterr().err
     made = build_gptimg_asset("cups", prompts=[], arguments=low, model="gpt-image-1-mini")
     assert made.metadata_by_key[dg.AssetKey("cups")]["model_ends"] == "2026-12-01; move to gpt-image-2.5-flare"
     planned = asset(fal, tmp_path, "gpt-image-1-mini", {"plan_model": "gpt-image-2"}, arguments=low)
@@ -186,7 +188,7 @@ def test_an_asset_says_when_its_model_ends_and_what_a_move_would_cost(
     said = capfd.readouterr().err
     plan = "plan only, nothing was bought: 3 rows, 0 images reused; 3 images to buy for $0.0177 to $0.0178. 3 of the 3"
     assert plan in said
-    assert "does not carry over to gpt-image-2: background (in 3 rows): gpt-image-2 has no such input" in said
+    assert "does not carry over to gpt-image-2: background (in 3 rows): gpt-image-2 does not have this input" in said
     assert len(fal.bill()["rows"]) == 3
 
 
@@ -225,7 +227,7 @@ def test_a_document_from_fal_is_used_as_it_was_printed(fal: Fal, table: Path) ->
     assert {row["endpoint_id"] for row in fal.charged()} == {"fal-ai/gpt-image-1.5"}
     unknown = cli(fal, "openapi", "fal-ai/nothing")
     assert unknown.status == 2
-    assert "no OpenAPI document of fal-ai/nothing" in unknown.stderr
+    assert "no OpenAPI document for fal-ai/nothing" in unknown.stderr
     assert f"{fal.url} knows fal-ai/gpt-image-1-mini, fal-ai/gpt-image-1-mini/edit, " in unknown.stderr
     near = cli(fal, "openapi", "fal-ai/gpt-image-1-mni")
     assert "Did you mean fal-ai/gpt-image-1-mini?" in near.stderr

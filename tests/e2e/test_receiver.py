@@ -124,7 +124,7 @@ def test_every_check_refuses_what_it_is_for(fal: Fal, store: Path, dataset: Data
         old = str(int(time.time()) - 301)
         found = {
             "body": post(url, came, came.body + b" "),
-            "two requests": post(url, came, other.body),
+            "different requests": post(url, came, other.body),
             "time": post(url, came, headers={"x-fal-webhook-timestamp": old}),
             "no time": post(url, came, headers={"x-fal-webhook-timestamp": "soon"}),
             "signature": post(url, came, headers={"x-fal-webhook-signature": "zz"}),
@@ -142,7 +142,7 @@ def test_every_check_refuses_what_it_is_for(fal: Fal, store: Path, dataset: Data
         assert not inbox(store)
         assert post(url, came) == post(url, came) == 200
     assert found == {
-        "body": 401, "two requests": 401, "time": 401, "no time": 401, "signature": 401, "another signature": 401,
+        "body": 401, "different requests": 401, "time": 401, "no time": 401, "signature": 401, "another signature": 401,
         "unsigned URL": 403, "another attempt": 403, "no such attempt": 404, "another dataset": 404,
         "no dataset's name": 404, "no path": 404, "large": 413,
     }  # fmt: skip

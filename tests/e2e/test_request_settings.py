@@ -84,12 +84,12 @@ def test_a_request_that_did_not_begin_in_time_costs_nothing_and_is_tried_again(f
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (("--set", "sync_mode=true"), "If you mean it, say without_guarantee"),
-        (("--header", "X-Fal-Store-IO=0"), "If you mean it, say without_guarantee"),
+        (("--set", "sync_mode=true"), "Set without_guarantee to allow it"),
+        (("--header", "X-Fal-Store-IO=0"), "Set without_guarantee to allow it"),
         (("--header", "Authorization=Key x"), "the key comes from FAL_KEY"),
         (("--start-timeout", "1"), "it must be more than 1 second"),
         (("--tag", "team"), "--tag wants NAME=VALUE"),
-        (("--without-guarantee", "--on-ambiguous", "resubmit"), "resubmit rests on fal's history"),
+        (("--without-guarantee", "--on-ambiguous", "resubmit"), "resubmit needs fal's history"),
     ],
 )
 def test_what_is_not_fals_or_voids_the_guarantee_is_refused(
@@ -106,7 +106,7 @@ def test_images_within_the_result_are_stored_like_any_other(fal: Fal, table: Pat
     assert call(None, table, *sync, command="plan").status == 0
     ran = call(fal, table, *sync, "--max-in-flight", "100")
     assert (ran.status, ran.summary["bought"]) == (0, 3), ran.stderr
-    assert "warning: the guarantee is given up: of a request with sync_mode" in ran.stderr
+    assert "warning: this run is without the guarantee: fal keeps no data of a request with sync_mode" in ran.stderr
     found = records(table.parent / "store", "d")
     assert {record["status"] for record in found} == {"stored"}
     assert all(Path(record["uri"].removeprefix("file://")).stat().st_size == record["bytes"] for record in found)
@@ -118,7 +118,7 @@ def test_images_within_the_result_are_stored_like_any_other(fal: Fal, table: Pat
 def test_payloads_that_fal_does_not_store(fal: Fal, table: Path) -> None:
     ran = call(fal, table, "--header", "X-Fal-Store-IO=0", "--without-guarantee")
     assert (ran.status, ran.summary["bought"]) == (0, 3), ran.stderr
-    assert "the guarantee is given up" in ran.stderr
+    assert "without the guarantee" in ran.stderr
     shown = history(fal)
     assert len(shown) == 3
     assert all(item["json_input"] is None for item in shown)
@@ -170,7 +170,7 @@ def test_assets_and_the_resource_say_how_requests_are_sent(fal: Fal, tmp_path: P
     assert last["headers"]["x-fal-no-retry"] == "1"
     assert "86400" in last["headers"]["x-fal-object-lifecycle-preference"]
     assert "more than 1 second" in failure(made(fal, tmp_path, start_timeout=0.5))
-    assert "could not be healed" in failure(made(fal, tmp_path, headers={"X-Fal-Store-IO": "0"}))
+    assert "could not be found in its history" in failure(made(fal, tmp_path, headers={"X-Fal-Store-IO": "0"}))
 
 
 def test_an_asset_gives_the_guarantee_up_for_itself_and_says_so(fal: Fal, tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_an_asset_gives_the_guarantee_up_for_itself_and_says_so(fal: Fal, tmp_pa
     result = made(fal, tmp_path, request=request)
     assert result.success
     [event] = result.asset_materializations_for_node("cups")
-    assert "the guarantee is given up" in str(event.metadata["warnings"].value)
+    assert "without the guarantee" in str(event.metadata["warnings"].value)
     assert all(item["json_input"] is None for item in history(fal))
 
 

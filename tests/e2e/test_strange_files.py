@@ -65,7 +65,7 @@ def test_a_dataset_that_is_misspelt_names_the_one_that_is_meant(fal: Fal, store:
         assert cli(fal, "generate", rows, "--store", str(store), "--dataset", name, *LOW).status == 0
     for command in ("manifest", "rebuild"):
         told = cli(None, command, "--store", str(store), "--dataset", "catalgo").stderr
-        assert "There are 'catalog', 'team/photos'; did you mean 'catalog'?" in told
+        assert "The store has 'catalog', 'team/photos'; did you mean 'catalog'?" in told
         assert (
             "did you mean 'team/photos'?" in cli(None, command, "--store", str(store), "--dataset", "team/photo").stderr
         )

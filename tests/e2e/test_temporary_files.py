@@ -114,12 +114,12 @@ def test_a_command_says_so_and_exits_with_5(fal: Fal, store: Path, tmp_path: Pat
     told = subprocess.run(command, env=fal.env, capture_output=True, text=True, check=False)
     assert told.returncode == 5, told.stderr
     assert "Traceback" not in told.stderr
-    assert told.stderr.startswith("error: there is no room for temporary files on this machine")
+    assert told.stderr.startswith("error: this machine has no room for temporary files")
     assert fal.bill()["requests"] == 0
     command[command.index("generate") :] = ["doctor", "--store", str(store)]
     told = subprocess.run(command, env=fal.env, capture_output=True, text=True, check=False)
     assert told.returncode == 2
-    assert "✗ temporary files: there is no room" in told.stdout
+    assert "✗ temporary files: this machine has no room" in told.stdout
 
 
 def test_doctor_tries_it(fal: Fal) -> None:

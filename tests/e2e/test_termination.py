@@ -79,7 +79,7 @@ def test_a_pipe_among_the_references_is_told_at_once(command: str, fal: Fal, tmp
     place = ("--store", str(tmp_path / "s"), "--dataset", "d", "--references-from", str(tmp_path))
     ran = cli(fal, command, str(tmp_path / "t.jsonl"), *place, "--model", "gpt-image-1.5")
     assert ran.status == 2
-    assert "it is a pipe, and not a file" in ran.stderr
+    assert "it is a pipe, not a file" in ran.stderr
     assert fal.bill()["rows"] == []
 
 

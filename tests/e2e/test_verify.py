@@ -116,8 +116,8 @@ def test_a_request_is_not_adopted_by_a_row_that_it_is_not_of(fal: Fal, store: Pa
     receipts = sorted(path.name for path in store.rglob("d/receipts/*/*"))
     for request, row, words in (
         (lost, "r0", "is in doubt"),
-        (elsewhere, "r1", "its prompt is another one"),
-        (mine, "r1", "on record already"),
+        (elsewhere, "r1", "its prompt is different"),
+        (mine, "r1", "already on record"),
         ("nobody-knows-it", "r1", "does not show"),
     ):
         ran = verify(fal, store, "--adopt", request, "--row", row)

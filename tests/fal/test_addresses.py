@@ -60,7 +60,7 @@ async def test_a_public_name_that_leads_into_ones_own_network_is_not_called(name
 
     async with scripted(script) as server, at(server) as fal:
         url = f"https://images.example.com:{server.url.rpartition(':')[2]}/x.png"
-        with pytest.raises(ReadError, match=r"images\.example\.com leads to an address that is not public"):
+        with pytest.raises(ReadError, match=r"images\.example\.com resolves to an address that is not public"):
             await fal.download(url)
         assert names.asked == ["images.example.com"]
     assert touched == []
@@ -95,7 +95,7 @@ async def test_an_uploads_address_is_looked_at_in_the_same_way(names: Names) -> 
         settings = FalSettings("the-key", FalUrls.at(server.url), read_timeout=2.0)
         async with FalClient(settings, read_attempts=1) as fal:
             fal._uploads._again = fal._wire.again
-            with pytest.raises(ReadError, match=r"files\.example\.com leads to an address that is not public"):
+            with pytest.raises(ReadError, match=r"files\.example\.com resolves to an address that is not public"):
                 await fal.upload(b"data", "image/png", "a.png")
     assert b"PUT" not in b"".join(asked)
 

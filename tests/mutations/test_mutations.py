@@ -199,8 +199,8 @@ MUTATIONS = [
     Mutation(
         "let an error of the result win over the images of the history",
         "engine/collect/collect.py",
-        "            found = self._images_in(item) or found  # an image",
-        "            found = found or self._images_in(item)  # an image",
+        "            found = self._images_in(item) or found  # images",
+        "            found = found or self._images_in(item)  # images",
         "tests/bender/test_ends.py -k typed_error",
     ),
     Mutation(
@@ -256,7 +256,7 @@ MUTATIONS = [
     Mutation(
         "have one row's error end the run",
         "engine/feeder.py",
-        "        except Exception as error:  # noqa: BLE001 - whatever it is, it is this row's, and no other's\n",
+        "        except Exception as error:  # noqa: BLE001 - any error concerns this row only\n",
         "        except GptImgError as error:\n",
         "tests/bender/test_ends.py -k nobody_expected",
     ),

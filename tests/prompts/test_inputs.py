@@ -52,9 +52,9 @@ def test_a_column_of_exactly_the_inputs_name_goes_before_others() -> None:
 
 
 def test_two_columns_that_mean_one_input_are_refused() -> None:
-    with pytest.raises(TableError, match="columns 'QUALITY', 'Quality' may each be meant for the input quality"):
+    with pytest.raises(TableError, match="columns 'QUALITY', 'Quality' all match the input quality"):
         rows([{"prompt": "x", "Quality": "low", "QUALITY": "high"}])
-    with pytest.raises(TableError, match="may each be meant"):  # rows that have some columns more each
+    with pytest.raises(TableError, match="all match"):  # rows that have some columns more each
         rows([{"prompt": "x", "Quality": "low"}, {"prompt": "y", "quality": "high"}])
 
 
@@ -90,7 +90,7 @@ def test_what_is_said_of_inputs_is_checked() -> None:
         PromptSpec(MODEL, inputs=["qualty"])
     with pytest.raises(UsageError, match="has no input 'prompt'"):
         PromptSpec(MODEL, inputs=["prompt"])
-    with pytest.raises(UsageError, match="a list of columns, or 'none', and not the text 'quality'"):
+    with pytest.raises(UsageError, match="must be a list of columns or 'none', not the text 'quality'"):
         PromptSpec(MODEL, inputs="quality")
     with pytest.raises(TableError, match=r"no column 'quality' \(the input's column\); did you mean 'Quality'"):
         rows([{"prompt": "x", "Quality": "low"}], inputs=["quality"])
@@ -107,8 +107,8 @@ def test_a_carried_column_that_is_nearly_an_input_is_pointed_out() -> None:
     spec = PromptSpec(get_model("gpt-image-1"))
     list(read_rows([{"prompt": "x", "qualty": "low", "image_url": "https://example.com/a.png", "shop": "n"}], spec))
     told = spec.seen.sentence(spec.model.input_names)
-    assert "'qualty' is not taken for quality" in told
-    assert "'image_url' is not taken for image_urls" in told
+    assert "'qualty' is not used as the input quality" in told
+    assert "'image_url' is not used as the input image_urls" in told
     assert "shop' is not" not in told
 
 
@@ -163,9 +163,9 @@ def test_messages_are_short_however_long_the_text_is() -> None:
 def test_a_partition_without_rows_is_no_error_and_its_key_may_be_misspelt() -> None:
     table = [{"prompt": "x", "kind": kind} for kind in ("bags", "shoes", "", "bags")]
     for key, warning in (
-        ("bagz", "no row belongs to the partition 'bagz'; did you mean 'bags'?; there are 'bags', 'shoes'"),
+        ("bagz", "no row belongs to the partition 'bagz'; did you mean 'bags'?; the table has 'bags', 'shoes'"),
         ("bags", ""),
-        ("zzz", "no row belongs to the partition 'zzz'; there are 'bags', 'shoes'"),
+        ("zzz", "no row belongs to the partition 'zzz'; the table has 'bags', 'shoes'"),
     ):
         spec = PromptSpec(MODEL, where=("kind", key))
         assert sum(map(len, read_rows(table, spec))) == 2 * (key == "bags")
@@ -183,8 +183,8 @@ def test_the_first_rows_of_a_partition_must_be_there_since_its_value_may_be_miss
     query = SqlTable(f"sqlite:///{tmp_path}/t.db", "SELECT * FROM t", ("kind",))
     for source in (rows, str(tmp_path / "t.parquet"), query):
         for key, words in (
-            ("bagz", "no row belongs to the partition 'bagz'; did you mean 'bags'?; there are 'bags', 'shoes'. "),
-            ("zzz", "no row belongs to the partition 'zzz'; there are 'bags', 'shoes'. "),
+            ("bagz", "no row belongs to the partition 'bagz'; did you mean 'bags'?; the table has 'bags', 'shoes'. "),
+            ("zzz", "no row belongs to the partition 'zzz'; the table has 'bags', 'shoes'. "),
         ):
             with pytest.raises(TableError) as refused:
                 list(read_rows(source, PromptSpec(MODEL, where=("kind", key), is_first=True)))
@@ -207,4 +207,4 @@ def test_a_column_of_reference_images_is_told_once_as_an_input() -> None:
 def test_reference_images_are_an_input_and_not_called_a_misspelt_one() -> None:
     spec = PromptSpec(get_model("gpt-image-1"))
     list(read_rows([{"prompt": "x", "image_urls": "https://example.com/a.png"}], spec))
-    assert "is not taken for" not in spec.seen.sentence(spec.model.input_names)
+    assert "is not used as the input" not in spec.seen.sentence(spec.model.input_names)

@@ -88,7 +88,7 @@ def test_dates_of_every_kind_have_one_key(every: Any, key: str) -> None:
 def test_moments_at_the_end_of_time_are_no_dates() -> None:
     late = datetime.max.replace(tzinfo=timezone(timedelta(hours=-5)))
     for value in (late, NoText("+294247-01-10", "far"), "infinity"):
-        with pytest.raises(CellError, match="no date as"):
+        with pytest.raises(CellError, match="not a date such as"):
             ByDate("day", "daily").of({"day": value})
     assert ByDate("day", "daily").bounds("9999-12-31")[0].high == date.max
     assert ByDate("day", "monthly").bounds("0001-01-01")[0].low == date.min
@@ -102,7 +102,7 @@ def test_row_groups_with_moments_that_python_has_no_datetime_for_are_read(tmp_pa
     pq.write_table(table, tmp_path / "u.parquet")
     assert ids(str(tmp_path / "u.parquet"), ByDate("at", "daily"), "1970-01-01") == ["2"]
     pq.write_table(pa.table({"id": ["1"], "prompt": ["x"], "at": at.slice(0, 1)}), tmp_path / "v.parquet")
-    with pytest.raises(TableError, match="no date as"):
+    with pytest.raises(TableError, match="not a date such as"):
         ids(str(tmp_path / "v.parquet"), ByDate("at", "daily"), "1970-01-01")
 
 
@@ -114,7 +114,7 @@ def test_a_moment_becomes_a_day_in_the_time_zone() -> None:
 
 @pytest.mark.parametrize("value", ["soon", "03/02/2026", 203, 20261303, None, "", float("nan")])
 def test_what_is_no_date_is_told(value: object) -> None:
-    with pytest.raises(CellError, match=r"no date as 2026-01-31|the cell is empty"):
+    with pytest.raises(CellError, match=r"not a date such as 2026-01-31|the cell is empty"):
         ByDate("day", "daily").of({"day": value})
 
 

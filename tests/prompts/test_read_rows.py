@@ -119,9 +119,9 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
         (8, None),
     ]
     reasons = [reason for _, _, reason in found]
-    assert "stands on line 2 already" in reasons[1]
+    assert "is already used on line 2" in reasons[1]
     assert "did you mean high?" in reasons[3]
-    assert "taken for fal's input of this name" in reasons[2]
+    assert "used as fal's input of this name" in reasons[2]
     assert "2 cells, where the header has 4" in reasons[4]
 
 
@@ -162,7 +162,7 @@ def test_prompts_of_32000_characters_and_one_more() -> None:
 def test_prompts_are_sent_as_they_are() -> None:
     odd = "  ﬁne\u200b e\u0301 \x00 \r\n {x} "
     assert rows([{"prompt": odd}])[0].prompt == odd
-    assert "half of a surrogate pair, \\ud83d" in problems([{"prompt": "half \ud83d"}])[0][2]
+    assert "\\ud83d is half of a surrogate pair" in problems([{"prompt": "half \ud83d"}])[0][2]
 
 
 def test_derived_ids_tell_content_and_equal_rows_apart() -> None:
@@ -201,7 +201,9 @@ def test_a_partition_is_a_filter_by_text() -> None:
         PromptSpec(MODEL, limit=0)
     same = [{"prompt": "a", "id": "1", "c": c} for c in "xy"]
     assert [row.row_id for row in rows(same, id_column="id", where=("c", "y"))] == ["1"]
-    assert problems([{"prompt": "a", "c": ["x"]}], where=("c", "x")) == [(1, "c", "a value of type list is no text")]
+    assert problems([{"prompt": "a", "c": ["x"]}], where=("c", "x")) == [
+        (1, "c", "a value of type list cannot be used as text")
+    ]
     with pytest.raises(TableError, match="no column 'd'"):
         rows(table, where=("d", "1"))
 
@@ -210,11 +212,11 @@ def test_a_partition_is_a_filter_by_text() -> None:
     ("content", "name", "says"),
     [
         ("", "t.csv", "is empty"),
-        ("a,a\n1,2\n", "t.csv", "'a' stands twice"),
+        ("a,a\n1,2\n", "t.csv", "'a' is used twice"),
         ("prompt,\nx,y\n", "t.csv", "a column has no name"),
-        ("x\n", "t.xlsx", "no workbook"),
-        ("x\n", "t.ods", "cannot tell the format.*save it as .xlsx"),
-        ("x\n", "t.parquet", "no Parquet file"),
+        ("x\n", "t.xlsx", "not a readable workbook"),
+        ("x\n", "t.ods", "is not known: save it as .xlsx"),
+        ("x\n", "t.parquet", "not a Parquet file"),
         ("text\nx\n", "t.csv", "no column named prompt"),
     ],
 )
@@ -226,7 +228,7 @@ def test_tables_that_cannot_be_used(tmp_path: Path, content: str, name: str, say
 def test_json_lines_that_are_none(tmp_path: Path) -> None:
     path = write(tmp_path / "t.jsonl", '{"prompt": "x"}\n\nnope\n[1]\n')
     assert [(line, reason.partition(":")[0]) for line, _, reason in problems(path)] == [
-        (3, "not JSON"),
+        (3, "invalid JSON"),
         (4, "not a JSON object"),
     ]
 

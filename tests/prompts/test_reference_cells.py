@@ -122,7 +122,7 @@ def test_data_uris_keep_their_commas() -> None:
 def test_an_input_for_one_image_takes_one() -> None:
     table = [{"prompt": "x", "image_urls": A, "mask_image_url": f"{A}, {B}"}]
     spec = PromptSpec(get_model("gpt-image-1.5"))
-    with pytest.raises(Exception, match="'mask_image_url': it holds 2 references, and mask_image_url is one"):
+    with pytest.raises(Exception, match="'mask_image_url': the cell has 2 references, but mask_image_url takes one"):
         list(read_rows(table, spec))
     table[0]["mask_image_url"] = f'["{A}"]'
     [[row]] = read_rows(table, spec)

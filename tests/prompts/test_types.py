@@ -228,7 +228,7 @@ KINDS: dict[str, tuple[str | None, Any, list[Any]]] = {
             duck("TIMESTAMPTZ '2026-01-02 03:04:05+00'", "Europe/Berlin"),
         ],
     ),
-    "span of time": (
+    "duration": (
         "1:00:00",
         "1:00:00",
         [
@@ -399,7 +399,7 @@ FAR = [
 def test_what_python_has_no_value_for_is_carried_as_text(source: Any, carried: str) -> None:
     [row] = rows(source() if callable(source) else source, prompt_column="p")
     assert row.columns == {"v": carried}
-    with pytest.raises(TableError, match=r"is no text|has at most 512"):
+    with pytest.raises(TableError, match=r"cannot be used as text|at most 512 are allowed"):
         rows(source() if callable(source) else source, prompt_column="p", id_column="v")
 
 
@@ -414,7 +414,7 @@ def nested(depth: int) -> tuple[Any, pa.DataType]:
 def test_what_is_nested_too_deep_is_its_rows_problem() -> None:
     value, kind = nested(900)
     deep = pa.table({"p": ["x", "y"], "v": pa.array([None, value], kind)})
-    assert problems(deep, prompt_column="p") == [(2, "v", "it is nested more than 60 deep")]
+    assert problems(deep, prompt_column="p") == [(2, "v", "the value is nested more than 60 levels deep")]
     assert problems([{"p": "x"}, {"p": "y", "v": value}], prompt_column="p")[0][:2] == (2, "v")
     assert problems([{"prompt": "x", "image_urls": value}])[0][:2] == (1, "image_urls")
     value, kind = nested(50)
@@ -426,7 +426,7 @@ def test_numbers_of_any_length_in_a_file_are_told_or_carried(tmp_path: Path) -> 
     (tmp_path / "t.jsonl").write_text('{"prompt": "x", "n": 1%s, "f": 1e400}\n' % ("0" * 5000))
     assert rows(str(tmp_path / "t.jsonl"))[0].columns == {"n": "1" + "0" * 5000, "f": None}
     assert problems([{"prompt": "x", "n": 10**200_000}]) == [
-        (1, "n", "a number of more than 100,000 digits is no text")
+        (1, "n", "a number of more than 100,000 digits cannot be used as text")
     ]
 
 

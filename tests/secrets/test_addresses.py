@@ -237,7 +237,7 @@ def test_a_run_uses_the_secrets_that_dagster_does_not_see(
 
 def test_a_mask_that_stands_for_nothing_is_told(tmp_path: Path) -> None:
     store = ImageStoreResource(root=str(tmp_path), storage_options={"a": {"password": "********"}})
-    with pytest.raises(UsageError, match="mask in place of the store's option password"):
+    with pytest.raises(UsageError, match="mask instead of the store's option password"):
         store.dataset("d")
 
 

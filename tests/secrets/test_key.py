@@ -109,7 +109,7 @@ def test_a_run_that_fal_stops_says_why_without_the_key(
     ran = generated(echoing, table, store)
     assert_harmless(ran)
     assert ran.status == (5 if mode == "locked" else 2), ran.stderr
-    assert {"unauthorized": "HTTP 401", "locked": "locked the account", "meta": "does not say which"}[
+    assert {"unauthorized": "HTTP 401", "locked": "locked the account", "meta": "does not give its id"}[
         mode
     ] in ran.stderr
     assert files_with_the_key(store) == []

@@ -152,7 +152,7 @@ def test_a_file_that_comes_broken_in_another_way_each_time_is_never_kept_and_loo
     assert not [path for path in world.store.fs.find(world.store.root) if "/images/" in path]
     world.faults = {}
     assert live(world).stored == 1
-    assert [row["notes"] for row in manifest(world)] == ["it has 8 x 8 pixels, and 1024 x 1024 were asked for"]
+    assert [row["notes"] for row in manifest(world)] == ["it has 8 x 8 pixels instead of 1024 x 1024"]
 
 
 def test_two_equal_requests_in_doubt_never_share_an_id_of_the_history() -> None:

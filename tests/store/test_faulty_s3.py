@@ -81,7 +81,7 @@ def test_a_put_that_arrived_and_whose_every_reply_is_lost_is_won_by_its_nonce(
 @pytest.mark.parametrize("fault", ["reset", "500"])
 def test_a_put_that_never_arrived_is_not_won(faulty: FaultyS3, receipts: Receipts, fault: Fault) -> None:
     faulty.rule = always("PUT", fault)
-    with pytest.raises(StoreError, match="is not there"):
+    with pytest.raises(StoreError, match="does not exist"):
         receipts.create_intent(KEY, 0, INTENT)
     faulty.rule = lambda _: None
     assert receipts.load(KEY) == []
@@ -131,7 +131,7 @@ def test_conflicts_without_an_end_are_an_error(
 ) -> None:
     monkeypatch.setattr("dagster_gptimg.store.exclusive_create.STORE_CONFLICT", replace(STORE_CONFLICT, pauses=(0.0,)))
     faulty.rule = always("PUT", CONFLICT)
-    with pytest.raises(StoreError, match="is not there"):
+    with pytest.raises(StoreError, match="does not exist"):
         receipts.create_intent(KEY, 0, INTENT)
     faulty.rule = lambda _: None
     assert receipts.load(KEY) == []

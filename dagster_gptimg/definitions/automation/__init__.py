@@ -1,1 +1,1 @@
-"""Schedules and sensors, and what they remember between two ticks."""
+"""Schedules and sensors, and the state that they keep between two ticks."""

@@ -1,7 +1,7 @@
-"""What a sensor has asked for, and what came of it: as Dagster's own runs and materializations tell it.
+"""The runs that a sensor has requested, and their results, from Dagster's records of runs and materializations.
 
-What was made last decides whether rows are asked for, and not what was ever seen: a table that is as it was before its
-last change is asked for again, and so is what has failed.
+The last materialization decides whether rows are requested, not the history: a table that returns to an earlier state
+is requested again, and so are failed rows.
 """
 
 import time
@@ -16,15 +16,15 @@ from dagster_gptimg.definitions.metadata import ROWS_TAG
 from dagster_gptimg.prompts.table_scan import NO_ROWS
 
 SENSOR_TAG = "dagster_gptimg/sensor"
-"""The tag of a run that says which sensor asked for it."""
+"""The tag of a run with the name of the sensor that requested it."""
 
 PARTITION_TAG = "dagster/partition"
 
 A_PERSONS = frozenset({"budget", "rebuy", "usage", "refused"})
-"""Reasons of a failure that only a person can do something about: another run would spend, or fail, as this one did."""
+"""Reasons of a failure that only a person can resolve: another run would spend money, or fail in the same way."""
 
 MOST_FAILED = 200
-"""Failed runs that a tick looks at, the newest first."""
+"""Maximum number of failed runs that a tick examines, newest first."""
 
 
 def _now() -> float:
@@ -38,8 +38,8 @@ class Asked:
     Attributes:
         asset: the image asset.
         sensor: the sensor's name.
-        is_own: whether the sensor watches the table that the asset reads. Then the digest of rows that a
-            materialization carries can be compared with the table's.
+        is_own: whether the sensor watches the asset's own table: then the digest of rows in a materialization can be
+            compared with the table's.
         now: the time, in seconds since 1970.
     """
 
@@ -50,9 +50,9 @@ class Asked:
     now: Callable[[], float] = _now
 
     def run_key(self, key: str, digest: str) -> str | None:
-        """The run key under which a run for these rows is to be asked for; None when there is nothing to ask for.
+        """Return the run key for a request of these rows; None if no run is needed.
 
-        A key names what it follows, so that the same request is made once, and may be made again later.
+        A run key contains the previous run, so that the same request is made once, but can be made again later.
 
         Args:
             key: of the partition; empty for a table without partitions.
@@ -64,21 +64,21 @@ class Asked:
             return None
         if newest is not None and newest.tags.get(ROWS_TAG) == digest:
             is_made = newest.is_success and (not self.is_own or (made is None and by in {None, newest.run_id}))
-            if not newest.is_finished or not newest.is_success or is_made:  # what has failed: see `failed`
+            if not newest.is_finished or not newest.is_success or is_made:  # `failed` handles failed runs
                 return None
         return f"{key}@{digest}@{newest.run_id if newest else by or ''}"
 
     def emptied(self, keys: Collection[str], *, partitioned: bool) -> list[str]:
-        """Keys that have been materialized, and of which the table has no row any more: their digest is `NO_ROWS`."""
+        """Return materialized keys of which the table no longer has any row: their digest is `NO_ROWS`."""
         if not partitioned:
             return [] if keys or self._made("")[1] is None else [""]
         found = self.instance.get_latest_storage_id_by_partition(self.asset, DagsterEventType.ASSET_MATERIALIZATION)
         return [key for key in found if key not in keys]
 
     def failed(self) -> Iterator[tuple[str, str, str]]:
-        """(Key, digest, run key) of what has failed, is not made since, and is due again.
+        """Yield (key, digest, run key) of failed requests that were not materialized since and are due again.
 
-        What only a person can mend is left to that person: `A_PERSONS`.
+        Failures that only a person can resolve (`A_PERSONS`) are left out.
         """
         seen = set[str]()
         tags = {SENSOR_TAG: self.sensor}
@@ -97,7 +97,7 @@ class Asked:
                 yield key, digest, f"{key}@{digest}@{run.run_id}"
 
     def _made(self, key: str) -> tuple[str | None, str | None]:
-        """The digest of the rows that a partition was made from last, where it is told, and the run."""
+        """Return the digest of the rows of the last materialization, if recorded, and its run."""
         wanted = dg.AssetRecordsFilter(asset_key=self.asset, asset_partitions=[key] if key else None)
         for record in self.instance.fetch_materializations(wanted, limit=1).records:
             made = record.asset_materialization

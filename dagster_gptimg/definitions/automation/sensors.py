@@ -1,4 +1,4 @@
-"""Schedules and sensors for image assets: on a clock, by what is new in a prompt table, and on failures."""
+"""Schedules and sensors for image assets: by time, by changes of a prompt table, and for failures."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
@@ -20,7 +20,7 @@ from dagster_gptimg.prompts.readers import unreadable
 from dagster_gptimg.prompts.table_scan import NO_ROWS
 
 KEYS_PER_TICK = 1000
-"""A tick has 60 seconds, and each key becomes a run."""
+"""Maximum partitions per tick: a tick has 60 seconds, and each partition becomes a run."""
 
 
 def build_gptimg_schedule(
@@ -112,7 +112,7 @@ def build_prompt_table_sensor(  # noqa: PLR0913 - its keywords are the interface
     made, run_config = definition_of(asset), _run_config(asset, config)
     watched = made.source if table is None else table
     if watched is None:
-        raise UsageError(f"{_python_name(asset)}: its table comes from a function; say what to watch: table=...")
+        raise UsageError(f"{_python_name(asset)}: its table comes from a function: name the table to watch (table=...)")
     partitions, named = made.generation.partitions, name or f"{_python_name(asset)}_sensor"
 
     def tick(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
@@ -169,7 +169,7 @@ def _answer(
     run_config: dg.RunConfig | None,
     tags: Mapping[str, str] | None,
 ) -> dg.SensorResult | dg.SkipReason:
-    """The tick's answer: partitions to add, runs to start, the cursor."""
+    """Return the tick's result: partitions to add, runs to start, the cursor."""
     present = [key for key, digest in found.keys.items() if digest != NO_ROWS]
     new, known = _new_keys(context.instance, partitions, present)
     requests, outside = dict[str, dg.RunRequest](), 0
@@ -187,9 +187,9 @@ def _answer(
         if known is None or key in known:
             ask(key, digest, run_key)
     if outside:
-        context.log.warning("%s keys of the table have no partition; the check of the table names them", outside)
+        context.log.warning("%s keys of the table have no partition; the check rows_in_partitions lists them", outside)
     if found.left:
-        context.log.info("%s keys more come with the next ticks", found.left)
+        context.log.info("%s more keys follow with the next ticks", found.left)
     additions = [partitions.definition.build_add_request(new)] if new and partitions else []  # type: ignore[attr-defined]
     skip = None if requests else dg.SkipReason("nothing new in the table")
     return dg.SensorResult(
@@ -200,7 +200,7 @@ def _answer(
 def _new_keys(
     instance: dg.DagsterInstance, partitions: TablePartitions | None, keys: Sequence[str]
 ) -> tuple[list[str], set[str] | None]:
-    """The dynamic keys to add, and all keys that are partitions then; None when there are none to ask for."""
+    """Return the dynamic keys to add, and all keys that are then partitions; None for a table without partitions."""
     if partitions is None:
         return [], None
     known = set(partitions.get_partition_keys(instance))
@@ -211,7 +211,7 @@ def _new_keys(
 
 
 def _due(partitions: TablePartitions | None, context: dg.ScheduleEvaluationContext) -> Sequence[str | None]:
-    """The partitions that a tick of a schedule asks for."""
+    """Return the partitions that a schedule's tick requests."""
     if partitions is None:
         return [None]
     made = partitions.definition

@@ -1,7 +1,7 @@
-"""What a sensor remembers of a prompt table, and what is new in it. No Dagster: a cursor in, keys and a cursor out.
+"""A sensor's state for a prompt table, and the detection of changes. No Dagster: a cursor in, keys and a cursor out.
 
-A tick hands out at most so many keys; what is left comes with the next ticks, from the same state of the table. Each
-key goes with a digest of its (new) rows; whether a run is to be asked for is told by what was made from last.
+A tick returns a limited number of keys; the rest follows with the next ticks, from the same state of the table. Each
+key has a digest of its (new) rows; whether a run is needed depends on the last materialization.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ if TYPE_CHECKING:
     from dagster_gptimg.prompts.readers.sources import Source
 
 Mark = list[Any]
-"""A watermark: [0, a number] or [1, a text]; lists of these compare as one would."""
+"""A watermark: [0, a number] or [1, a text]; such lists can be compared."""
 
 _VERSIONS = ("ETag", "etag", "md5Hash", "content_md5", "LastModified", "last_modified", "updated", "mtime")
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """Where a sensor is.
+    """A sensor's position in a table.
 
     Attributes:
-        version: the table's ETag or time of change, when it was last read.
-        mark: the watermark up to which all rows are handed out.
-        target: the watermark up to which they are being handed out.
-        after: the last key that was handed out; None when nothing is left.
+        version: the table's ETag or modification time at the last read.
+        mark: the watermark up to which all rows were returned.
+        target: the watermark up to which rows are being returned.
+        after: the last key that was returned; None if all were.
     """
 
     version: str | None = None
@@ -53,7 +53,7 @@ class Cursor:
 
     @classmethod
     def parse(cls, text: str | None) -> Cursor:
-        """From Dagster's text; one that is none is the beginning: it costs a read, and starts nothing twice."""
+        """Parse Dagster's text; an invalid one is the initial cursor: it costs a read, and starts no run twice."""
         try:
             return cls(**json.loads(text or "{}"))
         except (ValueError, TypeError):
@@ -65,12 +65,12 @@ class Cursor:
 
 @dataclass(frozen=True)
 class Found:
-    """What a tick hands out.
+    """The result of a tick.
 
     Attributes:
         keys: partition keys ("" for a table without partitions), each with the digest of its rows.
         cursor: for the next tick.
-        left: keys that come with the next ticks.
+        left: number of keys that follow with the next ticks.
     """
 
     keys: dict[str, str]
@@ -88,17 +88,17 @@ def look(
     storage_options: Mapping[str, Any] | None = None,
     emptied: Callable[[Collection[str]], Collection[str]] = lambda _: (),
 ) -> Found:
-    """What is new in a table since a cursor.
+    """Find the changes of a table since a cursor.
 
     Args:
-        source: the table; it is read as a whole when it has changed.
-        by: how its rows are cut into partitions, if they are.
-        cursor: of the tick before.
-        most: keys at most.
-        watermark: a column whose values only grow (a number, a time); only rows above it count, rows without a value
-            never.
+        source: the table; it is read as a whole if it has changed.
+        by: how rows are assigned to partitions; None without partitions.
+        cursor: of the previous tick.
+        most: maximum number of keys.
+        watermark: a column whose values only grow (a number, a time); only rows above it count, and rows without a
+            value never do.
         storage_options: passed to fsspec.
-        emptied: given the table's keys, those that it had once and has no more; not asked with a watermark.
+        emptied: given the table's keys, returns those that it had before but no longer has; not used with a watermark.
 
     Raises:
         TableError: the table cannot be read.
@@ -117,17 +117,17 @@ def look(
     left = len(found) - len(page)
     mark, target = cursor.mark, target or high or cursor.mark
     if not left:
-        # With a watermark, rows may have come in the meantime: the next tick looks, whatever the version says.
+        # With a watermark, rows may have been added meanwhile: the next tick reads the table even if it is unchanged.
         version = None if watermark is not None and not is_new_round else version
         return Found(page, Cursor(version, target if watermark else None))
     return Found(page, Cursor(version, mark, target, max(page)), left)
 
 
 def version_of(source: Source, storage_options: Mapping[str, Any] | None = None) -> str | None:
-    """What changes when a file does: its ETag or time of change, and its size; None when its file system tells neither.
+    """Return a digest of a file's ETag or modification time and its size; None if its file system provides neither.
 
     Raises:
-        TableError: it cannot be reached.
+        TableError: the file cannot be reached.
     """
     source = source.url if isinstance(source, TableFile) else source
     if not isinstance(source, str | os.PathLike):
@@ -149,7 +149,7 @@ def version_of(source: Source, storage_options: Mapping[str, Any] | None = None)
 
 
 def _version(info: Mapping[str, Any]) -> str | None:
-    """What changes when a file does, by what its file system says of it."""
+    """Return a digest of a file system's details of a file that changes when the file changes."""
     told = [str(info[name]) for name in _VERSIONS if info.get(name)]
     return _digest("|".join([*told, str(info.get("size"))])) if told else None
 
@@ -165,7 +165,7 @@ def _sums(
     between: tuple[Mark | None, Mark | None],
     storage_options: Mapping[str, Any] | None,
 ) -> tuple[dict[str, int], Mark | None]:
-    """The digest of each key's rows (those above the watermark), and the highest watermark."""
+    """Return the digest of each key's rows (with a watermark: of those above it), and the highest watermark."""
     sums: dict[str, int] = {}
     low, target = between
     high: Mark | None = None
@@ -180,7 +180,7 @@ def _sums(
 
 
 def _mark(value: object) -> Mark | None:
-    """A cell as a watermark; text that is a number is one (files have only text)."""
+    """Return a cell as a watermark; a text that is a number counts as one, since files have only text."""
     if is_missing(value) or isinstance(value, bool):
         return None
     if isinstance(value, str):

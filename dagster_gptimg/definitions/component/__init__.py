@@ -1,4 +1,4 @@
-"""The YAML front door: `type: dagster_gptimg.GptImgComponent` in a `defs.yaml`."""
+"""The YAML interface: `type: dagster_gptimg.GptImgComponent` in a `defs.yaml`."""
 
 from dagster_gptimg.definitions.component.component import GptImgComponent
 

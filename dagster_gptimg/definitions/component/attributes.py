@@ -1,4 +1,4 @@
-"""The attributes of the component that have attributes of their own. Secrets are named, never written."""
+"""The nested attributes of the component. Secrets are named by an environment variable, never written out."""
 
 import json
 import os
@@ -25,17 +25,17 @@ _VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
 _NAMES = frozenset({"fal.api_key", "fal.api_key_env"})
-"""Attributes that say themselves what belongs there."""
+"""Attributes that have their own error message for a value from the environment."""
 
 
 def refuse_env(value: Any, path: str = "") -> None:  # noqa: ANN401 - YAML
     """Refuse `{{ env.NAME }}` anywhere in attributes.
 
-    Dagster replaces it when definitions load: by the word "None" where the variable is not set (a store of that name
-    would be bought full again), and by a secret's value, which it shows in its UI and keeps.
+    Dagster replaces it when definitions load: by the word "None" if the variable is not set (a store with that name
+    would be filled by buying everything again), and by a secret's value, which it shows in its UI and stores.
 
     Raises:
-        UsageError: which names the attribute, and the way.
+        UsageError: names the attribute and the remedy.
     """
     if path in _NAMES:
         return
@@ -48,18 +48,18 @@ def refuse_env(value: Any, path: str = "") -> None:  # noqa: ANN401 - YAML
             refuse_env(item, path)
     elif isinstance(value, str) and _names_env(value):
         raise UsageError(
-            f"{path}: {{{{ env.NAME }}}} would become the word None where the variable is not set, and would put a "
-            "secret itself into Dagster's database. Write {env: NAME} instead: it fails by its name when it is not set"
+            f"{path}: {{{{ env.NAME }}}} would become the word None if the variable is not set, and would write a "
+            "secret into Dagster's database. Write {env: NAME} instead, which is an error if NAME is not set"
         )
 
 
 def _names_env(text: str) -> bool:
-    """Whether a template looks at the environment."""
+    """Return whether a template uses the environment."""
     if "{{" not in text and "{%" not in text:
         return False
     try:
         return "env" in find_undeclared_variables(Environment(autoescape=True).parse(text))
-    except TemplateError:  # Dagster will say what is wrong with it
+    except TemplateError:  # Dagster reports the error itself
         return _FROM_ENV.search(text) is not None
 
 
@@ -70,7 +70,7 @@ class Variable(dg.Model):
 
 
 def _read(value: Any, what: str) -> str:  # noqa: ANN401 - YAML
-    """The value of a variable as it stands. Raises `UsageError`, which names it."""
+    """Return the value of an environment variable. Raises `UsageError`, which names it."""
     name = _variable_name(value)
     found = os.environ.get(name, "")
     if not found:
@@ -81,7 +81,7 @@ def _read(value: Any, what: str) -> str:  # noqa: ANN401 - YAML
 def _variable_name(value: Any) -> str:  # noqa: ANN401 - YAML
     name = value.env if isinstance(value, Variable) else value["env"]
     if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
-        raise UsageError("{env: NAME} takes the name of a variable")
+        raise UsageError("{env: NAME} takes the name of an environment variable")
     return name
 
 
@@ -90,7 +90,7 @@ def _is_variable(value: Any) -> bool:  # noqa: ANN401 - YAML
 
 
 def text(context: dg.ResolutionContext, value: Any) -> Any:  # noqa: ANN401 - YAML
-    """A text, or the variables that hold it; at any depth of a list or a mapping."""
+    """Resolve a text, or the variables that hold it, also within lists and mappings."""
     if _is_variable(value):
         return _read(value, "an attribute of the component")
     if isinstance(value, Mapping):
@@ -101,7 +101,7 @@ def text(context: dg.ResolutionContext, value: Any) -> Any:  # noqa: ANN401 - YA
 
 
 def _number(context: dg.ResolutionContext, value: Any) -> Any:  # noqa: ANN401 - YAML
-    """A number, or the variable that holds it."""
+    """Resolve a number, or the variable that holds it."""
     if not _is_variable(value):
         return context.resolve_value(value)
     text = _read(value, "an attribute of the component")
@@ -112,41 +112,44 @@ def _number(context: dg.ResolutionContext, value: Any) -> Any:  # noqa: ANN401 -
 
 
 def _root(context: dg.ResolutionContext, value: Any) -> Any:  # noqa: ANN401 - YAML
-    """A root that may hold secrets: its variable is read when a run needs it, and Dagster shows its name."""
+    """Resolve a root that may contain secrets.
+
+    A variable is read when a run needs it, and Dagster shows only its name.
+    """
     return Variable(env=_variable_name(value)) if _is_variable(value) else context.resolve_value(value)
 
 
 def given_as(kind: Any, resolve: Callable[..., Any], description: str) -> dg.Resolver:  # noqa: ANN401 - a type
-    """How an attribute is read that may be `{env: NAME}`."""
+    """Make the resolver of an attribute that may be `{env: NAME}`."""
     return dg.Resolver(
         resolve, inject_before_resolve=False, model_field_type=kind | Variable | None, description=description
     )
 
 
 def text_as(description: str) -> dg.Resolver:
-    """The same, for a text."""
+    """Make the resolver of a text attribute that may be `{env: NAME}`."""
     return given_as(str, text, description)
 
 
 def number_as(description: str) -> dg.Resolver:
-    """The same, for a number."""
+    """Make the resolver of a number attribute that may be `{env: NAME}`."""
     return given_as(float, _number, description)
 
 
 def _as_named(context: dg.ResolutionContext, value: Any) -> Any:  # noqa: ANN401 - YAML
-    """A value in which variables are named, and read when a run needs them."""
+    """Resolve a value whose variables are named here, but read when a run needs them."""
     return context.resolve_value(value)
 
 
 def _variable(_: dg.ResolutionContext, value: Any) -> str:  # noqa: ANN401 - YAML
-    """The name of a variable; what is none may be a key, so it is not shown."""
+    """Return the name of a variable; an invalid name may be a key, so it is not shown."""
     if not isinstance(value, str) or not _VARIABLE.fullmatch(value):
-        raise UsageError("api_key_env takes the name of a variable, for instance FAL_KEY, and neither {{ }} nor a key")
+        raise UsageError("api_key_env takes the name of an environment variable such as FAL_KEY, not {{ }} or a key")
     return value
 
 
 def _no_key(_: dg.ResolutionContext, __: Any) -> None:  # noqa: ANN401 - YAML
-    raise UsageError("the key itself is never written here: name its variable, api_key_env: FAL_KEY")
+    raise UsageError("do not write the key itself here: name its environment variable, api_key_env: FAL_KEY")
 
 
 StorageOptions = Annotated[
@@ -171,11 +174,11 @@ class FalAttributes(Described):
     ] = None
     base_url: Annotated[str | None, text_as("One origin that serves all of fal; fal itself by default.")] = None
     emulated: bool | str = Field(
-        default=False, description="Use the emulator, whose pictures are drawn; or its state folder."
+        default=False, description="Use the emulator, which draws its images and costs nothing; or its state folder."
     )
 
     def resource(self) -> FalResource:
-        """The resource; the same one for the same attributes, as Dagster demands of a code location."""
+        """Return the resource; the same object for the same attributes, as Dagster requires within a code location."""
         return _fal(self.api_key_env, self.base_url, self.emulated)
 
 
@@ -186,7 +189,7 @@ class StoreAttributes(Described):
     storage_options: StorageOptions = Field(default_factory=dict)
 
     def resource(self) -> ImageStoreResource:
-        """The resource; the same one for the same attributes."""
+        """Return the resource; the same object for the same attributes."""
         options = json.dumps(self.storage_options, sort_keys=True)
         if isinstance(self.root, Variable):
             return _store("", self.root.env, options)
@@ -208,13 +211,13 @@ def _store(root: str, variable: str, storage_options: str) -> ImageStoreResource
 
 
 class UpstreamTable(Described):
-    """`prompts: {asset: products}`: an asset of Dagster is the table."""
+    """`prompts: {asset: products}`: the table is a Dagster asset."""
 
-    asset: str = Field(description="The key of an asset upstream; it is loaded by its own IO manager.")
+    asset: str = Field(description="The key of an upstream asset, which is loaded by its own IO manager.")
 
 
 class QueryTable(Described):
-    """`prompts: {url: {env: DATABASE_URL}, query: SELECT ...}`: a query is the table."""
+    """`prompts: {url: {env: DATABASE_URL}, query: SELECT ...}`: the table is a query."""
 
     url: Annotated[
         str | dict[str, str],
@@ -225,15 +228,15 @@ class QueryTable(Described):
             description="A SQLAlchemy URL, or {env: NAME}.",
         ),
     ]
-    query: str = Field(description="What to select.")
-    text_columns: list[str] = Field(default_factory=list, description="Columns to be read as text, as they stand.")
+    query: str = Field(description="The SQL query that selects the rows.")
+    text_columns: list[str] = Field(default_factory=list, description="Columns that hold text; see SqlTable.")
 
 
 Prompts: TypeAlias = str | list[dict[str, Any]] | UpstreamTable | QueryTable
 
 
 def _prompts(context: dg.ResolutionContext, value: Any) -> Prompts:  # noqa: ANN401 - YAML
-    """A table. Rows stay as they are written: Dagster would make a number of the text "1.0"."""
+    """Resolve a table. Rows stay as they are written: Dagster would convert the text "1.0" to a number."""
     for kind in (UpstreamTable, QueryTable):
         if isinstance(value, kind.model()):
             found: UpstreamTable | QueryTable = kind.resolve_from_model(context, value)
@@ -253,27 +256,27 @@ PromptsAttribute = Annotated[
 
 
 class Partitions(dg.Model):
-    """How a table is cut: one of the five `by_...`, with what belongs to it."""
+    """The partitions of a table: one of the five `by_...`, with its own settings."""
 
-    by_column: str | None = Field(default=None, description="A column; with `keys`, or `keys_file`.")
-    keys: list[Any] | str | None = Field(default=None, description="Its values, or a file of them, beside this one.")
-    keys_file: str | None = Field(default=None, description="A value a line, or a table with the column.")
-    by_hash: str | None = Field(default=None, description="A column, best that of row ids; with `buckets`.")
-    buckets: int | None = Field(default=None, description="How many partitions.")
-    by_date: str | None = Field(default=None, description="A column of dates; with `start`.")
+    by_column: str | None = Field(default=None, description="One partition per value of this column; needs `keys`.")
+    keys: list[Any] | str | None = Field(default=None, description="The column's values, or a file with them.")
+    keys_file: str | None = Field(default=None, description="A file with one value per line, or a prompt table.")
+    by_hash: str | None = Field(default=None, description="Partitions by a hash of this column; needs `buckets`.")
+    buckets: int | None = Field(default=None, description="The number of partitions of `by_hash`.")
+    by_date: str | None = Field(default=None, description="Partitions by a column of dates; needs `start`.")
     every: Every | None = Field(default=None, description="The length of a partition; a day by default.")
     start: Any = Field(default=None, description="The first day.")
     end: Any = Field(default=None, description="The day before which the last partition ends.")
-    end_offset: int | None = Field(default=None, description="Partitions beyond the last one that is over.")
-    timezone: str | None = Field(default=None, description="Of days; UTC by default.")
+    end_offset: int | None = Field(default=None, description="Number of partitions after the last complete one.")
+    timezone: str | None = Field(default=None, description="The time zone of days; UTC by default.")
     week_starts_on: str | None = Field(default=None, description="The first day of a week; Sunday by default.")
-    by_dynamic: str | None = Field(default=None, description="A column whose values are added as rows come.")
-    name: str | None = Field(default=None, description="Under which Dagster keeps the keys of `by_dynamic`.")
-    by_dimensions: "dict[str, Partitions] | None" = Field(default=None, description="Two of these, by a name each.")
+    by_dynamic: str | None = Field(default=None, description="Dynamic partitions by the values of this column.")
+    name: str | None = Field(default=None, description="Dagster's name for the dynamic keys of `by_dynamic`.")
+    by_dimensions: "dict[str, Partitions] | None" = Field(default=None, description="Two of these, by name.")
 
 
 def _cut(_: dg.ResolutionContext, value: Any) -> Any:  # noqa: ANN401 - YAML
-    """A mapping as it stands: Dagster would make a number of the partition key "1e3"."""
+    """Return a mapping unchanged: Dagster would convert the partition key "1e3" to a number."""
     return value.model_dump(exclude_unset=True) if isinstance(value, Partitions) else value
 
 
@@ -289,7 +292,7 @@ PartitionsAttribute = Annotated[
 
 
 class RequestAttributes(Described):
-    """The arguments of `RequestSettings`; the resource's fill in what is left open."""
+    """The arguments of `RequestSettings`; those of the resource are used for attributes that are left out."""
 
     priority: Literal["normal", "low"] | None = None
     start_timeout: float | None = None
@@ -299,18 +302,18 @@ class RequestAttributes(Described):
     without_guarantee: bool = False
 
     def settings(self) -> RequestSettings:
-        """The same, checked. Raises `UsageError`."""
+        """Return the attributes as `RequestSettings`, validated. Raises `UsageError`."""
         return RequestSettings(**self.model_dump())
 
 
 class ChecksAttributes(Described):
-    """The arguments of `ImageChecks` and `build_gptimg_checks`; `checks: {}` takes them all as they are.
+    """The arguments of `ImageChecks` and `build_gptimg_checks`; `checks: {}` uses all defaults.
 
     The asset's own step makes the checks of images, unless `partitioned` is false.
     """
 
-    include: list[str] | None = Field(default=None, description="Names of the checks; all that apply, by default.")
-    severity: dict[str, Literal["WARN", "ERROR"]] = Field(default_factory=dict, description="By a check's name.")
+    include: list[str] | None = Field(default=None, description="The checks' names; by default all that apply.")
+    severity: dict[str, Literal["WARN", "ERROR"]] = Field(default_factory=dict, description="Severity by check name.")
     blocking: list[str] = Field(
         default_factory=list, description="Names of the checks that keep assets downstream from running."
     )
@@ -319,10 +322,10 @@ class ChecksAttributes(Described):
         default=None, description="US dollars that the images of a partition may have cost, over all runs."
     )
     sample: int | None = default("sample")
-    partitioned: bool = Field(default=True, description="One result for each partition, or one over all of them.")
+    partitioned: bool = Field(default=True, description="True: one result per partition; false: one for all.")
 
     def own(self) -> ImageChecks | None:
-        """The checks that the asset's own step makes. Raises `UsageError`."""
+        """Return the checks that the asset's own step makes. Raises `UsageError`."""
         if not self.partitioned:
             return None
         include = None if self.include is None else [name for name in self.include if name in OF_IMAGES]
@@ -336,7 +339,7 @@ class ChecksAttributes(Described):
         )
 
     def others(self) -> dict[str, Any]:
-        """The arguments of `build_gptimg_checks`, for the checks that the asset's own step does not make."""
+        """Return the arguments of `build_gptimg_checks` for the checks that the asset's own step does not make."""
         given = self.model_dump() | {"severity": self._severity()}
         own = OF_IMAGES if self.partitioned else ()
         if self.include is not None:
@@ -347,14 +350,14 @@ class ChecksAttributes(Described):
         return {name: dg.AssetCheckSeverity(text) for name, text in self.severity.items()}
 
 
-_STATUS = "Whether it runs from the start."
+_STATUS = "Whether it is running or stopped when it is first loaded."
 
 
 class ScheduleAttributes(Described):
     """The arguments of `build_gptimg_schedule`."""
 
-    cron_schedule: str = Field(description="When, e.g. `0 6 * * *`.")
-    execution_timezone: str | None = Field(default=None, description="Of the clock; UTC by default.")
+    cron_schedule: str = Field(description="A cron expression, e.g. `0 6 * * *`.")
+    execution_timezone: str | None = Field(default=None, description="The time zone; UTC by default.")
     default_status: Literal["RUNNING", "STOPPED"] = Field(default="STOPPED", description=_STATUS)
     config: dict[str, Any] = Field(default_factory=dict, description="Run config of every run, e.g. max_cost_usd.")
 

@@ -1,4 +1,4 @@
-"""The component: the attributes of a `defs.yaml`, one to one onto the factory. No table is read here."""
+"""The component: the attributes of a `defs.yaml` become the arguments of the factory. No table is read here."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,11 +59,11 @@ _SAME = (
     "inputs",
     "table_format",
 )
-"""Attributes that are arguments of the factory as they stand."""
+"""Attributes that are passed to the factory unchanged."""
 
 
 def _resolved(context: dg.ResolutionContext, value: Any) -> str | None:  # noqa: ANN401 - YAML
-    """As every attribute is resolved. In YAML this one is `model`, a name that Dagster's own class has for itself."""
+    """Resolve `model`: its field has another name, because Dagster's own class has a method `model`."""
     return None if value is None else str(text(context, value))
 
 
@@ -96,7 +96,7 @@ class GptImgComponent(dg.Component, Described):
     table_format: Annotated[str | None, text_as(description("table_format"))] = None
     partitions: PartitionsAttribute | None = Field(
         default=None,
-        description="How the table is cut: {by_column: category, keys: [bags, shoes]}, {by_hash: id, buckets: 10}, ...",
+        description="Partitions: {by_column: category, keys: [bags, shoes]}, {by_hash: id, buckets: 10}, ...",
     )
     max_cost_usd: Annotated[float | None, number_as(description("max_cost_usd"))] = None
     max_failed: Annotated[float, number_as(description("max_failed"))] = 0.0
@@ -123,7 +123,7 @@ class GptImgComponent(dg.Component, Described):
     def resolve_from_model(cls, context: dg.ResolutionContext, model: BaseModel) -> Self:
         """From the attributes of a `defs.yaml`. Raises `UsageError` for one that looks at the environment."""
         given = model.model_dump(exclude_unset=True)
-        rows = isinstance(given.get("prompts"), list)  # they stay as they are written
+        rows = isinstance(given.get("prompts"), list)  # rows are data, not templates
         refuse_env({name: value for name, value in given.items() if not (rows and name == "prompts")})
         made: Self = super().resolve_from_model(context, model)
         return made
@@ -161,7 +161,7 @@ class GptImgComponent(dg.Component, Described):
             storage_options=self.storage_options,
             group_name=spec.group_name,
             owners=list(spec.owners),
-            # Dagster's conditions wait for what is upstream: a table that nobody looks at would hold them up for ever.
+            # Dagster's conditions wait for upstream assets: a table that is never observed would block them for ever.
             automation_condition=dg.AutomationCondition.on_cron("@hourly") if spec.automation_condition else None,
         )
 
@@ -177,7 +177,9 @@ class GptImgComponent(dg.Component, Described):
         """
         spec = self.get_asset_spec()
         if spec.partitions_def is not None:
-            raise UsageError("asset: give `partitions` beside it, which also says the rows of a partition")
+            raise UsageError(
+                "asset: use the attribute `partitions` instead, which also selects the rows of a partition"
+            )
         settings = {**_of_spec(spec), **_of_op(self.op), **self._settings(folder), "execute": self.execute}
         if isinstance(self.prompts, UpstreamTable):
             upstream = dg.AssetKey.from_user_string(self.prompts.asset)
@@ -201,18 +203,20 @@ class GptImgComponent(dg.Component, Described):
         )
 
     def _check_beside(self, other: "GptImgComponent") -> None:
-        """Make sure that another component of the code location names no other resource: Dagster has one of each.
+        """Raise an error if another component of the code location defines a different resource.
+
+        Dagster has one of each.
 
         Raises:
-            UsageError: it does; says what to do.
+            UsageError: the components differ; the message says what to do.
         """
         for name, mine, its in (("fal", self.fal, other.fal), ("store", self.store, other.store)):
             if mine is not None and its is not None and mine.resource() is not its.resource():
                 both = sorted(made.get_asset_spec().key.to_user_string() for made in (self, other))
                 raise UsageError(
-                    f"the components of {' and '.join(both)} have different `{name}:`, and a code location has one for "
-                    f"all its image assets. Let one component name it, and take `{name}:` out of the others (each has "
-                    "a dataset of its own); or put one of them into a code location of its own. Nothing was sent"
+                    f"the components of {' and '.join(both)} have different `{name}:`, but a code location has one for "
+                    f"all its image assets. Define it in one component, and remove `{name}:` from the others (each has "
+                    "its own dataset); or move one of them to a separate code location. Nothing was sent"
                 )
 
     def _settings(self, folder: Path) -> dict[str, Any]:
@@ -260,12 +264,12 @@ def _config(given: dict[str, Any]) -> GenerateConfig | None:
 
 
 def _located(name: str, folder: Path) -> str:
-    """A URL as it stands; a path relative to the folder of the `defs.yaml`."""
+    """Return a URL unchanged, and a path relative to the folder of the `defs.yaml`."""
     return name if "://" in name or "::" in name else str(folder / name)
 
 
 def _of_spec(spec: dg.AssetSpec) -> dict[str, Any]:
-    """An asset's spec as arguments of `dg.asset`; what it leaves open is left to the factory."""
+    """Return an asset's spec as arguments of `dg.asset`; the factory sets the rest."""
     tags = {name: value for name, value in spec.tags.items() if not name.startswith("dagster/kind/")}
     names = ("description", "metadata", "group_name", "owners", "automation_condition", "freshness_policy")
     found = {name: getattr(spec, name) for name in (*names, "code_version", "deps")}
@@ -277,6 +281,6 @@ def _of_op(op: OpSpec | None) -> dict[str, Any]:
     if op is None:
         return {}
     if op.name or op.description:
-        raise UsageError("op: its name and description are the asset's")
+        raise UsageError("op: name and description cannot be set, they are the asset's")
     found = {"op_tags": op.tags, "pool": op.pool, "backfill_policy": op.backfill_policy}
     return {name: value for name, value in found.items() if value is not None}

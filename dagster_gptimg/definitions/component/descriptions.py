@@ -1,7 +1,7 @@
-"""The schema of a component's attributes: descriptions, as `dg` and Dagster's UI show them, and what is meant.
+"""The JSON Schema of a component's attributes, with the descriptions that `dg` and Dagster's UI show.
 
 Dagster makes the schema of a component from its class, and in 1.13 drops the description of every field that has a
-default. Here each attribute has the one of its field, or else that of the option of its name.
+default. Here each attribute gets the description of its field, or else of the option with its name.
 """
 
 from typing import Any
@@ -13,7 +13,10 @@ from dagster_gptimg.options import OPTIONS
 
 
 class Described(dg.Model, dg.Resolvable):
-    """Attributes whose descriptions reach the schema; a component's misspelt ones are told."""
+    """Base of attribute classes whose descriptions are in the schema.
+
+    Misspelt attributes of a component are reported.
+    """
 
     @classmethod
     def __pydantic_init_subclass__(cls, **more: Any) -> None:  # noqa: ANN401 - pydantic's hook

@@ -1,7 +1,7 @@
-"""Misspelt attributes of a component: what is meant is said when it loads, and by `dg check yaml`.
+"""Misspelt attributes of a component: the intended name is suggested when it loads, and by `dg check yaml`.
 
-`dg check yaml` knows an attribute by the JSON Schema only. There each name has a pattern of what looks like it, for
-which the schema expects a sentence: the words of the error that `dg` prints beside the attribute's line.
+`dg check yaml` knows attributes by the JSON Schema only. So the schema has, for each name, a pattern of similar names,
+for which it expects a constant sentence: this is the error message that `dg` prints beside the attribute's line.
 """
 
 import re
@@ -14,11 +14,13 @@ from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, cor
 
 from dagster_gptimg.options import OTHER_NAMES, unknown_words
 
-SHORT, LONG = 3, 5
-"""Letters that a name has at least, for patterns of one wrong letter, and of two side by side."""
+SHORT = 3
+"""Minimum letters of a name for patterns with one wrong letter."""
 
+LONG = 5
+"""Minimum letters of a name for patterns with two wrong adjacent letters."""
 DEEPEST = 4
-"""Attributes of attributes that are looked at; `partitions: {by_dimensions: {day: {by_date: ...}}}` goes as deep."""
+"""Maximum nesting of attributes; that of `partitions: {by_dimensions: {day: {by_date: ...}}}`."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,8 @@ class Known:
     """The attributes that a mapping may have.
 
     Attributes:
-        names: each one, with what is known of its own attributes; None where it has none, or may have any.
-        items: what is known of the values, where the mapping's own keys may be any.
+        names: each name, with the attributes of its value; None if the value has none, or may have any.
+        items: the attributes of the values if the mapping's own keys may be any.
     """
 
     names: dict[str, "Known | None"] = field(default_factory=dict)
@@ -35,7 +37,7 @@ class Known:
 
 
 def known_of(annotation: Any, deepest: int = DEEPEST) -> Known | None:  # noqa: ANN401 - a type
-    """What attributes a value of this type may have, whichever of its models it is; None where it may have any."""
+    """Return the attributes that a value of this type may have, from all its models; None if it may have any."""
     if annotation is Any or not deepest:
         return None
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -51,7 +53,7 @@ def known_of(annotation: Any, deepest: int = DEEPEST) -> Known | None:  # noqa: 
 
 
 def _of_any(annotation: Any, deepest: int) -> Known | None:  # noqa: ANN401 - a union
-    """What attributes a value may have that is of one of several types."""
+    """Return the attributes of a value that is of one of several types."""
     found = [known_of(inner, deepest) for inner in get_args(annotation) if _is_of_mappings(inner)]
     if not found or None in found:
         return None
@@ -62,7 +64,7 @@ def _of_any(annotation: Any, deepest: int) -> Known | None:  # noqa: ANN401 - a 
 
 
 def _is_of_mappings(annotation: Any) -> bool:  # noqa: ANN401 - a type
-    """Whether a value of this type may be a mapping."""
+    """Return whether a value of this type may be a mapping."""
     origin = get_origin(annotation) or annotation
     if isinstance(origin, type):
         return issubclass(origin, BaseModel | Mapping)
@@ -70,7 +72,7 @@ def _is_of_mappings(annotation: Any) -> bool:  # noqa: ANN401 - a type
 
 
 def hints(known: Known) -> dict[str, Any]:
-    """JSON Schema that says of what looks like a known attribute, and is none, which one is meant."""
+    """Return a JSON Schema that suggests the intended name for names that look like a known attribute."""
     found: dict[str, Any] = {"patternProperties": _patterns(known.names)}
     inner = {name: hints(more) for name, more in known.names.items() if more is not None}
     if inner:
@@ -90,7 +92,7 @@ def _patterns(names: Collection[str]) -> dict[str, dict[str, str]]:
 
 
 def _like(name: str) -> Iterator[str]:
-    """Patterns of a name with a letter left out, added, changed, or changed for the next one."""
+    """Yield patterns of a name with a letter left out, added, changed, or two adjacent letters changed."""
     if len(name) >= LONG:
         yield from (f"{name[:at]}.{{0,3}}{name[at + 2 :]}" for at in range(len(name) - 1))
     elif len(name) >= SHORT:
@@ -99,15 +101,15 @@ def _like(name: str) -> Iterator[str]:
 
 
 def say_what_is_meant(schema: type[BaseModel]) -> None:
-    """Have a component's model refuse what is no attribute with the one that is meant; rebuild the model after it.
+    """Make a component's model suggest the intended name for unknown attributes; rebuild the model afterwards.
 
-    A wrong value is not shown: what is misspelt may be a key.
+    A wrong value is not shown, since the value of a misspelt attribute may be a key.
     """
     known = known_of(schema)
     if known is None:
         return
     more = schema.model_config.get("json_schema_extra")
-    # `allOf`: beside the properties themselves, the patterns would change the words for what looks like none of them.
+    # In `allOf`: beside the properties, the patterns would change the message for other unknown names.
     schema.model_config["json_schema_extra"] = {**(more if isinstance(more, dict) else {}), "allOf": [hints(known)]}
 
     def refuse(value: Any) -> Any:  # noqa: ANN401 - YAML

@@ -1,4 +1,7 @@
-"""What `dg scaffold defs dagster_gptimg.GptImgComponent NAME` writes: a component that runs as it is, and its table."""
+"""The files of `dg scaffold defs dagster_gptimg.GptImgComponent NAME`.
+
+A component that runs unchanged, and its table.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -16,8 +19,8 @@ _ROWS = """id,product,style
 
 IGNORED = ("/images/", "/.fal-emulator/")
 
-_MORE = """  # What else there is (docs/dagster.md):
-  # fal: {api_key_env: FAL_KEY}   # fal itself, in place of the emulator; this costs money. Give it another store, too.
+_MORE = """  # More attributes (docs/dagster.md):
+  # fal: {api_key_env: FAL_KEY}   # fal itself instead of the emulator; this costs money. Use another store with it.
   # partitions: {by_column: style, keys_file: prompts.csv}
   # checks: {blocking: [rows_settled]}
   # schedule: {cron_schedule: "0 6 * * *"}
@@ -29,7 +32,7 @@ class GptImgScaffolder(dg.Scaffolder):
     """Writes `defs.yaml` and a starter prompt table beside it. It uses the emulator: nothing costs money yet."""
 
     def scaffold(self, request: ScaffoldRequest[Any]) -> None:
-        """Write both files; a table that is there already stays."""
+        """Write both files; an existing table is kept."""
         table = request.target_path / TABLE
         if not request.append and not table.exists():
             table.write_text(_ROWS, encoding="utf-8")
@@ -51,7 +54,7 @@ class GptImgScaffolder(dg.Scaffolder):
 
 
 def _ignore(folder: Path) -> None:
-    """Keep images and the emulator's state out of the project's repository, where there is one."""
+    """Add images and the emulator's state to the project's .gitignore, if there is a project."""
     project = next((parent for parent in folder.parents if (parent / "pyproject.toml").exists()), None)
     if project is None:
         return

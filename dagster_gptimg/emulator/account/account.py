@@ -1,4 +1,4 @@
-"""The one account of the emulated fal: what a POST, a status, a cancel do to it. Knows no HTTP."""
+"""The single account of the emulated fal: the effects of a POST, a status read, a cancel. Knows no HTTP."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Account:
         return now
 
     def moment(self) -> float:
-        """Unix seconds in whole microseconds, as times are told: what is told can be asked for."""
+        """Return Unix seconds in whole microseconds, the precision of times in answers."""
         return round(self._clock(), 6)
 
     def change(self, changes: Mapping[str, Any]) -> Settings:
@@ -110,9 +110,9 @@ class Account:
         return 0 if free else prices.cost(MODELS[endpoint_id].prices, inputs, self.settings)
 
     def find(self, app: str, request_id: str, *, expired: bool = False) -> Record | None:
-        """The request with this id under this `owner/app`; None when there is none, or it is gone.
+        """Return the request with this id under this `owner/app`; None if there is none, or it is gone.
 
-        With `expired`, one whose result is no longer kept is found, too.
+        With `expired`, a request whose result is no longer kept is returned, too.
         """
         now = self.now()
         record = self.database.by_id(request_id)
@@ -127,7 +127,7 @@ class Account:
         return record.erased or (record.completed_at is not None and now >= record.completed_at + self._kept(record))
 
     def _kept(self, record: Record) -> float:
-        """How long after its end the result stays readable."""
+        """Return the seconds for which the result stays readable after its end."""
         # A data URI is far over the 10 KB and mostly over the 1 MB that fal still stores.
         in_line = bool(record.inputs.get("sync_mode")) and record.outcome is Outcome.OK
         if record.store_io and not in_line:
@@ -138,7 +138,7 @@ class Account:
         return self.settings.large_result_seconds if large else self.settings.result_seconds
 
     def has_files(self, record: Record) -> bool:
-        """Whether the CDN has the output files: their lifecycle is in force, and nobody has deleted them."""
+        """Return whether the CDN has the output files: their lifecycle has not ended, and they were not deleted."""
         if record.state is not State.COMPLETED or record.outcome is not Outcome.OK or record.erased:
             return False
         seconds = expiry_seconds(json.loads(record.headers).get(LIFECYCLE), self.settings.media_seconds)

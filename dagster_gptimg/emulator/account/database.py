@@ -1,6 +1,8 @@
-"""The emulator's memory: SQLite, in WAL mode, one writer. What a reply promises is committed before it is sent.
+"""The emulator's database: SQLite, in WAL mode, one writer.
 
-`synchronous=NORMAL` survives SIGKILL; a power cut may take the last commits, which an emulator can bear.
+Everything that a reply promises is committed before it is sent.
+
+`synchronous=NORMAL` survives SIGKILL; a power failure may lose the last commits, which is acceptable for an emulator.
 """
 
 from __future__ import annotations
@@ -97,7 +99,7 @@ class Database:
         self._add_missing_columns()
         self.deliveries = Deliveries(self._db)
         self.watchers: list[Callable[[Record], None]] = []
-        """Told of each request that is new or has changed, before that is committed."""
+        """Called with each new or changed request, before the commit."""
         self.id = self._remembered_id()
 
     def close(self) -> None:
@@ -166,7 +168,7 @@ class Database:
         return self._one("WHERE seq = ?", seq)
 
     def twins(self, digest: str) -> tuple[int, str | None]:
-        """How many requests have these arguments, and the id of the first."""
+        """Return the number of requests with these arguments, and the id of the first."""
         query = "SELECT count(*), (SELECT request_id FROM requests WHERE digest = ?1 ORDER BY seq LIMIT 1)"
         count, first = self._db.execute(f"{query} FROM requests WHERE digest = ?1", (digest,)).fetchone()
         return int(count), first
@@ -185,7 +187,10 @@ class Database:
         return self._many(f"{conditions} ORDER BY {order} LIMIT ?", *values, limit)
 
     def mean_cost(self, endpoint_id: str) -> float | None:
-        """What a request of this endpoint was billed on average, in millionths of a dollar; None before the first."""
+        """Return the average billed cost of this endpoint's requests, in millionths of a dollar.
+
+        None before the first.
+        """
         query = "SELECT avg(cost) FROM requests WHERE endpoint_id = ? AND cost > 0 AND state = 'COMPLETED'"
         found: float | None = self._db.execute(query, (endpoint_id,)).fetchone()[0]
         return found

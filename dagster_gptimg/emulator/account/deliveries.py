@@ -22,14 +22,14 @@ CREATE INDEX IF NOT EXISTS undelivered ON deliveries (seq) WHERE ended IS NULL;
 
 
 class End(StrEnum):
-    """How a delivery ended."""
+    """The ways in which a delivery ends."""
 
     DELIVERED = "delivered"
     """The receiver answered 2xx."""
     REDIRECTED = "redirected"
-    """It answered 3xx, which fal takes for a permanent failure."""
+    """The webhook's receiver answered 3xx, which fal takes for a permanent failure."""
     DROPPED = "dropped"
-    """The target is no public http address, or the request is gone: never sent."""
+    """The target is not a public http address, or the request is gone: never sent."""
     GIVEN_UP = "given_up"
     """Repeated until the result expired, or as often as fal does."""
     LOST = "lost"
@@ -73,7 +73,7 @@ class Deliveries:
         return None if row is None else _delivery(row)
 
     def open(self) -> list[Delivery]:
-        """Those that have not ended."""
+        """Return the deliveries that have not ended."""
         return [_delivery(row) for row in self._db.execute(f"{_SELECT} WHERE ended IS NULL ORDER BY seq")]
 
     def everything(self) -> dict[int, Delivery]:

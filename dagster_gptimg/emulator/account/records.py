@@ -1,4 +1,4 @@
-"""What is known of one accepted request, and how it ends."""
+"""The record of one accepted request, and the ways in which it ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class State(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How a request ends, or is bound to end."""
+    """The result with which a request ends, or will end."""
 
     OK = "ok"
     INVALID = "invalid"
@@ -87,11 +87,11 @@ class Record:
     request_id: str
     endpoint_id: str
     arguments: str
-    """The JSON body as it came."""
+    """The JSON body, unchanged."""
     digest: str
     """Names endpoint and arguments with defaults filled in: twins have the same."""
     twin: int
-    """How many requests with this digest were accepted before."""
+    """Number of requests with this digest that were accepted before."""
     prompt: str
     outcome: Outcome
     images: int
@@ -106,11 +106,11 @@ class Record:
     headers: str = "{}"
     """The platform's headers with which it was sent, as a JSON object; names in lower case."""
     tags: str = "{}"
-    """What fal keeps of its `X-Fal-Tags`, as a JSON object."""
+    """The tags that fal keeps of `X-Fal-Tags`, as a JSON object."""
     erased: bool = False
     """Whether its payloads and files were deleted through the platform API."""
     requeues: int = 0
-    """How often it will still be put back into the queue."""
+    """Number of times that it will still be returned to the queue."""
     attempt: int = 1
     state: State = State.IN_QUEUE
     twin_of: str | None = None
@@ -128,12 +128,12 @@ class Record:
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """The arguments as an object; empty when they are none."""
+        """The arguments as an object; empty if they are not one."""
         given = json.loads(self.arguments)
         return given if isinstance(given, dict) else {}
 
     def changed(self, **changes: object) -> Record:
-        """This record with `changes` applied."""
+        """Return a copy of this record with `changes` applied."""
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
 

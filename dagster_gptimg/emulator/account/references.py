@@ -55,7 +55,7 @@ class References:
 
 
 async def _fetched(http: httpx.AsyncClient, url: str) -> bytes | None:
-    """The bytes behind a URL; None when there are none, too many, or they take too long."""
+    """Return the bytes of a URL; None if there are none, too many, or they take too long."""
     data = bytearray()
     try:
         async with asyncio.timeout(SECONDS), http.stream("GET", url) as response:
@@ -71,7 +71,7 @@ async def _fetched(http: httpx.AsyncClient, url: str) -> bytes | None:
 
 
 def decoded(uri: str) -> bytes | None:
-    """The bytes of a base64 data URI; None for what is none."""
+    """Return the bytes of a base64 data URI; None if it is not one."""
     head, _, body = uri.partition(",")
     try:
         return base64.b64decode(body, validate=True) if head.endswith(";base64") else None

@@ -1,8 +1,8 @@
-"""Who runs when: slots, queue, ends, retries, start deadlines.
+"""The schedule of requests: slots, queue, ends, retries, start deadlines.
 
-A simulation that is advanced to the present by whoever calls (and by `Timers`, on time): a queue of thousands costs
-nothing, and after a restart the time that has passed is caught up with, event by event. What happens at one
-event is written down in the same transaction.
+A simulation that is advanced to the present by each call (and by `Timers`, on time): a queue of thousands costs
+nothing, and after a restart the elapsed time is caught up with, event by event. The changes of one event are stored in
+one transaction.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from dagster_gptimg.emulator.faults import draw
 from dagster_gptimg.emulator.settings import Settings
 
 SPREAD = 0.3
-"""A latency lies within this share of its mean."""
+"""Maximum deviation of a latency from its mean, as a share of the mean."""
 
 INVALID_SHARE = 0.05
-"""What the schema refuses takes this share of the time: no picture is made."""
+"""Share of the latency that a request with an invalid schema takes: no image is made."""
 _NO_WORK = frozenset({Outcome.INVALID, Outcome.BAD_REFERENCE, Outcome.UNKNOWN_PATH})
 
 
 class Event(IntEnum):
-    """What is due; the order decides between events of the same time."""
+    """The kinds of events; their order decides between events of the same time."""
 
     END = 0
     WAKE = 1
@@ -138,17 +138,17 @@ class Schedule:
         return self._events[0][0] if self._events else None
 
     def latency(self, record: Record) -> float:
-        """How long this attempt of the request is in progress, in seconds."""
+        """Return the seconds that this attempt of the request is in progress."""
         share = draw(self.settings.seed, "latency", record.draw_key, record.attempt)
         work = INVALID_SHARE if record.outcome in _NO_WORK else 1.0
         return self.settings.latency * work * (1 + SPREAD * (2 * share - 1))
 
     def position(self, record: Record) -> int:
-        """How many requests are ahead of this one (fal's `queue_position`, from 0)."""
+        """Return the number of requests ahead of this one (fal's `queue_position`, from 0)."""
         return bisect_left(self._waiting, _place(record))
 
     def waiting(self) -> int:
-        """How many requests are in the queue."""
+        """The number of requests in the queue."""
         return len(self._waiting)
 
     def remove(self, record: Record) -> None:

@@ -23,7 +23,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 @dataclasses.dataclass(frozen=True)
 class StoredFile:
-    """What is known of an upload."""
+    """The record of an upload."""
 
     name: str
     content_type: str
@@ -62,7 +62,7 @@ class Storage:
         return f"/files/u/{upload_id}/{safe(name)}"
 
     def about(self, upload_id: str) -> StoredFile | None:
-        """The file with this id, come or not; None when there is none, or its time is over."""
+        """Return the file with this id, received or not; None if there is none, or it has expired."""
         if not _ID.fullmatch(upload_id):
             return None
         try:
@@ -104,9 +104,9 @@ def safe(name: str) -> str:
 
 
 def expiry_seconds(lifecycle: str | None, default: float | None = None) -> float | None:
-    """`expiration_duration_seconds` of fal's lifecycle JSON, or the default where it says nothing. None: for ever.
+    """Return `expiration_duration_seconds` of fal's lifecycle JSON, or the default if it is not set; None: for ever.
 
-    Raises ValueError for what is no such JSON.
+    Raises ValueError for invalid JSON.
     """
     told = json.loads(lifecycle or "{}")
     if not isinstance(told, dict):

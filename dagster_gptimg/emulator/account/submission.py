@@ -14,9 +14,9 @@ class Submission:
 
     endpoint_id: str
     body: str
-    """The JSON body as it came."""
+    """The JSON body, unchanged."""
     arguments: object
-    """The same, parsed."""
+    """The parsed arguments."""
     start_timeout: float | None = None
     """`X-Fal-Request-Start-Timeout` in seconds."""
     low_priority: bool = False

@@ -1,4 +1,4 @@
-"""Makes things happen on time, and wakes who waits for them. Nobody asks again and again."""
+"""Timers for events, and the wake-up of waiting callers, without polling."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dagster_gptimg.emulator.account.account import Account
 from dagster_gptimg.emulator.account.records import Record
 
 RING_SECONDS = 0.05
-"""Whoever waits is woken at most this often: one request that leaves the queue moves all those behind it."""
+"""Minimum seconds between two wake-ups: one request that leaves the queue moves all those behind it."""
 
 
 class Timers:
@@ -60,7 +60,7 @@ class Timers:
             event.set()
 
     def _wind(self) -> None:
-        """Set the timer to what is due next."""
+        """Set the timer to the next event."""
         self._winding = False
         due = self._account.schedule.next_due()
         if due == self._timer_at:

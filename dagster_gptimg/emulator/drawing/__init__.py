@@ -1,1 +1,1 @@
-"""Images that nobody takes for a model's: size, format and background as asked for."""
+"""Drawing of images that cannot be mistaken for a model's, in the requested size, format and background."""

@@ -1,4 +1,4 @@
-"""The text on pictures: the prompt on a panel, and the mark that says that nobody's model made this."""
+"""The text on images: the prompt on a panel, and a mark that no model made this image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOOKED_AT = 520
 
 @lru_cache(maxsize=32)
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    """The font that comes with Pillow; what it has no glyph for becomes a box."""
+    """Return Pillow's own font; characters without a glyph become a box."""
     font = ImageFont.load_default(size)
     if not isinstance(font, ImageFont.FreeTypeFont):
         raise RuntimeError("Pillow was built without FreeType")  # noqa: TRY004
@@ -57,12 +57,12 @@ def mark(canvas: Image.Image, palette: Palette) -> None:
 
 
 def _overlay(canvas: Image.Image) -> ImageDraw.ImageDraw:
-    """A pen that blends with what is there; on a transparent canvas it replaces, which is what is wanted there."""
+    """Return a drawing context that blends with the canvas; on a transparent canvas it replaces pixels."""
     return ImageDraw.Draw(canvas, "RGBA") if canvas.mode == "RGB" else ImageDraw.Draw(canvas)
 
 
 def clean(prompt: str) -> str:
-    """One line of text in what the font has: ASCII. Accents are dropped; other scripts become boxes."""
+    """Return text as one line of ASCII, which the font has. Accents are dropped; other scripts become boxes."""
     plain = unicodedata.normalize("NFKD", prompt[:_LOOKED_AT].translate(_TYPOGRAPHIC))
     shown = "".join(letter if letter.isprintable() else " " for letter in plain if not unicodedata.combining(letter))
     text = " ".join(shown.split())

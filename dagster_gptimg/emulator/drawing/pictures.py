@@ -1,7 +1,6 @@
-"""Draws one image from what was asked for: the right size, format and background, and nobody takes it for the model's.
+"""Drawing of one image in the requested size, format and background, which cannot be mistaken for the model's.
 
-Everything is decided by the picture's name, so that a download can be repeated: the same name gives the same bytes.
-Most of its time goes into the PNG's compression.
+The image's name determines its bytes, so that a download can be repeated. Most of the time is spent on PNG compression.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _SAVE: dict[str, dict[str, int]] = {
 
 @dataclass(frozen=True)
 class Picture:
-    """What is to be drawn."""
+    """The specification of an image to draw."""
 
     name: str
     """Decides scene, colours and places."""

@@ -148,7 +148,7 @@ def _arch(canvas: Image.Image, middle: float, floor: float, half: float, palette
 
 
 def _drum(canvas: Image.Image, x: float, y: float, half: float, tall: float, colour: Colour) -> None:
-    """A low cylinder that stands on y, lit from the left."""
+    """Draw a low cylinder that stands on y, lit from the left."""
     flat = half * 0.2
     width, height = round(2 * half), round(tall + 2 * flat)
     body = Image.new("L", (width, height), 0)
@@ -196,7 +196,7 @@ def tiles(canvas: Image.Image, palette: Palette, dice: Random) -> None:
 
 
 _QUARTERS = {"upper left": (0, 0, 180), "upper right": (1, 0, 270), "lower left": (0, 1, 90), "lower right": (1, 1, 0)}
-"""Quarter circle -> where its circle lies, in tiles to the left and up, and the angle at which it begins."""
+"""For each quarter circle: the position of its circle, in tiles to the left and up, and its start angle."""
 
 
 def _figure(draw: ImageDraw.ImageDraw, tile: tuple[float, float, float], colour: Colour, dice: Random) -> None:

@@ -1,1 +1,1 @@
-"""What fal says over HTTP: queue, storage, CDN, platform API, webhooks; and how it fails."""
+"""fal's HTTP interface: queue, storage, CDN, platform API, webhooks; and its failures."""

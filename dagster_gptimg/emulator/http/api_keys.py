@@ -1,6 +1,6 @@
-"""Who may ask: API keys, ADMIN keys, and what the others are told (docs/fal-wire.md#authentication).
+"""Authentication: API keys, ADMIN keys, and the errors for other keys (docs/fal-wire.md#authentication).
 
-Every key is good that is not empty and does not start with `bad`. A key that starts with `admin` is an ADMIN key; all
+Every key is valid that is not empty and does not start with `bad`. A key that starts with `admin` is an ADMIN key; all
 others have the scope API, which is what fal's documents tell users to make. So `FAL_KEY=admin-key` is an administrator.
 """
 
@@ -41,7 +41,7 @@ def with_key(account: Account, handler: Handler) -> Handler:
 
 
 def with_platform_key(handler: Handler) -> Handler:
-    """The same in the platform API's words."""
+    """Guard a handler of the platform API, with the platform's error for an invalid key."""
 
     async def guarded(request: Request) -> Response:
         problem = key_problem(request)

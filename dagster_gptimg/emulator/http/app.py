@@ -79,5 +79,5 @@ class App:
             self._last_call = time.monotonic()
 
     def idle_seconds(self) -> float:
-        """How long nobody has called; 0 while a call is being answered."""
+        """Seconds since the last call; 0 while a call is being answered."""
         return 0.0 if self._calls else time.monotonic() - self._last_call

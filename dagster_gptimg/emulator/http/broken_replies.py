@@ -1,4 +1,4 @@
-"""What goes over the wire besides good answers: broken connections, and the gateway's HTML."""
+"""Replies other than good answers: broken connections, and the gateway's HTML."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Who may call: programs of this machine. A web page in somebody's browser is none, whatever name it calls us by.
+"""Access control: programs on this machine may call, but no web page in a browser, whatever host name it uses.
 
-A page may send a call to any address, and by a name of its own that leads here (DNS rebinding) it could even read the
-answer. What a browser says of itself (`Origin`, `Sec-Fetch-Site`) and the host that it was told tell such a call from a
-program's: official clients, curl and the engine say nothing of the kind.
+A page may send a call to any address, and with a host name that resolves to this machine (DNS rebinding) it could even
+read the answer. The browser's headers (`Origin`, `Sec-Fetch-Site`) and the host name distinguish such a call from a
+program's: official clients, curl and the engine send no such headers.
 """
 
 from __future__ import annotations

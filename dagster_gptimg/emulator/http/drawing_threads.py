@@ -41,7 +41,7 @@ class DrawingThreads:
 
 
 def picture_of(record: Record, index: int, references: tuple[bytes, ...] = ()) -> Picture:
-    """What is to be drawn for one image of the request."""
+    """Return the specification of one image of the request."""
     width, height = size_of(record.inputs)
     form = output_format(record)
     transparent = record.inputs.get("background") == "transparent" and form != "jpeg"

@@ -23,7 +23,7 @@ from dagster_gptimg.emulator.http.results import ending
 from dagster_gptimg.emulator.models.prices import UNIT_PRICE_USD, units
 
 _FAR = 1e18
-"""Stands for the end of a request in progress: behind every real one."""
+"""Sort key for the end of a request in progress: after every real one."""
 _ENDED = f"coalesce(completed_at, {_FAR})"
 _DURATION = f"coalesce(completed_at - started_at, {_FAR})"
 _WHEN = {"ended": "coalesce(completed_at, started_at, submitted_at)", "sent": "submitted_at"}
@@ -69,7 +69,7 @@ def requests(account: Account, query: Query) -> Page:
 
 
 def billed(account: Account, query: Query, tags: Mapping[str, Sequence[str]]) -> Page:
-    """A page of what was billed; what was free has no billing event. Of each tag one of the values must fit."""
+    """Return a page of billed requests; free ones have no billing event. Of each tag one of the values must match."""
     where = ["completed_at <= ?", "cost > 0"]
     values: list[object] = [account.now() - account.settings.billing_lag]
     for name, wanted in tags.items():
@@ -165,7 +165,7 @@ class Payloads:
         return self._rewritten(filled)
 
     def _rewritten(self, value: Any) -> Any:  # noqa: ANN401 - any JSON
-        """The same with every data URI as the URL of a file on the CDN."""
+        """Return a value with every data URI replaced by the URL of a file on the CDN."""
         if isinstance(value, dict):
             return {name: self._rewritten(item) for name, item in value.items() if item is not None}
         if isinstance(value, list):

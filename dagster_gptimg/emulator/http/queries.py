@@ -1,4 +1,4 @@
-"""Query parameters of the platform API, and what is said of bad ones."""
+"""Query parameters of the platform API, and the errors for invalid ones."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def ids(params: QueryParams, name: str, *, required: bool = True) -> list[str]:
 
 
 def limit(params: QueryParams, most: int) -> int:
-    """The length of a page, 50 unless told."""
+    """Return the length of a page, by default 50."""
     text = params.get("limit", "50")
     if not text.isdecimal() or not 1 <= int(text) <= most:
         raise BadQueryError(f"limit: expected a whole number from 1 to {most}")

@@ -1,4 +1,4 @@
-"""What the result of an ended request looks like: status code, body, headers, as fal's documents show them."""
+"""The result of an ended request: status code, body, headers, as in fal's documents."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dagster_gptimg.emulator.settings import Settings
 
 ERROR_DOCS = "https://docs.fal.ai/errors#"
 ANIMALS = ("elephant", "kangaroo", "koala", "lion", "monkey", "panda", "penguin", "rabbit", "tiger", "zebra")
-"""fal's CDN puts an animal into every path; nobody knows why."""
+"""Animals in the paths of the CDN: fal has one in every path, for an unknown reason."""
 
 DataUri = Callable[[int], str]
 """Image index -> the image as a data URI."""
@@ -27,7 +27,7 @@ DataUri = Callable[[int], str]
 
 @dataclass(frozen=True)
 class Ending:
-    """A result as it goes over the wire, and what the status says of it."""
+    """A result in HTTP form, and the matching fields of the status."""
 
     status_code: int
     body: dict[str, Any]
@@ -49,7 +49,7 @@ _RETRYABLE = frozenset({Outcome.RUNNER_LOST, Outcome.DOWNSTREAM, Outcome.FAILED}
 
 
 def ending(record: Record, base_url: str, settings: Settings, data_uri: DataUri | None = None) -> Ending:
-    """How this request ended. Image URLs start with `base_url`, or are made by `data_uri` (`sync_mode`)."""
+    """Return how this request ended. Image URLs start with `base_url`, or are made by `data_uri` (`sync_mode`)."""
     headers = _headers(record, settings)
     if record.outcome in _REQUEST_ERRORS:
         return _request_error(record, headers, settings)

@@ -1,4 +1,4 @@
-"""The status of a request as fal tells it, asked for or streamed (docs/fal-wire.md#status)."""
+"""The status of a request in fal's form, for reads and streams (docs/fal-wire.md#status)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A POST as it came in: body, platform headers, query (docs/fal-wire.md#submit)."""
+"""A received POST: body, platform headers, query (docs/fal-wire.md#submit)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from dagster_gptimg.emulator.http.replies import base_url
 LEAST_START_TIMEOUT = 0.1
 """Seconds; a start timeout must be more (docs/fal-wire.md#submit)."""
 
-MOST_TAGS, MOST_TAG_BYTES = 10, 1024
+MOST_TAGS = 10
+MOST_TAG_BYTES = 1024
 _TAG = re.compile(r"([a-z0-9._-]{1,64})=([\x20-\x2b\x2d-\x7e]{1,256})")
 
 
@@ -44,7 +45,7 @@ async def read_submission(request: Request, endpoint_id: str) -> Submission:
 
 
 def tags_of(text: str) -> dict[str, str]:
-    """The tags that fal keeps; what it does not like is dropped without a word, and never fails the request."""
+    """Return the tags that fal keeps; invalid ones are silently dropped, and never fail the request."""
     kept: dict[str, str] = {}
     size = 0
     for pair in text.split(","):

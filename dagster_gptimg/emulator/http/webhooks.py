@@ -1,7 +1,7 @@
-"""Sends the webhooks: durably, at least once, signed, repeated as fal repeats them (docs/fal-wire.md#webhooks).
+"""Sending of webhooks: durably, at least once, signed, repeated as fal repeats them (docs/fal-wire.md#webhooks).
 
-What is to be sent stands in the state folder from the moment in which its request is accepted, so a process that was
-killed goes on where it stopped. A delivery that was under way then is made again.
+Deliveries are stored in the state folder when their requests are accepted, so a process that was killed continues where
+it stopped. A delivery in progress at that time is sent again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ GROWTH = 1.2
 LARGE_PAYLOAD_BYTES = 10_000
 """From this size on the stored result, and with it the repetition, ends sooner (fal: 10 KB)."""
 STALE_SECONDS = 600
-"""How old `webhook_stale` makes a delivery look; receivers refuse more than 300 s."""
+"""Age in seconds that `webhook_stale` gives a delivery; receivers refuse more than 300 s."""
 
 
 class Webhooks:
@@ -45,7 +45,7 @@ class Webhooks:
         self._http: httpx.AsyncClient | None = None
 
     def start(self) -> None:
-        """Begin, with what an earlier process has left."""
+        """Start with the deliveries that an earlier process has left."""
         database = self._account.database
         database.watchers.append(self._changed)
         for delivery in database.deliveries.open():
@@ -123,7 +123,7 @@ class Webhooks:
         return json.dumps(told).encode()
 
     async def _sent(self, record: Record, delivery: Delivery, body: bytes, fault: str | None) -> End | None:
-        """How it ended by one POST; None: not yet."""
+        """Send one POST; return how the delivery ended, or None if it is to be repeated."""
         settings = self._account.settings
         seconds = settings.webhook_seconds if delivery.attempts == 1 else settings.webhook_retry_seconds
         headers = {"Content-Type": "application/json", **self._signed(record, body, fault)}
@@ -186,7 +186,7 @@ async def is_allowed(url: str, settings: Settings) -> bool:
 
 
 async def _is_public(host: str) -> bool:
-    """An address that cannot be found is no private one: that is tried, and repeated."""
+    """Return whether a host is public; one that cannot be resolved counts as public, and is tried again."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):

@@ -21,7 +21,7 @@ from dagster_gptimg.emulator.models.schema import Field, Schema, Size
 
 @dataclass(frozen=True)
 class Model:
-    """One endpoint of fal: what it takes, what it costs, how the platform API describes it."""
+    """One endpoint of fal: its inputs, its prices, its description in the platform API."""
 
     endpoint_id: str
     display_name: str
@@ -39,7 +39,7 @@ class Model:
 
     @property
     def category(self) -> str:
-        """Fal's word for what it does."""
+        """Fal's category of the endpoint."""
         return "image-to-image" if "image_urls" in self.inputs else "text-to-image"
 
     @property

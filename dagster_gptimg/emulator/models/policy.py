@@ -1,4 +1,4 @@
-"""The content policy of the emulated model: a short list of words, so that a test knows what is refused."""
+"""The content policy of the emulated model: a short list of words, so that tests know what is refused."""
 
 from __future__ import annotations
 

@@ -23,14 +23,14 @@ TOKENS_PER_WORD = 4
 MICRO_USD_PER_CENT = 10_000
 
 AUTO_SIZE = "1024x1024"
-"""What `image_size: auto` becomes. What it is billed as is a setting."""
+"""The size that `image_size: auto` is drawn in. How it is billed is a setting."""
 
 REFERENCE_TOKENS = {"low": 135, "high": 3_050}
 """Tokens of one reference image by input fidelity (fal: 1024x1024)."""
 
 
 class Prices(Protocol):
-    """What one request costs."""
+    """Computes the cost of one request."""
 
     @property
     def step(self) -> int:
@@ -104,7 +104,7 @@ PRESETS = {
     "landscape_4_3": (1024, 768),
     "landscape_16_9": (1280, 720),
 }
-"""What a preset becomes. fal does not say for this model; none of these is smaller than the model's least."""
+"""The sizes of presets. fal does not document them for this model; none is smaller than the model's minimum."""
 
 
 def pixels(arguments: Mapping[str, Any]) -> tuple[int, int]:

@@ -11,7 +11,7 @@ PYDANTIC_DOCS = "https://errors.pydantic.dev/2.10/v/"
 
 @dataclass(frozen=True)
 class Size:
-    """What an image size may be: a preset, or a width and a height within limits (pixels)."""
+    """A valid image size: a preset, or a width and a height within limits (pixels)."""
 
     presets: tuple[str, ...]
     step: int

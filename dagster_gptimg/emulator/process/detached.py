@@ -15,15 +15,15 @@ from dagster_gptimg.emulator.process.state_folder import EmulatorError, Folder, 
 from dagster_gptimg.emulator.settings import Settings
 
 START_SECONDS = 30.0
-"""How long a new process may take to answer."""
+"""Maximum seconds until a new process answers."""
 ALREADY_RUNNING = 75
 """Exit status of a process that found the folder taken (sysexits: try again later)."""
 
 
 def ensure(state_dir: str | os.PathLike[str], settings: Settings | None = None) -> Running:
-    """The running emulator of this state folder; starts a detached one when there is none.
+    """Return the running emulator of this state folder; start a detached one if there is none.
 
-    One that runs already keeps its own settings. Raises EmulatorError when none can be started.
+    A running one keeps its own settings. Raises EmulatorError if none can be started.
     """
     folder = Folder(state_dir)
     folder.create()

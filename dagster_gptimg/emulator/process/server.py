@@ -75,7 +75,7 @@ def _listen(port: int | None, remembered: str | None, path: Path) -> socket.sock
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn, which announces itself and leaves when nobody calls."""
+    """Uvicorn's server, which prints its address and stops when it is idle."""
 
     def __init__(self, config: uvicorn.Config, app: App, folder: Folder, emulator_id: str, idle: float | None) -> None:
         super().__init__(config)

@@ -26,7 +26,7 @@ class Running:
     url: str
     pid: int
     id: str
-    """The same for the whole life of the state folder."""
+    """The emulator's id, constant for the lifetime of the state folder."""
 
 
 class Folder:
@@ -58,7 +58,7 @@ class Folder:
             yield
 
     def running(self) -> Running | None:
-        """What the port file says; it may be left over from a process that was killed."""
+        """Return the content of the port file, which may be that of a killed process."""
         try:
             told = json.loads(self._port_file.read_text())
             return Running(told["url"], told["pid"], told["id"])

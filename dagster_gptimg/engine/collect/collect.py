@@ -1,4 +1,4 @@
-"""Collect: from an accepted request to its images in the store and its outcome on record.
+"""Collect: from an accepted request to its images in the store and its recorded outcome.
 
 A bad read is not a failure, COMPLETED is not success, and nothing here declares a paid image lost for good: what
 cannot be had now is `Lost`, and is looked for again by every run.
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.store.receipts.facts import OutcomeKind, StoredImage
 
 PATIENT_AFTER = 8.0
-"""Seconds of a pause from which on a request that has ended gives its place in the window to another."""
+"""Seconds of a pause above which an ended request lets another request take its place in the in-flight limit."""
 
 
 class Lost(NamedTuple):
@@ -54,30 +54,30 @@ class Lost(NamedTuple):
 
 
 def _nothing() -> None:
-    """Nobody has to be told."""
+    """Notify nobody."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Case:
-    """One request on its way home.
+    """One request that is being collected.
 
     Attributes:
-        request: what a row needs.
-        submitted: what fal has of it.
-        price: what it may cost.
-        fresh: whether this run has submitted it just now.
-        until: the clock's second up to which this run waits for it.
-        once: whether its result is looked at once only.
-        accepted_at: when fal accepted it, where that is known.
-        on_wait: called when it gives its place to others.
+        request: the request of a row.
+        submitted: fal's id and URLs of it.
+        price: its possible cost.
+        fresh: whether this run has just submitted it.
+        until: until when this run waits for it, in seconds of the run's clock.
+        once: whether its result is read only once.
+        accepted_at: when fal accepted it, if known.
+        on_wait: called when it lets another request take its place.
         readings: what was read of it so far.
-        inference: seconds that the model took, where fal says it.
-        units: billable units by a result that was read, where one said them: the history's lines do not.
-        images: those that are stored already, by their number.
+        inference: seconds that the model took, if fal says it.
+        units: billable units from a result that was read, if it had them: entries of the history have none.
+        images: images that are already stored, by number.
         gone: URLs that the CDN does not have.
-        trouble: what went wrong last.
-        pause: seconds until the next look, where that is not to be the usual one.
-        take: takes room for what is read, while a result is dealt with that may hold its images itself.
+        trouble: the last error.
+        pause: seconds until the next read, if different from the usual pause.
+        take: reserves memory for what is read, while a result is processed that may contain its images.
     """
 
     request: Request
@@ -99,19 +99,19 @@ class Case:
 
 
 class Collector:
-    """Follows the requests of one run to their ends."""
+    """Follows the requests of one run until they end."""
 
     def __init__(
         self, job: Job, watcher: Watcher, news: StatusChanges | None = None, webhook_events: WebhookEvents | None = None
     ) -> None:
-        """`news` is told what fal says of requests on their way, `webhook_events` knows what webhooks brought."""
+        """`news`: is notified of statuses, for `Updated` events; `webhook_events`: the webhooks that were received."""
         self._status_changes, self._webhook_events = news, webhook_events
         self._job, self._clock, self._watcher = job, job.runtime.clock, watcher
         self._download_limit = DownloadLimit()
         self._unit_prices = UnitPrices(job)
 
     async def collect(self, case: Case) -> Outcome | Lost | TooLate:
-        """Wait for a request's end and bring home what it made.
+        """Wait for a request's end, and store its images.
 
         Returns:
             What it came to; `Lost`: fal does not have the result or an image (any more), or nothing that it says is
@@ -159,7 +159,7 @@ class Collector:
     # -- one look
 
     async def _look(self, case: Case) -> Outcome | None:
-        """Everything that one moment offers; None when that is neither images nor evidence of an end."""
+        """Read everything that is available now; None if there are neither images nor evidence of an end."""
         if not self._job.options.request.without_guarantee:
             return await self._look_once(case)
         async with self._download_limit.share() as take:
@@ -173,7 +173,7 @@ class Collector:
         found = await self._arrived(case) or await self._read(case)
         item = await self._line(case) if isinstance(found, Failure) and found.error_type != "history" else None
         if item is not None:
-            found = self._images_in(item) or found  # an image wins over everything that the result says
+            found = self._images_in(item) or found  # images in the history have precedence over the result
         if isinstance(found, Images) and await self._has_stored(case, found):
             return await self._stored(case, found)
         if isinstance(found, Failure):
@@ -181,10 +181,10 @@ class Collector:
         return None
 
     async def _arrived(self, case: Case) -> Images | None:
-        """The images as a webhook named them, which saves reading the result.
+        """Return the images that a webhook named, which saves the read of the result.
 
-        A webhook does not tell what was billed, so it is enough only where the price is certain: what fal bills for
-        fewer images than asked for is not.
+        A webhook does not say what was billed, so it suffices only if the price is certain, which it is not if there
+        are fewer images than requested.
         """
         if self._webhook_events is None or case.price.low != case.price.high:
             return None
@@ -194,7 +194,7 @@ class Collector:
         return found
 
     async def _read(self, case: Case) -> Images | Failure | None:
-        """The result; or what the history keeps of it, where fal has it no more or it is no use."""
+        """Return the result; or that in the history, if fal no longer has the result or it is not usable."""
         try:
             answer = await self._job.fal.result(case.submitted, take=case.take)
         except GoneError as error:
@@ -204,8 +204,8 @@ class Collector:
             case.trouble = f"its result cannot be read: {error}"
             return None
         if isinstance(answer, Pending):
-            case.readings.is_completed = False  # whoever said COMPLETED was wrong
-            case.trouble = "fal says that it has ended, and that it is still in progress"
+            case.readings.is_completed = False  # the status COMPLETED was wrong
+            case.trouble = "fal says both that the request has ended and that it is still in progress"
             return None
         if isinstance(answer, Images) and not self._is_sound(case, answer):
             return None
@@ -215,7 +215,7 @@ class Collector:
         return answer
 
     def _is_sound(self, case: Case, answer: Images) -> bool:
-        """Whether a result with images is this request's, and whole; an odd one only when it stays so."""
+        """Return whether a result is complete and this request's; a contradictory one only if it stays the same."""
         odd = ""
         if answer.answers_for not in {None, case.submitted.request_id}:
             odd = f"the result's header names another request, {answer.answers_for}"
@@ -227,7 +227,10 @@ class Collector:
         return False
 
     async def _from_history(self, case: Case) -> Images | Failure | None:
-        """Fal keeps a result for an hour (6 minutes when large); its history keeps the same JSON for 30 days."""
+        """Return the result in the history.
+
+        fal keeps a result for 1 h (6 min if large), but its JSON in the history for 30 days.
+        """
         item = await self._line(case)
         if item is None:
             case.trouble = "fal has neither the result nor its images in the history"
@@ -249,7 +252,7 @@ class Collector:
     # -- images
 
     async def _has_stored(self, case: Case, answer: Images) -> bool:
-        """Bring all images into the store; False when one of them cannot be had now."""
+        """Store all images; False if one of them is not available now."""
         self._job.runtime.reached("before image")
         wanted = answer.images[: case.request.images]
         for index, file in enumerate(wanted):
@@ -263,7 +266,7 @@ class Collector:
         try:
             image = await self._fetch(case, stem, file)
         except (ReadError, ImageError) as error:
-            case.trouble = f"image {index} cannot be had: {error}"
+            case.trouble = f"image {index} is not available: {error}"
             found = await self._here(stem) if isinstance(error, GoneError) else None
             if found is None:
                 case.gone.update({file.url} if isinstance(error, GoneError) else set())
@@ -280,10 +283,7 @@ class Collector:
             return await self._fetched(case, stem, file, take)
 
     async def _fetched(self, case: Case, stem: str, file: ImageFile, take: Take) -> StoredImage:
-        """Bring one image into the store; what proves to be incomplete, only when it stays as it is.
-
-        Raises what `Fal.fetch` and `store_image` do.
-        """
+        """Store one image; an incomplete one only if it stays the same. Raises as `Fal.fetch` and `store_image` do."""
         io, dataset = self._job.runtime.io, self._job.dataset
         with Spool() as spool:
             if file.held is None:
@@ -302,15 +302,15 @@ class Collector:
             return await io(store_image, dataset.store, dataset.folder, stem, content, told, as_it_is=True)
 
     def _oddities(self, case: Case, image: StoredImage, file: ImageFile) -> Iterator[str]:
-        """What is odd about an image by what was said of it, and by what was asked for."""
+        """Yield the contradictions between an image and its description, or the requested size."""
         if file.file_size not in {None, image.bytes}:
-            yield f"fal says that it has {file.file_size} bytes, and it has {image.bytes}"
+            yield f"fal says that it has {file.file_size} bytes, but it has {image.bytes}"
         asked = model_at(case.request.endpoint, self._job.model).asked_size(case.request.arguments)
         if asked is not None and image.width is not None and asked != (image.width, image.height):
-            yield f"it has {image.width} x {image.height} pixels, and {asked[0]} x {asked[1]} were asked for"
+            yield f"it has {image.width} x {image.height} pixels instead of {asked[0]} x {asked[1]}"
 
     async def _here(self, stem: str) -> StoredImage | None:
-        """The image, if it was stored before somebody was killed, and only its record is missing."""
+        """Return an image that was stored before its run was killed, so that only its record is missing."""
         dataset = self._job.dataset
         return await self._job.runtime.io(find_image, dataset.store, dataset.folder, stem)
 
@@ -320,11 +320,13 @@ class Collector:
         units = answer.billable_units if answer.billable_units is not None else case.units
         cost = await self._unit_prices.billed(case.submitted.endpoint, units)
         if cost is None and case.price.low == case.price.high:
-            cost = case.price.high  # every input that the price depends on was said
+            cost = case.price.high  # the price is exact: all inputs that it depends on were given
         found = self._outcome(case, "stored", cost, units)
         notes, beyond = list[str](), len(answer.images) - case.request.images
         if beyond > 0:
-            notes.append(f"fal named {len(answer.images)} images for {case.request.images}: {beyond} were not fetched")
+            notes.append(
+                f"fal returned {len(answer.images)} images instead of {case.request.images}: {beyond} were not fetched"
+            )
         if answer.unreadable:
             notes.append(f"{answer.unreadable} entries of fal's result named no image")
         if answer.answers_for not in {None, case.submitted.request_id}:
@@ -333,7 +335,7 @@ class Collector:
         return found.model_copy(update={"images": images, "notes": tuple(notes)})
 
     async def _failed(self, case: Case, failure: Failure, item: HistoryItem | None) -> Outcome | None:
-        """The outcome of a request without images, when there is evidence enough for it."""
+        """Return the outcome of a request without images, if there is enough evidence."""
         now, readings = self._clock.monotonic(), case.readings
         words = f"{failure.error_type}: {failure.message}"
         if failure.error_type == "history":
@@ -341,7 +343,7 @@ class Collector:
         else:
             evidence = readings.evidence(failure, item, now)
         if not evidence:
-            case.trouble = f"fal answers {words} (HTTP {failure.status_code}), which is not evidence yet"
+            case.trouble = f"fal answered {words} (HTTP {failure.status_code}), which is not yet sufficient evidence"
             case.pause = REFUSAL_APART if failure.kind == "refused" else None
             return None
         units = failure.billable_units

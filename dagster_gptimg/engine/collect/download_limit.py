@@ -1,4 +1,4 @@
-"""The limit of downloads: bytes of images on their way from fal to the store, not only their number."""
+"""The limit of concurrent downloads, in bytes of images as well as in number."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
 AT_ONCE = 16
-"""Downloads at once: each has a connection."""
+"""Maximum concurrent downloads: each has a connection."""
 
 MOST_BYTES = 64 * 1024 * 1024
-"""Bytes on their way at once: some forty images of the usual size, or one of the largest that is taken."""
+"""Maximum bytes of concurrent downloads: about forty images of the usual size, or one of the largest accepted size."""
 
 
 class DownloadLimit:
-    """Shared by all downloads of a run."""
+    """Limit that is shared by all downloads of a run."""
 
     def __init__(self, most: int = MOST_BYTES, at_once: int = AT_ONCE) -> None:
-        """`most`: bytes. `at_once`: downloads."""
+        """`most`: maximum bytes. `at_once`: maximum downloads."""
         self._most, self._taken = most, 0
         self._places, self._changed = asyncio.Semaphore(at_once), asyncio.Event()
 
     @asynccontextmanager
     async def share(self) -> AsyncIterator[Callable[[int], Awaitable[None]]]:
-        """Room for one image, until the block ends.
+        """Reserve room for one image until the block ends.
 
-        Gives a function to be awaited with the image's size before its bytes are read; one that is larger than all the
-        room waits until it is alone. (A large image lies in a temporary file, but such a file may be memory, too.)
+        Yields a function to await with the image's size before its bytes are read; an image larger than the limit waits
+        until it is the only one. (A large image is in a temporary file, but such a file may be in memory, too.)
         """
         mine = 0
 
         async def take(size: int) -> None:
             nonlocal mine
-            give_back()  # a second try of the same download: two that wait while they hold would wait for each other
+            give_back()  # a retry of the same download: two that wait while holding room could deadlock
             while self._taken and self._taken + size > self._most:
                 self._changed.clear()
                 await self._changed.wait()

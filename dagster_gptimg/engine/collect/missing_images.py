@@ -1,7 +1,7 @@
-"""Images that were stored, and whose files are gone: fetched from fal again, or bought again at the user's word.
+"""Stored images whose files are missing: fetched from fal again, or bought again with the user's permission (`again`).
 
-They were paid for, so nothing buys them by itself. fal keeps what it has made for a while; fetching it costs nothing.
-The protocol is told in docs/receipts.md#images-that-are-gone, and gone through in `tests/specification`.
+They were paid for, so they are never bought again by default. fal keeps its images for a while; fetching them costs
+nothing. docs/receipts.md#images-that-are-gone describes the protocol, and `tests/specification` verifies it.
 """
 
 from __future__ import annotations
@@ -23,22 +23,21 @@ if TYPE_CHECKING:
 
 
 class MissingImages:
-    """Looks after the images of one run's rows that are gone."""
+    """Handles the missing images of one run's rows."""
 
     def __init__(self, job: Job) -> None:
-        """Nothing is looked for yet."""
         self._job, self._io = job, job.runtime.io
         self._refetch = Refetch(job.dataset, job.fal, job.runtime)
 
     @property
     def fetched(self) -> int:
-        """Images that fal has given again."""
+        """The number of images that fal has sent again."""
         return self._refetch.fetched
 
     async def look(self, progress: RequestProgress) -> None:
-        """Look whether files of a key are gone, and fetch them when none of its requests has all its images here.
+        """Find missing files of a key, and fetch them if none of its requests has all its images in the store.
 
-        What stays gone is noted in `progress.gone`, and counts as deleted in its facts from now on.
+        Images that stay missing are noted in `progress.gone`, and count as deleted in its facts from now on.
 
         Raises:
             StoreError: the store cannot be used.
@@ -65,7 +64,7 @@ class MissingImages:
         progress.take(progress.attempts)
 
     async def record(self, progress: RequestProgress) -> None:
-        """Put on record what is gone, before the user's word buys it again: what is opened then decides.
+        """Record which images are missing, before `again` buys them again: the next attempt then decides.
 
         Raises:
             StoreError: the store cannot be used.
@@ -78,7 +77,7 @@ class MissingImages:
 
 
 def stored_requests(attempts: Sequence[Attempt], owns: Owns) -> list[tuple[int, str, Outcome]]:
-    """The requests of a key that have images on record, which were not erased: (attempt, request id, outcome)."""
+    """Return the requests of a key with recorded images that were not erased: (attempt, request id, outcome)."""
     return [
         (n, request_id, outcome)
         for n, attempt in enumerate(attempts)

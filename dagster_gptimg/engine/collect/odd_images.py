@@ -1,4 +1,4 @@
-"""Odd images of a run, for one warning: they are kept as they came, and somebody should know."""
+"""The odd images of a run, collected for one warning: they are stored unchanged, with notes."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dagster_gptimg.store.settled.rows import Settled
 
-EXAMPLES, NAME = 3, 60
-"""Images that the warning names, and characters of a row's id in it."""
+EXAMPLES = 3
+"""Maximum images that the warning names."""
+NAME = 60
+"""Maximum characters of a row's id in the warning."""
 
 
 class Odd:
-    """Counts the images that a run has collected and that have notes. As a text: the warning; empty for none."""
+    """Counts the images with notes that a run has collected. Its text is the warning; empty for none."""
 
     def __init__(self) -> None:
-        """None yet."""
         self._count, self._examples = 0, list[str]()
 
     def look_at(self, row_id: str, result: Settled, run: str) -> None:
-        """Count the images of a result, if this run is the one that has collected them."""
+        """Count the images of a result, if this run has collected them."""
         if result.settled_by != run:
             return
         for note in filter(None, result.notes or ()):
@@ -33,8 +34,8 @@ class Odd:
         is_one = self._count == 1
         rest = f"; and {self._count - EXAMPLES} more" if self._count > EXAMPLES else ""
         opening = (
-            "1 image is odd, and is kept as it came"
+            "1 image is odd; it is stored unchanged"
             if is_one
-            else f"{self._count} images are odd, and kept as they came"
+            else f"{self._count} images are odd; they are stored unchanged"
         )
-        return f"{opening} (notes, in the image table): {'; '.join(self._examples)}{rest}"
+        return f"{opening} (see `notes` in the image table): {'; '.join(self._examples)}{rest}"

@@ -1,7 +1,7 @@
-"""Outcomes: the one place where readings of a request without images become an outcome (docs/receipts.md#evidence).
+"""Outcomes: the one place where reads of a request without images become an outcome (docs/receipts.md#evidence).
 
-A single reading is never enough, because a gateway, a replica that lags behind or a service that restarts answers for
-a moment what it likes. Written by hand: no client of fal's tells a failed reading from a failed request.
+A single read is never sufficient, because a gateway, a lagging replica or a restarting service may give a wrong answer
+for a moment. This is written by hand: no client of fal's distinguishes a failed read from a failed request.
 """
 
 from __future__ import annotations
@@ -18,49 +18,58 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.types import HistoryItem
 
 REFUSAL_APART = 5.0
-"""Seconds between the two readings that make a refusal: words about the content are not what a gateway says."""
+"""Seconds between the two reads that make a refusal: gateways do not send errors about the content."""
 
 AGREED_APART = 90.0
-"""Seconds between two readings of the result where fal's status names the same error: two of fal's services say so."""
+"""Seconds between two reads of the result if fal's status names the same error: two of fal's services agree."""
 
 WORDS_APART = 60.0
-"""Seconds for which the result of a young request is tried before a line of the history, which has no words, is enough.
+"""Seconds for which the result of a young request is tried before an entry of the history is sufficient.
+
+The history has no error message.
 """
 
 FAR_APART = 600.0
-"""Seconds between the two readings that make a failure free, or a request ended, where fal's history does not say it:
-one blip must not be both of them."""
+"""Seconds between the two reads that make a failure free, or a request ended, if fal's history does not confirm it.
+
+One short disturbance must not cause both.
+"""
 
 YOUNG = 3600.0
-"""Seconds since fal has accepted a request, by this machine's wall clock. No rule about money rests on it."""
+"""Seconds since fal accepted a request, by this machine's wall clock. No rule about money depends on it."""
 
-SERVER_ERROR, CLIENT_ERROR, SUCCESS = 500, 400, 200
+SERVER_ERROR = 500
+CLIENT_ERROR = 400
+SUCCESS = 200
 
 
 def is_young(age: timedelta | None) -> bool:
-    """Whether fal can be expected to have a request's result; `age`: since it accepted it, None where nobody knows."""
+    """Return whether fal is expected to still have a request's result; `age`.
+
+    Since it was accepted, None if not known.
+    """
     return age is None or age.total_seconds() <= YOUNG
 
 
 def pauses(age: timedelta | None) -> tuple[float, ...]:
-    """Seconds before each look at a request's result in this run: over all runs, more and more rarely.
+    """Return the seconds before each read of a request's result in this run.
 
     Earlier runs have looked at older ones already, and fal keeps a result for an hour.
-    `age`: since fal has accepted it; None where that is not known.
+    `age`: since it was accepted, None if unknown.
     """
     return (0.0, *(RESULT if is_young(age) else RESULT_LATER).pauses)
 
 
 @dataclass(slots=True)
 class Readings:
-    """What this run has read of one request that brought no images yet. Times are the clock's seconds.
+    """What this run has read of one request that has no images yet. Times are in seconds of the run's clock.
 
     Attributes:
-        is_young: whether fal can be expected to have the result still, with its words.
+        is_young: whether fal is expected to still have the result, with its error message.
         is_completed: whether fal itself has said that the request has ended: by a status, a stream or a signed webhook.
-        error_type: the error that it has named then, if it did.
-        first: when each ending was read for the first time: of the result, and of the history.
-        latest: what was read last of each thing that is taken only when it stays as it is, and since when it is so.
+        error_type: the error that fal named with it, if any.
+        first: when each ending was read for the first time, in the result and in the history.
+        latest: the last value of everything that counts only if it stays the same, and since when it has been the same.
     """
 
     is_young: bool = True
@@ -70,19 +79,19 @@ class Readings:
     latest: dict[str, tuple[str, float]] = field(default_factory=dict)
 
     def stays(self, what: str, value: str, seconds: float, now: float) -> bool:
-        """Whether each reading of this thing had this value for at least so many seconds; another one begins anew."""
+        """Note a value; return whether it has been the same for at least `seconds`."""
         before, since = self.latest.get(what, (None, now))
         self.latest[what] = (value, since if value == before else now)
         return value == before and now - since >= seconds
 
     def evidence(self, failure: Failure, item: HistoryItem | None, now: float) -> str:
-        """What makes an error of the result an outcome, in words; empty while that is not enough.
+        """Return in words why an error of the result is now an outcome; empty while the evidence is not sufficient.
 
         Args:
-            failure: as the result has just said.
-            item: the request's line in fal's history now, if there is one and it could be read. One that says something
-                else speaks against every other evidence.
-            now: the clock's second.
+            failure: the error that the result has just had.
+            item: the request's entry in fal's history, if it could be read. An entry that differs contradicts all other
+                evidence.
+            now: seconds of the run's clock.
         """
         since = now - self.first.setdefault(("result", failure.kind), now)
         if not self.is_completed:
@@ -94,11 +103,13 @@ class Readings:
         return f"fal's status, and two readings of the result, {since:.0f} s apart" if since >= needed else ""
 
     def evidence_of_history(self, failure: Failure, now: float) -> str:
-        """What makes a line of fal's history an outcome, where fal has no result any more; empty for too little.
+        """Return in words why an entry of fal's history is an outcome, if fal no longer has the result.
+
+        Empty for too little.
 
         Args:
-            failure: as `failure_in_history` reads the line.
-            now: the clock's second.
+            failure: the entry, parsed by `failure_in_history`.
+            now: seconds of the run's clock.
         """
         since = now - self.first.setdefault(("history", failure.kind), now)
         needed = WORDS_APART if self.is_young else REFUSAL_APART
@@ -106,14 +117,15 @@ class Readings:
 
 
 def ended_without_images(item: HistoryItem) -> bool:
-    """Whether a line of fal's history says that a request has ended, and names no images of it."""
+    """Return whether an entry of fal's history says that a request has ended, and lists no images."""
     return item.ended_at is not None and item.status_code is not None and not (item.json_output or {}).get("images")
 
 
 def failure_in_history(item: HistoryItem) -> Failure | None:
-    """A request's end by its line in fal's history alone; None where that says no end, or may have images.
+    """Return a request's end by its history entry alone; None if it has not ended, or may have images.
 
-    The history keeps no words, so that a refusal is not told from any other end: it counts as ended, which is as final.
+    The history has no error messages, so a refusal cannot be distinguished from other ends: it counts as ended, which
+    is equally final.
     """
     code = item.status_code
     if code is None or not ended_without_images(item) or code < SUCCESS:
@@ -136,5 +148,5 @@ def failure_in_history(item: HistoryItem) -> Failure | None:
 
 
 def age_of(accepted_at: datetime | None, now: datetime) -> timedelta | None:
-    """How long ago fal has accepted a request; None where nobody knows."""
+    """Return the time since fal accepted a request; None if it is not known."""
     return None if accepted_at is None else now - accepted_at

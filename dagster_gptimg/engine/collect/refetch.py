@@ -1,4 +1,4 @@
-"""Images that are on record and not in the store: brought from fal again, byte for byte, for nothing."""
+"""Recorded images that are missing in the store are fetched from fal again, byte for byte, at no cost."""
 
 from __future__ import annotations
 
@@ -24,44 +24,43 @@ if TYPE_CHECKING:
     from dagster_gptimg.store.receipts.facts import Outcome, StoredImage
 
 KEPT = timedelta(days=90)
-"""How far back fal looks by a request's id: what was stored longer ago is not asked for."""
+"""How far back fal can look up a request by id: images stored earlier are not requested."""
 
 DOWNLOADS_AT_ONCE = 4
 
 PIECE = 1024 * 1024
-"""Bytes of a file that are compared at once."""
+"""Bytes of a file that are compared at a time."""
 
 
 class Refetch:
-    """Brings images of one dataset from fal again.
+    """Fetches images of one dataset from fal again.
 
     Attributes:
-        fetched: images that it has brought.
+        fetched: number of images that were fetched.
     """
 
     def __init__(self, dataset: Dataset, fal: Fal, runtime: Runtime) -> None:
-        """Nothing is asked for yet."""
         self._store, self._folder, self._fal, self._runtime = dataset.store, dataset.folder, fal, runtime
         self._download_limit = DownloadLimit(at_once=DOWNLOADS_AT_ONCE)
         self.fetched = 0
 
     async def fetch(self, submitted: Submitted, outcome: Outcome) -> str:
-        """Bring those images of a request that are not in the store; says why where they cannot be had now, else "".
+        """Fetch the missing images of a request; return why they are not available now, or an empty text.
 
-        fal keeps a result for an hour; the history names its files for longer.
+        fal keeps a result for an hour; the history has the URLs of its files for longer.
 
         Raises:
             StoreError: the store cannot be used.
         """
         if self._runtime.clock.now() - outcome.completed_at > KEPT:
-            return f"fal keeps what it has made for {KEPT.days} days at most"
+            return f"fal keeps images for at most {KEPT.days} days"
         try:
             async with self._download_limit.share() as take:  # a result may hold its images itself
                 files = await self._of_result(submitted, take)
             why = await self._bring(outcome, files)
             return why and await self._bring(outcome, await self._of_history(submitted))
         except ReadError as error:
-            return f"fal cannot be asked for it now ({error})"
+            return f"fal cannot be reached now ({error})"
 
     async def _of_result(self, submitted: Submitted, take: Take) -> Sequence[ImageFile]:
         try:
@@ -80,14 +79,14 @@ class Refetch:
         for image in await self._runtime.io(not_as_recorded, self._store, self._folder, outcome.images):
             name = parse_image(image.path)
             if name is None or name.number >= len(files):
-                return "fal does not have it any more"
+                return "fal no longer has it"
             if why := await self._bring_one(image, files[name.number]):
                 return why
             self.fetched += 1
         return ""
 
     async def _bring_one(self, image: StoredImage, file: ImageFile) -> str:
-        """Write one image into its place, when fal's bytes are those on record, and nothing else lies there."""
+        """Write one image to its place, if fal's bytes are the recorded ones, and no other file is there."""
         try:
             async with self._download_limit.share() as take:
                 with Spool() as spool:
@@ -97,16 +96,16 @@ class Refetch:
                         await self._runtime.io(file.held.copy, spool)
                     return await self._runtime.io(self._put, image, spool.content())
         except ReadError as error:
-            return f"fal does not give {image.path}: {error}"
+            return f"fal did not return {image.path}: {error}"
 
     def _put(self, image: StoredImage, content: bytes | Path) -> str:
         name = f"{self._folder}/{image.path}"
         with _opened(content) as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != image.sha256:
-                return f"fal gives other bytes for {image.path} than are on record"
+                return f"fal returned bytes for {image.path} that differ from the record"
             file.seek(0)
             if not self._begins_with_what_lies_at(name, file):
-                return f"at {image.path} lies another file: move it away, then it is fetched again"
+                return f"another file is at {image.path}: move it away to have the image fetched again"
         if isinstance(content, bytes):
             self._store.write(name, content)
         else:
@@ -114,7 +113,7 @@ class Refetch:
         return ""
 
     def _begins_with_what_lies_at(self, name: str, file: io.BufferedIOBase) -> bool:
-        """Whether nothing is where an image belongs, or its beginning (a copy that was cut off): no file of others."""
+        """Return whether the image's place is empty or has its beginning (an interrupted copy), not another file."""
         try:
             with self._store.open(name) as there:
                 while piece := there.read(PIECE):

@@ -17,7 +17,7 @@ PRICE_SECONDS = 15.0
 """Seconds to wait for a price, with all outcomes that need it."""
 
 DIGITS = 60
-"""Digits with which units and a unit's price are multiplied: exact for every amount that is let through."""
+"""Digits for the product of units and unit price: exact for every amount that is accepted."""
 
 
 class UnitPrices:
@@ -31,18 +31,21 @@ class UnitPrices:
         self._asking = asyncio.Lock()
 
     async def billed(self, endpoint: str, units: Decimal | None) -> Decimal | None:
-        """What fal billed, in US dollars, exact: its units at today's price a unit; None when either is not known."""
+        """Return what fal billed, in exact US dollars: its units times today's unit price.
+
+        None if either is not known.
+        """
         if units is None or not units:
             return units
         async with self._asking:
-            price = self._prices.get(endpoint) or await self._ask(endpoint)
+            price = self._prices[endpoint] if endpoint in self._prices else await self._ask(endpoint)
         if price is None:
             return None
         with localcontext(prec=2 * DIGITS):
             return amount(f"{units * price:f}")
 
     async def _ask(self, endpoint: str) -> Decimal | None:
-        """Today's price a unit, asked for once; after a failure it is asked for again, but not for every image."""
+        """Return today's unit price, read once; after a failed read it is read again, but not for every image."""
         now = self._clock.monotonic()
         if now < self._asked_at.get(endpoint, float("-inf")) + UNIT_PRICE.first_pause:
             return None

@@ -1,6 +1,6 @@
 """How long requests take, learned as they end, and at which ages to ask whether one has.
 
-Each look costs a call; between a request's end and the next look nobody knows that it has ended. Where looks at the
+Each look costs a call; between a request's end and the next look its end is not known. Where looks at the
 ages x1 < x2 < ... cost `LOOK` each and every second of lag costs 1, the cheapest ages are the optimum inspection policy
 of Barlow, Hunter and Proschan (1963), here for the latencies that were seen, by dynamic programming over them.
 
@@ -25,36 +25,42 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LOOK = 1 / 65
-"""What a look is worth, as a share of the mean latency: so much lag is one call less."""
+"""Cost of a status read as a share of the mean latency: this much delay is worth one call."""
 
 KEPT = 256
-"""Latencies that count: the latest. fal's load changes over a day, and a run lasts days."""
+"""Number of latest latencies that count. fal's load changes over a day, and a run may last days."""
 
 REFRESH = 32
-"""Ends after which the ages are worked out anew."""
+"""Number of ends after which the ages are computed again."""
 
 POINTS = 64
-"""Latencies that the ages are worked out for: so many quantiles of those that were seen."""
+"""Maximum number of latencies from which the ages are computed: quantiles of those seen."""
 
 GUESSED = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
-"""Until `ENOUGH` requests have ended: a spread of +-30 % around those that have."""
+"""Assumed spread of +-30 % around the seen latencies until `ENOUGH` requests have ended."""
 ENOUGH = 16
 
-FIRST, GROWTH, BEYOND = 0.5, 1.2, 0.1
-"""While nothing is known: the age of the first look in seconds, and how ages grow. Beyond all that was seen, steps are
-a share of the mean, and grow likewise."""
+FIRST = 0.5
+"""Age of a request in seconds at its first status read, while no latency is known."""
+GROWTH = 1.2
+"""Factor by which the ages (or steps) of further status reads grow."""
+BEYOND = 0.1
+"""First step beyond the longest latency seen, as a share of the mean latency."""
 LONGEST = 60.0
 
-OVERDUE, SPARE, UNTOLD = 2.0, 5.0, 60.0
-"""Where fal tells of ends: twice the longest latency and some seconds are too long without a word; so is a minute while
-no latency is known."""
+OVERDUE = 2.0
+"""Multiple of the longest latency (plus `SPARE`) without a notification, after which the status is read."""
+SPARE = 5.0
+"""Seconds that are added to `OVERDUE` times the longest latency."""
+UNTOLD = 60.0
+"""Seconds without a notification after which the status is read while no latency is known."""
 
 
 class Latency:
-    """The latency of one kind of request, in seconds from the moment in which fal starts it."""
+    """The latency of one kind of request, in seconds from its start at fal."""
 
     def __init__(self, look: float = LOOK) -> None:
-        """Nothing is known yet."""
+        """`look`: seconds that one status read takes."""
         self._look = look
         self._seen: deque[float] = deque(maxlen=KEPT)
         self._points: list[float] = []
@@ -63,16 +69,16 @@ class Latency:
 
     @property
     def is_known(self) -> bool:
-        """Whether any request of this kind has ended."""
+        """Whether a request of this kind has ended."""
         return bool(self._seen)
 
     @property
     def mean(self) -> float:
-        """The mean of the latest; 0 while nothing is known."""
+        """The mean of the latest latencies; 0 while none is known."""
         return statistics.fmean(self._seen) if self._seen else 0.0
 
     def ended(self, seconds: float) -> None:
-        """A request has ended at this age."""
+        """Note that a request has ended after `seconds`."""
         self._seen.append(max(seconds, 0.0))
         self._stale += 1
         if self._stale >= REFRESH or len(self._seen) <= ENOUGH:
@@ -80,21 +86,21 @@ class Latency:
             self._next = next_ages(self._points, self._look * self.mean)
 
     def next_look(self, age: float) -> float:
-        """The age at which to look next at a request that runs at `age` seconds."""
+        """Return the age of the next status read of a request that has run for `age` seconds."""
         place = bisect_right(self._points, age + 1e-6)
         if place < len(self._points):
             return self._next[place]
         beyond = self._points[-1] if self._points else 0.0
-        # Nothing is known of such an age: steps grow with the time since the last one of which something is.
+        # No latency of this age is known: steps grow with the time since the longest known one.
         return age + min(max((age - beyond) * (GROWTH - 1), self.mean * BEYOND, 0.0 if beyond else FIRST), LONGEST)
 
     def overdue(self, age: float) -> float:
-        """The age at which to look at a request of `age` seconds whose end should have been told by then."""
+        """Return the age at which to read the status of a request whose end should have been notified by then."""
         due = max(self._seen) * OVERDUE + SPARE if self._seen else UNTOLD
         return due if age < due else age + min(age / 2, LONGEST)
 
     def _quantiles(self) -> list[float]:
-        """What was seen, as at most `POINTS` latencies."""
+        """Return the seen latencies, as at most `POINTS` values."""
         if len(self._seen) < ENOUGH:
             return sorted(seconds * share for seconds in self._seen for share in GUESSED)[-POINTS:]
         if len(self._seen) <= POINTS:
@@ -103,13 +109,13 @@ class Latency:
 
 
 def next_ages(latencies: Sequence[float], look: float) -> list[float]:
-    """The age of the next look at a request that has outlived all but the latencies from each one on.
+    """Return the age of the next status read of a request that has outlived all latencies before each one.
 
-    Looks and lag together cost least that way.
+    The ages minimize the total cost of reads and delay.
 
     Args:
-        latencies: seconds, sorted; each is as likely as another.
-        look: what a look costs, in seconds of lag.
+        latencies: seconds, sorted; all are equally likely.
+        look: cost of a status read, in seconds of delay.
     """
     count, sums = len(latencies), [0.0, *accumulate(latencies)]
     cost, found = [0.0] * (count + 1), [0.0] * count

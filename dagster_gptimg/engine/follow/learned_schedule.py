@@ -29,25 +29,30 @@ if TYPE_CHECKING:
 SCOUTS = 4
 
 STARTED_BY = 1.0
-"""Seconds after a submit in which fal has certainly started it, if a slot is free."""
+"""Seconds after a submit within which fal certainly starts the request, if a slot is free."""
 
 SUSPECT = 64
-"""Once in so many ends one is looked at that should wait: perhaps there are more slots."""
+"""Number of ends after which the status of one request that should wait is read: there may be more slots."""
 
-STILL, UNKNOWN = 3.0, 30.0
-"""Mean latencies (seconds, while none is known) without an end, after which the next one is looked at: what seems to
-run may never end, and hold no slot."""
+STILL = 3.0
+"""Multiple of the mean latency without any end, after which the status of the next request is read.
+
+A request that seems to run may never end, and occupy no slot.
+"""
+UNKNOWN = 30.0
+"""Seconds without any end after which the status of the next request is read, while no latency is known."""
 
 IDLE = 120.0
-"""Seconds, doubled from look to look, after which those are looked at, too, that wait for the first end of their kind.
-"""
+"""Seconds (doubled each time) until requests that are no scouts are read, too, while no latency is known."""
 
 PROBES = 8
-"""Looks to correct the picture, where fal tells of ends: so many, and one more with every `SUSPECT` ends."""
+"""Maximum status reads to correct the model if fal sends notifications; one more is allowed per `SUSPECT` ends."""
 
 LAST_LOOK = 10.0
-"""Seconds before the end of a run's patience at which a request is looked at, whatever was planned for it: another run
-may have collected what fal would have told of it."""
+"""Seconds before the end of a run's patience at which a status is read in any case.
+
+Another run may have collected the webhook of this request.
+"""
 
 
 @dataclass(slots=True)
@@ -55,9 +60,9 @@ class Kind:
     """Requests that take about as long.
 
     Attributes:
-        latency: what is learned of them.
-        scouts: the numbers of those that are looked at while nothing is known.
-        idle: those that run and are not looked at until something is known.
+        latency: their latency, as learned so far.
+        scouts: numbers of the requests whose statuses are read while no latency is known.
+        idle: running requests whose statuses are not read until a latency is known.
     """
 
     latency: Latency = field(default_factory=Latency)
@@ -103,7 +108,7 @@ class LearnedSchedule:
         self._no_scout(tracked)
 
     def due(self, now: float) -> TrackedRequest | None:
-        """The next request whose look is due. Plans that were superseded are thrown away."""
+        """Return the next request whose read is due; superseded plans are dropped."""
         while self._due and self._due[0][0] <= now:
             _, number, turn = heapq.heappop(self._due)
             tracked = self._queue_model.requests.get(number)
@@ -115,9 +120,9 @@ class LearnedSchedule:
         """One that is looked at only to correct the picture of fal's queue."""
         probe = self._queue_model.unsure(now - STARTED_BY)
         if probe is not None and probe.unread:
-            probe = None  # it is looked at anyway, again and again
+            probe = None  # its status is read repeatedly anyway
         if probe is None and self._queue_model.waiting and now >= self._still_at:
-            # One that cannot be read must not hide those behind it.
+            # A request whose status cannot be read must not block those behind it.
             probe = min(islice(self._queue_model.waiting, SUSPECT), key=lambda tracked: tracked.unread)
             self._still_at = now + STATUS.first_pause
         if probe is None and self._ends >= self._suspect_at:
@@ -125,7 +130,10 @@ class LearnedSchedule:
         return None if probe is None or probe.is_looked_at or not self._may_probe(probe) else probe
 
     def _may_probe(self, probe: TrackedRequest) -> bool:
-        """Probes are for what nobody tells of; else they are few, since each of them may be a call more an image."""
+        """Return whether a status may be read to correct the model; limited if fal notifies.
+
+        Since it may be an extra call.
+        """
         if not probe.told:
             return True
         if probe.looked or self._probes >= PROBES + self._ends // SUSPECT:
@@ -162,24 +170,24 @@ class LearnedSchedule:
             told = None if status.inference_time is None else tracked.started + status.inference_time
             unseen = now if tracked.told else (earliest + now) / 2
             end = unseen if told is None else min(max(told, earliest), now)
-            if told is not None or not tracked.unread:  # while nothing could be read, nobody knows when it ended
+            if told is not None or not tracked.unread:  # after failed reads the time of the end is not known
                 self._learn(tracked.kind, end - tracked.started)
         self._still_at, self._ends = now + (STILL * self._kinds[tracked.kind].latency.mean or UNKNOWN), self._ends + 1
         if self._queue_model.has_ended(tracked):
-            self._still_at = 0.0  # it should have waited: perhaps the next one has ended too
-        # At once, not when its waiter has a turn: another one has started.
+            self._still_at = 0.0  # it was assumed to wait: perhaps the next one has ended too
+        # Immediately, not when its waiter runs: another request has started.
         self.drop(tracked, end, status.inference_time)
         self._tell()
 
     def _is_running(self, tracked: TrackedRequest, now: float) -> None:
         is_newest = tracked is self._queue_model.newest(now - STARTED_BY)
         if self._queue_model.is_running(tracked, now):
-            self._suspect_at = 0  # there are more slots than it seemed, and perhaps more than that
+            self._suspect_at = 0  # there are more slots than assumed, and perhaps even more
         if is_newest and self._in_flight_limit.is_full and not self._queue_model.waiting:
             self._queue_model.slots = None
-            # By what was seen, not by what is in flight: while a window fills, none of its last ones was looked at yet.
+            # By the requests seen running, not those in flight: while the limit grows, the newest were not read yet.
             self._in_flight_limit.grow(self._queue_model.seen_running)
-        if not self._is_idle(tracked):  # one that was looked at to find the slots does not become a scout by that
+        if not self._is_idle(tracked):  # a read to find the slots does not make the request a scout
             self._plan_by_age(tracked)
         elif tracked.started is not None:
             self._plan(tracked, now + max(now - tracked.started, IDLE))
@@ -187,17 +195,17 @@ class LearnedSchedule:
 
     def _is_queued(self, tracked: TrackedRequest, now: float) -> None:
         self._queue_model.is_queued(tracked, now)
-        if not tracked.fresh and not tracked.told:  # found, not submitted by this run: its place is not known
+        if not tracked.fresh and not tracked.told:  # found, not submitted by this run: its position is not known
             self._plan(tracked, now + max(self._kinds[tracked.kind].latency.mean / 2, STATUS.first_pause))
         self._tell()
 
     def _tell(self) -> None:
-        """Pass on what is known of slots and rate."""
+        """Pass the estimated slots and rate to the in-flight limit."""
         mean = max((kind.latency.mean for kind in self._kinds.values()), default=0.0)
         if self._queue_model.slots is not None and mean:
             self._in_flight_limit.learned(self._queue_model.slots, self._queue_model.slots / mean)
 
-    # -- when to look
+    # -- when to read
 
     def _plan(self, tracked: TrackedRequest, at: float) -> None:
         last = tracked.until - LAST_LOOK
@@ -211,7 +219,7 @@ class LearnedSchedule:
             self._plan(tracked, tracked.started + (latency.overdue(age) if tracked.told else latency.next_look(age)))
 
     def _starts(self, tracked: TrackedRequest) -> None:
-        """It is taken to run: plan a look at it, unless nothing is known of its kind and others are looked at."""
+        """Plan a status read of a request that now counts as running, unless others of its unknown kind are read."""
         kind = self._kinds[tracked.kind]
         if tracked.told:
             self._plan_by_age(tracked)
@@ -224,15 +232,15 @@ class LearnedSchedule:
             self._plan_by_age(tracked)
         else:
             kind.idle.append(tracked)
-            self._plan(tracked, self._clock.monotonic() + IDLE)  # all of the scouts may be stuck
+            self._plan(tracked, self._clock.monotonic() + IDLE)  # all scouts may be stuck
 
     def _is_idle(self, tracked: TrackedRequest) -> bool:
-        """Whether others are looked at until something is known of its kind."""
+        """Return whether other requests are read until a latency of its kind is known."""
         kind = self._kinds[tracked.kind]
         return tracked.fresh and not tracked.told and not kind.latency.is_known and tracked.number not in kind.scouts
 
     def _waits(self, tracked: TrackedRequest) -> None:
-        """It does not run after all."""
+        """Note that a request does not run after all."""
         tracked.turn += 1
         self._no_scout(tracked)
 
@@ -248,7 +256,7 @@ class LearnedSchedule:
         kind = self._kinds[name]
         was_known = kind.latency.is_known
         kind.latency.ended(seconds)
-        if not was_known:  # those that are told wait as long as for a request of which nothing is known
+        if not was_known:  # the waiting times of notified requests were those for an unknown latency
             told = [tracked for tracked in self._queue_model.requests.values() if tracked.told and tracked.kind == name]
             idle, kind.idle = kind.idle, deque()
             kind.scouts.clear()

@@ -1,9 +1,10 @@
-"""A model of fal's queue: which of our requests run, and which still wait.
+"""A model of fal's queue: which requests of a run are running, and which are still waiting.
 
 fal starts requests in the order of their submits, as many at once as the account has slots; when one ends, the next one
-starts. So nobody has to ask for a request that waits. How many slots there are is found out, not told: at the start by
-halving (does the newest run? the middle one?), then by Little's law (while others wait, as many run at once as end a
-second times the mean inference time), and from every look that contradicts the picture.
+starts. So waiting requests need no status reads. The number of slots is estimated, since fal does not provide it: at
+the start by bisection (is the newest request running? the middle one?), then by Little's law (while others wait, the
+number running equals the ends per second times the mean inference time), and by every status that contradicts the
+model.
 """
 
 from __future__ import annotations
@@ -18,48 +19,56 @@ if TYPE_CHECKING:
     from dagster_gptimg.engine.follow.tracked_request import TrackedRequest
 
 
-COUNTED, ENOUGH, ROUNDS, COUNT_EVERY = 4096, 128, 8, 32
-"""Ends that the slots are counted by: the latest; so many at least, and so many for each slot, since at the start ends
-come in waves; anew after so many more."""
+COUNTED = 4096
+"""Number of latest ends from which the slots are estimated."""
+ENOUGH = 128
+"""Minimum number of ends for an estimate."""
+ROUNDS = 8
+"""Minimum number of ends per slot for an estimate: at the start ends come in waves."""
+COUNT_EVERY = 32
+"""Number of further ends after which the slots are estimated again."""
 
 CERTAIN = 0.05
-"""A share by which a count has to differ from what is taken to be so: what was seen goes before what is counted."""
+"""Minimum relative difference between an estimate and the model: observed states have precedence over estimates."""
 
 SLACK = 8
-"""One in so many of those that are taken to run may have ended unnoticed: then the next ones run."""
+"""Of this many requests that are assumed to run, one may have ended unnoticed, so that the next one runs."""
 
 REORDERED = 64
-"""Starts that may still change places: ends become known in another order than they happen."""
+"""Number of latest starts that may still be reordered: ends are noticed in another order than they happen."""
 
 
 class QueueModel:
-    """The requests in flight, as fal is taken to see them.
+    """The requests in flight, in the state that fal is assumed to have them in.
 
     Attributes:
         requests: by number, in the order of their submits.
-        waiting: those that are taken to wait, the next one first.
-        slots: how many run at once; None while nobody knows.
+        waiting: requests that are assumed to wait, the next one first.
+        slots: number of requests that run at once; None while it is not known.
     """
 
     def __init__(self, on_start: Callable[[TrackedRequest], None], on_wait: Callable[[TrackedRequest], None]) -> None:
-        """`on_start` is called when one is taken to run (or since another time), `on_wait` when that was wrong."""
+        """`on_start`: called when a request is assumed to run (or since another time); `on_wait`.
+
+        When that was wrong.
+        """
         self.requests: OrderedDict[int, TrackedRequest] = OrderedDict()
         self.waiting: deque[TrackedRequest] = deque()
         self.slots: int | None = None
         self._on_start, self._on_wait = on_start, on_wait
         self._running = 0
-        self._front = -1  # up to this number all have been seen running, or ended
+        self._front = -1  # all requests up to this number were seen running or ended
         self._searching = False
         self._ends: deque[tuple[float, float]] = deque(maxlen=COUNTED)
         self._counted = 0
         self._started: deque[TrackedRequest] = deque(maxlen=REORDERED)
 
     def newest(self, settled: float) -> TrackedRequest | None:
-        """The last one of those that this run submitted before the moment `settled`: it runs, or no slot was free."""
+        """Return the last request that this run submitted before `settled`: it runs, unless no slot was free."""
         return next((f for f in reversed(self.requests.values()) if f.fresh and f.began <= settled), None)
 
     def add(self, tracked: TrackedRequest) -> None:
-        """A new one; one that was found, and not submitted just now, is taken to run."""
+        """Add a request; one that was found, not just submitted, is assumed to run."""
         self.requests[tracked.number] = tracked
         if not tracked.fresh or (not self.waiting and self._has_room):
             self._start(tracked, tracked.began)
@@ -67,9 +76,12 @@ class QueueModel:
             self.waiting.append(tracked)
 
     def drop(self, tracked: TrackedRequest, end: float, inference: float | None = None) -> None:
-        """It has ended, or nobody waits for it any more. The next one starts at that moment.
+        """Remove a request that has ended, or that nobody waits for any more; the next one starts at that time.
 
-        `inference`: seconds that fal says it ran.
+        Args:
+            tracked: the request.
+            end: when it ended.
+            inference: seconds that fal says it ran.
         """
         if self.requests.pop(tracked.number, None) is None:
             return
@@ -80,10 +92,10 @@ class QueueModel:
             self._count(end, inference)
         self._fill(end)
 
-    # -- what a look says
+    # -- conclusions from a status
 
     def is_running(self, tracked: TrackedRequest, now: float) -> bool:
-        """It runs, and so does all that was submitted before. Returns whether it was taken to wait."""
+        """Note that a request, and every one submitted before it, runs. Returns whether it was assumed to wait."""
         surprise = tracked.started is None
         while tracked.started is None:
             self._start(self.waiting.popleft(), now)
@@ -93,41 +105,41 @@ class QueueModel:
         return surprise
 
     def suspect(self) -> TrackedRequest | None:
-        """One that should wait, also if some have ended without anybody having looked; None when there is none."""
+        """Return a request that should be waiting even if some ended unnoticed; None if there is none."""
         place = self._running // SLACK + 1
         return self.waiting[place] if place < len(self.waiting) else None
 
     def has_ended(self, tracked: TrackedRequest) -> bool:
-        """It has ended. Returns whether it was taken to wait."""
+        """Note that a request has ended. Returns whether it was assumed to wait."""
         self._reach(tracked)
         if tracked.started is None and self.slots is not None:
             self.slots += 1
         return tracked.started is None
 
     def is_queued(self, tracked: TrackedRequest, now: float) -> None:
-        """It waits, and so does all that was submitted after it. The first of them may start at any moment."""
+        """Note that a request, and every one submitted after it, waits. The first of them may start at any time."""
         if tracked.started is None or not tracked.fresh:
             return
-        if tracked.number <= self._front:  # it ran before: fal tries it again, which says nothing of the slots
+        if tracked.number <= self._front:  # it ran before: fal retries it, which says nothing about the slots
             behind = [tracked]
         else:
             later = (other for other in reversed(self.requests.values()) if other.number >= tracked.number)
             behind = [other for other in later if other.fresh and other.started is not None]
             self._searching = self._searching or self.slots is None
-        for other in behind:  # the last one first, so that the first one comes to stand at the head
+        for other in behind:  # the last one first, so that the first one ends up at the head
             other.started = None
             self.waiting.appendleft(other)
             self._on_wait(other)
         self._running -= len(behind)
         if tracked.number > self._front:
             self.slots = max(self._running, 1)
-        self._fill(now)  # one is always taken to run, lest nobody looks at any
+        self._fill(now)  # at least one is always assumed to run, so that its status is read
 
     def unsure(self, settled: float) -> TrackedRequest | None:
-        """The one whose status tells most of the slots; None when they are known.
+        """Return the request whose status says most about the slots; None if they are known.
 
-        The newest of those submitted before the moment `settled`. When it waits, the middle one of those of which
-        nobody knows, until none is left.
+        At first the newest of those submitted before `settled`. If it waits, the middle one of those whose state is not
+        known, until there are none.
         """
         if self._searching:
             unknown = [
@@ -141,7 +153,7 @@ class QueueModel:
 
     @property
     def seen_running(self) -> int:
-        """How many run that a look has shown to run, their own or that at a later one."""
+        """Return the number of requests shown to run, by their own status or that of a later one."""
         return sum(f.fresh and f.started is not None and f.number <= self._front for f in self.requests.values())
 
     @property
@@ -165,7 +177,10 @@ class QueueModel:
             self._reorder()
 
     def _reorder(self) -> None:
-        """Who was submitted first has started first: an end that is noticed late belongs to an earlier start."""
+        """Restore the order of starts, which is that of submits.
+
+        An end that is noticed late belongs to an earlier start.
+        """
         for place in reversed(range(1, len(self._started))):
             before, last = self._started[place - 1], self._started[place]
             if before.started is None or last.started is None or before.started <= last.started:
@@ -175,14 +190,14 @@ class QueueModel:
             self._on_start(last)
 
     def _count(self, end: float, inference: float | None) -> None:
-        """Little's law, over the latest ends. It holds only while no slot is free."""
+        """Estimate the slots by Little's law from the latest ends, which is valid only while no slot is free."""
         if not self.waiting or self.slots is None:
             self._ends.clear()
         elif inference is not None:
             self._ends.append((end, inference))
             self._counted += 1
             if len(self._ends) >= max(ENOUGH, ROUNDS * self.slots) and self._counted % COUNT_EVERY == 0:
-                # The middle half: ends are noticed late, so some of the latest and of the first are not among them.
+                # Use the middle half: ends are noticed late, so some of the latest and of the first are missing.
                 quarter = len(self._ends) // 4
                 times = sorted(time for time, _ in self._ends)[quarter:-quarter]
                 rate = (len(times) - 1) / max(times[-1] - times[0], 1e-6)

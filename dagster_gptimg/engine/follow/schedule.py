@@ -82,7 +82,7 @@ class FixedSteps:
         return None
 
     def probe(self, now: float) -> TrackedRequest | None:  # noqa: ARG002 - there is nothing to learn
-        """Nothing is looked at out of turn."""
+        """Return None: no request is read out of turn."""
         return None
 
     def saw(self, tracked: TrackedRequest, status: Status, now: float) -> None:

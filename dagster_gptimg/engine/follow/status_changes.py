@@ -1,4 +1,4 @@
-"""What statuses say, for whoever listens: each change of a request once, as an `Updated` event."""
+"""Status changes as events: each change of a request becomes one `Updated` event."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.types import LogLine, Status
 
 MOST_LINES = 1000
-"""Lines of one request's log that are told: a model that never stops must not fill the memory."""
+"""Maximum lines of one request's log that are reported, so that an endless log cannot fill the memory."""
 
 
 class StatusChanges:
-    """Tells each change of the requests in flight once."""
+    """Reports each change of the requests in flight once."""
 
     def __init__(self, tell: Callable[[Updated], None]) -> None:
-        """`tell`: takes the events."""
+        """`tell`: receives the events."""
         self._tell = tell
 
     @contextmanager
     def of(self, row_id: str, request_id: str) -> Iterator[Callable[[Status], None]]:
-        """What is to be told each status of one request while it is in flight.
+        """Yield a function to call with each status of one request while it is in flight.
 
-        A look brings its whole log, a stream what is new, and a stream that was opened again all of it once more.
+        A status read has the whole log, a stream only new lines, and a reopened stream the whole log again.
         """
         told: tuple[str, int | None] | None = None
         lines: set[LogLine] = set()

@@ -1,4 +1,4 @@
-"""Status streams: fal itself tells each change of a request at once, over one open connection a request."""
+"""Status streams: fal sends each change of a request at once, over one open connection per request."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.types import Submitted
 
 AT_ONCE = 64
-"""Streams at once, each a connection: a run has no more requests in flight than that."""
+"""Maximum concurrent streams, each with a connection: a run with streams has at most as many requests in flight."""
 
 
 class Streams:
     """The open streams of one run."""
 
     def __init__(self, job: Job) -> None:
-        """None is open yet."""
         self._fal, self._clock, self._logs = job.fal, job.runtime.clock, job.options.logs
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._again_at = float("-inf")
 
     def follow(self, request: Submitted, hear: Hear, *, fresh: bool) -> bool:  # noqa: ARG002 - old and new alike
-        """Open a stream, if there is one to spare; `hear` is told what it says."""
+        """Open a stream if the limit allows it; `hear` is called with its statuses. Returns whether it was opened."""
         if len(self._tasks) >= AT_ONCE or self._clock.monotonic() < self._again_at:
             return False
         task = self._tasks[request.request_id] = asyncio.create_task(self._stream(request, hear))
@@ -35,16 +34,16 @@ class Streams:
         return True
 
     def leave(self, request: Submitted) -> None:
-        """Close a stream that nobody needs any more."""
+        """Close the stream of a request that is no longer waited for."""
         task = self._tasks.get(request.request_id)
-        if task is not None and task is not asyncio.current_task():  # one that has told of its end ends by itself
+        if task is not None and task is not asyncio.current_task():  # a stream that has sent the end stops by itself
             task.cancel()
 
     def turn(self) -> None:
-        """Nothing is to be done now and then."""
+        """Do nothing: streams need no periodic work."""
 
     def close(self) -> None:
-        """Close all."""
+        """Close all streams."""
         for task in self._tasks.values():
             task.cancel()
 
@@ -52,7 +51,7 @@ class Streams:
         try:
             async for status in self._fal.stream_status(request, logs=self._logs):
                 hear(request.request_id, status)
-        except ReadError:  # also when fal does not know the request: a look will tell
+        except ReadError:  # also if fal does not know the request: its status is read instead
             self._again_at = self._clock.monotonic() + NEW_STREAMS.first_pause
         finally:
             hear(request.request_id, None)

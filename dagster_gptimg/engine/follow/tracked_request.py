@@ -12,33 +12,33 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.types import Status, Submitted
 
 Hear: TypeAlias = "Callable[[str, Status | None], None]"
-"""Takes what fal tells of a request (by its id) by itself; None: it tells nothing of it any more."""
+"""Called with a request id and a status from fal, or None if fal sends no more notifications for the request."""
 
 
 class Teller(Protocol):
-    """A way in which fal tells of requests by itself."""
+    """A channel by which fal sends notifications about requests."""
 
     def follow(self, request: Submitted, hear: Hear, *, fresh: bool) -> bool:
-        """Have `hear` told of a request from now on; False when it will not be."""
+        """Make `hear` be called for a request from now on; False if that is not possible."""
 
     def leave(self, request: Submitted) -> None:
-        """Nobody waits for it any more."""
+        """Note that a request is no longer waited for."""
 
     def turn(self) -> None:
-        """Called at each turn of the timer."""
+        """Do periodic work; called at each turn of the timer."""
 
     def close(self) -> None:
-        """Leave nothing behind."""
+        """Close everything."""
 
 
 class Seen(NamedTuple):
-    """Why nobody watches a request any more.
+    """The reason why a request is no longer watched.
 
     Attributes:
-        is_completed: whether fal itself has said that it has ended. False: fal says that it does not know it, which is
-            no end: it may have images all the same.
-        inference_time: seconds that the model took, where fal says it.
-        error_type: the error that it ended with, where fal's status says it.
+        is_completed: whether fal itself has said that it has ended. False: fal says that it does not know the request,
+            which does not mean that it ended: it may have images.
+        inference_time: seconds that the model took, if fal says it.
+        error_type: the error that it ended with, if fal's status says it.
     """
 
     is_completed: bool
@@ -54,23 +54,23 @@ class TooLate(NamedTuple):
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class TrackedRequest:
-    """One request that fal has. Times are the clock's seconds.
+    """One request that fal has. Times are in seconds of the run's clock.
 
     Attributes:
         number: its place in the order of submits.
         kind: requests of one kind take about as long.
         ended: done when fal says that it has ended, or when nobody waits for that any longer.
         began: when it was submitted, or found.
-        fresh: whether this run has submitted it: then its place in the order is known, and its age.
-        until: up to when it is waited for.
-        started: since when it is taken to run; None while it is taken to wait.
-        looked: when it was looked at last; 0 for never.
-        is_looked_at: whether somebody is asking just now.
-        turn: counts the plans made for it: only the last one holds.
-        tell: is told each status.
-        told: whether fal tells of it by itself; then it is only looked at when that takes too long.
-        unread: looks in a row that brought no status.
-        gone_since: the clock's second since which every look has said that fal does not know it.
+        fresh: whether this run has submitted it: then its position and age are known.
+        until: until when it is waited for.
+        started: since when it is assumed to run; None while it is assumed to wait.
+        looked: when its status was last read; 0 if never.
+        is_looked_at: whether its status is being read now.
+        turn: counter of the plans made for it: only the last one is valid.
+        tell: is called with each status.
+        told: whether fal notifies about it: then its status is only read if a notification is overdue.
+        unread: number of consecutive failed status reads.
+        gone_since: since when every status read says that fal does not know it.
     """
 
     request: Submitted

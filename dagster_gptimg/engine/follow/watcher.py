@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.types import Status, Submitted
 
 TICK = 0.05
-"""Seconds between two turns of the timer, and after one that had looks to make; what is due sooner is on time."""
+"""Seconds between two turns of the timer, and after one with reads; reads that are due sooner are on time."""
 
 LOOKS_PER_SECOND = 500
-"""Looks at most, so that an account's reads never flood fal: enough for 40 images a second."""
+"""Maximum status reads per second, so that they never overload fal: sufficient for 40 images a second."""
 
 LOOKS_AT_ONCE = 16
 
@@ -35,7 +35,7 @@ LATE_EVERY = 0.5
 """Seconds between two searches for requests whose time is over."""
 
 GONE_APART = 5.0
-"""Seconds between two looks that both say fal does not know a request, before its result and the history are tried."""
+"""Seconds between two reads that both say fal does not know a request, before its result and the history are tried."""
 
 
 class Watcher:
@@ -48,12 +48,12 @@ class Watcher:
         teller: Teller | None = None,
         schedule: Schedule | None = None,
     ) -> None:
-        """Watch nothing yet.
+        """Prepare to watch.
 
         Args:
-            job: the run's.
-            in_flight_limit: is told what is learned of the account's slots.
-            teller: how fal tells of requests by itself, if it does.
+            job: the run's job.
+            in_flight_limit: is updated with the account's estimated slots.
+            teller: the channel of fal's notifications, if any.
             schedule: when to look; by default one that learns from what it sees.
         """
         self._fal, self._clock, self._patience = job.fal, job.runtime.clock, job.options.patience
@@ -116,7 +116,7 @@ class Watcher:
                 self._teller.leave(request)
 
     def close(self) -> None:
-        """Look at nothing any more."""
+        """Stop all status reads."""
         for task in (self._timer, *self._looks):
             if task is not None:
                 task.cancel()
@@ -124,7 +124,7 @@ class Watcher:
             self._teller.close()
 
     def _stopped(self, timer: asyncio.Task[None]) -> None:
-        """A timer that fails must not leave anybody waiting for ever."""
+        """Fail all waiting requests if the timer fails, so that nothing waits for ever."""
         if not timer.cancelled() and (error := timer.exception()) is not None:
             for tracked in self._schedule.requests.values():
                 _fail(tracked, error)
@@ -132,7 +132,7 @@ class Watcher:
     # -- the timer
 
     async def _watch(self) -> None:
-        """Turn the timer while anything is in flight."""
+        """Run the timer while any request is in flight."""
         while self._schedule.requests:
             now, looks = self._clock.monotonic(), 0
             self._give_up_late(now)
@@ -148,7 +148,7 @@ class Watcher:
             await self._clock.sleep(TICK if looks else self._until_due(now))
 
     def _give_up_late(self, now: float) -> None:
-        """End the waiting for those whose time is over, whether or not anybody could look at them."""
+        """Fail the requests whose time is over, whether or not their statuses could be read."""
         if now < self._counted_late_at + LATE_EVERY:
             return
         self._counted_late_at = now
@@ -157,7 +157,7 @@ class Watcher:
                 _finish(tracked, TooLate(f"not ended after {now - tracked.began:.0f} s"))
 
     def _until_due(self, now: float) -> float:
-        """Seconds until the next look, or the next turn."""
+        """Return the seconds until the next read, or the next turn."""
         due = self._schedule.next_look
         wait = TICK if due is None else due - now
         return wait if 0 < wait < TICK else TICK
@@ -169,7 +169,7 @@ class Watcher:
         task.add_done_callback(self._looks.discard)
 
     async def _look(self, tracked: TrackedRequest) -> None:
-        """Ask for a status, and draw the conclusions."""
+        """Read a status, and update the model."""
         try:
             status = await self._status(tracked)
             tracked.is_looked_at = False
@@ -179,9 +179,9 @@ class Watcher:
             _fail(tracked, error)
 
     async def _status(self, tracked: TrackedRequest) -> Status | None:
-        """A request's status; None when it cannot be read now.
+        """Return a request's status; None if it cannot be read now.
 
-        That fal does not know a request is never its end: a gateway, or a replica that lags behind, says it as well.
+        "Not found" is never taken as the request's end: a gateway, or a lagging replica, answers it as well.
         """
         try:
             status = await self._fal.status(tracked.request, logs=self._logs)
@@ -199,7 +199,7 @@ class Watcher:
     # -- conclusions
 
     def _hear(self, request_id: str, status: Status | None) -> None:
-        """Fal tells of a request by itself, or does not any more: then it is looked at as any other."""
+        """Process a notification of fal; None: there are no more, and the status is read like any other."""
         tracked = self._by_id.get(request_id)
         if tracked is None or tracked.number not in self._schedule.requests:
             return

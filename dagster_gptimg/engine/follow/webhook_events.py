@@ -1,4 +1,4 @@
-"""Ends that webhooks brought, by one listing of the run's inbox for all its requests in flight."""
+"""Webhooks of ended requests, from one listing of the run's inbox for all requests in flight."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.types import Images, Submitted
     from dagster_gptimg.store.inbox import Arrival
 
-EVERY, EVERY_FAR = 0.3, 3.0
-"""Seconds between two listings: of a local folder, and of a store that is paid by the call."""
+EVERY = 0.3
+"""Seconds between two listings of a local inbox."""
+EVERY_FAR = 3.0
+"""Seconds between two listings of a remote inbox, whose calls may cost money."""
 
 
 class WebhookEvents:
-    """What has come into the inbox of one run."""
+    """The webhooks in the inbox of one run."""
 
     def __init__(self, job: Job, run: str) -> None:
         """`run`: the run's id, which names its inbox."""
@@ -33,29 +35,32 @@ class WebhookEvents:
         self._next = float("-inf")
 
     def follow(self, request: Submitted, hear: Hear, *, fresh: bool) -> bool:  # noqa: ARG002 - a listing tells of all
-        """Every request of this run has a webhook; what an earlier one sent is looked at."""
+        """Follow a request; True if this run submitted it.
+
+        Since requests of earlier runs have no webhook in this inbox.
+        """
         self._hear = hear
         return fresh
 
     def leave(self, request: Submitted) -> None:
-        """A listing is not made for single requests."""
+        """Do nothing: a listing is not made for single requests."""
 
     def turn(self) -> None:
-        """List the inbox now and then."""
+        """List the inbox periodically."""
         now = self._clock.monotonic()
         if now >= self._next and (self._listing is None or self._listing.done()):
             self._next = now + self._every
             self._listing = asyncio.create_task(self._list())
 
     def close(self) -> None:
-        """List nothing any more."""
+        """Stop listing."""
         if self._listing is not None:
             self._listing.cancel()
 
     async def images(self, key: str, request_id: str) -> Images | None:
-        """The images of a request, as a webhook named them; None when none did: then its result has to be read.
+        """Return the images that a webhook named; None if there is none: then the result has to be read.
 
-        A failure is never taken from here: only fal's own answer to a read says whether it was free.
+        A failure is never taken from a webhook: only fal's own answer to a read says whether it was free.
         """
         arrival = self._there.get(request_id)
         callback = None if arrival is None or arrival.key != key else await self._io(self._inbox.read, arrival)
@@ -68,7 +73,7 @@ class WebhookEvents:
         return None if found.unreadable else found
 
     async def taken(self, request_id: str) -> None:
-        """Its outcome is on record: what a webhook said of it is not needed any more."""
+        """Remove the webhook of a request whose outcome is on record."""
         if (arrival := self._there.pop(request_id, None)) is not None:
             try:
                 await self._io(self._inbox.remove, [arrival])
@@ -79,7 +84,7 @@ class WebhookEvents:
         try:
             found = await self._io(self._inbox.arrivals, self._run)
         except StoreError:
-            return  # the next listing, or a look, will tell
+            return  # the next listing, or a status read, finds it
         self._there = {arrival.request_id: arrival for arrival in found}
         for request_id in self._there:
             if self._hear is not None:

@@ -1,4 +1,4 @@
-"""Adopt: the user says which request of fal's is the one of a row that is held."""
+"""Adopt: the user names the request at fal that belongs to a held row."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ NOTHING = "Nothing was recorded"
 
 
 async def adopt(dataset: Dataset, fal: Fal, runtime: Runtime, request_id: str, row: str) -> str:
-    """Put on record that a request at fal is the one of a row in doubt, and say so; the next run collects it.
+    """Record that a request at fal belongs to a row in doubt; return a sentence. The next run collects it.
 
     Args:
-        dataset: whose.
-        fal: where the request is.
-        runtime: the world.
-        request_id: fal's own.
+        dataset: the row's dataset.
+        fal: the client.
+        runtime: the environment.
+        request_id: fal's id.
         row: the row's id, or its request key.
 
     Raises:
-        UsageError: it cannot be that row's: the row is not in doubt, the id is on record, fal does not show it, or
-            shows that it asked for something else. Nothing was recorded.
+        UsageError: this is not possible: the row is not in doubt, the id is already on record, fal does not show it, or
+            shows different arguments. Nothing was recorded.
         StoreError: the store cannot be used.
     """
     doubts = await runtime.io(lambda: list(_in_doubt(dataset, row)))
     if not doubts:
-        raise UsageError(f"no request of row {row!r} is in doubt, so there is nothing to adopt one for. {NOTHING}")
+        raise UsageError(f"no request of row {row!r} is in doubt, so there is nothing to adopt. {NOTHING}")
     if await runtime.io(dataset.receipts.known, [request_id], ("reply", "webhook", "history")):
-        raise UsageError(f"request {request_id} is on record already. {NOTHING}")
+        raise UsageError(f"request {request_id} is already on record. {NOTHING}")
     why = ""
     for key, n, intent in doubts:
         item = await _shown(fal, intent, request_id)
@@ -48,11 +48,11 @@ async def adopt(dataset: Dataset, fal: Fal, runtime: Runtime, request_id: str, r
             fact = accepted_fact(fal.request(intent.endpoint, request_id), item.sent_at)
             await runtime.io(dataset.receipts.create_accepted, key, n, "history", fact)
             return f"request {request_id} is now on record for row {intent.row_id!r}: `generate` collects it"
-    raise UsageError(f"request {request_id} is not that of row {row!r}: {why}. {NOTHING}")
+    raise UsageError(f"request {request_id} does not belong to row {row!r}: {why}. {NOTHING}")
 
 
 def _in_doubt(dataset: Dataset, row: str) -> Iterator[tuple[str, int, Intent]]:
-    """The attempts of a row of which nobody knows whether they reached fal: (key, attempt, intent)."""
+    """Yield the attempts of a row that may or may not have reached fal: (key, attempt, intent)."""
     for facts in every_key(dataset):
         for n in searching(facts.attempts, facts.owns):
             intent = facts.attempts[n].intent
@@ -74,16 +74,16 @@ async def _shown(fal: Fal, intent: Intent, request_id: str) -> HistoryItem:
 
 
 def _other(intent: Intent, item: HistoryItem) -> str:
-    """What a request asked for that an intent did not, in words; empty when they agree, as far as fal shows it."""
+    """Return in words how a request differs from an intent; empty if they agree, as far as fal shows it."""
     if item.json_input is None:
         return ""
     for name, value in intent.arguments.items():
         if not _is_reference(value) and item.json_input.get(name, value) != value:
-            return f"its {name} is another one"
+            return f"its {name} is different"
     return "" if "prompt" in item.json_input else "fal shows no prompt of it"
 
 
 def _is_reference(value: Json) -> bool:
-    """Whether a value stands for an uploaded image, which fal shows by its address."""
+    """Return whether a value is an uploaded image, which fal shows by its URL."""
     some = value if isinstance(value, list) else [value]
     return any(isinstance(one, str) and one.startswith("sha256:") for one in some)

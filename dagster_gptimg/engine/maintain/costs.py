@@ -1,7 +1,7 @@
-"""What datasets have cost in all: from all of their receipts, and from nothing that is derived.
+"""The total cost of datasets, from all of their receipts and nothing derived.
 
-An image table tells what its own images cost. Rows that were edited or removed, requests that were refused or bought
-twice, images that were pruned or forgotten: their receipts stay, and with them what they cost.
+An image table has the cost of its own images only. Receipts also have that of edited or removed rows, refused requests,
+double purchases, and pruned or forgotten images.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ _NOTHING = Decimal(0)
 
 
 class Charge(NamedTuple):
-    """What one request has cost, or may have.
+    """The cost of one request, or its bounds.
 
     Attributes:
-        request_id: None for a submit of which nobody knows whether it reached fal.
+        request_id: None for a submit that may or may not have reached fal.
         partition: of the row that it was sent for.
-        endpoint: fal's full id; empty where no receipt tells.
-        completed_at: when its end was seen; None while it has none.
-        images: how many it has brought.
-        billed_usd: US dollars, exact; None where that is not known (yet).
-        worst_usd: US dollars that it may have cost at most, where `billed_usd` is not known; None: not known either.
+        endpoint: fal's full id; empty if no receipt has it.
+        completed_at: when its end was noticed; None before that.
+        images: number of its images.
+        billed_usd: exact US dollars; None if not known (yet).
+        worst_usd: maximum US dollars if `billed_usd` is not known; None: not known either.
     """
 
     request_id: str | None
@@ -57,13 +57,14 @@ class Charge(NamedTuple):
 
 @dataclass(slots=True)
 class Amounts:
-    """Sums over some requests. US dollars are exact.
+    """Sums over several requests. US dollars are exact.
 
     Attributes:
-        requests: at fal, or perhaps there. images: that they have brought.
-        billed_usd: what fal has billed.
-        estimated_usd: the worst case of what is in flight, held, given up, or of unknown cost.
-        unknown: requests of which nobody knows what they may have cost: they are in neither of the two.
+        requests: number of requests at fal, or perhaps there.
+        images: number of their images.
+        billed_usd: billed by fal.
+        estimated_usd: worst case of requests in flight, held, given up, or of unknown cost.
+        unknown: number of requests without a known bound, which are in neither sum.
     """
 
     requests: int = 0
@@ -73,7 +74,7 @@ class Amounts:
     unknown: int = 0
 
     def add(self, charge: Charge) -> None:
-        """One more request."""
+        """Add one request."""
         self.requests += 1
         self.images += charge.images
         self.billed_usd = exact_sum((self.billed_usd, charge.billed_usd))
@@ -82,7 +83,7 @@ class Amounts:
             self.unknown += charge.worst_usd is None
 
     def as_json(self) -> dict[str, object]:
-        """The same for JSON: dollars are texts, so that no digit is lost."""
+        """Return the amounts for JSON; dollars are texts, so that no digit is lost."""
         return {
             "requests": self.requests,
             "images": self.images,
@@ -93,10 +94,10 @@ class Amounts:
 
 
 class Group(NamedTuple):
-    """By what amounts are put together.
+    """The key of a group of amounts.
 
     Attributes:
-        dataset: its name; None where amounts of all datasets are put together.
+        dataset: its name; None if a group covers all datasets.
         value: the partition's key (None: no partition), the day, the month (both UTC; None: not ended), the model.
     """
 
@@ -106,12 +107,12 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True)
 class Costs:
-    """What datasets have cost.
+    """The cost of datasets.
 
     Attributes:
-        by: by what the groups are made.
+        by: the grouping.
         groups: amounts by group, in order.
-        total: of all of them.
+        total: sum of all groups.
     """
 
     by: By
@@ -119,7 +120,7 @@ class Costs:
     total: Amounts = field(default_factory=Amounts)
 
     def as_json(self) -> dict[str, object]:
-        """The same as one object for JSON."""
+        """Return the costs as one object for JSON."""
         groups = [self._named(group) | amounts.as_json() for group, amounts in self.groups.items()]
         return {"by": self.by, "groups": groups, "total": self.total.as_json()}
 
@@ -130,16 +131,16 @@ class Costs:
 
 
 def costs_of(datasets: Iterable[Dataset], by: By = "dataset") -> Costs:
-    """What these datasets of one store have cost in all. Blocks.
+    """Return the total cost of these datasets of one store. Blocks.
 
-    A request counts once, in the first of them that has it: a dataset may have been copied.
+    A request counts once, in the first dataset that has it: a dataset may have been copied.
 
     Raises:
-        UsageError: there is nothing of the name `by`.
+        UsageError: `by` is not a grouping.
         StoreError: the store cannot be used.
     """
     if by not in BYS:
-        raise UsageError(f"costs are told by {', '.join(BYS)}, and not by {by!r}")
+        raise UsageError(f"costs can be grouped by {', '.join(BYS)}, not by {by!r}")
     groups: defaultdict[Group, Amounts] = defaultdict(Amounts)
     total, seen = Amounts(), DigestCounts()
     names = {endpoint: model.name for model in all_models() for endpoint in model.endpoints}
@@ -165,13 +166,13 @@ def _group(by: By, dataset: Dataset, charge: Charge, names: Mapping[str, str]) -
 
 
 def charges_of(dataset: Dataset) -> Iterator[Charge]:
-    """What each request of a dataset has cost, or may have. Raises `StoreError`."""
+    """Yield the cost of each request of a dataset. Raises `StoreError`."""
     for facts in every_key(dataset):
         yield from charges(facts.attempts, facts.owns)
 
 
 def charges(attempts: Sequence[Attempt], owns: Owns) -> Iterator[Charge]:
-    """What each request of a key has cost, or may have: also those of attempts that were overtaken or given up."""
+    """Yield the cost of each request of a key, attempts that were superseded or given up included."""
     looked_for = set(searching(attempts, owns))
     for n, attempt in enumerate(attempts):
         found = [_of_request(attempt, r) for r in sorted(attempt.accepted) if owns(n, r)]
@@ -203,6 +204,6 @@ def _charge(attempt: Attempt, request_id: str | None, outcome: Outcome | None) -
 
 
 def dollars(amount: Decimal) -> str:
-    """An amount of US dollars, exact, with two decimals at least."""
+    """Format exact US dollars, with at least two decimals."""
     whole, _, rest = f"{amount:f}".partition(".")
     return f"{whole}.{rest.rstrip('0').ljust(2, '0')}"

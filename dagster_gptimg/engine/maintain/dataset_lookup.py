@@ -1,4 +1,4 @@
-"""A dataset that is not there is told in one way, with those that there are."""
+"""The error for a dataset that does not exist, which lists the existing ones."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def check_exists(dataset: Dataset) -> None:
-    """Make sure that a dataset is in its store. Blocks.
+    """Check that a dataset exists in its store. Blocks.
 
     Raises:
-        UsageError: it is not; the others of the store are named.
+        UsageError: it does not; the message names the other datasets.
         StoreError: the store cannot be used.
     """
     if dataset.origin() is None:
@@ -24,12 +24,9 @@ def check_exists(dataset: Dataset) -> None:
 
 
 def others(dataset: Dataset) -> str:
-    """The other datasets of a store in a sentence, for whoever has misspelt the name of one; empty when there are none.
-
-    Raises `StoreError`. Blocks.
-    """
+    """Return a sentence with the other datasets of a store; empty if there are none. Raises `StoreError`. Blocks."""
     try:
         names = [found.name for found in datasets_in(dataset.store) if found.name != dataset.name]
     except UsageError:  # more folders than a store has: no help for a name
         return ""
-    return f". There are {listed(names)}{meant(dataset.name, names)}" if names else ""
+    return f". The store has {listed(names)}{meant(dataset.name, names)}" if names else ""

@@ -1,4 +1,4 @@
-"""Forget rows at the user's word: their images, prompts and arguments are erased; their cost and hashes stay."""
+"""Forget rows on request: their images, prompts and arguments are erased; their cost and hashes stay."""
 
 from __future__ import annotations
 
@@ -34,10 +34,12 @@ _NOTHING = {"prompt": "", "uri": None, "arguments": "{}", "columns": "{}", "erro
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """What was erased.
+    """The result of erasing rows.
 
     Attributes:
-        keys: request keys. request_ids: those requests at fal. rows: all rows that shared them.
+        keys: erased request keys.
+        request_ids: their requests at fal.
+        rows: all rows that shared them.
     """
 
     keys: list[str]
@@ -48,10 +50,10 @@ class Forgotten:
 def forget(dataset: Dataset, rows: Collection[str]) -> Forgotten:
     """Erase the images, prompts and arguments of rows; their cost and hashes stay, and they are never bought again.
 
-    Rows that share a request share its erasure: they are the same purchase. May be repeated after a failure.
+    Rows that share a request are erased together: they are the same purchase. Can be repeated after a failure.
 
     Raises:
-        UsageError: a row is in no manifest, or is not ended yet; nothing was erased.
+        UsageError: a row is in no manifest, or has not ended; nothing was erased.
         StoreError: the store cannot be used.
     """
     table = _manifests(dataset)

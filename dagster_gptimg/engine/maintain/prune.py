@@ -1,8 +1,8 @@
-"""Prune: which image files nothing needs any more, judged by receipts; deleted at the user's word only.
+"""Prune: image files that are no longer needed, by the receipts; deleted only on request.
 
-Manifests are derived, and may tell of another place, or of some rows only. So an image is superfluous when no receipt
-names it. What receipts name was paid for: it is deleted only when somebody asks for the images of rows that have left
-the table, and its deletion is put on record before the file goes.
+Manifests are derived, and may be of another place, or of some rows only. So an image is superfluous if it has no
+receipt. Images with receipts were paid for: they are deleted only if the user asks for the images of rows that are no
+longer in the table, and the deletion is recorded before the file is deleted.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     from dagster_gptimg.store.receipts.facts import Attempt, Outcome
     from dagster_gptimg.store.receipts.receipts import Names
 
-OPEN = "a run of this dataset goes on or has left something open: run `generate` to its end first. Nothing was deleted"
+OPEN = "a run of this dataset is active or was not finished: let `generate` finish first. Nothing was deleted"
 
 
 class Superfluous(NamedTuple):
-    """The image files of one request that may go.
+    """The deletable image files of one request.
 
     Attributes:
         paths: relative to the dataset.
-        bytes: of all of them.
-        attempt: of which its receipts are; None when no receipt names the files.
-        row_id: of the row that it was bought for; empty where no receipt tells.
-        cost_usd: what the request cost, where that is on record.
+        bytes: total size.
+        attempt: the attempt of its receipts; None if the files have no receipt.
+        row_id: of the row that it was bought for; empty if no receipt has it.
+        cost_usd: the cost of the request, if on record.
     """
 
     key: str
@@ -54,11 +54,11 @@ class Superfluous(NamedTuple):
 
 @dataclass(frozen=True)
 class Prunable:
-    """What `prune` would delete.
+    """The files that `prune` would delete.
 
     Attributes:
         requests: with their image files.
-        has_left: whether images of rows that have left the table are among them: these were paid for.
+        has_left: whether paid images of rows that are no longer in the table are among them.
     """
 
     requests: Sequence[Superfluous]
@@ -71,35 +71,35 @@ class Prunable:
 
     @property
     def rows(self) -> int:
-        """How many rows they were bought for, as far as receipts tell."""
+        """The number of rows that they were bought for, as far as receipts have them."""
         return len({request.row_id for request in self.requests if request.row_id})
 
     @property
     def bytes(self) -> int:
-        """The size of all files."""
+        """The total size of the files."""
         return sum(request.bytes for request in self.requests)
 
     @property
     def cost_usd(self) -> Decimal:
-        """What they have cost, as far as that is known."""
+        """The known cost of the requests, in US dollars."""
         return exact_sum(request.cost_usd for request in self.requests)
 
     @property
     def of_unknown_cost(self) -> int:
-        """Requests of which nobody knows what they have cost."""
+        """The number of requests whose cost is not known."""
         return sum(request.attempt is not None and request.cost_usd is None for request in self.requests)
 
 
 def prunable(dataset: Dataset, *, left: bool) -> Prunable:
-    """The image files that may go. Only names with the shape of ours are looked at. Blocks.
+    """Return the deletable image files. Files with other names than ours are ignored. Blocks.
 
     Args:
-        dataset: whose.
-        left: also those that no image table names any more: their rows have left the table, or asked for others.
+        dataset: the dataset.
+        left: include images in no image table: their rows are no longer in the table, or have other images.
 
     Raises:
-        UsageError: a run goes on or has left something open; or what is here does not fit together, as in a part of a
-            copy, so that nothing can be told to be superfluous.
+        UsageError: a run is active or was not finished; or the dataset is incomplete, as in a partial copy, so that no
+            file is known to be superfluous.
         StoreError: the store cannot be used.
     """
     check_exists(dataset)
@@ -112,7 +112,7 @@ def prunable(dataset: Dataset, *, left: bool) -> Prunable:
 
 
 def delete(dataset: Dataset, prunable: Prunable, now: datetime) -> None:
-    """Delete these files; what was paid for is first put on record as deleted. May be repeated. Blocks.
+    """Delete these files; deletions of paid images are recorded first. Can be repeated. Blocks.
 
     Raises:
         UsageError: a run has begun meanwhile; nothing was deleted.
@@ -130,7 +130,7 @@ def delete(dataset: Dataset, prunable: Prunable, now: datetime) -> None:
 
 
 class _Folder(NamedTuple):
-    """What is in the folders of one prefix.
+    """The content of the folders of one prefix.
 
     Attributes:
         images: sizes in bytes by path.
@@ -142,7 +142,7 @@ class _Folder(NamedTuple):
 
 
 class _Search:
-    """One look through a dataset: what is there, and whether it fits together."""
+    """One scan of a dataset: its files, and whether they are consistent."""
 
     def __init__(self, dataset: Dataset, *, left: bool) -> None:
         self._dataset, self._left = dataset, left
@@ -150,7 +150,7 @@ class _Search:
         self._images = self._named = self._found_shown = 0
 
     def run(self) -> Iterator[Superfluous]:
-        """The requests whose files may go."""
+        """Yield the requests whose files can be deleted."""
         store, folder = self._dataset.store, self._dataset.folder
         prefixes = [name for name in store.folders(f"{folder}/images") if name in PREFIXES]
         for _, there in side_by_side(store, self._read, prefixes):
@@ -166,12 +166,12 @@ class _Search:
                     yield found
 
     def check(self) -> None:
-        """Refuse to judge by what is certainly not all that belongs together. Raises `UsageError`."""
+        """Refuse to decide if the dataset is certainly incomplete. Raises `UsageError`."""
         if self._images and not self._named:
-            msg = "no receipt of this dataset names any of its images: the receipts are not here"
-            raise UsageError(f"{msg}. Nothing can be told to be superfluous, and nothing was deleted")
+            msg = "none of this dataset's images has a receipt: the receipts are missing"
+            raise UsageError(f"{msg}, so it is not known which images are superfluous. Nothing was deleted")
         if self._left and self._images and not self._found_shown:
-            msg = "no image table of this dataset names any of its images: run `generate` on its table first"
+            msg = "none of this dataset's images is in an image table: run `generate` on its table first"
             raise UsageError(f"{msg}. Nothing was deleted")
 
     def _read(self, prefix: str) -> _Folder:
@@ -186,10 +186,14 @@ class _Search:
     def _judge(
         self, key: str, request_id: str, sizes: dict[str, int], names: Names, *, is_shown: bool
     ) -> Superfluous | None:
-        """The files of a request that may go; None when they are needed, or nobody knows.
+        """Return the deletable files of a request; None if they are needed, or this is not known.
 
-        `sizes`: of its files. `names`: of the receipts of its key, when one of them names the request. `is_shown`:
-        whether an image table names one of the files.
+        Args:
+            key: the request's key.
+            request_id: the request.
+            sizes: of its files.
+            names: of the receipts of its key, if one of them names the request.
+            is_shown: whether an image table names one of the files.
         """
         if not names:
             return None if is_shown else _files(key, request_id, sizes)
@@ -209,14 +213,12 @@ class _Search:
     def _check_partition(self, partition: str | None) -> None:
         if partition_folder(partition) not in self._folders:
             where = "the whole table" if partition is None else f"partition {partition!r}"
-            msg = (
-                f"{where} has images, and no image table that could be read: run `generate` on it, or `rebuild`, first"
-            )
+            msg = f"{where} has images, but no readable image table: run `generate` on it, or `rebuild`, first"
             raise UsageError(f"{msg}. Nothing was deleted")
 
 
 def _shown_images(dataset: Dataset) -> tuple[DigestCounts, set[str]]:
-    """The paths of all images that image tables name, and the folders of these tables."""
+    """Return the paths of all images in image tables, and the folders of these tables."""
     shown, folders = DigestCounts(), manifest_folders(dataset)
     for folder in folders:
         for uri in read_manifest_in(dataset, folder)["uri"].drop_null().to_pylist():

@@ -1,8 +1,7 @@
-"""Rebuild what is derived from receipts: the settled index, and manifests that are missing or cannot be read.
+"""Rebuild derived data from receipts: the settled index, and missing or unreadable manifests.
 
-Receipts are the truth; index and manifests only answer quickly. What receipts do not know is the table: its other
-columns, and rows that were never sent. Running the table again writes its manifest whole, and buys nothing that is
-there.
+Receipts are the truth; index and manifests only make answers fast. Receipts do not have the table's other columns and
+rows that were never sent. Running the table again writes its manifest completely, and buys nothing that exists.
 """
 
 from __future__ import annotations
@@ -31,12 +30,12 @@ if TYPE_CHECKING:
 
 
 class Rebuilt(NamedTuple):
-    """What a rebuild came to.
+    """The result of a rebuild.
 
     Attributes:
-        keys: request keys that have receipts.
-        settled: of these, the ones that are done or refused: lines of the new index.
-        manifests: partitions whose manifests were written; those that could be read stay as they are.
+        keys: number of request keys with receipts.
+        settled: number of these that are done or refused: lines of the new index.
+        manifests: partitions whose manifests were written; readable ones are kept.
     """
 
     keys: int
@@ -45,7 +44,7 @@ class Rebuilt(NamedTuple):
 
 
 async def rebuild(dataset: Dataset, model: FalModel, io: Io, run: str) -> Rebuilt:
-    """Read all receipts of a dataset, and write index and missing manifests from them.
+    """Read all receipts of a dataset, and write the index and missing manifests from them.
 
     Raises:
         StoreError: the store cannot be used.
@@ -73,7 +72,7 @@ async def rebuild(dataset: Dataset, model: FalModel, io: Io, run: str) -> Rebuil
 
 @dataclass(frozen=True, slots=True)
 class _ReceiptRow:
-    """A row as its intents know it."""
+    """A row, from its intents."""
 
     row_id: str
     prompt: str
@@ -90,7 +89,7 @@ class _ReceiptRow:
 
 
 class _ReceiptRows:
-    """Rows as the intents know them."""
+    """Rows, from their intents."""
 
     def __init__(self, rows: Mapping[str, list[Request]], model: FalModel) -> None:
         self._rows, self._model = rows, model
@@ -121,7 +120,7 @@ def _unsettled(key: str, attempts: Sequence[Attempt], owns: Owns) -> Unsettled:
 
 
 def _by_partition(facts: Mapping[str, Sequence[Attempt]]) -> dict[str | None, dict[str, list[Request]]]:
-    """Requests by partition and row, as their first readable intents say."""
+    """Return requests by partition and row, from their first readable intents."""
     found: dict[str | None, dict[str, list[Request]]] = {}
     for key, attempts in sorted(facts.items()):
         intent: Intent | None = next((a.intent for a in attempts if a.intent is not None), None)

@@ -1,7 +1,7 @@
-"""Verify: what is stored against what is on record, image by image; what is gone is fetched from fal for nothing.
+"""Verify: compares the store with the receipts, image by image; missing images are fetched from fal at no cost.
 
-Sizes come from the listing. Hashes take a reading of every file, so they are an option. Nothing is ever deleted,
-overwritten or bought, and nothing is put on record.
+Sizes are from the listing. Hashes need every file to be read, so they are optional. Nothing is ever deleted,
+overwritten, bought or recorded.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ WHATS: tuple[What, ...] = get_args(What)
 
 
 class Wrong(NamedTuple):
-    """A stored request whose images are not in the store as they are on record.
+    """A stored request whose images differ from the record.
 
     Attributes:
-        row_id: of the row that it was bought for; empty where no receipt tells.
-        path: of the first image that is not as recorded, relative to the dataset.
+        row_id: of the row that it was bought for; empty if no receipt has it.
+        path: of the first image that differs, relative to the dataset.
         what: `missing`: no file, or a part of it; `changed`: another size or hash; `pruned`: deleted by `prune`.
-        why: what became of fetching it from fal; empty where fal was not asked.
+        why: why it could not be fetched from fal; empty if fal was not asked.
     """
 
     row_id: str
@@ -52,15 +52,16 @@ class Wrong(NamedTuple):
 
 @dataclass
 class Verified:
-    """What a look through a dataset came to.
+    """The result of a verification.
 
     Attributes:
-        requests: with images on record, those that were erased left out. images: of these.
-        bytes: of all images that are as they are on record.
-        fetched: requests whose images were brought from fal again.
-        wrong: requests whose images are not as they are on record.
-        unnamed: image files that no receipt names (`prune` deletes them).
-        unreadable: receipts that are there and cannot be read.
+        requests: number with recorded images, without erased ones.
+        images: number of their images.
+        bytes: of all images that agree with the record.
+        fetched: number of requests whose images were fetched from fal again.
+        wrong: requests whose images differ from the record.
+        unnamed: number of image files without a receipt (`prune` deletes them).
+        unreadable: receipts that cannot be read.
     """
 
     requests: int = 0
@@ -72,22 +73,22 @@ class Verified:
     unreadable: list[str] = field(default_factory=list)
 
     def count(self, what: What) -> int:
-        """How many requests are wrong in one way."""
+        """Return the number of requests that are wrong in one way."""
         return sum(found.what == what for found in self.wrong)
 
     @property
     def is_well(self) -> bool:
-        """Whether all that was paid for is there, but for what somebody has pruned."""
+        """Whether everything that was paid for is there, apart from pruned images."""
         return not self.unreadable and all(found.what == "pruned" for found in self.wrong)
 
 
 async def verify(dataset: Dataset, fal: Fal | None, runtime: Runtime, *, hashes: bool = False) -> Verified:
-    """Compare what is stored with what is on record.
+    """Compare the store with the receipts.
 
     Args:
-        dataset: whose.
-        fal: where what is gone is fetched from; None: nothing is fetched.
-        runtime: the world.
+        dataset: the dataset.
+        fal: client to fetch missing images; None: nothing is fetched.
+        runtime: the environment.
         hashes: read every file, and compare its hash.
 
     Raises:
@@ -115,10 +116,10 @@ def _request(facts: Facts, n: int) -> Request | None:
 
 
 class _Look:
-    """One look through a dataset. Blocks.
+    """One scan of a dataset. Blocks.
 
     Attributes:
-        gone: stored requests that are not as on record: (facts, attempt, outcome, what is wrong).
+        gone: stored requests that differ from the record: (facts, attempt, outcome, difference).
     """
 
     def __init__(self, dataset: Dataset, *, hashes: bool) -> None:
@@ -128,7 +129,7 @@ class _Look:
         self.gone: list[tuple[Facts, int, Outcome, Wrong]] = []
 
     def run(self) -> None:
-        """Look at all receipts, and at all files. Raises `StoreError`."""
+        """Read all receipts, and list all files. Raises `StoreError`."""
         named = Counter[str]()
         for facts in every_key(self._dataset):
             for attempt in facts.attempts:
@@ -168,7 +169,10 @@ class _Look:
         return Wrong(intent.row_id if intent else "", outcome.request_id, image.path, what)
 
     def _is_changed(self, image: StoredImage) -> bool:
-        """Whether there is a file with other bytes; a part of the right ones counts as missing, and is fetched."""
+        """Return whether there is a file with other bytes.
+
+        A part of the right ones counts as missing, and is fetched.
+        """
         digest, size = hashlib.sha256(), 0
         try:
             with self._store.open(f"{self._folder}/{image.path}") as file:

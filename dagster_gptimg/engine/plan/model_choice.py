@@ -1,4 +1,4 @@
-"""Which model a run has: the one that somebody says, else the dataset's, else the registry's default."""
+"""The choice of a run's model: the one that the user names, else the dataset's, else the registry's default."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ THE_DATASETS = "the dataset's model"
 
 
 class Choice(NamedTuple):
-    """A model, and who chose it.
+    """A model, and why it was chosen.
 
     Attributes:
-        why: `THE_DEFAULT` or `THE_DATASETS`; empty where somebody said the model.
+        why: `THE_DEFAULT` or `THE_DATASETS`; empty if the user named the model.
     """
 
     model: FalModel
@@ -28,17 +28,17 @@ class Choice(NamedTuple):
 
 
 def choose(model: str | FalModel | None, dataset: Dataset | None = None) -> Choice:
-    """The model that somebody said; else that of a dataset; else the registry's default. Blocks.
+    """Return the model that the user names, else the dataset's, else the registry's default. Blocks.
 
-    A dataset's is that of its first run, as `dataset.json` says. One that does not say it was begun by a release that
-    had another default: it keeps that one, whatever the default is today, so that nothing of it is bought anew.
+    A dataset's model is that of its first run, as recorded in `dataset.json`. A dataset without this record was begun
+    by a release with another default, which it keeps, so that nothing is bought again.
 
     Args:
-        model: a name or an endpoint of the registry, or a model; None where nobody says one.
-        dataset: None where it is not known yet which one it is.
+        model: a name or an endpoint of the registry, or a model; None if the user names none.
+        dataset: None if it is not known yet.
 
     Raises:
-        UsageError: the registry does not have it (any more), or has the dataset's at another endpoint.
+        UsageError: the registry does not have the model (any more), or has the dataset's at another endpoint.
         StoreError: the store cannot be read.
     """
     if model is not None:
@@ -49,15 +49,15 @@ def choose(model: str | FalModel | None, dataset: Dataset | None = None) -> Choi
 
 
 def check_choice(dataset: Dataset, model: FalModel) -> None:
-    """Make sure that a model which nobody has said is that of the dataset, now that it is open.
+    """Check that a default model is still the dataset's, now that the dataset is open.
 
-    It is not when another run has just begun the dataset with a model of its own. Raises `UsageError`.
+    It is not if another run has just begun the dataset with a different model. Raises `UsageError`.
     """
     found = _recorded(dataset).model
     if (found.name, found.endpoint) != (model.name, model.endpoint):
         msg = (
-            f"another run has just begun dataset {dataset.name!r} with {found.name}. Start this one again, and it "
-            "takes the same; or say a model. Nothing was sent."
+            f"another run has just begun dataset {dataset.name!r} with {found.name}. Start this run again to use "
+            "the same model, or name a model. Nothing was sent."
         )
         raise UsageError(msg)
 
@@ -71,10 +71,10 @@ def _recorded(dataset: Dataset) -> Choice:
     except UsageError:
         model = None
     if model is None or model.endpoint != endpoint:
-        where = "does not have" if model is None else f"has at {model.endpoint}, and not at {shown(endpoint, 200)}"
+        where = "does not have" if model is None else f"has at {model.endpoint}, not at {shown(endpoint, 200)}"
         msg = (
             f"the first run of dataset {dataset.name!r} was with the model {shown(name, 200)}, which the registry "
-            f"{where}. Say the model (model=, or --model), or register it (docs/fal.md#endpoints-of-your-own). "
+            f"{where}. Name the model (model=, or --model), or register it (docs/fal.md#endpoints-of-your-own). "
             "Nothing was sent."
         )
         raise UsageError(msg)

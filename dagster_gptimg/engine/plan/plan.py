@@ -1,7 +1,7 @@
-"""The plan: the checked rows of a run with their request keys, written to a temporary file.
+"""The plan: the validated rows of a run with their request keys, written to a temporary file.
 
-The source is read exactly once, so that nobody can change it between check, purchase and manifest, and no Python
-object is kept for a row; while they are read, 8 bytes stand for each request, by which equal ones find each other.
+The source is read exactly once, so that it cannot change between validation, purchase and manifest. No Python object is
+kept for a row; while rows are read, memory holds 8 bytes per request, by which equal requests are found.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ _json = json.JSONEncoder(ensure_ascii=False).encode  # `json.dumps` would make a
 T = TypeVar("T")
 KEYS_READ = KEY * 2**13
 CACHED = 4096
-"""Distinct sets of arguments that are kept worked out."""
+"""Maximum number of distinct arguments whose computed values are cached."""
 
 
 class Request(NamedTuple):
     """One paid POST that a row needs.
 
     Attributes:
-        endpoint: fal's full id: a row with reference images goes to the model's endpoint for edits.
-        arguments: its inputs, the prompt among them; images that are not public URLs as `sha256:<hex>`.
-        references: where those images are.
+        endpoint: fal's full id: a row with reference images uses the model's endpoint for edits.
+        arguments: its inputs, the prompt included; images that are not public URLs as `sha256:<hex>`.
+        references: the locations of those images.
     """
 
     key: str
@@ -63,18 +63,18 @@ class Request(NamedTuple):
 
     @property
     def images(self) -> int:
-        """How many images it asks for."""
+        """The number of images that the request asks for."""
         return _images(self.arguments)
 
 
 class PlannedRow(NamedTuple):
-    """A row, and the requests that it is cut into. What few ask for is made when they do.
+    """A row, and the requests into which it is split. Rarely needed values are computed on access.
 
     Attributes:
         columns: the row's other columns, as JSON.
         keys: of its requests.
-        shape: what it has in common with others.
-        sources: where its reference images are, as JSON.
+        shape: the values that it shares with other rows.
+        sources: the locations of its reference images, as JSON.
     """
 
     row_id: str
@@ -86,31 +86,32 @@ class PlannedRow(NamedTuple):
 
     @property
     def images(self) -> list[int]:
-        """How many images each of its requests asks for."""
+        """The number of images of each of its requests."""
         return self.shape.images
 
     @property
     def prices(self) -> list[Price]:
-        """What each of its requests costs, in US dollars, at least and at most."""
+        """The cost of each of its requests, in US dollars."""
         return self.shape.prices(self.prompt)
 
     @property
     def requests(self) -> list[Request]:
-        """Its requests."""
+        """The requests of the row."""
         references = json.loads(self.sources) if self.sources else MappingProxyType({})
         parts = zip(self.keys, self.shape.parts(self.prompt), strict=True)
         return [Request(key, self.row_id, self.shape.endpoint, part, references) for key, part in parts]
 
 
 class Shape:
-    """What rows with the same arguments have in common.
+    """The values that rows with the same arguments share.
 
     Attributes:
-        endpoint: fal's full id. images: how many images each request of such a row asks for.
+        endpoint: fal's full id.
+        images: the number of images of each request of such a row.
     """
 
     def __init__(self, model: FalModel, arguments: Mapping[str, Json]) -> None:
-        """Work it out. `num_images` is always said, so that what was asked for is on record."""
+        """Compute the values. `num_images` is always set explicitly, so that it is on record."""
         variant = model.variant(arguments)
         self.endpoint, self._model, self._price = variant.endpoint, model, variant.price
         self._cut: list[dict[str, Json]] = [dict(arguments)]
@@ -121,66 +122,69 @@ class Shape:
         self._keys = [keys_of(model, {"prompt": "", **part}, 0) for part in self._cut]
 
     def parts(self, prompt: str) -> list[dict[str, Json]]:
-        """The arguments of each request of a row with this prompt."""
+        """Return the arguments of each request of a row with this prompt."""
         return [{"prompt": prompt, **part} for part in self._cut]
 
     def prices(self, prompt: str) -> list[Price]:
-        """What each of them costs, in US dollars, at least and at most."""
+        """Return the cost of each request of a row with this prompt, in US dollars."""
         return [self._price(part) for part in self.parts(prompt)]
 
     def keys(self, prompts: Sequence[str]) -> list[bytes]:
-        """For each prompt the keys of its row's requests, one behind the other; of the first row with this prompt."""
+        """Return, for each prompt, the concatenated keys of the first row with this prompt."""
         found = [keys.digests(prompts) for keys in self._keys]
         return found[0] if len(found) == 1 else [b"".join(row) for row in zip(*found, strict=True)]
 
     def keys_of_copies(self, prompt: str, copies: Sequence[int]) -> bytes:
-        """Those of a row that has equal requests before it: so many of each."""
+        """Return the keys of a row's requests after earlier equal ones.
+
+        `copies` has the number of those for each request.
+        """
         parts = zip(self.parts(prompt), copies, strict=True)
         return bytes.fromhex("".join(request_key(self._model, part, copy) for part, copy in parts))
 
 
 class PlanBatch:
-    """Rows of a plan that were written together; they are made when they are asked for.
+    """Rows of a plan that were written together; each is made on access.
 
     Attributes:
-        keys: of all requests of all rows, 32 bytes each, one behind the other.
+        keys: of all requests of all rows, concatenated, 32 bytes each.
     """
 
     def __init__(self, batch: pa.RecordBatch, shape: Callable[[str], Shape]) -> None:
-        """`shape`: of a row with these arguments, as JSON."""
+        """`shape`: returns the shared values for arguments in JSON."""
         self._batch, self._shape = batch, shape
         self.keys = b"".join(batch["keys"].to_pylist())
 
     def __iter__(self) -> Iterator[PlannedRow]:
-        """The rows in table order."""
+        """Yield the rows in table order."""
         rows = zip(*(column.to_pylist() for column in self._batch.columns), strict=True)
         for row_id, prompt, arguments, columns, keys, references in rows:
             told = [keys[at : at + KEY].hex() for at in range(0, len(keys), KEY)]
             yield PlannedRow(row_id, prompt, columns, told, self._shape(arguments), references)
 
     def by_row(self, found: list[T]) -> list[list[T]]:
-        """What was found for each of the keys, row by row."""
-        if len(found) == self._batch.num_rows:  # no row has none
+        """Group a list with one item per key by rows."""
+        if len(found) == self._batch.num_rows:  # each row has exactly one
             return [[one] for one in found]
         rest = iter(found)
         return [[*islice(rest, length // KEY)] for length in pc.binary_length(self._batch["keys"]).to_pylist()]
 
 
 class Plan:
-    """The rows of one run. Use it as a context manager: its file goes with it.
+    """The rows of one run. Use it as a context manager, which removes its file.
 
     Attributes:
-        rows: how many.
-        requests: how many POSTs they would take if nothing was done yet.
-        digest: of all rows as they stand: two plans with the same one ask for the same.
+        rows: number of rows.
+        requests: number of POSTs if nothing was done before.
+        digest: of all rows: plans with the same digest ask for the same.
     """
 
     def __init__(self, batches: Iterable[RowBatch], model: FalModel) -> None:
         """Read all rows.
 
         Raises:
-            TableError: any row is invalid.
-            TemporaryError: there is no room to lay them out.
+            TableError: a row is invalid.
+            TemporaryError: there is no room for the temporary file.
         """
         self.model = model
         self.rows = self.requests = 0
@@ -212,34 +216,34 @@ class Plan:
 
     @property
     def size(self) -> int:
-        """Bytes of the rows on this machine: about what all derived files of theirs take, too."""
+        """Bytes of the rows on disk: about the size of all files derived from them."""
         return self._file.seek(0, io.SEEK_END)
 
     def keys(self) -> Iterator[bytes]:
-        """The keys of all requests in table order, some at a time, one behind the other; one iteration at a time."""
+        """Yield the keys of all requests in table order, in concatenated chunks; only one iteration at a time."""
         self._keys_file.seek(0)
         while some := self._keys_file.read(KEYS_READ):
             yield some
 
     def batches(self) -> Iterator[PlanBatch]:
-        """The rows in table order, some at a time; one iteration at a time."""
+        """Yield the rows in table order, in batches; only one iteration at a time."""
         self._file.seek(0)
         for batch in pa.ipc.open_stream(self._file):
             yield PlanBatch(batch, self._shape)
 
     def __iter__(self) -> Iterator[PlannedRow]:
-        """The rows in table order; one iteration at a time."""
+        """Yield the rows in table order; only one iteration at a time."""
         return chain.from_iterable(self.batches())
 
     def price(self, request: Request) -> Price:
-        """What a request costs, in US dollars, at least and at most."""
+        """Return the cost of a request, in US dollars."""
         return self.model.cost(request.arguments)
 
     def _columns(self, rows: RowBatch, known: DigestCounts) -> dict[str, Sequence[Any]]:
-        """The columns of a batch of the file."""
+        """Return the columns of a batch for the file."""
         self.rows += len(rows)
         told, keys = list[str](), list[bytes]()
-        for _, some in groupby(rows.arguments, id):  # most rows of a table have the same
+        for _, some in groupby(rows.arguments, id):  # most rows of a table share one arguments object
             alike = list(some)
             text = _json(alike[0])
             told += [text] * len(alike)
@@ -254,7 +258,7 @@ class Plan:
         }
 
     def _keys(self, shape: Shape, prompts: Sequence[str], known: DigestCounts) -> list[bytes]:
-        """The keys of each row's requests, told apart from those of equal requests before."""
+        """Return the keys of each row's requests, different from those of earlier equal requests."""
         found = shape.keys(prompts)
         copies = known.count_all(b"".join(found))
         self.requests += len(copies)
@@ -273,17 +277,17 @@ class Plan:
 
 
 class _TextDigest:
-    """A digest of a column of texts, however it is cut into batches; null is ""."""
+    """A digest of a column of texts, independent of its division into batches; null counts as ""."""
 
     def __init__(self) -> None:
         self._lengths, self._texts = hashlib.blake2b(digest_size=16), hashlib.blake2b(digest_size=16)
 
     def add(self, texts: pa.Array) -> None:
-        """The next texts; of an array that was made of Python's."""
+        """Add texts; the array must have been made from Python objects."""
         _, ends, data = texts.buffers()
         count = len(texts)
         lengths = pc.binary_length(texts).fill_null(0).buffers()[1]
-        # Not whole buffers: what stands behind their ends is whatever the memory held.
+        # Not whole buffers: the bytes after their ends are undefined.
         self._lengths.update(memoryview(lengths)[: 4 * count])
         if data is not None:
             self._texts.update(memoryview(data)[: memoryview(ends).cast("i")[count]])

@@ -1,4 +1,4 @@
-"""Request keys: what makes two requests the same purchase. `tests/fixtures/keys.jsonl` holds them for ever."""
+"""Request keys: the definition of "the same purchase". `tests/fixtures/keys.jsonl` fixes them for ever."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.types import Json
 
 RECIPE = 1
-"""The version of this recipe. Changing it would move every key, and buy everything again: it never changes."""
+"""The version of this recipe. Never changes: a change would change every key, and buy everything again."""
 
 
 def cut(images: int, most: int) -> list[int]:
-    """How a row's images are cut into requests: `most`, `most`, ..., rest, for ever."""
+    """Split a row's images into requests: `most`, `most`, ..., rest. This never changes."""
     full, rest = divmod(images, most)
     return [most] * full + [rest] * (rest > 0)
 
 
 def request_key(model: FalModel, arguments: Mapping[str, Json], copy: int) -> str:
-    """SHA-256, in hex, of the RFC 8785 JSON of endpoint, arguments, copy number and recipe.
+    """Return the SHA-256, in hex, of the RFC 8785 JSON of endpoint, arguments, copy number and recipe.
 
-    Arguments that equal the model's first defaults are left out. Equal requests of one partition are told apart by the
-    copy number, counted from 0 in table order.
+    Arguments that equal the model's first defaults are left out. Equal requests of one partition differ by the copy
+    number, counted from 0 in table order.
     """
     return keys_of(model, arguments, copy).digest(str(arguments["prompt"])).hex()
 
 
 def keys_of(model: FalModel, arguments: Mapping[str, Json], copy: int) -> Canonical:
-    """The keys of requests that differ in their prompts only."""
+    """Return a function object that computes the keys of requests that differ in their prompts only."""
     variant = model.variant(arguments)
 
     def asked(prompt: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The image table of a partition: what this run says of its rows, and what earlier runs have said of others.
+"""The image table of a partition: this run's records of its rows, and earlier runs' records of other rows.
 
 A run over a whole prompt table replaces all records of that table: rows that have left it leave the image table. A run
 over its first rows only (`limit`) replaces the records of these rows, and leaves the others. Records of another prompt
@@ -27,12 +27,14 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 SAME_TABLE = Decimal("0.5")
-"""The share of another prompt table's requests from which on this one is taken for the same, under another name: most
-people put a date into the name."""
+"""Share of another prompt table's requests above which it counts as this table under a former name.
+
+Many people put a date into the name.
+"""
 
 
 def write_image_table(job: Job, planned: Plan, records: Records) -> str:
-    """Write the image table of a run's partition, and return where it is. Blocks.
+    """Write the image table of a run's partition, and return its address. Blocks.
 
     Raises:
         StoreError: it cannot be written.
@@ -55,7 +57,7 @@ def write_image_table(job: Job, planned: Plan, records: Records) -> str:
 
 
 class _Counts:
-    """How many records of which prompt table, made with what, come one after the other."""
+    """Counts consecutive records by prompt table and recipe."""
 
     def __init__(self) -> None:
         self.parts: list[Part] = []
@@ -69,14 +71,14 @@ class _Counts:
         self.parts[-1] = self.parts[-1]._replace(records=self.parts[-1].records + 1)
 
     def end(self, table: str, recipe: str) -> None:
-        """What comes now is not of this run. Its own records are the first part, also when there is none."""
+        """Begin records that are not of this run. The run's own records are the first part, even if there are none."""
         if not self.parts:
             self.parts.append(Part(table, 0, recipe))
         self._is_new = True
 
 
 class _Kept:
-    """The records of the earlier image table that this run leaves as they are, each with its prompt table."""
+    """The records of the earlier image table that this run keeps, each with its prompt table."""
 
     def __init__(self, job: Job, planned: Plan) -> None:
         self._job = job
@@ -94,14 +96,14 @@ class _Kept:
             self._parts = []
 
     def _earlier(self) -> list[tuple[int, Part]]:
-        """The parts of the earlier table that may stay, each with the number of its first record."""
+        """Return the parts of the earlier table that may be kept, each with the number of its first record."""
         options = self._job.options
         try:
             about = about_manifest(self._job.dataset, self._job.partition)
-        except (FileNotFoundError, UnreadableError):  # derived: what it said is not known any more
+        except (FileNotFoundError, UnreadableError):  # derived data: its content is lost, and not needed
             return []
         parts: Sequence[Part] = about.parts
-        if not parts and options.is_limited:  # an earlier release did not note them
+        if not parts and options.is_limited:  # written by an earlier release, which did not record parts
             parts = [Part(options.table, 2**62, about.recipe)]
         found, start = list[tuple[int, Part]](), 0
         for part in parts:
@@ -111,7 +113,7 @@ class _Kept:
         return found
 
     def _others(self) -> list[tuple[int, Part]]:
-        """Those parts whose prompt table is another one, and not this one under its former name."""
+        """Return the parts that belong to another prompt table, not to this one under a former name."""
         there = [0] * len(self._parts)
         for number, batch in self._batches(["request_key"]):
             for place, key in enumerate(batch["request_key"].to_pylist(), number):
@@ -124,7 +126,7 @@ class _Kept:
     def __iter__(self) -> Iterator[tuple[Part, dict[str, Any]]]:
         try:
             yield from self._records()
-        except UnreadableError as error:  # derived: the next run over that table writes its records anew
+        except UnreadableError as error:  # derived data: the next run over that table writes its records again
             _log.warning("records of other rows are left out of the image table: %s", error)
 
     def _records(self) -> Iterator[tuple[Part, dict[str, Any]]]:
@@ -137,14 +139,12 @@ class _Kept:
                 part = self._parts[number_of_part][1]
                 if not self._is_here(record["request_key"]):
                     yield part, record | {"uri": uri}
-                elif (
-                    part.table != self._job.options.table
-                ):  # the same purchase stands, with its cost, in this run's rows
+                elif part.table != self._job.options.table:  # this run's rows have the same purchase, with its cost
                     shared = {"cost_usd": Decimal(0), "shared_with": self._job.partition or ""}
                     yield part, record | shared | {"uri": uri}
 
     def _is_here(self, key: str) -> bool:
-        """Whether a request is one of this run's."""
+        """Return whether a request is one of this run's."""
         return len(key) == 2 * KEY and self._keys.of(bytes.fromhex(key)) > 0
 
     def _batches(self, columns: list[str] | None) -> Iterator[tuple[int, pa.RecordBatch]]:
@@ -154,7 +154,7 @@ class _Kept:
             number += batch.num_rows
 
     def _part_of(self, place: int) -> int | None:
-        """Which of the parts that may stay a record is of."""
+        """Return the number of the part, among those that may stay, that contains a record; None if there is none."""
         for number, (start, part) in enumerate(self._parts):
             if start <= place < start + part.records:
                 return number

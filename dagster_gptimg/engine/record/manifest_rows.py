@@ -1,4 +1,4 @@
-"""From rows and results to the manifest's records, and to the summary that is counted over them."""
+"""From rows and results to the manifest's records, and to the summary over them."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ _CENTS_OF_A_CENT = Decimal("0.000001")
 
 
 class Row(Protocol):
-    """A row: of a plan, or as receipts know it."""
+    """A row: of a plan, or from receipts."""
 
     @property
     def row_id(self) -> str:
-        """Its id."""
+        """The row's id."""
 
     @property
     def prompt(self) -> str:
-        """Its prompt."""
+        """The row's prompt."""
 
     @property
     def columns(self) -> str:
-        """Its other columns, as JSON."""
+        """The row's other columns, as JSON."""
 
     @property
     def images(self) -> Sequence[int]:
-        """How many images each of its requests asks for."""
+        """The number of images of each of its requests."""
 
     @property
     def keys(self) -> Sequence[str]:
@@ -53,31 +53,31 @@ class Row(Protocol):
 
     @property
     def requests(self) -> Sequence[Request]:
-        """Its requests."""
+        """The row's requests."""
 
 
 class Rows(Protocol):
-    """Rows with their requests, and what a request costs: a plan, or what receipts say of one."""
+    """Rows with their requests and prices: a plan, or from receipts."""
 
     def __iter__(self) -> Iterator[Row]:
-        """The rows, in the order of the manifest."""
+        """Yield the rows, in the order of the manifest."""
 
     def price(self, request: Request) -> Price:
-        """US dollars, at least and at most."""
+        """Return the price in US dollars."""
 
 
 class Content:
-    """A digest of what a manifest says: its rows as the plan has them, and what they came to."""
+    """A digest of a manifest's content: the rows of the plan, and their results."""
 
     def __init__(self, dataset: Dataset, partition: str | None, plan_digest: str, options: Options) -> None:
-        """Nothing of the rows is known yet."""
+        """`plan_digest`: digest of the plan; `options`: the run's options, which are part of the content's hash."""
         about: list[object] = [dataset.uri(""), partition, plan_digest, SCHEMA.to_string()]
         about += [options.recipe, options.table, options.is_limited]
         self._hash = hashlib.blake2b(json.dumps(about).encode(), digest_size=16)
         self._whole = True
 
     def add(self, rows: Sequence[Sequence[Brief] | None]) -> None:
-        """The next rows; one that has not ended leaves the manifest without a digest: it will say something else."""
+        """Add rows; one that has not ended leaves the manifest without a digest, since its record will change."""
         if None in rows:
             self._whole = False
         lines = [_LINE.pack(brief.version, brief.is_missing) for row in rows for brief in row or ()]
@@ -88,7 +88,7 @@ class Content:
 
 
 class Records:
-    """The manifest's records of one run, made row by row; `tally` counts them as they pass.
+    """The manifest's records of one run, made row by row; `tally` counts them during the iteration.
 
     Iterate once, then read `tally`.
     """
@@ -96,13 +96,13 @@ class Records:
     def __init__(
         self, dataset: Dataset, partition: str | None, plan: Rows, results: RunResults, content: Content | None = None
     ) -> None:
-        """Nothing is counted yet. `content` takes what the records say."""
+        """`content`: is updated with the records' values."""
         self._dataset, self._partition = dataset, partition
         self._plan, self._results, self._content = plan, results, content
         self.tally = Tally(results.run, results.spent)
 
     def count(self) -> None:
-        """Count without making records, with what is in memory only: also where nothing can be written down."""
+        """Count without making records, from memory only: also possible if nothing can be written."""
         for row in self._plan:
             statuses = set[str]()
             for request in row.requests:
@@ -120,11 +120,11 @@ class Records:
         self.tally.take_as_own(self._results.written)
 
     def content(self) -> str:
-        """The digest of what the records say, once they have been read; empty when they will say something else."""
+        """The digest of the records, after the iteration; empty if records will change."""
         return str(self._content or "")
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Every record, in table order."""
+        """Yield every record, in table order."""
         for row in self._plan:
             requests = row.requests
             results = [
@@ -150,7 +150,7 @@ class Records:
         common["inference_s"] = result.inference_s
         is_buyer = result.partition == self._partition
         common["shared_with"] = None if is_buyer else result.partition or ""
-        if result.kind == "erased":  # the table may still have the row: nothing of it is written down again
+        if result.kind == "erased":  # the table may still have the row, but its texts must not be written again
             common |= {"prompt": "", "arguments": "{}", "columns": "{}", "error": None}
         if result.kind != "stored":
             yield common | {"status": result.status, "cost_usd": result.cost_usd if is_buyer else Decimal(0)}
@@ -182,17 +182,17 @@ class Records:
 
 
 def all_ended(row: list[Brief | None]) -> list[Brief] | None:
-    """A row's requests, when all of them have ended; None otherwise."""
+    """Return a row's requests if all have ended; else None."""
     return None if None in row else cast("list[Brief]", row)
 
 
 def row_status(results: list[Result]) -> RowStatus:
-    """One word for a row by the results of its requests."""
+    """Return a row's status from the results of its requests."""
     return worst({result.status for result in results})
 
 
 def _shares(cost: Decimal | None, images: int) -> Sequence[Decimal | None]:
-    """A request's cost over its images, exact to the last digit: what cannot be divided is the first one's."""
+    """Divide a request's cost among its images, exactly; the first image gets the remainder."""
     cost = rounded(cost)
     if cost is None:
         return [None] * images

@@ -1,4 +1,4 @@
-"""All facts of a dataset, key by key: for what judges by receipts alone, and may take its time."""
+"""All facts of a dataset, key by key: for commands that decide by receipts alone, and may be slow."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Facts(NamedTuple):
     """The facts of one key.
 
     Attributes:
-        owns: whose the request ids are that stand under several keys or attempts.
+        owns: returns whether an attempt owns a request id that occurs under several keys or attempts.
     """
 
     key: str
@@ -30,7 +30,7 @@ class Facts(NamedTuple):
 
 
 def every_key(dataset: Dataset) -> Iterator[Facts]:
-    """The facts of each key, in the order of the keys. Blocks. Raises `StoreError`."""
+    """Yield the facts of each key, in the order of the keys. Blocks. Raises `StoreError`."""
     owner, receipts = _owners_of_shared(dataset), dataset.receipts
 
     def read(found: tuple[str, Names]) -> list[Attempt]:
@@ -45,7 +45,7 @@ def _owns(owner: Mapping[str, tuple[str, int]], key: str) -> Owns:
 
 
 def _owners_of_shared(dataset: Dataset) -> dict[str, tuple[str, int]]:
-    """Whose the ids are that stand under two keys, or two attempts of one: each is one request."""
+    """Return the owners of ids that are recorded under two keys, or two attempts of one: each id is one request."""
     seen, twice = DigestCounts(), set[str]()
     for _, names in dataset.receipts.by_key():
         mine = {(name.attempt, name.request_id) for _, name in names if name.request_id}
@@ -56,7 +56,7 @@ def _owners_of_shared(dataset: Dataset) -> dict[str, tuple[str, int]]:
 
 
 def _found(dataset: Dataset, request_ids: set[str]) -> Iterator[Found]:
-    """Where some request ids stand."""
+    """Yield the facts in which some request ids occur."""
     for _, names in dataset.receipts.by_key():
         shared = [name for _, name in names if name.request_id in request_ids]
         attempts = dataset.receipts.read(names) if shared else []

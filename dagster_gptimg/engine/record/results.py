@@ -1,4 +1,4 @@
-"""What a run knows about its requests: what is settled (by the index and by itself), and why the rest is not."""
+"""The results of a run's requests: settled ones (in the index and new), and the reasons for the others."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     from dagster_gptimg.store.settled.rows import Kind
 
 CHECKPOINT = 1000
-"""Outcomes after which a piece of the index is written: what a crash leaves to be read from receipts."""
+"""Outcomes after which a piece of the index is written: at most these must be read from receipts after a crash."""
 
 
 EARLIER = ""
-"""Who settled what an earlier run had recorded, as far as the receipts tell."""
+"""Run id of outcomes that an earlier run has recorded, as far as the receipts show."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unsettled:
-    """A request that has no final outcome, and why.
+    """A request without a final outcome, and the reason.
 
     Attributes:
-        bought_by: the run that sent it, when it was sent (or may have been).
+        bought_by: the run that sent it, if it was (or may have been) sent.
     """
 
     key: str
@@ -57,8 +57,8 @@ class RunResults:
     """The results of one run, by request key.
 
     Attributes:
-        index: what is settled, by the pieces in the store.
-        written: counts of what this run has written into the index.
+        index: the settled requests, from the pieces in the store.
+        written: counts of what this run has written to the index.
     """
 
     def __init__(self, dataset: Dataset, io: Io, run: str) -> None:
@@ -73,23 +73,23 @@ class RunResults:
         self.written = Tally(run)
 
     def held_in_memory(self, key: str) -> Result | None:
-        """What this run has found out of a request, and has not written into the index yet."""
+        """Return a result of this run that is not yet in the index; None if there is none."""
         return self._unsettled.get(key) or self._recent.get(key)
 
     def get(self, key: str) -> Result | None:
-        """What is known of a request; None when it was never looked at."""
+        """Return what is known of a request; None if it was never examined."""
         found = self.held_in_memory(key) or self.index.get(key)
         return as_missing(found) if isinstance(found, Settled) and self.is_missing(key) else found
 
     def request_ids(self) -> Iterator[str]:
-        """The ids of all requests that have ended."""
+        """Yield the ids of all requests that have ended."""
         yield from self.index.request_ids()
         yield from (line.request_id for line in self._recent.values())
 
     async def look_at_images(self) -> None:
-        """List the image files, so that one that is gone does not pass for stored. Raises `StoreError`."""
+        """List the image files, so that a missing one does not count as stored. Raises `StoreError`."""
         await self._io(self.index.look_for_images, self._dataset)
-        if self._recent:  # what the index does not have yet
+        if self._recent:  # results that are not yet in the index
             self._gone = await self._io(self._missing_of, self._recent.values())
 
     def _missing_of(self, lines: Iterable[Settled]) -> set[str]:
@@ -100,7 +100,7 @@ class RunResults:
         return {key for key, some in paths.items() if not absent.isdisjoint(map(hash, some))}
 
     def is_missing(self, key: str) -> bool:
-        """Whether a file of a request's images was gone when somebody looked, and is so as far as this run knows."""
+        """Return whether an image file of a request was missing in the listing, and still is for this run."""
         if not (self._gone or self.index.has_missing) or key in self._unsettled:
             return False
         if key in self._recent:
@@ -109,11 +109,11 @@ class RunResults:
         return brief is not None and brief.is_missing
 
     def brief(self, key: str) -> Brief | None:
-        """A request that the index knows to have ended, in brief: as much as counting takes."""
+        """Return the brief of a request that has ended according to the index: enough for counting."""
         return None if self.has_dealt_with(key) else self.index.brief(key)
 
     def briefs(self, keys: bytes, places: Iterable[int]) -> list[Brief | None]:
-        """That for many keys, of 32 bytes each, one behind the other, by their `places` in the index."""
+        """Return the briefs of concatenated keys, 32 bytes each, at their `places` in the index."""
         found = self.index.briefs(places)
         if self._recent or self._unsettled:
             for number in range(len(found)):
@@ -122,28 +122,28 @@ class RunResults:
         return found
 
     def has_dealt_with(self, key: str) -> bool:
-        """Whether a request has a result that the index does not have."""
+        """Return whether a request has a result that is not in the index."""
         return key in self._recent or key in self._unsettled
 
     def settled(self, key: str) -> Settled | None:
-        """The final outcome of a request, if it has one."""
+        """Return the final outcome of a request; None if it has none."""
         return self._recent.get(key) or self.index.get(key)
 
     @property
     def unsettled(self) -> int:
-        """How many requests this run leaves without a final outcome, although they may exist at fal."""
+        """The number of requests that this run leaves without a final outcome, although they may exist at fal."""
         return sum(isinstance(left, Unsettled) and left.status.may_be_billed for left in self._unsettled.values())
 
     def leave(self, result: Result) -> None:
-        """Note why a request has no final outcome, or that its images are gone: the index keeps nothing of it."""
+        """Note why a request has no final outcome, or that its images are missing; this is not written to the index."""
         self._unsettled[result.key] = result
 
     def absorb(self, result: Settled) -> None:
-        """Take what receipts say has ended, and the index did not know; the next checkpoint writes it."""
+        """Add an outcome that receipts have, but the index does not; the next checkpoint writes it."""
         self._recent[result.key] = result
 
     def record(self, result: Settled) -> None:
-        """Take a final outcome."""
+        """Add a final outcome."""
         self._unsettled.pop(result.key, None)
         self._gone.discard(result.key)
         self._recent[result.key] = result
@@ -151,7 +151,7 @@ class RunResults:
     async def checkpoint_if_due(self) -> None:
         """Write a piece of the index for every `CHECKPOINT` outcomes. Raises `StoreError`.
 
-        While one is being written, what comes is left to the next. After a failure so many more have to come.
+        Outcomes that arrive while one is being written go to the next. After a failure, `CHECKPOINT` more are awaited.
         """
         if len(self._recent) >= self._due and not self._writing.locked():
             self._due = len(self._recent) + CHECKPOINT
@@ -159,7 +159,7 @@ class RunResults:
             self._due = CHECKPOINT
 
     async def checkpoint(self) -> None:
-        """Write what is settled since the last time. Raises `StoreError`."""
+        """Write the outcomes since the last checkpoint. Raises `StoreError`."""
         async with self._writing:
             rows = list(self._recent.values())
             if not rows:
@@ -167,22 +167,22 @@ class RunResults:
             self._pieces += 1
             piece = self.index.make(f"{self.run}-{self._pieces:04d}", rows)
             await self._io(self.index.save, piece)
-            self.index.know(piece)  # not in a thread: others read the index meanwhile
+            self.index.know(piece)  # not in another thread, since the index is read meanwhile
             for row in rows:
                 self.written.request(row, UNKNOWN)
                 if self._recent.get(row.key) is row:
                     del self._recent[row.key]
 
     def completed(self, start: datetime, end: datetime) -> set[str]:
-        """Ids of requests that we know fal to have completed between two moments."""
+        """Return the ids of requests that fal has completed between two moments, as far as known."""
         recent = {s.request_id for s in self._recent.values() if start <= s.completed_at <= end}
         return recent | self.index.completed(start, end)
 
 
 def settled_of(key: str, attempts: Sequence[Attempt], owns: Owns, run: str) -> Settled | None:
-    """The line of the settled index for a key's facts: its images, or else how it ended; None when it has neither.
+    """Return the line of the settled index for a key's facts: its images, or how it ended; None if it has neither.
 
-    The cost is that of all its requests: a second purchase is part of the bill, however it came about.
+    The cost is that of all its requests: a second purchase is part of the bill, whatever its reason.
     """
     every = [(n, r, o) for n, a in enumerate(attempts) for r, o in sorted(a.outcomes.items()) if o and owns(n, r)]
     ends = [end for end in every if end[2].is_end]
@@ -219,9 +219,9 @@ def settled_of(key: str, attempts: Sequence[Attempt], owns: Owns, run: str) -> S
 
 
 def as_missing(settled: Settled, deleted: Deleted | None = None, why: str = "") -> Settled:
-    """A request whose images are gone: what it cost stays.
+    """Return the line of a request whose images are missing, with its cost.
 
-    `deleted`: what is on record of that. `why`: what became of fetching them again.
+    `deleted`: the recorded deletion. `why`: why they could not be fetched again.
     """
     words = _words_of_missing([image["path"] for image in settled.images], deleted, why)
     return settled._replace(kind="missing", images=[], error_type=None, error=words)
@@ -232,16 +232,16 @@ def _kind(meaning: OutcomeKind) -> Kind:
 
 
 def _words_of_missing(paths: Sequence[str], deleted: Deleted | None, why: str = "") -> str:
-    """What a row shows whose images are gone.
+    """Return the message of a row whose images are missing.
 
     Args:
         paths: of its images, relative to the dataset.
-        deleted: what is on record of their deletion.
-        why: what became of fetching them again; empty where nobody has asked fal.
+        deleted: the recorded deletion, if any.
+        why: why they could not be fetched again; empty if fal was not asked.
     """
     if deleted is not None and deleted.reason == "pruned":
         words = f"its images were deleted by `prune` on {deleted.recorded_at:%Y-%m-%d}"
     else:
-        words = f"it was stored, and a file of it is gone or has another size: {', '.join(paths)}"
-    asked = f"{why}. " if why else "A run fetches it from fal, for nothing, if fal still has it. "
-    return f"{words}. {asked}It is not bought again by itself: put the file back, or say `--again missing`"
+        words = f"it was stored, but a file of it is missing or has another size: {', '.join(paths)}"
+    asked = f"{why}. " if why else "A run fetches it from fal, at no cost, if fal still has it. "
+    return f"{words}. {asked}It is not bought again automatically: put the file back, or use `--again missing`"

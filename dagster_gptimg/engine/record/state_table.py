@@ -1,7 +1,7 @@
-"""The state table (docs/receipts.md#the-state-table): from the facts on record to what a run does next.
+"""The state table (docs/receipts.md#the-state-table): from the recorded facts to the next action of a run.
 
-Pure, and written to be compared line by line with `state_of`, `searching` and `owners` of the specification
-(tests/specification/protocol.py), against which the tests run it, state by state.
+Pure functions, which correspond line by line to `state_of`, `searching` and `owners` of the specification
+(tests/specification/protocol.py), with which the tests compare them, state by state.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 State: TypeAlias = Literal["in_flight", "done", "to_buy", "held", "missing", "refused", "ended", "open"]
 Owns: TypeAlias = "Callable[[int, str], bool]"
-"""Whether a request id counts for this attempt (of the key in question)."""
+"""Returns whether an attempt of the key owns a request id."""
 
 
 class View(NamedTuple):
-    """What the facts of one key say.
+    """The state of one key by its facts.
 
     Attributes:
-        attempt: the attempt that the state speaks of; for `to_buy` and `open`, the one to create.
+        attempt: the attempt of the state; for `to_buy` and `open`, the one to create.
         request_id: the request to follow (`in_flight`).
         reason: why a row is held.
     """
@@ -35,17 +35,17 @@ class View(NamedTuple):
 
 
 def owns_all(_attempt: int, _request_id: str) -> bool:
-    """Every id counts: for a key whose ids are known to nobody else."""
+    """Return True for every id: for a key whose ids occur under no other key."""
     return True
 
 
 def state_of(attempts: Sequence[Attempt], owns: Owns = owns_all) -> View:
-    """The first line of the table that fits. Later lines must not be reached before earlier ones are excluded."""
+    """Return the first matching line of the table. Later lines assume that earlier ones do not match."""
     for view in in_flight(attempts, owns):
         return view
     for n, attempt in enumerate(attempts):
         if any(_has_images(attempt, r) and owns(n, r) for r in attempt.outcomes):
-            return View("done", n)  # as far as facts tell: who looks into the store may find that the files are gone
+            return View("done", n)  # according to the facts: the files may still be missing in the store
     if not attempts:
         return View("to_buy", 0)
     for n, attempt in enumerate(attempts):
@@ -55,7 +55,7 @@ def state_of(attempts: Sequence[Attempt], owns: Owns = owns_all) -> View:
 
 
 def in_flight(attempts: Sequence[Attempt], owns: Owns = owns_all) -> Iterator[View]:
-    """Every request that is to be followed before anything else is done for its key."""
+    """Yield every request that must be followed before anything else is done for its key."""
     for n, attempt in enumerate(attempts):
         for request_id in sorted(attempt.accepted):
             if owns(n, request_id) and _is_followed(attempt, request_id):
@@ -63,12 +63,12 @@ def in_flight(attempts: Sequence[Attempt], owns: Owns = owns_all) -> Iterator[Vi
 
 
 def _is_followed(attempt: Attempt, request_id: str) -> bool:
-    """Whether everything else of a key waits for a request's end."""
+    """Return whether the rest of the key waits for a request's end."""
     return not attempt.is_ended(request_id) and request_id not in attempt.given_up
 
 
 def _has_images(attempt: Attempt, request_id: str) -> bool:
-    """Whether the images of a request are on record, and not that they are in the store no more."""
+    """Return whether the images of a request are on record, without a recorded deletion."""
     outcome = attempt.outcomes[request_id]
     return outcome is not None and outcome.kind == "stored" and request_id not in attempt.deleted
 
@@ -83,14 +83,14 @@ def _last_attempt(attempt: Attempt, n: int, owns: Owns) -> View:
         return View("ended", n)
     counted = [how for r, (how, _) in attempt.accepted.items() if owns(n, r)]
     is_given_up = any(owns(n, r) and not attempt.is_ended(r) for r in attempt.given_up)
-    # An id that was only adopted from the history and ended free proves nothing: ours may be another one.
+    # An id that was adopted from the history and ended free proves nothing: the attempt's own may be another one.
     if attempt.void is not None or is_given_up or any(how != "history" for how in counted):
         return View("open", n + 1)
-    return View("held", n, reason="nobody knows whether its submit reached fal")
+    return View("held", n, reason="it is not known whether its submit reached fal")
 
 
 def searching(attempts: Sequence[Attempt], owns: Owns = owns_all) -> list[int]:
-    """The attempts that every run looks for in the history: no id of their own, and no proof that none exists."""
+    """Return the attempts that every run searches for in the history: without an own id, and without proof of none."""
     return [n for n, attempt in enumerate(attempts) if _is_searched(attempt, n, owns)]
 
 
@@ -106,7 +106,7 @@ def _is_searched(attempt: Attempt, n: int, owns: Owns) -> bool:
 
 
 def _may_be_its_own(attempt: Attempt, request_id: str) -> bool:
-    """Whether a request that was adopted from the history passes for the attempt's own, so far or for good."""
+    """Return whether a request that was adopted from the history counts as the attempt's own, for now or for good."""
     outcome = attempt.outcomes.get(request_id)
     if request_id in attempt.given_up and not attempt.is_ended(request_id):
         return False
@@ -114,7 +114,7 @@ def _may_be_its_own(attempt: Attempt, request_id: str) -> bool:
 
 
 def given_up(attempts: Sequence[Attempt], owns: Owns = owns_all) -> list[tuple[int, str]]:
-    """The requests (attempt, id) that the user has given up and that have no outcome: every run looks for them once."""
+    """Return the requests (attempt, id) that were given up and have no outcome: every run looks for them once."""
     return [
         (n, request_id)
         for n, attempt in enumerate(attempts)
@@ -124,14 +124,15 @@ def given_up(attempts: Sequence[Attempt], owns: Owns = owns_all) -> list[tuple[i
 
 
 _HOWS: tuple[How, ...] = ("reply", "webhook", "history")
-"""How an id was found, what tells most first."""
+"""The ways in which an id was found, the most reliable first."""
 
 
 class Found(NamedTuple):
-    """A request id that stands under an attempt.
+    """A request id that is recorded for an attempt.
 
     Attributes:
-        at: when fal accepted the request, by this fact: seconds of fal's clock; infinite where it does not tell.
+        at: when fal accepted the request according to this fact, in seconds of fal's clock; infinite if it does not
+            say.
     """
 
     key: str
@@ -142,10 +143,10 @@ class Found(NamedTuple):
 
 
 def owners(found: Iterable[Found]) -> dict[str, tuple[str, int]]:
-    """Whose an id is that was found more than once: (key, attempt) by request id.
+    """Return the owner (key, attempt) of each request id that was found more than once.
 
-    An id counts for the attempt that has it by a reply, else by a webhook (whose own time is not on record); of several
-    replies, for the first (one that names an older request is a stale one); else for the lower key and attempt.
+    An id belongs to the attempt that has it by a reply, else by a webhook (whose own time is not recorded); of several
+    replies, to the first (one that names an older request is a stale one); else to the lower key and attempt.
 
     Args:
         found: every accepted fact on record.
@@ -159,7 +160,10 @@ def owners(found: Iterable[Found]) -> dict[str, tuple[str, int]]:
 
 
 def accepted_at(attempt: Attempt, request_id: str) -> float:
-    """When fal accepted a request of an attempt, in seconds of fal's clock; infinite where nothing readable tells."""
+    """Return when fal accepted a request of an attempt, in seconds of fal's clock.
+
+    Infinite if no readable fact says it.
+    """
     _, accepted = attempt.accepted.get(request_id, ("history", None))
     if accepted is None:
         return inf

@@ -1,4 +1,4 @@
-"""The one place where rows, images and dollars are counted; CLI, metadata and exit status read it."""
+"""The counts of rows, images and dollars, for the command line, the metadata and the exit status."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ EXIT: Mapping[StopReason, ExitStatus] = {
     "interrupted": ExitStatus.INTERRUPTED,
 }
 
-_CENT, _TEN_CENTS = Decimal("0.01"), Decimal("0.1")
+_CENT = Decimal("0.01")
+_TEN_CENTS = Decimal("0.1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +50,7 @@ class Summary:
         not_submitted: rows with the status `not_submitted`.
         in_flight: rows with the status `in_flight`.
         missing: rows whose images were stored, and whose files are gone.
-        erased: rows erased at the user's word.
+        erased: rows erased by `forget`.
         refetched: of `reused`, images whose files were gone and that fal gave again, for nothing. In a plan: images
             that a run would ask fal for, at most; they are none of `reused` yet.
         cost_low: US dollars that this run's requests have cost at least, those in doubt included.
@@ -96,7 +97,7 @@ class Summary:
         return ExitStatus.COMPLETE if complete == self.rows else ExitStatus.INCOMPLETE
 
     def as_json(self) -> dict[str, object]:
-        """The object that `--json` prints; dollars are numbers, and null where nobody knows."""
+        """The object that `--json` prints; dollars are numbers, or null if not known."""
         ends = [float(end) if self.cost.is_known else None for end in self.cost]
         cost = {"low": ends[0], "high": ends[1], "billed": float(self.cost_billed)}
         counts = ("rows", "images", "bought", "reused", "reattached", *(status.value for status in TOLD))
@@ -106,7 +107,7 @@ class Summary:
         return found | ({"stop": self.stop, "message": self.message} if self.stop else {})
 
     def sentence(self) -> str:
-        """One line for people: `0 bought, 48 reused, $0.00`; what is zero and no news is left out."""
+        """One line for people: `0 bought, 48 reused, $0.00`; counts that are zero are left out."""
         parts = [f"{self.bought} bought", f"{self.reused} reused"]
         if self.refetched:
             parts.append(f"{counted(self.refetched, 'image')} fetched again")
@@ -137,44 +138,43 @@ WORST_FIRST = sorted(RowStatus, key=lambda status: status.rank)
 
 
 def worst(statuses: Collection[str]) -> RowStatus:
-    """One word for a row by those of its requests: `stored` when all of them are, else the worst."""
+    """Return a row's status from those of its requests: `stored` if all are, else the worst."""
     return next(status for status in WORST_FIRST if status in statuses)
 
 
 class Spent:
-    """US dollars of what one run has sent, and of earlier requests that it has collected: no other request of a row's.
+    """US dollars of the requests that one run has sent, and of earlier requests that it has collected.
 
     Attributes:
-        low: at least; what fal does not tell counts as nothing.
-        high: at most; what fal does not tell counts as the worst case.
-        billed: what is known to be billed.
+        low: minimum; unknown costs count as nothing.
+        high: maximum; unknown costs count as the worst case.
+        billed: known to be billed.
     """
 
     def __init__(self) -> None:
-        """Nothing is recorded yet."""
         self.low = self.high = self.billed = Decimal(0)
 
     def add(self, cost: Decimal | None, price: Price) -> None:
-        """One outcome. `cost` is what fal billed, None where nobody knows; `price` is what it may have cost."""
+        """Add one outcome. `cost`: billed by fal, None if not known; `price`: the possible cost."""
         known = rounded(cost)
         self.billed += known or Decimal(0)
         self.low += known or Decimal(0)
         self.high += price.high if known is None else known
 
     def doubt(self, price: Price) -> None:
-        """One submit of which nobody knows what became: it may have been billed."""
+        """Add one submit with unknown result, which may have been billed."""
         self.high += price.high
 
 
 class Tally:
-    """Counts rows, images and dollars as they pass, for one run.
+    """Counts rows, images and dollars for one run.
 
     Attributes:
-        open_requests: requests that a plan found not to be settled.
+        open_requests: number of requests that a plan found not settled.
     """
 
     def __init__(self, run: str, spent: Spent | None = None) -> None:
-        """`run`: the run's id: what it bought and collected is told from what was there. `spent`: what it paid."""
+        """`run`: the run's id, by which its own images are distinguished from existing ones. `spent`: its cost."""
         self._run, self._spent = run, spent or Spent()
         self._rows: Counter[RowStatus] = Counter()
         self._images: Counter[str] = Counter()
@@ -182,19 +182,19 @@ class Tally:
         self.open_requests = 0
 
     def row(self, status: RowStatus) -> None:
-        """One row with its status."""
+        """Count one row with its status."""
         self._rows[status] += 1
 
     def ended(self, rows: Iterable[Sequence[Brief]]) -> None:
-        """Rows of which nothing is to be done: all their requests had ended before."""
+        """Count rows without anything to do: all their requests had ended before."""
         alike = Counter(tuple([(b.kind, b.images, b.is_missing) for b in row]) for row in rows)
-        for row, count in alike.items():  # few: they differ in how they ended, and in how many images they have
+        for row, count in alike.items():  # few different ones: by status and number of images
             briefs = [Brief(*counted, version=0) for counted in row]
             self._rows[worst({brief.status for brief in briefs})] += count
             self._images["reused"] += count * sum(brief.images for brief in briefs if brief.status is RowStatus.STORED)
 
     def new(self, prices: Sequence[Price], images: int) -> None:
-        """One row, by its requests' prices, that is to be bought as a whole."""
+        """Count one row that is to be bought completely, by its requests' prices."""
         self._rows[RowStatus.NOT_SUBMITTED] += 1
         self._images["bought"] += images
         self.open_requests += len(prices)
@@ -203,20 +203,20 @@ class Tally:
             self._high += price.high
 
     def brief(self, brief: Brief) -> None:
-        """One request that the index knows, as one of before; `take_as_own` knows better of some."""
+        """Count one request of the index as an earlier one; `take_as_own` corrects this for some."""
         self._images["reused"] += brief.images if brief.status is RowStatus.STORED else 0
 
     def take_as_own(self, other: Tally) -> None:
-        """Take what `other` has counted for this run's, where `brief` took it for older."""
+        """Count the images of `other` as this run's, which `brief` has counted as earlier ones."""
         for name, count in other._images.items():
             self._images[name] += count
             self._images["reused"] -= count
 
     def request(self, result: Result, price: Price) -> None:
-        """One request with its result; `price` is what it costs at least and at most."""
+        """Count one request with its result; `price` is its possible cost."""
         if isinstance(result, Settled):
             self._settled(result)
-        elif result.bought_by == self._run:  # it is at fal, or may be
+        elif result.bought_by == self._run:  # fal has it, or may have it
             self._high += price.high
 
     def expect(
@@ -229,12 +229,12 @@ class Tally:
         may_buy: bool = False,
         is_missing: bool = False,
     ) -> None:
-        """One request as a plan sees it: what is not settled is expected to end well.
+        """Count one request of a plan: one that is not settled is expected to end well.
 
-        `may_buy`: it is looked at first, and bought if it has failed. `is_missing`: it has images, and files of them
-        are gone.
+        `may_buy`: it is followed first, and bought if it has failed. `is_missing`: it has images whose files are
+        missing.
         """
-        if is_missing:  # fal is asked for it first
+        if is_missing:  # it is first fetched from fal
             self._images["refetched"] += images
         if isinstance(result, Settled):
             self.open_requests += result.kind == "missing"
@@ -254,7 +254,7 @@ class Tally:
         self._images[whose] += len(result.images)
 
     def summary(self, seconds: float, stop: StopReason | None = None, message: str = "") -> Summary:
-        """What was counted."""
+        """Return the counts."""
         counts: dict[str, int] = {**self._images, **{status.value: count for status, count in self._rows.items()}}
         return Summary(
             rows=self._rows.total(),

@@ -1,4 +1,4 @@
-"""What earlier runs left open, and submits of which nobody knows whether they reached fal.
+"""What earlier runs left open, and submits that may or may not have reached fal.
 
 `open_receipts.py` reads the receipts at a run's start, where the settled index does not answer. A submit whose reply is
 lost goes to `ambiguous_submits.py`; `history_search.py` reads fal's history for all of them, and `evidence.py` says

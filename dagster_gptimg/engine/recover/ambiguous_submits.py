@@ -1,6 +1,7 @@
-"""Ambiguous submits: what happens to an attempt of which nobody knows whether its submit reached fal.
+"""Ambiguous submits: attempts that may or may not have reached fal.
 
-It is never sent again by itself. Evidence settles it, or the user's word, or the policy `resubmit`, which is a bet.
+An ambiguous attempt is never sent again by default. It is resolved by evidence, by the user (`again`), or by the policy
+`resubmit`, which may buy twice.
 """
 
 from __future__ import annotations
@@ -28,25 +29,27 @@ class AmbiguousSubmits:
     """Resolves the held attempts of one run."""
 
     def __init__(self, job: Job, results: RunResults, stop: Stop) -> None:
-        """Share a run's results and its reasons to stop."""
+        """Use a run's results and its stop."""
         self._job, self._clock, self._io = job, job.runtime.clock, job.runtime.io
         self._receipts, self._stop = job.dataset.receipts, stop
         self._evidence = Evidence(job, results)
 
     def expect(self, intents: Iterable[Intent]) -> None:
-        """Take what is in doubt: one reading of the history serves all of them."""
+        """Announce intents in doubt: one read of the history serves all of them."""
         self._evidence.expect(intents)
 
     async def search(self, progress: RequestProgress) -> None:
-        """Look once for every attempt that may have a request nobody knows, whatever else its key has."""
+        """Search once for every attempt that may have an unknown request, whatever other facts its key has."""
         for n in searching(progress.attempts, progress.owns):
             await self._evidence.adopt(progress.request, n, progress.attempts[n])
 
     async def resolve(self, progress: RequestProgress, view: View) -> Result | None:
-        """Wait for evidence; None when a new fact has come up, and the table is to be read again."""
+        """Wait for evidence; None if a new fact was found, so that the state table has to be read again."""
         attempt = progress.attempts[view.attempt]
         if attempt.unreadable or attempt.intent is None:
-            return progress.unsettled(RowStatus.HELD, f"{view.reason}. Nothing is bought for it until that is mended.")
+            return progress.unsettled(
+                RowStatus.HELD, f"{view.reason}. Nothing is bought for it until this is repaired."
+            )
         # By this process's own clock, since it saw the attempt: whoever made the intent may be just about to send it,
         # and the wall clocks of two machines may differ by hours.
         acts = progress.is_meant(view, self._job.options.again) or self._job.options.on_ambiguous == "resubmit"
@@ -59,10 +62,10 @@ class AmbiguousSubmits:
         return await self._after_waiting(progress, view, attempt.intent, search)
 
     async def _wait(self, progress: RequestProgress, view: View, intent: Intent, *, whole: bool) -> Search | None:
-        """Look in the history and in the receipts for `settle` seconds; None when a fact came up, else the last look.
+        """Search the history and the receipts for `settle` seconds; None if a fact was found, else the last search.
 
-        `whole`: whether something is bought after it. Otherwise, of an attempt that is older than `settle` by the wall
-        clock, one look is enough.
+        `whole`: whether something is bought afterwards. Otherwise one search is enough for an attempt that is older
+        than `settle` by the wall clock.
         """
         settle, now = self._job.options.settle, self._clock.monotonic()
         age = 0.0 if whole else max((self._clock.now() - intent.created_at).total_seconds(), 0.0)
@@ -81,7 +84,7 @@ class AmbiguousSubmits:
                 return None
 
     async def _has_news(self, progress: RequestProgress, view: View) -> bool:
-        """Read the receipts again: another run, or a webhook's receiver, may have recorded what it came to."""
+        """Read the receipts again: another run, or a webhook's receiver, may have recorded a new fact."""
         fresh = await self._io(self._receipts.load, progress.request.key)
         if state_of(fresh, progress.owns) == view:
             return False
@@ -100,13 +103,13 @@ class AmbiguousSubmits:
         since = intent.created_at.isoformat(timespec="seconds")
         words = f"{view.reason} (since {since})"
         if search.missed and not search.searched:
-            words = f"{words}, and it could not be looked for: {search.missed}. Until it was, it may be paid for."
+            words = f"{words}, and it could not be searched for: {search.missed}. It may have been paid for."
         elif search.missed:
-            words = f"{words}. {search.searched} does not show it; but {search.missed}."
+            words = f"{words}. {search.searched} does not show it, but {search.missed}."
         else:
             words = (
-                f"{words}. {search.searched} does not show it; {why_not}. Run again to look again, or buy it again "
-                "with `--again held`: if fal has it after all, it is then paid for twice."
+                f"{words}. {search.searched} does not show it; {why_not}. Run again to search again, or buy it again "
+                "with `--again held`: if fal has it after all, it is paid for twice."
             )
         return Unsettled(
             key=progress.request.key,

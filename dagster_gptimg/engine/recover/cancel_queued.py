@@ -1,4 +1,4 @@
-"""Cancel what is queued: an interrupted run takes back what it still can."""
+"""Cancelling of queued requests when a run is interrupted."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ AT_ONCE = 16
 async def cancel_queued(
     job: Job, results: RunResults, flying: Mapping[str, tuple[int, Submitted]], seconds: float
 ) -> None:
-    """Cancel what waits in fal's queue, within `seconds`; note what stays in flight.
+    """Cancel requests that wait in fal's queue, within `seconds`; note those that stay in flight.
 
-    Only queued requests are cancelled: of a running one nobody knows whether a cancel saves its price, and it would
-    cost its image. A cancel counts only when fal says that the request left the queue.
+    Running requests are not cancelled: it is not known whether that would save their price, and it would lose their
+    image. A cancel counts only if fal says that the request left the queue.
     """
     slots = asyncio.Semaphore(AT_ONCE)
 
@@ -45,7 +45,7 @@ async def cancel_queued(
                 )
 
     for key, (_, request) in flying.items():
-        words = "interrupted while fal worked on it; the next run collects it"
+        words = "interrupted while fal was processing it; the next run collects it"
         results.leave(
             Unsettled(
                 key=key,

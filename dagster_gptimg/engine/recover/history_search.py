@@ -1,7 +1,7 @@
-"""fal's request history, read for what is in doubt: of all that it shows, only what could be it is kept.
+"""fal's request history, searched for requests in doubt: only possible matches are kept.
 
-Each doubt is looked for from a little before its intent on. What has been read is not read again, but for the last
-quarter of an hour (or `settle`): so long the history may lag. A run of days asks for a few pages at a time.
+Each attempt is searched for from shortly before its intent. Periods that were read are not read again, except the last
+quarter of an hour (or `settle`), by which the history may lag. A run of days reads a few pages at a time.
 """
 
 from __future__ import annotations
@@ -22,39 +22,45 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.types import Json
     from dagster_gptimg.store.receipts.facts import Intent
 
-BEFORE, AFTER = timedelta(minutes=5), timedelta(hours=1)
-"""How far from its intent a request may lie: clocks differ, and a frozen process may send late."""
+BEFORE = timedelta(minutes=5)
+"""How long before its intent fal may show a request: clocks differ."""
+AFTER = timedelta(hours=1)
+"""How long after its intent fal may show a request: a frozen process may send late."""
 
 RUNS = timedelta(hours=2)
-"""How long a request may take, queue included: fal does not say by which of its times it filters its history."""
+"""Maximum time that a request may take, queue included.
+
+fal does not document which of its times the history filters by.
+"""
 
 LAG = timedelta(minutes=15)
-"""How late a request may come into the history and still be seen by a run that has read on."""
+"""Maximum delay with which a request may appear in the history and still be found."""
 
-FRESH, LONGEST_FRESH = 1.0, 15.0
-"""Seconds for which one reading serves all that is in doubt: five times as long as it took, within these bounds. A slow
-reading must not stand for the minutes in which a request may still come into the history."""
+FRESH = 1.0
+"""Minimum seconds for which one read of the history is reused; within the bounds, five times its duration."""
+LONGEST_FRESH = 15.0
+"""Maximum seconds for which one read of the history is reused: a request may appear in it minutes later."""
 
 
 class Candidate(NamedTuple):
-    """A request in the history that could be one in doubt."""
+    """A request in the history that may be one in doubt."""
 
     sent_at: datetime
     request_id: str
 
 
 Window = tuple[datetime, "datetime | None"]
-"""From a moment to another, or to now."""
+"""A period from one moment to another, or to now."""
 
 
 @dataclass(slots=True)
 class _Shelf:
-    """What is looked for in one endpoint's history, by the digest of its arguments, and what was found.
+    """The searches in one endpoint's history, by the digest of the arguments, and their results.
 
     Attributes:
-        unread: since when it has still to be looked for.
-        read_to: up to this moment all that is looked for was; None at first.
-        stale_at: when it is to be read again, by the clock's seconds.
+        unread: from when each digest must still be searched for.
+        read_to: until when all digests were searched for; None at first.
+        stale_at: when the history is to be read again, in seconds of the run's clock.
     """
 
     found: dict[bytes, set[Candidate]] = field(default_factory=dict)
@@ -67,20 +73,19 @@ class Candidates:
     """The candidates for all attempts in doubt of one run."""
 
     def __init__(self, job: Job) -> None:
-        """Nothing is looked for yet."""
         self._job, self._clock = job, job.runtime.clock
         self._shelves: dict[str, _Shelf] = {}
 
     def expect(self, intents: Iterable[Intent]) -> None:
-        """These will be asked for: one reading then serves all of them."""
+        """Announce the intents that will be searched for: one read then serves all of them."""
         for intent in intents:
             self._shelve(intent)
 
     async def of(self, intent: Intent) -> list[Candidate]:
-        """The requests that could be an intent's: its endpoint, its arguments, near it. The first sent comes first.
+        """Return the possible requests of an intent: its endpoint, its arguments, near it in time; the earliest first.
 
-        The history may show fal's defaults filled in: they are left out. A line that cannot be read is passed over:
-        to adopt a request, it has to be found, and not every other one. Raises `ReadError`.
+        The history may show fal's defaults filled in: they are left out. An unreadable entry is skipped: to adopt a
+        request, only this one must be found. Raises `ReadError`.
         """
         digest = self._shelve(intent)
         shelf = self._shelves[intent.endpoint]
@@ -116,26 +121,25 @@ class Candidates:
         shelf.stale_at = self._clock.monotonic() + min(max(FRESH, 5 * took), LONGEST_FRESH)
 
     def _digest(self, endpoint: str, arguments: Mapping[str, Json]) -> bytes:
-        """Names arguments, whatever their order, without those that equal the model's first defaults."""
+        """Return a digest of arguments in any order, without those that equal the model's first defaults."""
         plain = model_at(endpoint, self._job.model).variant(arguments).key_arguments(arguments)
         try:
             return hashlib.sha256(rfc8785.dumps(plain)).digest()
         except (rfc8785.CanonicalizationError, RecursionError, UnicodeError):
-            return b""  # nothing of ours: what we sent was canonical
+            return b""  # not our request: our arguments can be canonicalized
 
 
 def window(intent: Intent) -> tuple[datetime, datetime]:
-    """Between which moments, by fal's clock, an intent's request may have been sent.
+    """Return the period, by fal's clock, within which an intent's request may have been sent.
 
-    The machine that made the intent may have a clock that is wrong by hours: what fal's answers said of it then is
-    noted in the intent.
+    The clock of the machine that made the intent may be wrong by hours: the intent records the offset to fal's clock.
     """
     at = intent.created_at + timedelta(seconds=intent.clock_offset_s or 0.0)
     return at - BEFORE, at + AFTER
 
 
 def merged(windows: list[Window], now: datetime) -> list[Window]:
-    """The same spans of time with none of them read twice; one that reaches to now has no end."""
+    """Merge overlapping spans of time, so that none is read twice; a span that reaches to now has no end."""
     found: list[Window] = []
     for start, end in sorted((start, end or datetime.max.replace(tzinfo=start.tzinfo)) for start, end in windows):
         last = found[-1] if found else None

@@ -1,6 +1,6 @@
-"""What earlier runs have left open: read from receipts once, and only when the index does not answer.
+"""Open requests of earlier runs: read from receipts once, and only if the index does not suffice.
 
-Every run marks its start, and its end when nothing it touched is held or in flight. When all have ended, the settled
+Every run marks its start, and its end once nothing it touched is held or in flight. If all runs have ended, the settled
 index and the exclusive create answer everything, and no receipt is listed.
 """
 
@@ -35,21 +35,21 @@ if TYPE_CHECKING:
 
 
 LOOKED_FOR = timedelta(days=90)
-"""How long every run looks for a request that the user has given up: fal looks back that far by a request's id."""
+"""How long every run looks for a request that was given up: fal looks up ids that far back."""
 
 
 class OpenReceipts:
-    """The facts of every key that is not simply settled.
+    """The facts of every key that is not settled.
 
     Attributes:
-        facts: by key; keys of the whole dataset, other partitions' among them.
-        runs: runs without an end mark, when the receipts were listed.
-        read_at: the clock's second at which they were.
-        paid_twice: rows of which two requests were billed, by what no run had seen yet: (row id, request ids).
+        facts: by key, for the whole dataset, other partitions included.
+        runs: runs without an end mark when the receipts were listed.
+        read_at: when that was, in seconds of the run's clock.
+        paid_twice: rows with two billed requests that no run has reported yet: (row id, request ids).
     """
 
     def __init__(self, job: Job, results: RunResults) -> None:
-        """Nothing is read yet; use `read`."""
+        """Prepare for `read`, which must be called first."""
         self._job, self._results = job, results
         self._owner: dict[str, tuple[str, int]] = {}
         self._stood: dict[str, int] = {}
@@ -64,15 +64,15 @@ class OpenReceipts:
         found, io, dataset = cls(job, results), job.runtime.io, job.dataset
         await io(results.index.load)
         found.runs, has_begun = await io(dataset.runs)
-        # Somebody may have removed the index, or a piece of it: it is derived.
+        # The index, or a piece of it, may have been removed: it is derived data.
         if found.runs or results.index.lost or (has_begun and not len(results.index)):
             await io(found._load)
         return found
 
     def _load(self) -> None:
-        """List all receipts, and read those that the index does not answer for; nothing is kept of the others.
+        """List all receipts, and read those of keys that the index does not answer; the others are not kept.
 
-        Where a piece of the index is lost, it answers for none.
+        If a piece of the index is lost, the index is not used.
         """
         receipts, is_whole = self._job.dataset.receipts, not self._results.index.lost
         unanswered: dict[str, Names] = {}
@@ -90,7 +90,7 @@ class OpenReceipts:
             for n in every
             if n.how
         )
-        # What a lost piece said may have gone before what others still say: an erasure, a later attempt.
+        # The lines of a lost piece may supersede those of the others: an erasure, a later attempt.
         some = unanswered.items() if is_whole else receipts.by_key()
         wanted = (found for found in some if found[0] not in facts)
         for (key, _), attempts in side_by_side(self._job.dataset.store, lambda found: receipts.read(found[1]), wanted):
@@ -99,11 +99,11 @@ class OpenReceipts:
             self._take(key, attempts)
 
     def _is_reread(self, brief: Brief, names: Names) -> bool:
-        """Whether version 1 may have taken a blip for the end of a request of this key: its facts then say so."""
+        """Return whether version 1 may have taken a disturbance for a request's end: its facts then show it."""
         return REREAD in self.runs and (brief.kind == "refused" or any(name.attempt for _, name in names))
 
     def _take(self, key: str, attempts: list[Attempt]) -> None:
-        """Keep what is open; what has ended goes where everything settled is."""
+        """Keep the facts of an open key; settle those of an ended one."""
         owns = self.owns(key)
         is_final = state_of(attempts, owns).state in {"done", "missing", "refused", "ended"}
         is_looked_for = bool(searching(attempts, owns)) or self._is_looked_for(attempts, owns)
@@ -115,14 +115,14 @@ class OpenReceipts:
             self._notice_double(attempts)
 
     def _notice_double(self, attempts: list[Attempt]) -> None:
-        """A request that came late, from a run that knew nothing of the user's word, is seen by neither of the two."""
+        """Note a double purchase by a run that did not know of `again`, which neither of the two runs has noticed."""
         paid = paid_requests(attempts)
         intent = next((a.intent for a in attempts if a.intent is not None), None)
         if len(paid) > 1 and intent is not None:
             self.paid_twice.append((intent.row_id, paid))
 
     def owns(self, key: str) -> Owns:
-        """Whose ids found twice are, for one key."""
+        """Return a function that tells whether an attempt of a key owns a request id that was found twice."""
 
         def owns(attempt: int, request_id: str) -> bool:
             return self._owner.get(request_id, (key, attempt)) == (key, attempt)
@@ -130,29 +130,29 @@ class OpenReceipts:
         return owns
 
     def is_open(self, key: str) -> bool:
-        """Whether a key has something to follow, to resolve or to look for."""
+        """Return whether a key has something to follow, to resolve or to search for."""
         attempts = self.facts.get(key)
         if attempts is None:
             return False
         return self.is_left_open(attempts, self.owns(key))
 
     def is_left_open(self, attempts: list[Attempt], owns: Owns) -> bool:
-        """Whether the facts of a key leave something to follow, to resolve or to look for."""
+        """Return whether the facts of a key leave something to follow, to resolve or to search for."""
         if state_of(attempts, owns).state in {"in_flight", "held"}:
             return True
         return bool(searching(attempts, owns)) or self._is_looked_for(attempts, owns)
 
     def _is_looked_for(self, attempts: list[Attempt], owns: Owns) -> bool:
-        """Whether every run looks for a request of a key that the user has given up."""
+        """Return whether every run looks for a request of this key that was given up."""
         since = self._job.runtime.clock.now() - LOOKED_FOR
         facts = (attempts[n].given_up[request_id] for n, request_id in given_up(attempts, owns))
         return any(fact is None or fact.recorded_at > since for fact in facts)
 
     def spoken_of(self, key: str, attempts: list[Attempt], word: Word) -> int:
-        """How many attempts of a key the user's word speaks of: those that stood on record when the run began.
+        """Return how many attempts of a key `again` applies to: those on record when the run began.
 
-        Not of those, nor of any later one, that were opened by the same word, or by that of another run which had no
-        end mark then: the same word given to several runs at once buys once.
+        It does not apply to attempts (or later ones) that were opened by the same `again`, or by that of another run
+        without an end mark: the same `again` given to several concurrent runs buys once.
         """
         settled = self._results.index.get(key)
         stood = self._stood.get(key, 0 if settled is None else settled.attempt + 1)
@@ -163,22 +163,24 @@ class OpenReceipts:
         return stood
 
     def request_ids(self) -> Iterator[str]:
-        """The ids of all requests on record, of open keys and of settled ones."""
+        """Yield the ids of all requests on record, of open and of settled keys."""
         for attempts in self.facts.values():
             yield from (request_id for attempt in attempts for request_id in attempt.accepted)
         yield from self._results.request_ids()
 
     def in_doubt(self) -> Iterator[Intent]:
-        """The intents of all attempts that are looked for."""
+        """Yield the intents of all attempts that are searched for."""
         for key, attempts in self.facts.items():
             for n in searching(attempts, self.owns(key)):
                 if (intent := attempts[n].intent) is not None:
                     yield intent
 
     def first(self, planned: Plan) -> Iterator[tuple[Request, bool]]:
-        """What comes before anything is bought: this table's open requests, then those that no row asks for any more.
+        """Yield (request, whether it may be bought again).
 
-        Yields (request, whether it may be bought again).
+        This table's open requests, then those that no row needs any more.
+
+        These are processed before anything is bought.
         """
         left = {key for key in self.facts if self.is_open(key)}
         for row in planned if left else ():
@@ -192,7 +194,7 @@ class OpenReceipts:
                 yield Request(key, intent.row_id, intent.endpoint, intent.arguments), False
 
     def is_to_buy(self, key: str, row_id: str) -> bool:
-        """Whether a request is neither settled nor open (or the user's word wants it again all the same)."""
+        """Return whether a request is neither settled nor open, or is to be bought again by `again`."""
         if self.is_open(key):
             return False
         settled = self._results.brief(key) or self._results.settled(key)
@@ -206,11 +208,11 @@ class OpenReceipts:
         return found is not None and found.kind == "stored" and not self.is_open(key) and not self.is_missing(key)
 
     def is_missing(self, key: str) -> bool:
-        """Whether a request has ended with images, and a file of them is gone: then it is looked after."""
+        """Return whether a request has ended with images, and a file of them is missing."""
         return not self.is_open(key) and self._results.is_missing(key)
 
     def to_buy(self, planned: Plan) -> Iterator[tuple[PlannedRow, set[str]]]:
-        """The rows of which something would be bought for the first time, as far as is on record; and its keys."""
+        """Yield the rows with requests to be bought for the first time according to the records, and their keys."""
         places = self._results.index.places(planned.keys())
         for batch in planned.batches():
             briefs = batch.by_row(self._results.briefs(batch.keys, islice(places, len(batch.keys) // KEY)))
@@ -224,21 +226,21 @@ class OpenReceipts:
                     yield row, keys
 
     def _is_again(self, row_id: str, status: RowStatus) -> bool:
-        """Whether the user says to buy a request again that has no images, or whose images are gone."""
+        """Return whether `again` covers a request without images, or with missing ones."""
         return status.is_trouble and not self._job.options.again.isdisjoint({status, row_id})
 
     async def attempts(self, request: Request) -> list[Attempt]:
-        """The facts of a request, as far as they must be known before it is dealt with. Raises `StoreError`."""
+        """Return the facts of a request that are needed before it is processed. Raises `StoreError`."""
         if request.key in self.facts:
             return self.facts[request.key]
         if self._results.brief(request.key) is None and self._results.settled(request.key) is None:
-            return []  # an exclusive create finds out if that is wrong
+            return []  # if this is wrong, the exclusive create fails
         return await self._job.runtime.io(self._job.dataset.receipts.load, request.key)
 
     def forecast(self, planned: Plan, content: Content | None = None) -> Tally:
-        """What the run would come to if every request ended well. Blocks.
+        """Return the expected counts if every request ends well; `content` is updated with the manifest's values.
 
-        `content`: takes what the manifest would say now.
+        Blocks.
         """
         tally = Tally(self._results.run)
         places = self._results.index.places(planned.keys())
@@ -254,9 +256,9 @@ class OpenReceipts:
         return tally
 
     def _ended(self, batch: PlanBatch, briefs: list[list[Brief | None]]) -> list[list[Brief] | None]:
-        """Each row's requests, when all of them have ended and nothing is to be done for any; None otherwise."""
+        """Return each row's requests if all have ended and nothing is to be done for them; else None."""
         found = [all_ended(row) for row in briefs]
-        if self._results.index.has_missing:  # these are looked after
+        if self._results.index.has_missing:  # missing images are handled
             found = [None if any(brief.is_missing for brief in done or ()) else done for done in found]
         for number, row in enumerate(batch if self.facts or self._job.options.again else ()):
             again = any(self._is_again(row.row_id, brief.status) for brief in found[number] or ())
@@ -265,9 +267,9 @@ class OpenReceipts:
         return found
 
     def _expect(self, row: PlannedRow, briefs: list[Brief | None], tally: Tally) -> None:
-        """Count a row that has not ended, by what it would come to. `briefs`: what the index knows of it."""
+        """Count a row that has not ended by its expected result. `briefs`: its requests in the index."""
         if not any(briefs) and not any(key in self.facts or self._results.has_dealt_with(key) for key in row.keys):
-            tally.new(row.prices, sum(row.images))  # in short, for a million
+            tally.new(row.prices, sum(row.images))  # the fast path, for a million rows
             return
         results = [self._expected(request) for request in row.requests]
         tally.row(row_status(results))
@@ -280,7 +282,7 @@ class OpenReceipts:
             tally.expect(result, price, request.images, buys=buys, may_buy=may_buy, is_missing=is_missing)
 
     def _may_be_free(self, key: str) -> bool:
-        """Whether a request that is looked at again may turn out to be free after all: then it is bought."""
+        """Return whether a request that is read again may turn out free, so that it is bought again."""
         attempts = self.facts.get(key, [])
         return bool(attempts) and any(o is not None and o.is_doubtful for o in attempts[-1].outcomes.values())
 
@@ -296,28 +298,31 @@ class OpenReceipts:
         return Unsettled(key=key, status=RowStatus.IN_FLIGHT if is_open else RowStatus.NOT_SUBMITTED)
 
     def ended_runs(self, before: str) -> list[str]:
-        """Runs older than `before` (a run id's beginning) whose marks may be ended: nothing that they left is open."""
+        """Return runs older than `before` (a prefix of run ids) whose marks can be ended.
+
+        Since nothing they left is open.
+        """
         return [run for run in self.runs if run < before] if self.has_nothing_open() else []
 
     def has_nothing_open(self) -> bool:
-        """Whether all that is on record has ended by now: the index has it, or will when this run has written it."""
+        """Return whether everything on record has ended, according to the index or after this run has written it."""
         return not any(self.is_open(key) for key in self.facts)
 
 
 def paid_requests(attempts: list[Attempt]) -> list[str]:
-    """Ids of the requests of one key that brought images: more than one is a double purchase."""
+    """Return the ids of one key's requests with images: more than one is a double purchase."""
     return [r for a in attempts for r, o in a.outcomes.items() if o is not None and o.kind == "stored"]
 
 
 def _says(settled: Settled | None) -> tuple[object, ...] | None:
-    """What of a line decides what people read: not who found it out, and when."""
+    """Return the parts of a line that people read, without the run and time of its discovery."""
     return None if settled is None else (settled.kind, settled.request_id, settled.cost_usd)
 
 
 def _is_odd(names: Names) -> bool:
-    """By names alone: there may be more requests of a key than whoever settled it knew.
+    """Return, by file names alone, whether a key may have more requests than were known when it was settled.
 
-    An attempt that was given up has a request after all, or one attempt has two.
+    That is, an attempt that was given up has a request after all, or one attempt has two.
     """
     given_up = {name.attempt for _, name in names if name.kind == "void"}
     ended = [name.attempt for _, name in names if name.kind == "outcome"]
@@ -329,7 +334,7 @@ def _has(names: Names, request_ids: set[str]) -> bool:
 
 
 def _all_ended(names: Names) -> bool:
-    """By names alone: every attempt has an accepted request, and every such request its outcome."""
+    """Return, by file names alone, whether every attempt has an accepted request, and each of these an outcome."""
     attempts = {name.attempt for _, name in names}
     accepted = {(name.attempt, name.request_id) for _, name in names if name.kind == "accepted"}
     outcomes = {(name.attempt, name.request_id) for _, name in names if name.kind == "outcome"}

@@ -1,4 +1,4 @@
-"""Money of one run: reserved at worst case before a POST, refunded by what was billed."""
+"""The budget of one run: reserved at worst case before a POST, corrected by what was billed."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ ZERO = Decimal(0)
 
 
 class Budget:
-    """A bound on what this run may spend, in US dollars.
+    """A limit on the US dollars that this run may spend.
 
     Attributes:
-        spent: what ended requests cost, at worst case where nobody knows.
-        reserved: the worst case of those that have not ended.
+        spent: cost of ended requests, at worst case if not known.
+        reserved: worst case of open requests.
     """
 
     def __init__(self, limit: Decimal | None) -> None:
-        """`limit`: US dollars; None for no bound."""
+        """`limit`: US dollars; None for no limit."""
         self.limit = limit
         self.spent = ZERO
         self.reserved = ZERO
         self._changed = asyncio.Condition()
 
     async def reserve(self, price: Price) -> bool:
-        """Set the worst case aside; False when that could pass the limit even if all that is open turns out free.
+        """Reserve the worst case; False if it could exceed the limit even if all open requests turn out free.
 
-        While open requests might still be refunded enough, it waits for them.
+        Waits as long as the refunds of open requests may suffice.
         """
         if self.limit is None:
             return True
@@ -43,14 +43,14 @@ class Budget:
             return True
 
     async def release(self, price: Price, cost: Decimal | None) -> None:
-        """Give a reservation back for what was billed. `cost` None: nobody knows, so the worst case stays spent."""
+        """Release a reservation. `cost`: what was billed; None: not known, so the worst case counts as spent."""
         async with self._changed:
             if self.limit is not None:
                 self.reserved -= price.high
             self._spend(price.high if cost is None else cost)
 
     async def add(self, price: Price, cost: Decimal | None) -> None:
-        """Count a request that nothing was reserved for; as `settle` does."""
+        """Count a request without a reservation. `cost`: what was billed; None: not known, the worst case counts."""
         async with self._changed:
             self._spend(price.high if cost is None else cost)
 

@@ -1,8 +1,8 @@
-"""The in-flight limit: how many requests are kept in flight.
+"""The in-flight limit: the number of requests that are kept in flight.
 
-fal queues silently what is beyond an account's slots, so nothing turns a client away that sends too much, and nothing
-tells one that sends too little. A queued request costs nothing and can be cancelled: the window starts wide, grows
-while even the newest request runs at once, and is never so wide that the queue holds more than ten minutes' work.
+fal silently queues requests beyond an account's slots: a client that sends too many is not rejected, and one that sends
+too few is not told. A queued request costs nothing and can be cancelled: the limit starts high, grows while even the
+newest request runs at once, and never lets more than ten minutes' work wait in the queue.
 """
 
 from __future__ import annotations
@@ -10,26 +10,26 @@ from __future__ import annotations
 import asyncio
 
 START = 100
-"""Requests in flight before anything is known: more than most accounts have slots."""
+"""Requests in flight before the slots are known: more than most accounts have slots."""
 
 WIDEST = 10_000
 
 LONGEST_WAIT = 600.0
-"""Seconds that a request may wait in fal's queue: what waits there is what a crash leaves open."""
+"""Maximum seconds that a request may wait in fal's queue: queued requests stay open after a crash."""
 
 SPARE = 4
-"""A quarter more than the slots (and at least so many) is always in flight, so that none idles while nobody looks."""
+"""Minimum number of requests beyond the slots (or a quarter of them), so that no slot idles between status reads."""
 
 
 class InFlightLimit:
-    """A bound on the requests in flight, which moves as the account's slots become known.
+    """A limit on the requests in flight, which changes as the account's slots become known.
 
     Attributes:
-        taken: how many are in flight.
+        taken: number of requests in flight.
     """
 
     def __init__(self, ceiling: int | None = None) -> None:
-        """`ceiling`: a bound that the user has set."""
+        """`ceiling`: a limit set by the user."""
         self._ceiling = WIDEST if ceiling is None else ceiling
         self._aim = min(START, self._ceiling)
         self._brake: int | None = None
@@ -38,39 +38,39 @@ class InFlightLimit:
 
     @property
     def limit(self) -> int:
-        """Requests in flight at most, now."""
+        """The current maximum of requests in flight."""
         return self._aim if self._brake is None else min(self._aim, self._brake)
 
     @property
     def is_full(self) -> bool:
-        """Whether there is no room now."""
+        """Whether the limit is reached."""
         return self.taken >= self.limit
 
     async def acquire(self) -> None:
-        """Take a place as soon as there is one."""
+        """Acquire a place as soon as one is free."""
         while self.is_full:
             self._changed.clear()
             await self._changed.wait()
         self.taken += 1
 
     def release(self) -> None:
-        """Give a place back."""
+        """Release a place."""
         self.taken -= 1
         if self._brake is not None:
             self._brake = self._brake + 1 if self._brake < self._aim else None
         self._changed.set()
 
     def learned(self, slots: int, rate: float) -> None:
-        """So many requests run at once, and so many end each second."""
+        """Set the limit by fal's estimated slots and the requests that end per second."""
         least = slots + max(slots // 4, SPARE)
         self._move(max(least, min(START, slots + int(rate * LONGEST_WAIT))))
 
     def grow(self, running: int) -> None:
-        """So many run at once, and none is known to wait: twice as many may be in flight."""
+        """Raise the limit to twice the running requests, since none is known to wait."""
         self._move(max(self._aim, 2 * running))
 
     def turned_away(self) -> None:
-        """Fal does not take more now (429): a quarter less, and from there one more with each that ends."""
+        """Lower the limit by a quarter after a 429; it rises by one with each request that ends."""
         self._brake = max(self.limit * 3 // 4, SPARE)
 
     def _move(self, aim: int) -> None:
@@ -79,20 +79,19 @@ class InFlightLimit:
 
 
 class Place:
-    """One request's place in the window; it may be left and entered again."""
+    """One request's place in the in-flight limit; it may be left and entered again."""
 
     def __init__(self, in_flight_limit: InFlightLimit) -> None:
-        """Not entered yet."""
         self._in_flight_limit, self._taken = in_flight_limit, False
 
     async def enter(self) -> None:
-        """Have a place, as soon as there is one."""
+        """Acquire the place, as soon as one is free."""
         if not self._taken:
             await self._in_flight_limit.acquire()
             self._taken = True
 
     def leave(self) -> None:
-        """Have none any more."""
+        """Release the place."""
         if self._taken:
             self._taken = False
             self._in_flight_limit.release()

@@ -1,7 +1,7 @@
-"""Reference images on their way to fal: each is uploaded once for its content, and its URL stands in the request.
+"""Uploads of reference images to fal: each is uploaded once by content, and the request has its URL.
 
-Never as data URIs: fal may rewrite those, and then its history would not show what was sent. With a URL it does, so a
-submit whose reply was lost can be found again.
+Data URIs are never used: fal may rewrite them, and then its history would not show what was sent. With a URL it does,
+so a submit whose reply was lost can be found again.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.types import Json
 
 AT_ONCE = 4
-"""Uploads at once: each holds one image in memory, at most 50 MiB (`prompts.references.MAX_BYTES`). It is not streamed:
-its hash must be known to be right before the first byte leaves, and 200 MiB is a bound that workers have."""
+"""Maximum concurrent uploads: each holds one image in memory, at most 50 MiB (`prompts.references.MAX_BYTES`).
+
+It is not streamed: its hash must be verified before the first byte is sent, and 200 MiB is acceptable on a worker.
+"""
 
 LIFETIME = timedelta(days=30)
-"""How long fal's storage is asked to keep an upload."""
+"""How long fal's storage keeps an upload."""
 
 REMEMBERED = 10_000
 
@@ -34,17 +36,16 @@ class Uploads:
     """The uploads of one run."""
 
     def __init__(self, job: Job) -> None:
-        """Nothing is uploaded yet."""
         self._job = job
         self._urls: dict[str, str] = {}
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def arguments(self, request: Request) -> dict[str, Json]:
-        """A request's arguments as they are sent: every image by a URL that fal can fetch.
+        """Return a request's arguments as they are sent: every image as a URL that fal can fetch.
 
         Raises:
-            ImageReferenceError: an image is not there any more, or is another now; nothing was sent.
+            ImageReferenceError: an image no longer exists, or has changed; nothing was sent.
             ReadError: the upload failed; nothing was sent.
             StoreError: the store cannot be used.
         """

@@ -1,6 +1,6 @@
-"""Rejections: what a submit that fal did not take means for the run.
+"""Rejections: the consequences of a submit that fal did not accept.
 
-Also how an endpoint that is gone is told from a gateway that answers 404 for a moment.
+Also distinguishes an endpoint that no longer exists from a gateway that answers 404 for a moment.
 """
 
 from __future__ import annotations
@@ -17,25 +17,28 @@ if TYPE_CHECKING:
     from dagster_gptimg.engine.submit.in_flight_limit import InFlightLimit
     from dagster_gptimg.engine.submit.stop import Stop
 
-TOO_MANY, UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 429, 401, 403, 404
+TOO_MANY = 429
+UNAUTHORIZED = 401
+FORBIDDEN = 403
+NOT_FOUND = 404
 
 OF_ALL = frozenset({UNAUTHORIZED, FORBIDDEN, NOT_FOUND})
-"""Rejections that speak of the key or the endpoint, not of one row."""
+"""Rejections that concern the key or the endpoint, not a single row."""
 
 LASTING = 300.0
-"""Seconds for which fal must have said so, and nothing else, before a run believes it."""
+"""Seconds for which every answer must have been such a rejection before a run accepts it as final."""
 
 
 class Rejections:
-    """Decides what each submit that was not taken means."""
+    """Decides the consequences of each submit that was not accepted."""
 
     def __init__(self, job: Job, stop: Stop, in_flight_limit: InFlightLimit, in_flight: Callable[[], int]) -> None:
-        """Share a run's stop and window; `in_flight` counts the requests that fal has."""
+        """Use a run's stop and in-flight limit; `in_flight` counts the requests that fal has."""
         self._job, self._stop, self._in_flight_limit, self._in_flight = job, stop, in_flight_limit, in_flight
         self._asked_at = float("-inf")
 
     async def is_of_this_request(self, endpoint: str, error: SubmitError) -> bool:
-        """Whether a rejection speaks of this request's inputs. Otherwise the run has been told to wait, or to stop."""
+        """Return whether a rejection concerns this request's inputs. Otherwise the run was told to wait, or to stop."""
         if isinstance(error, AccountLockedError):
             self._stop.because("locked", str(error))
         elif isinstance(error, NotSentError):
@@ -52,14 +55,14 @@ class Rejections:
         return False
 
     async def _of_all(self, endpoint: str, error: RejectedError, lasting: float) -> None:
-        """Stop the run once it is certain that fal does not take anything from it any more."""
+        """Stop the run once fal certainly accepts nothing from it any more."""
         if error.status_code == NOT_FOUND and (lasting >= LASTING or await self._is_gone(endpoint)):
             self._stop.because("unusable", self._gone(endpoint, lasting))
         elif lasting >= LASTING:
             self._stop.because("unusable", f"{error} (for {lasting:.0f} s, and nothing else)")
 
     async def _is_gone(self, endpoint: str) -> bool:
-        """Whether fal's own list of models does not have the endpoint; asked once for each pause."""
+        """Return whether fal's own list of models lacks the endpoint; read once for each pause."""
         now = self._job.runtime.clock.monotonic()
         if now < self._asked_at + 1.0:
             return False
@@ -75,6 +78,6 @@ class Rejections:
         candidate = model.successor or "MODEL"
         return (
             f"fal has no endpoint {endpoint} any more (HTTP 404, {why}). Nothing was bought for the rows that are "
-            f"left: what fal turned away costs nothing. {self._in_flight()} requests are in flight and are collected. "
-            f"`dagster-gptimg plan TABLE --model {candidate}` says what a move to {candidate} costs"
+            f"left: rejected submits cost nothing. {self._in_flight()} requests are in flight and are collected. "
+            f"`dagster-gptimg plan TABLE --model {candidate}` shows the cost of moving to {candidate}"
         )

@@ -1,8 +1,8 @@
-"""Why a run buys nothing more, and how its submits slow down before that.
+"""The reasons for which a run stops buying, and the pauses between submits before that.
 
-A gateway that is down for a moment must cost neither an image twice nor the run: what fal has not taken is sent again
-when fal is well. Each answer that leaves a submit in doubt costs a row its image until somebody says otherwise, so
-after the first ones only one submit at a time goes out, after growing pauses.
+A gateway that is down for a moment must not cause a double purchase or end the run: submits that fal has not accepted
+are sent again later. Each ambiguous answer leaves a row held, so after the first ones only one submit at a time is
+sent, after growing pauses.
 """
 
 from __future__ import annotations
@@ -24,24 +24,28 @@ LONGEST_ASKED = 600.0
 """Seconds for which submits are held back at most because fal asks for it (`Retry-After`)."""
 
 IN_A_ROW = 2
-"""Answers in a row that did not tell whether fal has the request, after which submits go out one at a time. A single
-one is a connection that broke."""
+"""Number of consecutive ambiguous answers after which submits are sent one at a time.
 
-AT_FIRST, AT_ONCE = 2, 8
-"""Submits at once: at the beginning and after trouble, and once `PROVEN` in a row were accepted."""
+A single one is usually a broken connection.
+"""
+
+AT_FIRST = 2
+"""Concurrent submits at the beginning, and after an error."""
+AT_ONCE = 8
+"""Concurrent submits once `PROVEN` submits in a row were accepted."""
 PROVEN = 100
 
 
 class Stop:
-    """Shared by all workers of a run.
+    """The stop that all workers of a run share.
 
     Attributes:
-        reason: set once; from then on nothing is bought, and what is in flight is followed to its end.
-        message: that, in a sentence.
+        reason: set once; from then on nothing is bought, and requests in flight are followed to their ends.
+        message: the reason in a sentence.
     """
 
     def __init__(self, clock: Clock) -> None:
-        """Let the first submits go, by this clock."""
+        """`clock`: the run's clock. The first submits are sent at once."""
         self._clock = clock
         self._pauses, self._resume_at = 0, 0.0
         self._trouble_since: float | None = None
@@ -51,14 +55,14 @@ class Stop:
         self.message = ""
 
     def because(self, reason: StopReason, message: str) -> None:
-        """Buy nothing more. The first reason stays; an interrupt comes before any."""
+        """Stop buying. The first reason stays, but an interrupt replaces any."""
         if self.reason is None or reason == "interrupted":
             self.reason, self.message = reason, message
         self._changed.set()
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[bool]:
-        """Wait for one's turn to submit; gives False when nothing is to be bought any more."""
+        """Wait for a turn to submit; yields False if nothing is to be bought any more."""
         while self.reason is None and (self._sending >= self._most or self._left > 0):
             await self._wait()
         self._sending += 1
@@ -76,11 +80,11 @@ class Stop:
 
     @property
     def _left(self) -> float:
-        """Seconds for which submits are still held back."""
+        """Seconds for which submits are still paused."""
         return self._resume_at - self._clock.monotonic()
 
     async def _wait(self) -> None:
-        """Until somebody's turn is over, or for a second of a pause: then the reason to stop is looked at again."""
+        """Wait until a turn ends, or for a second of a pause, after which the stop is checked again."""
         if self._left > 0:
             await self._clock.sleep(min(self._left, 1.0))
             return
@@ -90,25 +94,25 @@ class Stop:
     # -- what submits came to
 
     def accepted(self) -> None:
-        """Note that fal has taken a request."""
+        """Note that fal has accepted a request."""
         self._pauses = self._in_doubt = self._in_a_row = 0
         self._trouble_since = None
         self._accepted += 1
 
     def turned_away(self, error: SubmitError, seconds: float | None = None) -> float:
-        """Hold all submits back: fal turned one away for the time being, or could not be reached.
+        """Pause all submits: fal rejected one for now, or could not be reached.
 
         Args:
-            error: what it said.
-            seconds: what fal asked for.
+            error: fal's answer.
+            seconds: the pause that fal asked for.
 
         Returns:
-            Seconds for which nothing but that has happened.
+            Seconds since the first such error, without an accepted submit in between.
         """
         now = self._clock.monotonic()
         self._accepted = 0
         self._trouble_since = now if self._trouble_since is None else self._trouble_since
-        if now >= self._resume_at:  # one pause for all that were under way together
+        if now >= self._resume_at:  # one pause for all concurrent submits
             self._pauses += 1
             pause = SUBMITS_TURNED_AWAY.pause(self._pauses)
             self._resume_at = now + max(pause, min(seconds or 0.0, LONGEST_ASKED))
@@ -118,11 +122,11 @@ class Stop:
         return lasting
 
     def left_in_doubt(self, error: SubmitError) -> None:
-        """Let one submit at a time out, after a pause: an answer did not tell whether fal has the request."""
+        """Send single submits after pauses: an answer did not say whether fal has the request."""
         now = self._clock.monotonic()
         self._accepted, self._in_a_row = 0, self._in_a_row + 1
         if self._in_a_row < IN_A_ROW or now < self._resume_at:
-            return  # a broken connection; or it was under way together with another one
+            return  # a broken connection, or one of several concurrent submits
         if SUBMITS_IN_DOUBT.is_over(self._in_doubt + 1):
             self.because("unusable", f"{error}; so did {self._in_doubt} before it, minutes apart")
             return

@@ -1,6 +1,7 @@
-"""Submit: the intent, one POST, and the record of what it brought. The only place that spends money.
+"""Submit: the intent, one POST, and the record of its result. The only place that spends money.
 
-Written by hand, because nothing does it right: fal's own clients repeat a POST whose reply was lost, and pay twice.
+This is written by hand because no client does it right: fal's own clients repeat a POST whose reply was lost, and pay
+twice.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def accepted_fact(request: Submitted, at: datetime) -> Accepted:
-    """The fact that fal has a request, since `at`."""
+    """Return the fact that fal has a request, since `at`."""
     return Accepted(
         request_id=request.request_id,
         endpoint=request.endpoint,
@@ -40,7 +41,7 @@ def accepted_fact(request: Submitted, at: datetime) -> Accepted:
 
 
 def as_submitted(fal: Fal, request: Request, attempt: Attempt, request_id: str) -> Submitted:
-    """A request of an attempt with the URLs that fal gave; an unreadable record still tells the id by its name."""
+    """Return a request of an attempt with fal's URLs; an unreadable record still has the id in its name."""
     known = attempt.accepted[request_id][1]
     if known is None:
         return fal.request(request.endpoint, request_id)
@@ -73,36 +74,37 @@ class Submitter:
     """Sends the attempts of one run."""
 
     def __init__(self, job: Job, run: str) -> None:
-        """`run`: the run's id, for the record."""
+        """`run`: the run's id, which is recorded."""
         self._job, self._run = job, run
         self._io, self._receipts = job.runtime.io, job.dataset.receipts
         self._uploads = Uploads(job)
         self._ids = DigestCounts()
 
     def know(self, request_ids: Iterable[str]) -> None:
-        """Take request ids that were on record before this run sends anything: none of them is fal's answer to it."""
+        """Note request ids that were on record before this run sends anything: no submit can get them."""
         for request_id in request_ids:
             self._ids.count(digest_of(request_id))
 
     async def send(self, request: Request, n: int, worst_case: Decimal, word: Word | None = None) -> Sent | Taken:
-        """Create the intent of attempt `n`, POST it once, and put on record what is known of it.
+        """Create the intent of attempt `n`, POST it once, and record the result.
 
-        The intent is created when the connection stands and only the body is missing. So a host that cannot be reached
-        leaves no trace, and a crash finds hardly a moment in which the intent is there and the POST is not.
+        The intent is created when the connection is open and only the body is still to be sent. So an unreachable host
+        leaves no trace, and a crash between intent and POST is very unlikely.
 
         Args:
-            request: what a row needs.
+            request: the request of a row.
             n: the attempt.
-            worst_case: US dollars that it may cost; not finite where that is not known.
-            word: the user's word that opens this attempt, if one does.
+            worst_case: maximum US dollars; not finite if not known.
+            word: identity of the `again` that opens this attempt, if any.
 
         Returns:
             What it has brought, and what of it is on record; `Taken`: another run has the attempt.
 
         Raises:
             ImageReferenceError, ReadError: a reference image cannot be read or uploaded; nothing was sent.
-            StoreError: nobody knows whose it is, and nothing was sent; or fal has the request, and its id could not be
-                recorded (the message names it).
+            StoreError: the attempt's owner is not known, and nothing was sent; or fal has the request, and its id could
+                not
+                be recorded (the message names it).
         """
         attempt = Attempt()
         arguments = await self._uploads.arguments(request)
@@ -121,20 +123,23 @@ class Submitter:
             return Sent(await self._not_accepted(request.key, n, attempt, error), error)
         self._job.runtime.reached("after POST")
         if self._ids.count(digest_of(submitted.request_id)):
-            words = f"fal answered with request {submitted.request_id}, which it had given for another submit before"
+            words = f"fal answered with request {submitted.request_id}, which belongs to an earlier submit"
             return Sent(attempt, AmbiguousSubmitError(words))
         await self._accept(request.key, n, attempt, submitted)
         return Sent(attempt, None)
 
     def _headers(self, request: Request) -> dict[str, str]:
-        """Tags by which fal's own billing reports tell whose a request is."""
+        """Return the headers with tags that identify the request in fal's billing reports."""
         tags = {"dataset": self._job.dataset.name, "key": request.key}
         if self._job.partition is not None:
             tags["partition"] = self._job.partition
         return self._job.options.request.with_tags(tags)
 
     def _webhook(self, request: Request, n: int) -> str | None:
-        """Where fal posts the end of attempt `n` to, if it does: so a lost reply is healed."""
+        """Return the URL to which fal posts the end of attempt `n`, so that a lost reply can be replaced.
+
+        None if not used.
+        """
         base = self._job.options.webhook_url
         return webhook_url(base, self._job.dataset, request.key, n, self._run) if base else None
 
@@ -161,10 +166,9 @@ class Submitter:
         return intent
 
     async def _create(self, key: str, n: int, intent: Intent) -> bool:
-        """Create an intent, and be back as soon as it is made: from here to the POST every moment counts.
+        """Create an intent as fast as possible, since a crash between it and the POST leaves a row in doubt.
 
-        The way through a thread and back takes longer than a local create itself. A store far away cannot be waited for
-        here.
+        A call in another thread takes longer than a local create. A remote store must not block the event loop.
         """
         if self._job.dataset.store.is_local:
             return self._receipts.create_intent(key, n, intent)
@@ -193,13 +197,13 @@ class Submitter:
         self._job.runtime.reached("after accepted")
 
     async def _insist(self, key: str, n: int, accepted: Accepted) -> None:
-        """Record the id, with patience: fal has been paid for it, and only we know it."""
+        """Record the id, with retries: fal has been paid for the request, and only this process knows its id."""
         for tried in count(1):
             try:
                 await self._io(self._receipts.create_accepted, key, n, "reply", accepted)
             except StoreError as error:
                 if ACCEPTED_RECORD.is_over(tried):
-                    msg = f"fal has request {accepted.request_id}, and the store does not take its record: {error}"
+                    msg = f"fal has request {accepted.request_id}, but the store does not accept its record: {error}"
                     raise StoreError(msg) from error
                 await self._job.runtime.clock.sleep(ACCEPTED_RECORD.pause(tried))
             else:

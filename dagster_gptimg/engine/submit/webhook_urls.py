@@ -1,10 +1,9 @@
-"""The URL of a webhook: it names the attempt that was sent with it, so that a lost reply is healed without the history.
+"""The URL of a webhook names its attempt, so that a lost reply can be replaced without the history.
 
     <public base>/<dataset>/<key>.<attempt>/<run>?sig=<signature>
 
-The signature is made with a secret that comes from the dataset's salt, so a receiver needs nothing but the store, and
-nobody who cannot read the store can name an attempt. (fal's own signature says only that fal sent a callback, not for
-whom.)
+The signature is made with a secret from the dataset's salt, so a receiver needs nothing but the store, and only who can
+read the store can name an attempt. (fal's own signature says only that fal sent a webhook, not for whom.)
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ _PATH = re.compile(
 
 
 class Address(NamedTuple):
-    """What a webhook's URL names; nobody has checked it yet.
+    """The parsed URL of a webhook, not yet verified.
 
     Attributes:
         run: the run that sent the attempt.
-        signed: the part of the path that the signature is of.
+        signed: the part of the path that is signed.
     """
 
     dataset: str
@@ -36,18 +35,18 @@ class Address(NamedTuple):
     signed: str
 
     def is_signed_by(self, dataset: Dataset, signature: str) -> bool:
-        """Whether the URL was made by somebody who can read this dataset, which must be open."""
+        """Return whether the URL was made with read access to this dataset, which must be open."""
         return hmac.compare_digest(dataset.signature(self.signed).encode(), signature.encode())
 
 
 def webhook_url(base: str, dataset: Dataset, key: str, attempt: int, run: str) -> str:
-    """The URL to which fal posts the end of one attempt; `base` is the receiver's public URL."""
+    """Return the URL to which fal posts the end of one attempt; `base` is the receiver's public URL."""
     signed = f"{key}.{attempt}/{run}"
     return f"{base.rstrip('/')}/{dataset.name}/{signed}?sig={dataset.signature(signed)}"
 
 
 def parse_path(path: str) -> Address | None:
-    """What the path of such a URL names; None for any other."""
+    """Parse the path of a webhook's URL; None for any other path."""
     match = _PATH.fullmatch(path)
     if match is None:
         return None

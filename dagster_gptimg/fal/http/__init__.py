@@ -1,1 +1,1 @@
-"""fal over HTTP: one client, how its answers are read, and which reads are repeated. Knows no model."""
+"""fal over HTTP: the client, the parsing of answers, and which reads are retried. Knows no model."""

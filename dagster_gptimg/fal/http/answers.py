@@ -1,11 +1,11 @@
-"""Reading fal's answers: the one place that decides what a submit's outcome was, and what a body means.
+"""Parsing of fal's answers: the one place that decides what the outcome of a submit was, and what a body means.
 
-We write this by hand because no client does it right: the official ones repeat a POST on time-outs, dropped
+This is written by hand because no client does it right: the official ones repeat a POST on time-outs, dropped
 connections, 408, 409, 429 and nginx pages (fal_client 1.0.3: up to ten times), and each repetition may be a paid
 request.
 
-Of a read, only what has fal's own shape says anything about the request. Everything else says that this reading was in
-vain: `ReadError`. No function here makes an outcome; `engine/collect/outcomes.py` does, from several readings.
+An answer to a read says something about the request only if it has fal's own shape. Any other answer is a failed read
+(`ReadError`). No function here makes an outcome; `engine/collect/outcomes.py` does, from several reads.
 """
 
 from __future__ import annotations
@@ -52,8 +52,10 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.http.bodies import Reply
 
 REJECTIONS = frozenset({400, 401, 403, 404, 413, 422, 429})
-"""The statuses by which fal itself turns a submit away, when they carry fal's JSON. Everything else is ambiguous:
-408, 409, 425, 499 and every 5xx can come from something that has passed the request on already."""
+"""HTTP statuses by which fal itself rejects a submit, if the body is fal's JSON. Every other status is ambiguous.
+
+408, 409, 425, 499 and every 5xx can come from a gateway that has already passed the request on.
+"""
 
 _NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
 # httpx-aiohttp reports *every* lost connection as httpx.ConnectTimeout, also one that is cut after the request was sent
@@ -61,24 +63,34 @@ _NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aioht
 # left, so the cause is looked at, never httpx's class. A proxy that refuses CONNECT has passed nothing on either.
 
 GONE = frozenset({404, 410})
-"""What fal says of a request or result that it does not have (any more). It documents no code for an expired one."""
+"""HTTP statuses of a request or result that fal does not have (any more).
+
+fal documents no status for an expired one.
+"""
 
 OF_THE_READING = frozenset({401, 403, 404, 405, 408, 409, 410, 425, 429})
-"""Statuses that speak of the reading and not of the request, whatever body they carry: it is looked at again."""
+"""HTTP statuses that say something about this read and nothing about the request, whatever the body.
+
+Read again later.
+"""
 
 NOT_LOADED = frozenset({"file_download_error", "image_load_error"})
-"""Model errors of a reference image that fal could not load: no model has run, so nothing was computed (fal bills a 422
-only for compute that was spent)."""
+"""Error types for a reference image that fal could not load. No model has run, so nothing was computed.
+
+fal bills a 422 only for compute that was spent.
+"""
 
 DOWNSTREAM = frozenset({"downstream_service_error", "downstream_service_unavailable", "generation_timeout"})
-"""Model errors that are the model's own failures, whatever status they come with (fal's page prints 400 in one copy and
-500 in another): never about the content."""
+"""Error types for failures of the model itself, whatever the HTTP status; they never concern the content.
+
+fal's documentation shows status 400 in one copy and 500 in another.
+"""
 
 LOCKED = "locked"
-"""Stands in fal's words when it has locked the account; any other 403 may speak of the moment."""
+"""Word in fal's message if it has locked the account; any other 403 may be temporary."""
 
 SHAPED_422 = "unknown"
-"""The error type that is noted for a refusal in words, of a model that has no typed details yet."""
+"""Error type that is recorded for a 422 with a text, from a model that has no typed error details yet."""
 
 NO_IMAGES = "ended_without_images"
 
@@ -88,32 +100,32 @@ IMAGES_MOST = 1000
 
 
 def never_sent(error: Exception) -> bool:
-    """Whether a call that brought no HTTP answer provably never left this machine."""
+    """Return whether a call without an HTTP answer provably never left this machine."""
     return isinstance(error.__cause__, _NOT_SENT) or isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL)
 
 
 class Answers:
-    """Reads the answers to one key's calls; no text that it lets through has the key in it."""
+    """Parser of the answers to one key's calls; no text that it returns contains the key."""
 
     def __init__(self, texts: Texts | None = None) -> None:
-        """Use `texts` to clean what is kept of fal's words."""
+        """Use `texts` to clean the texts of answers; without it, no key is masked."""
         self._texts = texts or Texts()
 
     # -- submit
 
     def submit_failure(self, error: Exception) -> SubmitError:
-        """What a submit that brought no HTTP answer means: not sent, or ambiguous."""
+        """Return the error for a submit without an HTTP answer: `NotSentError`, or `AmbiguousSubmitError`."""
         words = self._texts.clean(str(error)) or type(error).__name__
         if never_sent(error):
             return NotSentError(f"fal cannot be reached: {words}")
-        return AmbiguousSubmitError(f"no answer to a submit: {words}")
+        return AmbiguousSubmitError(f"fal did not answer a submit: {words}")
 
     def submitted(self, reply: Reply, endpoint: str) -> Submitted:
-        """The request that fal accepted. Its id is read first, and counts whatever else the answer holds.
+        """Return the request that fal accepted. Its id is read first, and counts whatever else the answer holds.
 
         Raises:
-            RejectedError: fal itself turned it away (`AccountLockedError` when it has locked the account).
-            AmbiguousSubmitError: anything else.
+            RejectedError: fal itself rejected the submit (`AccountLockedError` if fal has locked the account).
+            AmbiguousSubmitError: any other answer.
         """
         body = _object(reply)
         if reply.is_success and (request_id := self._own_id(accepted_id(reply, body))) is not None:
@@ -122,7 +134,7 @@ class Answers:
             return Submitted(request_id=request_id, endpoint=endpoint, **urls)
         code = reply.status_code
         if code not in REJECTIONS or body is None or not reply.is_whole or not _is_fals(body):
-            msg = f"an answer to a submit that does not tell whether fal has the request (HTTP {code})"
+            msg = f"the answer to a submit (HTTP {code}) does not say whether fal has accepted the request"
             raise AmbiguousSubmitError(msg, status_code=code)
         words = self._error_words(body)
         if code == httpx.codes.FORBIDDEN and LOCKED in words.lower():
@@ -133,22 +145,22 @@ class Answers:
     # -- status
 
     def status(self, reply: Reply, request_id: str) -> Status:
-        """A request's status.
+        """Return the status of a request.
 
         Raises:
             GoneError: fal says, in its own shape, that it does not know the request (any more).
-            ReadError: this is not a status of this request.
+            ReadError: the answer is not a status of this request.
         """
         body = _object(reply)
         if reply.status_code in GONE and body is not None and _is_fals(body):
             raise GoneError("fal does not know this request (any more)", status_code=reply.status_code)
         status = self.status_of(body, request_id) if body is not None and reply.is_success and reply.is_whole else None
         if status is None:
-            raise ReadError(f"not a status (HTTP {reply.status_code})", status_code=reply.status_code)
+            raise ReadError(f"fal's answer (HTTP {reply.status_code}) is not a status", status_code=reply.status_code)
         return status
 
     def status_of(self, body: Mapping[str, Json], request_id: str) -> Status | None:
-        """The status that a body (or an event of a stream) says; None when it says none, or another request's."""
+        """Return the status in a body or a stream's event; None if there is no status, or it is another request's."""
         if body.get("request_id", request_id) != request_id:
             return None
         name = body.get("status")
@@ -164,7 +176,7 @@ class Answers:
         return Completed(error, error_type, self._logs(body.get("logs")), took)
 
     def _logs(self, lines: Json) -> tuple[LogLine, ...]:
-        """Fal's log lines, the latest ones; what is not one is left out."""
+        """Return fal's log lines, at most the latest `LOG_LINES`; entries that are not log lines are left out."""
         clean = self._texts.clean
         dicts = [line for line in lines[-LOG_LINES:] if isinstance(line, dict)] if isinstance(lines, list) else []
         return tuple(
@@ -177,11 +189,11 @@ class Answers:
     # -- result
 
     def result(self, reply: Reply) -> Answer:
-        """A request's result: images, fal's own error, or not yet.
+        """Return the result of a request: images, fal's own error, or "not ended yet".
 
         An error counts as fal's own only in one of fal's shapes: a list of details with types (the model's), an
-        `error_type` (the platform's), or a 422 with a text, of a model that has no typed details yet. A gateway's page,
-        JSON of another shape, and every status that speaks of the reading (`OF_THE_READING`) is a failed read.
+        `error_type` (the platform's), or a 422 with a text, from a model that has no typed details yet. A gateway's
+        page, JSON of another shape, and every status in `OF_THE_READING` is a failed read.
 
         Raises:
             GoneError: fal says, in its own shape, that it does not have the result (any more).
@@ -196,7 +208,7 @@ class Answers:
             raise GoneError("fal does not have this result (any more)", status_code=code)
         kind = _own_type(body, reply) if reply.is_whole else None
         if body is None or kind is None or code < httpx.codes.BAD_REQUEST or code in OF_THE_READING:
-            raise ReadError(f"not a result (HTTP {code})", status_code=code)
+            raise ReadError(f"fal's answer (HTTP {code}) is not a result", status_code=code)
         units = amount(reply.headers.get("x-fal-billable-units"))
         ending = ending_of(code, kind, is_models=isinstance(body["detail"], list), is_unbilled=units == 0)
         return Failure(
@@ -221,12 +233,12 @@ class Answers:
         return Images(found.images, units, self._texts.clean(header_id(reply)) or None, found.unreadable)
 
     def images(self, output: Mapping[str, Json] | None) -> Images:
-        """The images that a model's output names. Raises `ReadError` when it names none."""
+        """Return the images that a model's output lists. Raises `ReadError` if it lists none."""
         files = (output or {}).get("images")
         read = [self._image(file) for file in files[:IMAGES_MOST]] if isinstance(files, list) else []
         found = tuple(file for file in read if file is not None)
         if not found:
-            raise ReadError("a result without images")
+            raise ReadError("fal's result has no images")
         return Images(found, unreadable=len(read) - len(found))
 
     def _image(self, file: Json) -> ImageFile | None:
@@ -248,22 +260,22 @@ class Answers:
     # -- history
 
     def history(self, body: Mapping[str, Json]) -> HistoryPage:
-        """One page of the request history.
+        """Return one page of the request history; an entry that cannot be parsed only makes the page incomplete.
 
         Raises:
-            ReadError: it is not a page. A single line that cannot be read only makes it incomplete.
+            ReadError: the body is not a page of the history.
         """
         lines = body.get("items")
         if not isinstance(lines, list):
-            raise ReadError("not a page of the request history")
+            raise ReadError("fal's answer is not a page of the request history")
         items = [self._history_item(line) for line in lines]
         cursor = self._texts.address(body.get("next_cursor")) if body.get("has_more") else None
         if cursor == "":
-            raise ReadError("the request history says that it has more, and not where")
+            raise ReadError("a page of fal's request history says that more pages follow, but has no cursor")
         return HistoryPage(tuple(item for item in items if item is not None), None not in items, cursor)
 
     def _history_item(self, item: Json) -> HistoryItem | None:
-        """A line of the request history; None when it lacks what every line must have."""
+        """Return one entry of the request history; None if it lacks a field that every entry must have."""
         request_id = self._own_id(item.get("request_id")) if isinstance(item, dict) else None
         if not isinstance(item, dict) or request_id is None:
             return None
@@ -282,13 +294,16 @@ class Answers:
         )
 
     def _own_id(self, name: object) -> str | None:
-        """A request id that may be kept, also as part of a file's name; None for what is none, or has the key in it."""
+        """Return a request id that may be recorded, also in a file name.
+
+        None if it is not valid or contains the key.
+        """
         return str(name) if is_request_id(name) and not self._texts.has_key(str(name)) else None
 
     # -- words
 
     def _error_words(self, body: Mapping[str, Json]) -> str:
-        """Fal's message, without the `input` that echoes the prompt."""
+        """Return fal's error message, without its `input` field, which repeats the prompt."""
         detail = body.get("detail", body.get("error", body.get("status")))
         if isinstance(detail, list):
             told = [d.get("msg", d.get("type")) for d in detail[:20] if isinstance(d, dict)]
@@ -299,12 +314,12 @@ class Answers:
 
 
 def ending_of(code: int, error_type: str, *, is_models: bool, is_unbilled: bool) -> Ending:
-    """What an error of fal's own means, once it is evidenced (docs/fal-wire.md#model-error-types).
+    """Return what an error of fal's own means once it is confirmed (docs/fal-wire.md#model-error-types).
 
     Args:
         code: its HTTP status.
         error_type: its machine-readable type.
-        is_models: whether it is the model's (a list of details), not the platform's.
+        is_models: whether the model sent it (a list of details), not the platform.
         is_unbilled: whether the answer says that 0 units were billed.
     """
     if code >= httpx.codes.INTERNAL_SERVER_ERROR:
@@ -325,19 +340,19 @@ def _object(reply: Reply) -> dict[str, Json] | None:
 
 
 def _is_fals(body: Mapping[str, Json]) -> bool:
-    """Fal's error bodies: `detail` (queue, models), `error.type` (platform API), `status: NOT_FOUND`."""
+    """Return whether an error has fal's shape: `detail`, `error.type` (platform API) or `status: NOT_FOUND`."""
     error = body.get("error")
     return "detail" in body or (isinstance(error, dict) and "type" in error) or body.get("status") == "NOT_FOUND"
 
 
 def _is_early(body: Mapping[str, Json] | None) -> bool:
-    """Whether a 400 says that the request has not ended."""
+    """Return whether the body of a 400 says that the request has not ended yet."""
     detail = (body or {}).get("detail")
     return isinstance(detail, str) and "still in progress" in detail
 
 
 def _own_type(body: Mapping[str, Json] | None, reply: Reply) -> str | None:
-    """The machine-readable type of fal's own error; None when this is not one."""
+    """Return the machine-readable type of fal's own error; None if the answer is not fal's own error."""
     if body is None or "detail" not in body:
         return None
     detail = body["detail"]
@@ -348,7 +363,10 @@ def _own_type(body: Mapping[str, Json] | None, reply: Reply) -> str | None:
 
 
 def _untyped(reply: Reply, detail: Json) -> str | None:
-    """A word for an error that fal gives without a type: a refusal in words, or a start that was too late (504)."""
+    """Return an error type for an error that fal sends without one.
+
+    A refusal as text (422), or a start that came too late (504).
+    """
     if reply.status_code == httpx.codes.UNPROCESSABLE_ENTITY and isinstance(detail, str):
         return SHAPED_422 if "x-fal-request-id" in reply.headers else None
     return "request_timeout" if reply.headers.get("x-fal-request-timeout-type") == "user" else None
@@ -363,7 +381,7 @@ def _text(value: Json) -> str | None:
 
 
 def _time(value: Json) -> datetime | None:
-    """A moment with a time zone; None for anything else, and for what is out of the calendar."""
+    """Return a time as a UTC datetime; None for anything else, and for times outside the range of `datetime`."""
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
         return None if moment is None else (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)

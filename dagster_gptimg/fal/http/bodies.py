@@ -1,7 +1,7 @@
-"""The border: bytes from outside become values here, bounded in size, time, depth, digits and text.
+"""Parsing of untrusted bytes into values, with bounds on size, time, nesting, digits and text.
 
-Every answer of fal's (and every webhook and price) goes through these functions. What cannot be read raises
-`ReadError`: it says nothing about the request that was asked for.
+Every answer of fal's (and every webhook and price) goes through these functions. A body that cannot be parsed raises
+`ReadError`: it says nothing about the request that was read.
 """
 
 from __future__ import annotations
@@ -23,37 +23,40 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.types import Json
 
 JSON_BYTES = 1024 * 1024
-"""Bytes of one answer of fal's at most, after decompression. Statuses and results have a few thousand."""
+"""Maximum bytes of one answer of fal's, after decompression. Statuses and results have a few thousand."""
 
 HISTORY_BYTES = 32 * 1024 * 1024
-"""Bytes of one page of the request history at most: 100 lines with their inputs and outputs."""
+"""Maximum bytes of one page of the request history: 100 entries with their inputs and outputs."""
 
 DOCUMENT_BYTES = 8 * 1024 * 1024
-"""Bytes of a list of models or prices at most, OpenAPI documents among them."""
+"""Maximum bytes of a list of models or prices, OpenAPI documents included."""
 
 INFLATED = 256 * 1024
-"""Bytes that are decompressed at once: a kilobyte of gzip may be a megabyte."""
+"""Maximum bytes that one decompression step returns: a kilobyte of gzip may expand to a megabyte."""
 
 VALUES = 500_000
-"""Lists and objects in an answer at most: an empty one is 2 bytes of JSON, and 60 of memory."""
+"""Maximum number of lists and objects in an answer: an empty one has 2 bytes of JSON, and takes 60 bytes of memory."""
 
 COMMAS = 4 * VALUES
-"""Commas in an answer at most, those of its texts among them: each may stand for a value."""
+"""Maximum number of commas in an answer, commas within texts included: each may separate two values."""
 
 DEPTH = 64
-"""Levels of lists and objects in an answer at most. fal's own have fewer than ten."""
+"""Maximum nesting depth of an answer. fal's own answers have fewer than ten levels."""
 
 LARGEST_AMOUNT = Decimal(10) ** 9
 DIGITS = 40
-"""Digits of an amount (billable units, a price) at most. One that has more, or is larger, is taken for not known."""
+"""Maximum digits of an amount (billable units, a price).
+
+An amount with more digits, or a larger one, counts as unknown.
+"""
 
 
 class Reply(NamedTuple):
-    """One answer, as far as it came.
+    """One HTTP answer, as far as it was received.
 
     Attributes:
-        headers: by their names in small letters.
-        is_whole: False where the connection broke, or time or room ran out, in the middle of the body.
+        headers: by lower-case name.
+        is_whole: False if the connection broke, or the time or size limit was reached, within the body.
     """
 
     status_code: int
@@ -68,7 +71,7 @@ class Reply(NamedTuple):
 
 
 async def _nobody_waits() -> None:
-    """No other large answer has to be waited for."""
+    """Wait for nothing: no other large answer is being read."""
 
 
 async def read_reply(
@@ -77,16 +80,16 @@ async def read_reply(
     limit: int = JSON_BYTES,
     on_large: Callable[[], Awaitable[None]] = _nobody_waits,
 ) -> Reply:
-    """The answer behind an open response.
+    """Read the body of an open response.
 
-    A body that is cut short is returned as far as it came: the answer to a submit may hold a request id that nobody
-    else knows.
+    A body that is cut short is returned as far as it was received: the answer to a submit may hold a request id that is
+    known from nowhere else.
 
     Args:
         response: opened as a stream.
-        until: the moment, by the event loop's clock, at which the body must be there.
-        limit: bytes at most, after decompression.
-        on_large: awaited before more than `JSON_BYTES` are taken.
+        until: deadline for the body, by the event loop's clock, in seconds.
+        limit: maximum bytes, after decompression.
+        on_large: awaited before more than `JSON_BYTES` are kept.
     """
     body, is_whole = bytearray(), False  # one buffer: a body that comes byte by byte would be a million objects
     try:
@@ -102,26 +105,26 @@ async def read_reply(
 
 
 def headers_of(response: httpx.Response) -> dict[str, str]:
-    """An answer's headers by their names in small letters."""
+    """Return an answer's headers by lower-case name."""
     return {name.lower(): text for name, text in response.headers.items()}
 
 
 async def decoded(response: httpx.Response, limit: int) -> AsyncIterator[bytes]:
-    """The body's bytes after decompression, at most `limit`, in pieces that fit into memory.
+    """Yield the body's bytes after decompression, at most `limit`, in pieces that fit into memory.
 
-    No compression is asked for. httpx's own decoders have no bound: 700 KB of gzip can be gigabytes.
+    The requests ask for no compression. httpx's own decoders have no bound: 700 KB of gzip can be gigabytes.
 
     Raises:
-        ReadError: there are more; or their compression is broken, cut off, or was not to be expected.
+        ReadError: the body is longer than `limit`, or its compression is corrupt, truncated or of an unexpected kind.
     """
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in {"", "identity", "gzip", "x-gzip", "deflate"}:
-        raise ReadError("an answer in a compression that was not asked for")
+        raise ReadError("an answer is compressed, which was not asked for")
     pieces = response.aiter_raw() if encoding in {"", "identity"} else _inflated(response)
     async for data in pieces:
         limit -= len(data)
         if limit < 0:
-            raise ReadError("an answer that is larger than what is taken")
+            raise ReadError("an answer is larger than the limit")
         yield data
 
 
@@ -134,44 +137,47 @@ async def _inflated(response: httpx.Response) -> AsyncIterator[bytes]:
                 yield decoder.decompress(left, INFLATED)
                 left = decoder.unconsumed_tail
             if decoder.unused_data:
-                raise ReadError("a compressed answer with something behind its end")
+                raise ReadError("a compressed answer has extra bytes after its end")
         while not decoder.eof and (rest := decoder.decompress(b"", INFLATED)):
             yield rest
     except zlib.error as error:
-        raise ReadError("an answer whose compression is broken") from error
+        raise ReadError("a compressed answer is corrupt") from error
     if not decoder.eof:
-        raise ReadError("a compressed answer that is cut off")
+        raise ReadError("a compressed answer is truncated")
 
 
 def parse_json(data: bytes) -> Json:
-    """The value that a JSON text says. What is not UTF-8 in it is replaced.
+    """Parse JSON; bytes that are not UTF-8 are replaced.
 
     Raises:
-        ReadError: it is not JSON, nested deeper than `DEPTH`, made of very many values, or has a number that no double
-            holds.
+        ReadError: the text is not JSON, is nested deeper than `DEPTH`, has too many values, or has a number that no
+            double can represent.
     """
     inner = data.count(b"[") + data.count(b"{")
     if inner > VALUES or data.count(b",") > COMMAS:
-        raise ReadError("an answer of more values than any of fal's has")
+        raise ReadError("an answer has more values than the limit")
     try:
         found: Json = json.loads(data.decode("utf-8", "replace"), parse_constant=_refuse, parse_int=_number)
     except (ValueError, RecursionError) as error:
-        raise ReadError("an answer that is not JSON") from error
+        raise ReadError("an answer is not JSON") from error
     if inner > DEPTH and _is_deep(found):
-        raise ReadError(f"an answer nested more than {DEPTH} levels deep")
+        raise ReadError(f"an answer is nested more than {DEPTH} levels deep")
     return found
 
 
 def parse_object(data: bytes) -> dict[str, Json]:
-    """A JSON object. Raises `ReadError` as `parse_json` does, and for any other value."""
+    """Parse a JSON object. Raises `ReadError` as `parse_json` does, and for any other kind of value."""
     found = parse_json(data)
     if not isinstance(found, dict):
-        raise ReadError("an answer that is not a JSON object")
+        raise ReadError("an answer is not a JSON object")
     return found
 
 
 def _number(digits: str) -> int | float:
-    """A whole number; one of very many digits (of which Python refuses the conversion) as a float."""
+    """Convert a whole number; one with more than `DIGITS` digits becomes a float.
+
+    Because Python refuses to convert very long ones.
+    """
     return int(digits) if len(digits) <= DIGITS else float(digits)
 
 
@@ -181,7 +187,7 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def _is_deep(value: Json) -> bool:
-    """Whether a value has more than `DEPTH` levels; without recursion, so that no depth can break it."""
+    """Return whether a value has more than `DEPTH` levels. Not recursive, so that no depth can exhaust the stack."""
     level: list[Json] = [value]
     for _ in range(DEPTH + 1):
         inner: list[Json] = []
@@ -197,7 +203,10 @@ def _is_deep(value: Json) -> bool:
 
 
 def amount(text: object) -> Decimal | None:
-    """An amount of units or US dollars, exact; None when it is absent, negative, absurd or not a number."""
+    """Return an exact amount of billable units or US dollars.
+
+    None if it is absent, negative, absurd or not a number.
+    """
     if isinstance(text, bool) or not isinstance(text, str | int | float | Decimal):
         return None
     try:
@@ -213,7 +222,7 @@ def amount(text: object) -> Decimal | None:
 
 
 def seconds(value: object, most: float = 1e7) -> float | None:
-    """A length of time in seconds; None when it is absent, negative, not finite or longer than `most`."""
+    """Return a duration in seconds; None if it is absent, negative, not finite or longer than `most`."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -224,7 +233,7 @@ def seconds(value: object, most: float = 1e7) -> float | None:
 
 
 def whole_number(value: object, most: int = 10**12) -> int | None:
-    """A count from 0 to `most`; None for anything else."""
+    """Return a count from 0 to `most`; None for anything else."""
     if not isinstance(value, int) or isinstance(value, bool):
         return None
     return value if 0 <= value <= most else None

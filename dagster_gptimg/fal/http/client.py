@@ -1,7 +1,7 @@
-"""The client: submit once, read as often as it takes.
+"""The client of fal's services: a submit is sent once, reads are retried.
 
 `submit` sends one POST and is never repeated here (docs/guarantee.md#invariant-2). Everything else is a read, is free,
-and is repeated with backoff and jitter. The key goes to fal's own services only; images are fetched without it.
+and is retried with backoff and jitter. The key goes to fal's own services only; images are fetched without it.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
 
 
 async def _at_once() -> None:
-    """Nothing has to be done before a submit."""
+    """Do nothing before a submit."""
 
 
 async def _take_any(_size: int) -> None:
-    """No bound is kept."""
+    """Set no limit on the size of a download."""
 
 
 class FalClient(PlatformApi):
@@ -108,7 +108,7 @@ class FalClient(PlatformApi):
         Raises:
             NotSentError: it provably never reached fal.
             RejectedError: fal itself turned it away.
-            AmbiguousSubmitError: nobody can tell; it must not be sent again.
+            AmbiguousSubmitError: whether fal has it is not known; it must not be sent again.
         """
         body = json.dumps(arguments, ensure_ascii=False).encode()
         own = {"Content-Type": "application/json", "Content-Length": str(len(body))}
@@ -226,7 +226,7 @@ class FalClient(PlatformApi):
         read = partial(read_reply, limit=INLINE_BYTES)
         answer = self._answers.result(await self._wire.get(request.response_url, read=read))
         if isinstance(answer, Pending):
-            raise ReadError("fal says that it has ended, and that its result is not there yet")
+            raise ReadError("fal says that the request has ended, but that its result is not available yet")
         return answer
 
     async def cancel(self, request: Submitted) -> Cancelled:
@@ -241,7 +241,7 @@ class FalClient(PlatformApi):
         try:
             reply = await self._wire.call("PUT", request.cancel_url, seconds=self.settings.read_timeout)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            raise ReadError(f"no answer to a cancel: {words_of(error)}") from harmless(error)
+            raise ReadError(f"fal did not answer a cancel: {words_of(error)}") from harmless(error)
         if reply.status_code != httpx.codes.OK or not reply.is_whole:
             return Cancelled(removed=False)
         body = parse_object(reply.body)
@@ -327,7 +327,7 @@ class FalClient(PlatformApi):
         """`fal`, or `emulator:<id>`: to whom the datasets made with this client belong.
 
         Raises:
-            UnreachableError: nobody answers, or nobody says who they are.
+            UnreachableError: there is no answer, or it does not say whether this is fal or an emulator.
         """
         return await service_identity.origin(self._wire, self.settings, self._texts)
 

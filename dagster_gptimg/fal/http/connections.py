@@ -1,4 +1,7 @@
-"""The connections to fal, and calls over them: each has a deadline and a bound, and a read is repeated with backoff."""
+"""HTTP connections to fal, and calls over them: each call has a deadline and a size limit.
+
+Reads are retried with backoff.
+"""
 
 from __future__ import annotations
 
@@ -38,24 +41,31 @@ if TYPE_CHECKING:
     Reader = Callable[[httpx.Response, float], Awaitable[Reply]]
 
 MAX_IMAGE_BYTES = 64 * 1024 * 1024
-"""Larger than any image the registry's models make; a bound, so that a wrong answer cannot fill the memory."""
+"""Maximum bytes of one image, so that a wrong answer cannot fill the memory.
+
+Larger than any image of the registry's models.
+"""
 
 SLOWEST_IMAGE = 128 * 1024
-"""Bytes a second below which a download is given up."""
+"""Minimum bytes per second of a download; a slower one is given up."""
 
 IMAGE_SECONDS = 120.0
-"""Seconds that a download may take besides what its size asks for at `SLOWEST_IMAGE`."""
+"""Seconds that a download may take in addition to its size divided by `SLOWEST_IMAGE`."""
 
 KEEP_ALIVE = 15.0
-"""Seconds an idle connection is kept: well below what servers grant, because a submit on a connection that the
-server is just closing is ambiguous."""
+"""Seconds that an idle connection is kept, well below what servers allow.
+
+A submit on a connection that the server is just closing is ambiguous.
+"""
 
 CLOCK_READINGS = 5
-"""Latest answers by whose `Date` fal's clock is told."""
+"""Number of latest answers whose `Date` header is used to estimate fal's clock."""
 
 KEY_REJECTED_SECONDS = 300.0
-"""Seconds for which every read must have been answered 401 before the key counts as rejected. A 401 by itself speaks of
-the reading: a gateway says it, too, while its own service is down."""
+"""Seconds for which every read must have been answered 401 before the key counts as rejected.
+
+A single 401 concerns the read only: a gateway sends it, too, while its own service is down.
+"""
 
 
 def _wall_clock() -> datetime:
@@ -63,10 +73,13 @@ def _wall_clock() -> datetime:
 
 
 class _Masked(logging.Filter):
-    """httpx logs every URL that it calls: those of webhooks are signed, and an answer's may hold anything."""
+    """Log filter that masks secrets.
+
+    httpx logs each URL it calls, URLs of webhooks are signed, and other URLs are untrusted.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Take secrets out of a line; every line passes."""
+        """Mask the secrets in a log line; no line is dropped."""
         line = record.getMessage()
         if (found := without_known(line)) != line:
             record.msg, record.args = found, ()
@@ -77,14 +90,15 @@ _MASKED = _Masked()
 
 
 class Wire:
-    """httpx over aiohttp (docs/architecture.md says why), and what is read with it.
+    """Calls over httpx with aiohttp as the transport (docs/architecture.md says why).
 
     Attributes:
-        http: the client; it opens no connection before it is used, follows no redirects, and knows no key.
-        streams: the same for streams: each holds its connection as long as a request takes, and must not keep others
-            from theirs.
-        others: the same for hosts that an answer names: it connects to public addresses only.
-        again: repeats a read.
+        http: the client for fal's own services; opens no connection before it is used, follows no redirects, knows no
+            key.
+        streams: the client for status streams, with an unlimited number of connections: a stream holds one for as long
+            as the request takes, and must not take it from other calls.
+        others: the client for hosts that an answer names: connects to public addresses only.
+        again: retries a read.
     """
 
     def __init__(
@@ -94,7 +108,7 @@ class Wire:
         transport: Callable[[], httpx.AsyncBaseTransport] | None = None,
         wall_clock: Callable[[], datetime] = _wall_clock,
     ) -> None:
-        """Take the settings of one key; `transport` and `wall_clock` are this machine's own, but for tests."""
+        """Take the settings of one key; `transport` and `wall_clock` are replaced in tests only."""
         self._settings, self._transport, self._wall_clock = settings, transport, wall_clock
         self.again = Repeated(READ, read_attempts)
         logging.getLogger("httpx").addFilter(_MASKED)
@@ -106,7 +120,10 @@ class Wire:
         self._one_large = asyncio.Semaphore(1)  # a page of the history may be 32 MiB, and several times that as values
 
     def _client(self, connections: int, *, is_public: bool = False) -> httpx.AsyncClient:
-        """A client with so many connections at most, 0: any number; `is_public`: to public addresses only."""
+        """Make a client with at most `connections` connections (0: unlimited); `is_public`.
+
+        To public addresses only.
+        """
 
         def session() -> aiohttp.ClientSession:
             resolver = PublicResolver() if is_public else None
@@ -125,12 +142,12 @@ class Wire:
             await client.aclose()
 
     def _to(self, url: str) -> httpx.AsyncClient:
-        """The client for a URL: one of fal's own services, or a host that an answer has named."""
+        """Return the client for a URL: that of fal's own services, or that for hosts which an answer has named."""
         return self.http if origin_of(url) in self._own else self.others
 
     @property
     def auth(self) -> dict[str, str]:
-        """The header that only fal's own services are sent."""
+        """The authorization header; it is sent to fal's own services only."""
         return {"Authorization": f"Key {self._settings.key}"}
 
     async def call(
@@ -145,20 +162,20 @@ class Wire:
         has_key: bool = True,
         read: Reader = read_reply,
     ) -> Reply:
-        """One call of a service of fal's, and its answer as far as it comes.
+        """Call one of fal's services once, and return its answer as far as it was received.
 
         Args:
-            method: of HTTP.
-            url: where to.
-            seconds: for the whole call, its body included.
-            params: of the query.
-            headers: more of them.
-            has_key: whether the key goes along: to fal's own services only.
-            content: the body.
-            read: reads the answer, up to some number of bytes and until some moment.
+            method: HTTP method.
+            url: URL to call.
+            seconds: deadline of the whole call, its body included.
+            params: query parameters.
+            headers: additional headers.
+            has_key: whether the key is sent; True for fal's own services only.
+            content: body of the request.
+            read: reads the answer, with a limit in bytes and a deadline.
 
         Raises:
-            httpx.HTTPError, httpx.InvalidURL, TimeoutError: there is no answer.
+            httpx.HTTPError, httpx.InvalidURL, TimeoutError: there was no answer.
         """
         until = asyncio.get_running_loop().time() + seconds
         own = {"Accept-Encoding": "identity", **(headers or {}), **(self.auth if has_key else {})}
@@ -180,11 +197,11 @@ class Wire:
 
     @property
     def clock_offset(self) -> float | None:
-        """Seconds by which fal's clock is ahead of this machine's; None before an answer has told.
+        """Seconds by which fal's clock is ahead of this machine's; None before an answer had a `Date` header.
 
-        The middle of what the latest answers said, since a single one may be wrong by hours; of two in the middle, the
-        one that is nearer to this machine's. They are kept by the event loop's clock: this machine's may be set
-        meanwhile.
+        The median of the latest answers, since a single one may be wrong by hours; of two values in the middle, the one
+        nearer to this machine's clock. They are kept relative to the event loop's clock, because this machine's clock
+        may be set meanwhile.
         """
         if not self._offsets:
             return None
@@ -194,7 +211,7 @@ class Wire:
         return min(offsets[half : len(offsets) - half], key=abs)
 
     def _note_clock(self, reply: Reply) -> None:
-        """Take fal's time from an answer's `Date` (whole seconds, so it is half a second behind on average)."""
+        """Note fal's time from an answer's `Date` header (whole seconds, so half a second behind on average)."""
         try:
             told = parsedate_to_datetime(reply.headers["date"]).astimezone(UTC)
             self._offsets.append(told.timestamp() + 0.5 - asyncio.get_running_loop().time())
@@ -202,16 +219,16 @@ class Wire:
             return
 
     async def get(self, url: str, params: Params | None = None, read: Reader = read_reply) -> Reply:
-        """What a service of fal answers, whole; it is asked again a few times.
+        """Return the complete answer of one of fal's services; the read is retried a few times.
 
         Raises:
-            ReadError: it does not.
-            KeyRejectedError: it has not known the key for minutes.
+            ReadError: no complete answer was received.
+            KeyRejectedError: every read of the last minutes was answered 401.
         """
         return await self.again(is_repeatable, self._get, url, params, read)
 
     async def fetch(self, url: str, params: Params | None = None, read: Reader = read_reply) -> Reply:
-        """One try of that. When the queue cannot be reached, its backup is asked: the requests there are the same.
+        """Read once. If the queue cannot be reached, its backup host is read, which has the same requests.
 
         Raises:
             httpx.HTTPError, httpx.InvalidURL, TimeoutError: nobody answers. Where the backup cannot be reached either,
@@ -238,45 +255,47 @@ class Wire:
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             raise ReadError(f"fal did not answer: {words_of(error)}") from harmless(error)
         if not reply.is_whole:
-            raise ReadError("an answer of fal's broke off, or is larger than any of its kind")
+            raise ReadError("fal's answer was cut off, or is larger than the limit")
         if reply.status_code == httpx.codes.UNAUTHORIZED:
             raise self._rejected()
         self._rejected_since = None
         return reply
 
     def _rejected(self) -> ReadError | KeyRejectedError:
-        """What a 401 means: a reading in vain, until nothing else has come for minutes."""
+        """Return the error for a 401: a failed read, until every read for `KEY_REJECTED_SECONDS` was answered 401."""
         now = asyncio.get_running_loop().time()
         if self._rejected_since is None:
             self._rejected_since = now
         if now - self._rejected_since < KEY_REJECTED_SECONDS:
-            return ReadError("fal did not take the key this time (HTTP 401)", status_code=401)
+            return ReadError("fal did not accept the key for this read (HTTP 401)", status_code=401)
         msg = (
-            f"fal has not known this key for {now - self._rejected_since:.0f} s (HTTP 401): set FAL_KEY to a valid one "
-            "and run again. What fal has is on record, and is collected then."
+            f"fal has rejected this key for {now - self._rejected_since:.0f} s (HTTP 401): set FAL_KEY to a valid one "
+            "and run again. The requests that fal has are on record, and the next run collects them."
         )
         return KeyRejectedError(msg)
 
     async def api(self, path: str, params: Params, limit: int = JSON_BYTES) -> dict[str, Json]:
-        """A JSON object of fal's platform API. Raises `ReadError`, and `KeyRejectedError`."""
+        """Return a JSON object of fal's platform API. Raises `ReadError` and `KeyRejectedError`."""
         async with _Turn(self._one_large) as turn:
             read = partial(read_reply, limit=limit, on_large=turn.take)
             reply = await self.get(f"{self._settings.urls.api}{path}", params, read)
             if not reply.is_success:
-                raise ReadError(f"no answer from {path} (HTTP {reply.status_code})", status_code=reply.status_code)
+                raise ReadError(f"fal answered {path} with HTTP {reply.status_code}", status_code=reply.status_code)
             return parse_object(reply.body)
 
     async def download(self, url: str, sink: Sink, take: Take) -> str:
-        """Have the bytes of one image go into a sink, without the key, at most `MAX_IMAGE_BYTES`; returns their type.
+        """Write the bytes of one image (at most `MAX_IMAGE_BYTES`) into a sink, without the key.
+
+        Return their content type.
 
         Args:
-            url: as a result names it; a data URI holds them.
-            sink: where they go; it is told when they come anew.
-            take: awaited with their number before they are read; with the largest where the CDN does not tell it.
+            url: from the result; may be a data URI that holds the bytes.
+            sink: receives the bytes; `restart` is called when they are sent again from the start.
+            take: awaited with the number of bytes before they are read; with the maximum if the CDN does not say it.
 
         Raises:
-            GoneError: the CDN does not have it.
-            ReadError: anything else that is not the whole file.
+            GoneError: the CDN does not have the image.
+            ReadError: anything else than the complete file.
         """
         if url.startswith("data:"):
             sink.write(_from_uri(url))
@@ -291,7 +310,7 @@ class Wire:
             async with asyncio.timeout(self._settings.read_timeout) as opening:
                 async with self._to(url).stream("GET", url, headers={"Accept-Encoding": "identity"}) as response:
                     _check_found(response)
-                    opening.reschedule(None)  # whoever waits for room has no deadline: others go before
+                    opening.reschedule(None)  # waiting for free memory has no deadline: other downloads come first
                     length = _length(response)
                     await take(length)
                     opening.reschedule(_now() + IMAGE_SECONDS + length / SLOWEST_IMAGE)
@@ -299,13 +318,13 @@ class Wire:
                         sink.write(data)
                     return str(response.headers.get("content-type", ""))
         except TimeoutError as error:
-            raise ReadError("a download took too long") from error
+            raise ReadError("the download of an image took too long") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ReadError(f"a download broke off: {words_of(error)}") from harmless(error)
+            raise ReadError(f"the download of an image was cut off: {words_of(error)}") from harmless(error)
 
 
 class _Turn:
-    """A turn that is taken when it is needed, once, and given back at the end of the block."""
+    """A semaphore's slot that is acquired when it is first needed, and released at the end of the block."""
 
     def __init__(self, turns: asyncio.Semaphore) -> None:
         self._turns, self._has_it = turns, False
@@ -324,26 +343,25 @@ class _Turn:
 
 
 class InMemory:
-    """A sink whose bytes stay in memory."""
+    """A sink that keeps the bytes in memory."""
 
     def __init__(self) -> None:
-        """Nothing has come yet."""
         self.found = bytearray()
 
     def restart(self) -> None:
-        """Forget what has come."""
+        """Drop the bytes received so far."""
         self.found.clear()
 
     def write(self, data: bytes) -> None:
-        """Take more bytes."""
+        """Append bytes."""
         self.found += data
 
 
 def _check_found(response: httpx.Response) -> None:
     if response.status_code in {404, 410}:
-        raise GoneError("the CDN does not have this image (any more)", status_code=404)
+        raise GoneError("fal's CDN does not have this image (any more)", status_code=404)
     if response.status_code != httpx.codes.OK:
-        msg = f"the CDN answers HTTP {response.status_code}"
+        msg = f"fal's CDN answered HTTP {response.status_code}"
         raise ReadError(msg, status_code=response.status_code)
 
 
@@ -352,12 +370,12 @@ def _now() -> float:
 
 
 def _length(response: httpx.Response) -> int:
-    """Bytes that come, at most. Raises `ReadError` when the answer itself says that they are too many."""
+    """Return the maximum number of bytes of a response. Raises `ReadError` if its own header exceeds the limit."""
     told = response.headers.get("Content-Length", "")
     if "content-encoding" in response.headers or not (told.isascii() and told.isdigit()):
         return MAX_IMAGE_BYTES
     if len(told) > len(str(MAX_IMAGE_BYTES)) or int(told) > MAX_IMAGE_BYTES:
-        raise ReadError(f"an image of more than {MAX_IMAGE_BYTES} bytes is not taken: this one has {told[:20]}")
+        raise ReadError(f"the image has {told[:20]} bytes, and the limit is {MAX_IMAGE_BYTES}")
     return int(told)
 
 
@@ -368,9 +386,9 @@ def _from_uri(uri: str) -> bytes:
             return base64.b64decode(body, validate=True)
     except binascii.Error:
         pass
-    raise ReadError("the result holds a data URI that is no image")
+    raise ReadError("the result has a data URI that is not an image")
 
 
 def is_repeatable(error: Exception) -> bool:
-    """Whether a read is worth another try."""
+    """Return whether a failed read is worth retrying."""
     return isinstance(error, ReadError) and not isinstance(error, GoneError)

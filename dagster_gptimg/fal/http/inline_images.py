@@ -1,7 +1,7 @@
-"""Results that hold their images themselves (`sync_mode`): up to a hundred megabytes, none of them in memory.
+"""Results that hold their images themselves (`sync_mode`): up to a hundred megabytes, none of them kept in memory.
 
-The body goes into a temporary file as it comes. Its images are cut out of it, and what is left is read like any other
-answer.
+The body is written to a temporary file as it is received. The images are cut out of it, and the rest is parsed like any
+other answer.
 """
 
 from __future__ import annotations
@@ -27,24 +27,30 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.types import Answer, ImageFile, Sink
 
 INLINE_BYTES = 96 * 1024 * 1024
-"""Bytes of a result that holds its images itself, at most."""
+"""Maximum bytes of a result that holds its images itself."""
 
-SLOWEST, SECONDS = 128 * 1024, 60.0
-"""Bytes a second below which it is given up, and seconds that it may take besides."""
+SLOWEST = 128 * 1024
+"""Minimum bytes per second; a slower answer is given up."""
+SECONDS = 60.0
+"""Seconds that an answer may take in addition to its size divided by `SLOWEST`."""
 
 FIRST = 4 * 1024 * 1024
-"""Bytes for which room is taken at first, where the answer does not say how many come."""
+"""Bytes of memory reserved at first if the answer does not say how long it is."""
 
 _PIECE = 1024 * 1024
 _HEADER = 256
-"""Bytes of a data URI in which its comma must come."""
+"""Maximum bytes of a data URI's header: its comma must be among them."""
 
 _HERE = "data:held,"
-"""Stands in the place of an image that was cut out, with its number."""
+"""Prefix of the text that replaces an image which was cut out; the image's number follows."""
 
 
 class InlineResult:
-    """Reads one result. `held`: the images that were cut out of it, once `read` has been awaited."""
+    """Reader of one result that may hold its images itself.
+
+    Attributes:
+        held: the images that were cut out of the result; complete once `read` has returned.
+    """
 
     def __init__(self, take: Callable[[int], Awaitable[None]]) -> None:
         """`take`: awaited with the number of bytes before they are read."""
@@ -52,7 +58,7 @@ class InlineResult:
         self.held: list[HeldImage] = []
 
     async def read(self, response: httpx.Response, until: float) -> Reply:
-        """As `read_reply` reads; what stays in memory is 1 MiB at most."""
+        """Read an answer like `read_reply`, with at most 1 MiB of it in memory."""
         told = response.headers.get("content-length", "")
         size = int(told) if told.isascii() and told.isdigit() and len(told) <= len(str(INLINE_BYTES)) else None
         if response.status_code != httpx.codes.OK or (size is not None and size <= JSON_BYTES):
@@ -78,7 +84,7 @@ class InlineResult:
         return True
 
     def with_held(self, answer: Answer) -> Answer:
-        """The answer that was made of what was read, with its images."""
+        """Return the parsed answer with the images that were cut out of its body."""
         if not isinstance(answer, Images):
             return answer
         return replace(answer, images=tuple(map(self._with_held, answer.images)))
@@ -91,7 +97,7 @@ class InlineResult:
 
 
 class _Body:
-    """The bytes of an answer in a temporary file, which goes with this object."""
+    """The bytes of an answer in a temporary file, which is removed with this object."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -103,15 +109,15 @@ class _Body:
         self.size += len(data)
 
     def cut_out(self) -> tuple[bytes, list[HeldImage]]:
-        """The JSON without its images, and these.
+        """Return the JSON without its images, and the images.
 
         Raises:
-            ReadError: what is left is larger than any answer.
+            ReadError: the JSON without its images is larger than the limit.
         """
         with told():
             self.file.flush()
         rest, held, at = bytearray(), list[HeldImage](), 0
-        if not self.size:  # no map is made of nothing
+        if not self.size:  # an empty file cannot be memory-mapped
             return b"", held
         with mmap.mmap(self.file.fileno(), self.size, access=mmap.ACCESS_READ) as data:
             while (start := data.find(b'"data:', at)) >= 0:
@@ -130,12 +136,12 @@ class _Body:
 
 def _add(rest: bytearray, data: mmap.mmap, start: int, end: int) -> None:
     if len(rest) + end - start > JSON_BYTES:
-        raise ReadError(f"an answer of more than {JSON_BYTES} bytes without its images")
+        raise ReadError(f"an answer has more than {JSON_BYTES} bytes without its images")
     rest += data[start:end]
 
 
 def _closing(data: mmap.mmap, at: int) -> int:
-    """The place of the quotation mark that ends a JSON text."""
+    """Return the position of the quotation mark that ends a JSON string."""
     while (end := data.find(b'"', at)) >= 0:
         first = end
         while data[first - 1 : first] == b"\\":
@@ -143,27 +149,27 @@ def _closing(data: mmap.mmap, at: int) -> int:
         if (end - first) % 2 == 0:
             return end
         at = end + 1
-    raise ReadError("an answer that is not JSON")
+    raise ReadError("an answer is not JSON")
 
 
 class HeldImage:
     """One image within a result; decoded piece by piece.
 
     Attributes:
-        size: bytes, at most.
+        size: maximum bytes.
     """
 
     def __init__(self, body: _Body, start: int, end: int) -> None:
-        """Its data URI stands from `start` to `end` in `body`."""
+        """The image's data URI is at `start` to `end` (bytes) in `body`."""
         self._body, self._start, self._end = body, start, end
         self.size = (end - start) // 4 * 3
 
     def copy(self, sink: Sink) -> None:
-        """Decode it into a sink. Raises `ReadError` when it is no image in base64."""
+        """Decode the image into a sink. Raises `ReadError` if it is not an image in base64."""
         sink.restart()
         header, comma, _ = self._read(self._start, self._start + _HEADER).partition(b",")
         if not comma or not header.endswith(b";base64"):
-            raise ReadError("the result holds a data URI that is no image")
+            raise ReadError("the result has a data URI that is not an image")
         rest = b""
         for at in range(self._start + len(header) + 1, self._end, _PIECE):
             text = rest + self._read(at, min(at + _PIECE, self._end)).replace(b"\\", b"")  # JSON may write `/` as `\/`
@@ -171,15 +177,15 @@ class HeldImage:
             self._decode(text[:whole], sink, is_last=at + _PIECE >= self._end)
             rest = text[whole:]
         if rest:
-            raise ReadError("the result holds a data URI that is cut off")
+            raise ReadError("the result has a data URI that is truncated")
 
     def _decode(self, text: bytes, sink: Sink, *, is_last: bool) -> None:
         try:
             data = binascii.a2b_base64(text, strict_mode=True)
         except binascii.Error as error:
-            raise ReadError("the result holds a data URI that is no image") from error
+            raise ReadError("the result has a data URI that is not an image") from error
         if b"=" in text and not is_last:
-            raise ReadError("the result holds a data URI that is no image")
+            raise ReadError("the result has a data URI that is not an image")
         sink.write(data)
 
     def _read(self, start: int, end: int) -> bytes:

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 _HISTORY = "/v1/models/requests/by-endpoint"
 
 HISTORY_PAGES = 10_000
-"""Pages of one reading of the history at most: a million requests."""
+"""Maximum pages of one read of the history: a million requests."""
 
 HISTORY_SECONDS = 600.0
-"""Seconds that one reading of the history may take."""
+"""Maximum seconds of one read of the history."""
 
 MOST_NAMED = 30
 """Endpoints that a message names."""
@@ -57,6 +57,11 @@ class PlatformApi:
             start: the moment since which requests were sent.
             end: the moment before which they were sent; none by default.
 
+        Args:
+            endpoint: fal's full id of a model.
+            start: the moment since which requests were sent.
+            end: the moment before which they were sent; none by default.
+
         Raises:
             ReadError: it cannot be read to its end, or has none.
         """
@@ -70,7 +75,7 @@ class PlatformApi:
             if page.cursor is None:
                 return
             if page.cursor in seen or len(seen) >= HISTORY_PAGES or asyncio.get_running_loop().time() > until:
-                raise ReadError(f"fal's request history has no end: given up after {len(seen) + 1} pages")
+                raise ReadError(f"fal's request history was given up after {len(seen) + 1} pages: it has no last page")
             seen.add(page.cursor)
             params["cursor"] = page.cursor
 
@@ -113,6 +118,12 @@ class PlatformApi:
         Returns:
             by endpoint, what fal says.
 
+        Args:
+            endpoints: fal's full ids of models.
+
+        Returns:
+            by endpoint, what fal says.
+
         Raises:
             ReadError: fal does not tell.
         """
@@ -146,11 +157,14 @@ class PlatformApi:
             if isinstance(found, dict) and "paths" in found:
                 return found
         raise ReadError(
-            f"fal has no OpenAPI document of {endpoint}: is the endpoint's id right?{await self._known(endpoint)}"
+            f"fal has no OpenAPI document for {endpoint}: check the endpoint's id.{await self._known(endpoint)}"
         )
 
     async def delete_payloads(self, request_id: str) -> None:
         """Have fal delete a request's inputs, outputs and output files. Needs an ADMIN key; cannot be undone.
+
+        Args:
+            request_id: fal's id of the request.
 
         Args:
             request_id: fal's id of the request.
@@ -166,9 +180,9 @@ class PlatformApi:
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             raise ReadError(f"fal did not answer: {words_of(error)}") from harmless(error)
         if response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-            raise ReadError("fal wants an ADMIN key to delete payloads", status_code=response.status_code)
+            raise ReadError("fal deletes payloads only for an ADMIN key", status_code=response.status_code)
         if not response.is_success and response.status_code != httpx.codes.NOT_FOUND:
-            raise ReadError(f"fal answers HTTP {response.status_code}", status_code=response.status_code)
+            raise ReadError(f"fal answered HTTP {response.status_code}", status_code=response.status_code)
 
     async def _known(self, endpoint: str) -> str:
         """The endpoints that there are, for whoever has asked for another one; empty for fal's own: it has hundreds."""

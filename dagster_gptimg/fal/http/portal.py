@@ -1,4 +1,7 @@
-"""The client from ordinary code: one function, also inside a running event loop (a notebook has one)."""
+"""The client for ordinary (not async) code.
+
+One function, which also works inside a running event loop, as in a notebook.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ class Call(Protocol):
     def __call__(
         self, method: Callable[Concatenate[FalClient, P], Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """What the method returns, or raises."""
+        """Return what the method returns, or raise what it raises."""
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""The proxies of the environment (`HTTPS_PROXY`, `NO_PROXY`, ...), and nothing else of it.
+"""The proxies of the environment (`HTTPS_PROXY`, `NO_PROXY`, ...), and nothing else from it.
 
-aiohttp's `trust_env` asks a thread for them at each request, and another one for ~/.netrc. What stands there for a host
-is sent along with a download, and clashes with the header that has fal's key: then no call works at all.
+aiohttp's `trust_env` starts a thread for them at each request, and another one for ~/.netrc. Credentials in ~/.netrc
+would be sent along with a download, and conflict with the header that has fal's key: then no call works at all.
 """
 
 from __future__ import annotations
@@ -20,14 +20,19 @@ if TYPE_CHECKING:
     import aiohttp
 
 _NOT_USED = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""The session has its own. Without one, each transport would read all certificates once more, for nothing."""
+"""Placeholder: the session has its own SSL context.
+
+Without it, each transport would load all certificates once more.
+"""
 
 
 @contextmanager
 def _all_as_httpxs() -> Iterator[None]:
-    """What httpx-aiohttp lets through as it is (an answer that is no HTTP, a reason in no encoding) as httpx's error.
+    """Raise httpx's error for exceptions that httpx-aiohttp does not translate.
 
-    Whoever calls knows httpx's only: another one would end a run where an answer is only not to be read.
+    An example is an answer that is not HTTP.
+
+    The callers catch httpx's errors only: another one would end a run because of one unreadable answer.
     """
     try:
         yield
@@ -38,7 +43,7 @@ def _all_as_httpxs() -> Iterator[None]:
 
 
 class _Stream(httpx.AsyncByteStream):
-    """A body, whose errors are httpx's."""
+    """A body whose errors are httpx's."""
 
     def __init__(self, body: httpx.AsyncByteStream) -> None:
         self._body = body
@@ -54,10 +59,10 @@ class _Stream(httpx.AsyncByteStream):
 
 
 class ProxiedTransport(httpx.AsyncBaseTransport):
-    """httpx over aiohttp, through the proxy that the environment names for a host; looked up once for each."""
+    """httpx over aiohttp, through the environment's proxy for each host; looked up once for each host."""
 
     def __init__(self, session: Callable[[], aiohttp.ClientSession]) -> None:
-        """`session` makes the connections, once; it must not trust the environment itself."""
+        """`session` makes the aiohttp session, once; it must not trust the environment itself."""
         self._make = session
         self._session: aiohttp.ClientSession | None = None
         self._proxies = getproxies()
@@ -65,7 +70,7 @@ class ProxiedTransport(httpx.AsyncBaseTransport):
         self._by_proxy: dict[str | None, AiohttpTransport] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """One request."""
+        """Send one request."""
         origin = request.url.scheme, request.url.host
         transport = self._by_origin.get(origin)
         if transport is None:
@@ -91,7 +96,7 @@ class ProxiedTransport(httpx.AsyncBaseTransport):
         return self._by_proxy[proxy]
 
     def _shared(self) -> aiohttp.ClientSession:
-        """One session for all, so that its bound on connections holds."""
+        """Return the one session for all proxies, so that its limit on connections holds."""
         if self._session is None:
             self._session = self._make()
         return self._session

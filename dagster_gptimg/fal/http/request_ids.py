@@ -17,20 +17,24 @@ _ID_IN_URL = re.compile(r"/requests/([A-Za-z0-9][A-Za-z0-9_-]{0,127})(?=/|$)")
 
 
 def is_request_id(text: object) -> bool:
-    """True when this can be a request id. It becomes part of file names, so nothing else is let through."""
+    """Return whether a value is a valid request id.
+
+    Request ids become part of file names, so nothing else is accepted.
+    """
     return isinstance(text, str) and _REQUEST_ID.fullmatch(text) is not None
 
 
 def header_id(reply: Reply) -> str | None:
-    """The request that an answer's own header names; None where it names none."""
+    """Return the request id in the answer's own header; None if the header names none."""
     named = reply.headers.get("x-fal-request-id")
     return named if is_request_id(named) else None
 
 
 def accepted_id(reply: Reply, body: Mapping[str, Json] | None) -> str | None:
-    """The id in an answer to a submit: of the body; of a body that cannot be read as a whole; of the header.
+    """Return the request id in an answer to a submit: from the body, from an unreadable body, or from the header.
 
-    Where header and URLs of an answer name the same id, and its body another one or none, two stand against one.
+    If the header and the body's URLs name the same id but the body's `request_id` is missing or differs, the id of the
+    header and the URLs is taken: two of the three agree.
     """
     if body is not None and "request_id" in body:
         named, told = header_id(reply), body["request_id"]
@@ -42,11 +46,11 @@ def accepted_id(reply: Reply, body: Mapping[str, Json] | None) -> str | None:
 
 
 def _names_in_urls(body: Mapping[str, Json]) -> set[str]:
-    """The request ids in the URLs of an answer to a submit."""
+    """Return the request ids in the URLs of an answer to a submit."""
     urls = (body.get(name) for name in ("status_url", "response_url", "cancel_url"))
     return {found[1] for url in urls if isinstance(url, str) and (found := _ID_IN_URL.search(url))}
 
 
 def ids_in_text(body: bytes) -> set[str]:
-    """The request ids in a body that cannot be read as a whole."""
+    """Return the request ids in a body that is not valid JSON as a whole."""
     return {name.decode() for name in _ID_IN_TEXT.findall(body)}

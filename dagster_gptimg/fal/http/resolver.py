@@ -1,4 +1,4 @@
-"""Names that an answer brings, as addresses: none of one's own network."""
+"""DNS resolution of hosts that an answer names: private addresses are refused."""
 
 from __future__ import annotations
 
@@ -18,28 +18,29 @@ if TYPE_CHECKING:
 
 
 FALS_OWN = (".fal.media", ".fal.ai", ".fal.run")
-"""Domains whose names lead where fal says, and nobody else: with a proxy of one's own, also to a private address."""
+"""Domains that only fal controls; behind a proxy of the user's own they may resolve to a private address."""
 
 
 class PublicResolver(ThreadedResolver):
-    """Finds the addresses of names, and none of one's own network: a public name may lead there.
+    """Resolver that returns public addresses only: a public host name may resolve to a private one.
 
-    What it has found is what is connected to, so that a name cannot lead elsewhere after it was looked at.
+    The connection is made to the addresses that were checked, so that a name cannot resolve differently after the
+    check.
     """
 
     def __init__(self) -> None:
-        """Trust the proxies of the environment: they may be anywhere, and resolve by themselves."""
+        """Trust the proxies of the environment: they may be at any address, and resolve names themselves."""
         super().__init__()
         self._trusted = {urlsplit(proxy).hostname for proxy in getproxies().values() if "://" in proxy}
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """The public addresses of a host. Raises `OSError` when it has none."""
+        """Return the public addresses of a host. Raises `OSError` if it has none."""
         found = await super().resolve(host, port, family)
         if host in self._trusted or f".{host}".endswith(FALS_OWN):
             return found
         public = [one for one in found if is_global(ipaddress.ip_address(one["host"].partition("%")[0]))]
         if not public:
-            raise OSError(errno.EPERM, f"{host} leads to an address that is not public; it is not called")
+            raise OSError(errno.EPERM, f"{host} resolves to an address that is not public; it is not called")
         return public

@@ -1,4 +1,4 @@
-"""Reads that are repeated with backoff and jitter. What they are called with (headers, URLs) stands in no log."""
+"""Reads that are retried with backoff and jitter. Their arguments (headers, URLs) are not logged."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ T = TypeVar("T")
 
 
 class Repeated:
-    """Repeats a read that fails.
+    """Retries a read that fails.
 
-    stamina has each repetition logged with the arguments of what is called: an `Authorization` header would stand
-    there. So it is handed a function without any.
+    stamina logs each retry with the arguments of the function: the `Authorization` header would be among them. So
+    stamina gets a function without arguments.
     """
 
     def __init__(self, policy: RetryPolicy, tries: int | None = None) -> None:
@@ -41,7 +41,7 @@ class Repeated:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """What the function returns; again while it raises what `on` names, or says yes to."""
+        """Return what the function returns; call it again while it raises an error that `on` names or accepts."""
 
         async def read() -> Any:  # noqa: ANN401 - whatever the function returns
             return await function(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""Who answers: fal or an emulator, and whether the key is known there. Costs nothing."""
+"""The service that answers, fal or an emulator, and whether it knows the key. Costs nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 META_SECONDS = 15.0
 
 _META = frozenset({"webhook_ip_ranges", "emulator"})
-"""What `/v1/meta` tells: of fal, and of an emulator."""
+"""Fields of the answer of `/v1/meta`: the first is fal's, the second the emulator's."""
 
 _REASON = re.compile(r"Cannot connect to host \S+ ssl:\S+ \[(.+)\]")
 """What the HTTP library says of a connection that failed: it names the host again, or the address behind an alias."""
@@ -42,7 +42,7 @@ async def origin(wire: Wire, settings: FalSettings, texts: Texts) -> str:
     about = meta["emulator"]
     name = about.get("id") if isinstance(about, dict) else None
     if not is_request_id(name) or texts.has_key(str(name)):
-        raise UnreachableError(f"{urls.api} is an emulator that does not say which. Nothing was sent.")
+        raise UnreachableError(f"{urls.api} is an emulator that does not give its id. Nothing was sent.")
     return f"emulator:{name}"
 
 
@@ -74,14 +74,14 @@ async def _meta(wire: Wire, api: str) -> dict[str, Json]:
         return _checked_meta(found)
     except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ReadError) as error:
         msg = (
-            f"{api}/v1/meta does not say whose fal this is ({words_of(error)}): check the "
+            f"{api}/v1/meta does not say whether it is fal or an emulator ({words_of(error)}): check the "
             "network and FAL_BASE_URL. Nothing was sent."
         )
         raise UnreachableError(msg) from harmless(error)
 
 
 def _checked_meta(found: dict[str, Json]) -> dict[str, Json]:
-    """What `/v1/meta` says, if it may be fal's or an emulator's. Raises `ReadError`."""
+    """Return the answer of `/v1/meta` if it has the shape of fal's or an emulator's. Raises `ReadError`."""
     if found and not _META.intersection(found):
-        raise ReadError("an answer in a shape that is not fal's")
+        raise ReadError("the answer does not have fal's shape")
     return found

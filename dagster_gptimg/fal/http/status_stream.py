@@ -1,6 +1,6 @@
-"""The status of a request as a stream (server-sent events): every change at once, and no polling.
+"""The status of a request as a stream (server-sent events): every change at once, without polling.
 
-The events are read by hand, because no reader of the kind bounds the length of a line.
+The events are parsed by hand, because no client library for such streams limits the length of a line.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.types import Json, Status, Submitted
 
 SILENCE = 45.0
-"""Seconds without a byte after which a stream is dead: fal sends a comment every 15 s."""
+"""Seconds without a byte after which a stream counts as dead: fal sends a comment every 15 s."""
 
 
 async def follow(
     wire: Wire, answers: Answers, request: Submitted, connect_timeout: float, *, logs: bool
 ) -> AsyncIterator[Status]:
-    """Every status until COMPLETED; a stream that breaks off is opened again.
+    """Yield every status until COMPLETED; a stream that is cut off is opened again.
 
     Raises:
         GoneError: fal does not know the request (any more).
@@ -51,14 +51,14 @@ async def follow(
         except ReadError as error:
             failed, why = failed + 1, str(error)
         if STATUS_STREAM.is_over(failed):
-            raise ReadError(f"{failed} streams of a status in a row broke off; the last one: {why}")
+            raise ReadError(f"{failed} status streams in a row were cut off; the last one: {why}")
         await asyncio.sleep(STATUS_STREAM.pause(failed))
 
 
 async def _one_stream(
     wire: Wire, answers: Answers, request: Submitted, limits: httpx.Timeout, *, logs: bool
 ) -> AsyncIterator[Status]:
-    """One stream, from its opening to its end. Raises `GoneError` and `ReadError`."""
+    """Yield the statuses of one stream, until it ends. Raises `GoneError` and `ReadError`."""
     url, params = f"{request.status_url}/stream", {"logs": str(int(logs))}
     headers = {**wire.auth, "Accept": "text/event-stream", "Accept-Encoding": "identity", "Cache-Control": "no-store"}
     try:
@@ -72,13 +72,13 @@ async def _one_stream(
                 if status is not None:
                     yield status
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-        raise ReadError(f"a stream of a status broke off: {words_of(error)}") from harmless(error)
+        raise ReadError(f"a status stream was cut off: {words_of(error)}") from harmless(error)
 
 
 async def _events(response: httpx.Response) -> AsyncIterator[dict[str, Json]]:
-    """The JSON objects of a stream's events. Raises `ReadError` for one that is too large, or not an object.
+    """Yield the JSON objects of a stream's events. Raises `ReadError` for one that is too large, or not an object.
 
-    fal puts each object on one `data:` line; several such lines of one event are joined, as the format has it.
+    fal puts each object on one `data:` line; several such lines of one event are joined, as the format requires.
     """
     buffer, data, size = bytearray(), list[bytes](), 0
     async for chunk in response.aiter_raw():

@@ -1,8 +1,8 @@
-"""fal's storage: bytes in, a URL out. Uploads are free; each step is repeated with backoff.
+"""fal's storage: uploads bytes, and returns their URL. Uploads are free; each step is retried with backoff.
 
-The ways are those of fal's own clients (docs/fal-wire.md#storage): directly to the CDN with a short-lived token; when
-that fails, by a URL that `storage/upload/initiate` gives; in parts above 90 MiB. Unlike them, the key is sent to fal's
-REST service only, and never to the host that the bytes go to; and a URL that an answer brings is checked first.
+The methods are those of fal's own clients (docs/fal-wire.md#storage): directly to the CDN with a short-lived token; if
+that fails, to a URL from `storage/upload/initiate`; in parts above 90 MiB. Unlike in those clients, the key is sent to
+fal's REST service only, never to the host that gets the bytes; and a URL from an answer is checked first.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ PARTS_ABOVE = 90 * 1024 * 1024
 PART = 10 * 1024 * 1024
 PARTS_AT_ONCE = 4
 EARLY = timedelta(seconds=60)
-"""A token is renewed so long before its end."""
+"""How long before its end a token is renewed."""
 
 SLOWEST = 128 * 1024
-"""Bytes a second below which an upload is given up."""
+"""Minimum bytes per second of an upload; a slower one is given up."""
 
 TOKEN_LETTERS = 16_384
 
 
 class Token(NamedTuple):
-    """A short-lived right to upload."""
+    """A short-lived permission to upload."""
 
     authorization: str
     base_url: str
@@ -52,7 +52,7 @@ class Token(NamedTuple):
 
 
 class Uploader:
-    """Uploads with one key; the token is shared."""
+    """Uploads with one key; all uploads share the token."""
 
     def __init__(self, wire: Wire, settings: FalSettings) -> None:
         """Use a client's connections."""
@@ -64,16 +64,16 @@ class Uploader:
     async def upload(
         self, data: bytes, content_type: str, file_name: str, lifecycle: Mapping[str, Any] | None = None
     ) -> str:
-        """The URL under which fal's storage has these bytes.
+        """Upload bytes to fal's storage, and return their URL.
 
         Args:
             data: the bytes.
-            content_type: their type.
-            file_name: what the file is called at fal.
+            content_type: their content type.
+            file_name: the file's name at fal.
             lifecycle: fal's `expiration_duration_seconds` and `initial_acl`.
 
         Raises:
-            ReadError: no way worked. Nothing was paid for.
+            ReadError: every method failed. Nothing was paid for.
         """
         headers = {"Content-Type": content_type, "X-Fal-File-Name": file_name, **_lifecycle(lifecycle)}
         if len(data) > PARTS_ABOVE:
@@ -130,7 +130,7 @@ class Uploader:
                     expires = datetime.fromisoformat(_word(about, "expires_at"))
                     ends = (expires if expires.tzinfo else expires.replace(tzinfo=UTC)).astimezone(UTC)
                 except (ValueError, OverflowError) as error:
-                    raise ReadError("fal's storage gives a token without an end that can be read") from error
+                    raise ReadError("fal's storage sent an upload token without a readable expiry time") from error
                 self._token = Token(authorization, base, ends)
             return self._token
 
@@ -147,7 +147,7 @@ class Uploader:
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             raise ReadError(f"fal's storage did not answer: {words_of(error)}") from harmless(error)
         if not reply.is_success or not reply.is_whole:
-            msg = f"fal's storage answers HTTP {reply.status_code}"
+            msg = f"fal's storage answered HTTP {reply.status_code}"
             raise ReadError(msg, status_code=reply.status_code)
         return reply
 
@@ -155,15 +155,15 @@ class Uploader:
         return self._url(parse_object(reply.body).get(name), name)
 
     def _url(self, url: Json, name: str) -> str:
-        """A URL of an answer, when it can be called, and be sent to fal. Raises `ReadError`."""
+        """Return a URL from an answer if it may be called and sent to fal. Raises `ReadError`."""
         if not isinstance(url, str) or not url.isascii() or not url.isprintable() or len(url) > URL_LETTERS:
-            msg = f"fal's storage gives no {name}"
+            msg = f"fal's storage sent no usable {name}"
             raise ReadError(msg)
         if knows(url):
-            msg = f"the {name} of fal's storage has a secret in it: it would stand in a request, and on record"
+            msg = f"the {name} from fal's storage contains a secret, which would get into a request and the receipts"
             raise ReadError(msg)
         urls = self._settings.urls
-        check_public(url, (urls.rest, urls.cdn), f"the {name} of fal's storage")
+        check_public(url, (urls.rest, urls.cdn), f"the {name} from fal's storage")
         return url
 
 
@@ -175,10 +175,10 @@ def _lifecycle(lifecycle: Mapping[str, Any] | None) -> dict[str, str]:
 
 
 def _word(about: Mapping[str, Json], name: str) -> str:
-    """A text of an answer that can stand in a header or a path. Raises `ReadError`."""
+    """Return a text from an answer if it is valid in a header or a path. Raises `ReadError`."""
     word = about.get(name)
     fits = isinstance(word, str) and word.isascii() and word.isprintable() and 0 < len(word) <= TOKEN_LETTERS
     if not isinstance(word, str) or not fits:
-        msg = f"fal's storage gives no {name} that can be used"
+        msg = f"fal's storage sent no usable {name}"
         raise ReadError(msg)
     return word

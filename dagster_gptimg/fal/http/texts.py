@@ -1,4 +1,7 @@
-"""Text of fal's, made fit to be kept: valid, bounded, without control characters, and without the key."""
+"""Texts from fal, made safe to record.
+
+Valid Unicode, limited in length, without control characters, without the key.
+"""
 
 from __future__ import annotations
 
@@ -9,30 +12,36 @@ URL_LETTERS = 4096
 
 
 class Texts:
-    """Makes texts fit to be kept, and takes the parts of one key out of them."""
+    """Cleans texts, and masks the parts of one key in them."""
 
     def __init__(self, key: str = "") -> None:
-        """Prepare to take this key out, its two halves, and what encodes them."""
+        """Mask this key, its two halves, and their encoded forms."""
         self._secrets = Secrets(*parts_of_key(key))
 
     def clean(self, value: object, letters: int = LETTERS) -> str:
-        """A text of fal's; empty where it is not a text."""
+        """Return a text from fal, cleaned; empty if the value is not a text."""
         if not isinstance(value, str):
             return ""
-        # Before anything is cut off: a part of a key would stay.
+        # Masked before it is shortened: a part of the key could remain at the cut.
         return shown(without_authorization(self._secrets.masked(value)), letters)
 
     def url(self, value: object, letters: int = URL_LETTERS) -> str:
-        """A URL of fal's that is kept, as it came; empty where it is none (see `address`), or has the key in it."""
+        """Return a URL from fal that may be recorded, unchanged.
+
+        Empty if it is not valid (see `address`) or contains the key.
+        """
         found = self.address(value, letters)
         return "" if self.has_key(found) else found
 
     def address(self, value: object, letters: int = URL_LETTERS) -> str:
-        """A URL of fal's that is called and kept nowhere; empty where it is too long, or has letters of no URL."""
+        """Return a URL from fal that is called but never recorded.
+
+        Empty if it is too long or has characters no URL has.
+        """
         if not isinstance(value, str) or len(value) > letters:
             return ""
         return value if value.isascii() and value.isprintable() and " " not in value else ""
 
     def has_key(self, text: str) -> bool:
-        """Whether the key, or a part of it, stands in a text: that is never kept as it is."""
+        """Return whether a text contains the key or a part of it: such a text is never recorded as it is."""
         return self._secrets.are_in(text)

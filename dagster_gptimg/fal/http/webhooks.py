@@ -1,7 +1,7 @@
-"""fal's webhooks, as whoever receives them must check them (docs/fal-wire.md#webhooks). Needs the extra `receive`.
+"""Verification of fal's webhooks by a receiver (docs/fal-wire.md#webhooks). Needs the extra `receive`.
 
-A callback is signed with ED25519 over its ids, its time and the hash of its raw body. A good signature says that fal
-sent it, and nothing about for whom: any customer of fal's can have a webhook sent to any URL.
+A webhook is signed with ED25519 over its ids, its time and the hash of its raw body. A valid signature says that fal
+sent it, but not for whom: any customer of fal's can have a webhook sent to any URL.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.types import Json
 
 TOLERANCE = 300
-"""Seconds that a callback's time may be off (fal's own bound): what is older is a replay."""
+"""Maximum seconds between a webhook's timestamp and now (fal's own limit): an older one is a replay."""
 
 KEYS_KEPT = 24 * 3600.0
-"""Seconds that fal's keys are kept: at most a day, says fal."""
+"""Seconds for which fal's public keys are cached; fal says at most a day."""
 
 KEYS_AGAIN = 60.0
 """Seconds until they are fetched again because a signature fits none of them: fal may have a new one, and a forger must
@@ -43,18 +43,18 @@ not have us ask fal at every try."""
 MOST_KEYS = 64
 KEYS_BYTES = 256 * 1024
 KEYS_SECONDS = 10.0
-"""Seconds for the whole list of keys to come: every callback waits for it."""
+"""Seconds for the whole list of keys to be received: every webhook waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """What a callback of fal's says. The payload's URLs are as little to be trusted as any result's.
+    """The content of one of fal's webhooks. The URLs in the payload are as untrusted as those of any result.
 
     Attributes:
-        status: `OK` or `ERROR`; it is not the queue's status.
+        status: `OK` or `ERROR`; this is not the queue's status.
         error: such as `Invalid status code: 422`.
-        payload: the model's output, or its error; None when fal could not write it down.
-        user_id: fal's name for whose request it is; signed.
+        payload: the model's output, or its error; None if fal could not serialize it.
+        user_id: fal's name for the account of the request; part of what is signed.
     """
 
     request_id: str
@@ -65,26 +65,26 @@ class Webhook:
 
 
 class WebhookKeys:
-    """fal's public keys, and what is signed with them."""
+    """fal's public keys, and the verification of signatures by them."""
 
     def __init__(self, urls: FalUrls) -> None:
-        """Nothing is fetched yet."""
+        """Set the address of the keys; they are fetched at the first webhook."""
         self._url = f"{urls.rest}/.well-known/jwks.json"
         self._keys: list[Ed25519PublicKey] = []
         self._fetched = self._failed = float("-inf")
         self._fetching = asyncio.Lock()
 
     async def verified(self, headers: Mapping[str, str], body: bytes) -> Webhook:
-        """The callback with these headers and this raw body.
+        """Return the webhook with these headers and this raw body, once its signature is verified.
 
         Raises:
             WebhookError: fal did not send it, or not within the last minutes.
-            ReadError: fal's keys cannot be fetched, so nobody can tell.
+            ReadError: fal's keys cannot be fetched, so the signature cannot be checked.
         """
         message = signed_message(headers, body)
         signature = _hex(headers.get("x-fal-webhook-signature", ""))
         if not await self._fits(message, signature):
-            raise WebhookError("the signature is not fal's")
+            raise WebhookError("the signature matches none of fal's keys")
         found = _webhook(headers.get("x-fal-webhook-request-id", ""), body)
         return replace(found, user_id=headers.get("x-fal-webhook-user-id", ""))
 
@@ -95,12 +95,15 @@ class WebhookKeys:
         return await self._fetch(KEYS_AGAIN) and _signed(self._keys, message, signature)
 
     async def _fetch(self, oldest: float) -> bool:
-        """Fetch the keys if they are older than so many seconds; whether they were. Raises `ReadError`."""
+        """Fetch the keys if they are older than `oldest` seconds; return whether they were fetched.
+
+        Raises `ReadError`.
+        """
         async with self._fetching:
             if time.monotonic() - self._fetched < oldest:
                 return False
             if time.monotonic() - self._failed < WEBHOOK_KEYS.first_pause:
-                raise ReadError("the keys of fal's webhooks could not be had a moment ago")
+                raise ReadError("fal's webhook keys could not be fetched a moment ago")
             try:
                 self._keys = await _published(self._url)
             except ReadError:
@@ -111,14 +114,14 @@ class WebhookKeys:
 
 
 def check_time(headers: Mapping[str, str]) -> None:
-    """Refuse a callback that was not signed just now. Raises `WebhookError`."""
+    """Refuse a webhook that was not signed just now. Raises `WebhookError`."""
     stamp = headers.get("x-fal-webhook-timestamp", "")
     if not stamp.isascii() or not stamp.isdigit() or abs(time.time() - int(stamp[:20])) > TOLERANCE:
-        raise WebhookError(f"it was not signed within the last {TOLERANCE} seconds")
+        raise WebhookError(f"the webhook was not signed within the last {TOLERANCE} seconds")
 
 
 def signed_message(headers: Mapping[str, str], body: bytes) -> bytes:
-    """What fal signs: three of the headers, and the hash of the raw body. Raises `WebhookError`."""
+    """Return the message that fal signs: three of the headers, and the hash of the raw body. Raises `WebhookError`."""
     check_time(headers)
     names = ("request-id", "user-id", "timestamp")
     told = [headers.get(f"x-fal-webhook-{name}", "") for name in names]
@@ -139,24 +142,24 @@ def _hex(text: str) -> bytes:
     try:
         return bytes.fromhex(text)
     except ValueError as error:
-        raise WebhookError("the signature is no signature") from error
+        raise WebhookError("the signature is not hexadecimal") from error
 
 
 def _webhook(request_id: str, body: bytes) -> Webhook:
-    """What a signed body says."""
+    """Parse the body of a webhook whose signature was verified."""
     try:
         told = parse_object(body)
     except ReadError as error:
         found = ids_in_text(body)
         if found != {request_id}:
-            raise WebhookError("the body is no JSON object that can be read") from error
-        return Webhook(request_id, "", None, None)  # that it has ended is certain: fal is asked what came of it
+            raise WebhookError("the body is not a readable JSON object") from error
+        return Webhook(request_id, "", None, None)  # the request has certainly ended: its result is read from fal
     named = told.get("request_id")
     if not isinstance(named, str) or not is_request_id(named):
         raise WebhookError("the body names no request")
-    # After a retry of fal's own the header may name that attempt: the body then has both ids, and is signed.
+    # After a retry by fal itself the header may name the retry: the body then has both ids, and is signed.
     if request_id not in (named, told.get("gateway_request_id")):
-        raise WebhookError("header and body speak of two requests")
+        raise WebhookError("the header and the body name different requests")
     payload, error_text = told.get("payload"), told.get("error")
     return Webhook(
         named,
@@ -167,7 +170,7 @@ def _webhook(request_id: str, body: bytes) -> Webhook:
 
 
 async def _published(url: str) -> list[Ed25519PublicKey]:
-    """The keys that fal publishes; what is not an ED25519 key is passed over. Raises `ReadError`."""
+    """Return the keys that fal publishes; entries that are not ED25519 keys are skipped. Raises `ReadError`."""
     until = asyncio.get_running_loop().time() + KEYS_SECONDS
     try:
         async with (
@@ -177,9 +180,9 @@ async def _published(url: str) -> list[Ed25519PublicKey]:
         ):
             reply = await read_reply(response, until, KEYS_BYTES)
     except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-        raise ReadError(f"the keys of fal's webhooks cannot be had from {url}: {words_of(error)}") from error
+        raise ReadError(f"fal's webhook keys cannot be fetched from {url}: {words_of(error)}") from error
     if not reply.is_success or not reply.is_whole:
-        raise ReadError(f"the keys of fal's webhooks cannot be had from {url}: HTTP {reply.status_code}")
+        raise ReadError(f"fal's webhook keys cannot be fetched from {url}: HTTP {reply.status_code}")
     listed = parse_object(reply.body).get("keys")
     found = [_public(key) for key in listed[:MOST_KEYS]] if isinstance(listed, list) else []
     keys = [key for key in found if key is not None]
@@ -189,7 +192,7 @@ async def _published(url: str) -> list[Ed25519PublicKey]:
 
 
 def _public(key: Json) -> Ed25519PublicKey | None:
-    """One entry of the list as a key; None when it is of another kind, or broken: others beside it may be sound."""
+    """Return one entry of the list as a key; None if it is of another kind or invalid: other entries may be valid."""
     x = key.get("x") if isinstance(key, dict) and key.get("crv", "Ed25519") == "Ed25519" else None
     if not isinstance(x, str):
         return None

@@ -1,1 +1,1 @@
-"""The models that can be asked for: their endpoints, typed inputs and prices. Knows no HTTP."""
+"""The registry of models: their endpoints, typed inputs and prices. Knows no HTTP."""

@@ -1,7 +1,7 @@
-"""The model registry: the only place that knows a model's name, inputs and price.
+"""The registry's built-in models: the only place that knows a model's name, endpoints, inputs and price.
 
-Prices are fal's list prices in US dollars, from each model's own page (`source`); fal can change them at any day, so
-what was billed is read from its answers, and these are for planning and for budgets.
+Prices are fal's list prices in US dollars, from each model's own page (`source`). fal can change them on any day: the
+billed cost is read from fal's answers, and list prices are used for plans and budgets only.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.types import Json
 
 DEFAULT_MODEL = "gpt-image-2.5-flare"
-"""Of a new dataset, where no model is said."""
+"""The model of a new dataset if the user names none."""
 MODEL_BEFORE = "gpt-image-1-mini"
-"""Of a dataset that does not say its model: the default of the releases that began it. It never changes."""
+"""The model of a dataset that does not record its model: the default of earlier releases. Never changes."""
 
 _REGISTRY: dict[str, FalModel] = {}
 
@@ -68,9 +68,9 @@ def get_model(name: str) -> FalModel:
 
 
 def model_at(endpoint: str, given: FalModel) -> FalModel:
-    """The model behind an endpoint: the given one, else one of the registry, else one of which nothing is known.
+    """Return the model of an endpoint: `given`, else one of the registry, else a model without inputs and price.
 
-    What a dataset has open may be of a model that its asset has left, or that nobody registers any more.
+    Open requests of a dataset may belong to a model that its asset no longer uses, or that is no longer registered.
     """
     if endpoint in given.endpoints:
         return given
@@ -79,7 +79,7 @@ def model_at(endpoint: str, given: FalModel) -> FalModel:
 
 
 def all_models() -> list[FalModel]:
-    """Every model of the registry, edits among them, by name."""
+    """Return every model of the registry, edit models included, sorted by name."""
     return [_REGISTRY[name] for name in sorted(_REGISTRY)]
 
 
@@ -88,7 +88,8 @@ def all_models() -> list[FalModel]:
 _MILLI = Decimal("0.001")
 _DEPRECATIONS = "https://developers.openai.com/api/docs/deprecations"
 _SUCCESSOR = "gpt-image-2.5-flare"
-_READ, _READ_25 = date(2026, 11, 23), date(2026, 10, 8)
+_READ = date(2026, 11, 23)
+_READ_25 = date(2026, 10, 8)
 _IMAGES = ("image_urls",)
 _DEFAULTS: dict[str, Json] = {
     "image_size": "auto",
@@ -251,7 +252,7 @@ _GPT_IMAGE_25 = ByTokens(
 
 
 def _gpt_image_25(kind: str) -> FalModel:
-    """Flare or Sunburst: the same inputs and prices. The endpoint for edits lies beside the other, not below it."""
+    """Make the entry of Flare or Sunburst, which have the same inputs and prices; the path of edits is `.../edit`."""
     name, endpoint = f"gpt-image-2.5-{kind}", f"openai/gpt-image-2.5/{kind}"
     return FalModel(
         name=name,

@@ -1,8 +1,8 @@
-"""The inputs of fal's image endpoints, typed; names, enums, ranges and descriptions are fal's own.
+"""The typed inputs of fal's image endpoints; names, enums, ranges and descriptions are fal's own.
 
-Each class is the "Schema" part of one endpoint's page. Nothing is required here: an asset's arguments, a row's columns
-and a prompt are checked apart, and together make a request. `num_images` is a row's number: the engine cuts it into
-requests of at most as many as its model makes at once.
+Each class is the "Schema" part of one endpoint's page. No input is required here: an asset's arguments, a row's columns
+and a prompt are checked separately, and together make a request. `num_images` counts a row's images: the engine splits
+it into requests of at most as many as the model makes at once.
 """
 
 from __future__ import annotations
@@ -15,19 +15,25 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 MAX_ROW_IMAGES = 1000
 MAX_PROMPT = 32_000
-"""Characters. fal prints no limit; this is OpenAI's, and a longer prompt may come back as a billed 422."""
+"""Maximum characters of a prompt.
+
+fal documents none; this is OpenAI's, and a longer prompt may return as a billed 422.
+"""
 MAX_REFERENCES = 16
-"""Reference images of an edit. fal prints it for gpt-image-2 and 2.5; elsewhere it is OpenAI's own limit."""
+"""Maximum reference images of an edit.
+
+fal documents it for gpt-image-2 and 2.5; for other models it is OpenAI's limit.
+"""
 
 WITHOUT_GUARANTEE = "without_guarantee"
-"""In the context of a validation: what would void the guarantee is let through."""
+"""Key of a validation's context: if true, inputs that would void the guarantee are accepted."""
 
 _WHOLE = re.compile(r"[+-]?\d+(\.0+)?", re.ASCII)
 _SIZE = re.compile(r"(\d{1,5})\s*x\s*(\d{1,5})", re.ASCII)
 
 
 class Inputs(BaseModel):
-    """What all inputs obey, also those that are read from fal's OpenAPI."""
+    """Rules for all inputs, also for those that are read from fal's OpenAPI documents."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=False)
 
@@ -41,18 +47,18 @@ class Inputs(BaseModel):
         given = self.__dict__
         if given.get("sync_mode") and not (info.context or {}).get(WITHOUT_GUARANTEE):
             raise ValueError(
-                "sync_mode: true keeps the image out of fal's history, so a lost answer could not be healed. If you "
-                "mean it, say without_guarantee"
+                "sync_mode: true keeps the image out of fal's history, so a request whose answer is lost could not be "
+                "found again. Set without_guarantee to allow it"
             )
         if given.get("background") == "transparent" and given.get("output_format") == "jpeg":
             raise ValueError("output_format: jpeg has no transparency: use png or webp, or another background")
         if given.get("prompt") is not None and not given["prompt"].strip():
-            raise ValueError("prompt: it is empty")
+            raise ValueError("prompt: the prompt is empty")
         return self
 
 
 class ImageInputs(Inputs):
-    """What the endpoints of this package's own models have in common."""
+    """Inputs that the endpoints of all built-in models have in common."""
 
     prompt: str | None = Field(None, description="The prompt for image generation", max_length=MAX_PROMPT)
     num_images: int | None = Field(None, description="Number of images to generate", ge=1, le=MAX_ROW_IMAGES)
@@ -123,7 +129,7 @@ class Edit15(References, TextToImage15):
 
 
 class Pixels(BaseModel):
-    """A size of one's own (the rules are those of `openai/gpt-image-2`'s page)."""
+    """A custom image size in pixels (the rules are from the page of `openai/gpt-image-2`)."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -135,16 +141,19 @@ class Pixels(BaseModel):
         if max(self.width, self.height) > 3 * min(self.width, self.height):
             raise ValueError("one side is more than three times the other")
         if not LEAST_PIXELS <= self.width * self.height <= MOST_PIXELS:
-            raise ValueError(f"it must have {LEAST_PIXELS:,} to {MOST_PIXELS:,} pixels")
+            raise ValueError(f"the size must have {LEAST_PIXELS:,} to {MOST_PIXELS:,} pixels")
         return self
 
 
-LEAST_PIXELS, MOST_PIXELS = 655_360, 8_294_400
+LEAST_PIXELS = 655_360
+"""Minimum pixels (width times height) of a custom size, from the page of `openai/gpt-image-2`."""
+MOST_PIXELS = 8_294_400
+"""Maximum pixels (width times height) of a custom size, from the page of `openai/gpt-image-2`."""
 Preset = Literal["square_hd", "square", "portrait_4_3", "portrait_16_9", "landscape_4_3", "landscape_16_9", "auto"]
 
 
 class TextToImage2(ImageInputs):
-    """`openai/gpt-image-2`: presets, or any width and height; it has no background."""
+    """`openai/gpt-image-2`: presets, or any width and height; no transparent background."""
 
     image_size: Preset | Pixels | None = Field(None, description="The size of the image: a preset, or width and height")
     quality: Literal["auto", "low", "medium", "high"] | None = Field(
@@ -154,7 +163,7 @@ class TextToImage2(ImageInputs):
     @field_validator("image_size", mode="before")
     @classmethod
     def _pixels(cls, value: object) -> object:
-        """`1024x1536`, as the older models say it, is a width and a height."""
+        """Accept `1024x1536`, the notation of the older models, as width and height."""
         return pixels(value)
 
 
@@ -165,7 +174,7 @@ class Edit2(References, TextToImage2):
 
 
 class TextToImage25(TextToImage2):
-    """`openai/gpt-image-2.5/flare/text-to-image`, and sunburst's."""
+    """`openai/gpt-image-2.5/flare/text-to-image` and `openai/gpt-image-2.5/sunburst/text-to-image`."""
 
     background: Literal["auto", "transparent", "opaque"] | None = Field(
         None, description="Background for the generated image"
@@ -184,7 +193,7 @@ class TextToImage25(TextToImage2):
 
 
 class Edit25(References, TextToImage25):
-    """`openai/gpt-image-2.5/flare/edit`, and sunburst's."""
+    """`openai/gpt-image-2.5/flare/edit` and `openai/gpt-image-2.5/sunburst/edit`."""
 
     mask_url: str | None = Field(None, description="The URL of the mask image: which part of it to edit")
 
@@ -193,37 +202,37 @@ class Edit25(References, TextToImage25):
 
 
 def whole(value: object) -> object:
-    """Pydantic would read `true` as 1 and `1_0` as 10: each is a typing mistake, and would be bought."""
+    """Refuse `true` and `1_0`, which pydantic would read as 1 and 10: such typing mistakes would be bought."""
     if isinstance(value, bool) or (isinstance(value, str) and not _WHOLE.fullmatch(value)):
-        raise ValueError("it is not a whole number")
+        raise ValueError("this is not a whole number")
     return value
 
 
 def listed(value: object) -> object:
-    """A cell holds one item, or a JSON list of them."""
+    """Convert a cell to a list: the cell holds one item, or a JSON list of items."""
     if not isinstance(value, str):
         return value
     return _json(value, "list") if value.startswith("[") else [value]
 
 
 def references(value: object) -> object:
-    """A cell holds one reference, or a JSON list of them."""
+    """Convert a cell to a list of references: the cell holds one reference, or a JSON list of them."""
     value = listed(value)
     if not isinstance(value, list | tuple):
-        raise ValueError("it must be a reference, or a list of references")  # noqa: TRY004 - what pydantic collects
+        raise ValueError("this must be a reference, or a list of references")  # noqa: TRY004 - what pydantic collects
     for item in value:
         if not isinstance(item, str) or not item.strip():
-            raise ValueError("every reference must be a text, and not an empty one")
+            raise ValueError("every reference must be a text that is not empty")
     return [item.strip() for item in value]
 
 
 def fields(value: object) -> object:
-    """A cell holds a JSON object."""
+    """Convert a cell that holds a JSON object."""
     return _json(value, "object") if isinstance(value, str) and value.startswith("{") else value
 
 
 def pixels(value: object) -> object:
-    """A cell holds a JSON object, or `1024x1536`, as the older models say it."""
+    """Convert a cell that holds a JSON object, or `1024x1536`, the notation of the older models."""
     size = _SIZE.fullmatch(value) if isinstance(value, str) else None
     return {"width": int(size[1]), "height": int(size[2])} if size else fields(value)
 
@@ -232,4 +241,4 @@ def _json(text: str, kind: str) -> Any:  # noqa: ANN401 - what it is, is checked
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"it begins like a JSON {kind} and is none") from error
+        raise ValueError(f"this begins like a JSON {kind}, but is not valid JSON") from error

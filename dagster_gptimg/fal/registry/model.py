@@ -1,4 +1,4 @@
-"""What a model of the registry is: its endpoints, typed inputs, price, and the day on which it ends."""
+"""The class of the registry's models: endpoints, typed inputs, price, and end date."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dagster_gptimg.fal.registry.prices import Price, PriceFunction
 from dagster_gptimg.fal.types import Json
 
 NEAR = timedelta(days=60)
-"""How long before its end a model is warned of."""
+"""How long before its end date a model causes a warning."""
 
 _HOLDS_IMAGES = re.compile(r"(\w+_)?(image|mask)_urls?")
 
@@ -84,7 +84,7 @@ class FalModel:
             name: what users type; the endpoint by default.
 
         Raises:
-            UsageError: it is none, or the endpoint takes no prompt or gives no images.
+            UsageError: this is not such a document, or the endpoint takes no prompt or returns no images.
         """
         from dagster_gptimg.fal.registry.openapi import read_endpoint
 
@@ -124,9 +124,10 @@ class FalModel:
 
     @property
     def key_digest(self) -> str:
-        """Changes when the request keys of the same arguments would: with the defaults, or the largest `num_images`.
+        """Return a digest that changes if the request keys of the same arguments would change.
 
-        Of the registry's own models neither ever changes. Of one that is read from a document, a newer one may.
+        The digest is made of the defaults and the largest `num_images`. For built-in models neither ever changes; a
+        newer OpenAPI document may change them.
         """
         frozen = [[part.key_defaults, part.max_images_per_request] for part in (self, self.edit) if part is not None]
         text = json.dumps(frozen, sort_keys=True, default=dict)
@@ -172,7 +173,7 @@ class FalModel:
         found = checked.model_dump(exclude_none=True)
         most = variant.max_images_per_request
         if "seed" in found and found.get("num_images", 1) > most:
-            why = f"each request of a row would make the same images with it: ask for {most} at most, or give none"
+            why = f"every request of a row would make the same images: ask for at most {most} images, or give no seed"
             raise ArgumentsError([("seed", why)])
         return found
 
@@ -183,7 +184,7 @@ class FalModel:
             prompt: a whole prompt.
         """
         if self._longest_prompt and len(prompt) <= self._longest_prompt and prompt and not prompt.isspace():
-            return None  # what the check below would say, without its price: a table has a million prompts
+            return None  # the same answer as from the check below, but faster: a table may have a million prompts
         try:
             self.check({"prompt": prompt})
         except ArgumentsError as error:
@@ -203,7 +204,7 @@ class FalModel:
 
     @cached_property
     def _longest_prompt(self) -> int:
-        """Characters that a prompt may have, where nothing else is demanded of it; else 0."""
+        """Maximum characters of a prompt if its length is the only rule; 0 if there are other rules."""
         rules = self.inputs.model_fields["prompt"].metadata
         return rules[0].max_length if len(rules) == 1 and isinstance(rules[0], MaxLen) else 0
 
@@ -222,7 +223,7 @@ class FalModel:
             raise ArgumentsError([(name, variant._missing(name)) for name in missing])  # noqa: SLF001 - its own class
         form = arguments.get("output_format", variant.key_defaults.get("output_format"))
         if "output_compression" in arguments and form == "png":
-            raise ArgumentsError([("output_compression", "png is not compressed by levels: ask for jpeg or webp")])
+            raise ArgumentsError([("output_compression", "png has no compression levels: ask for jpeg or webp")])
 
     def key_arguments(self, arguments: Mapping[str, Json]) -> dict[str, Json]:
         """The arguments of a request to this very endpoint, without those that equal its first defaults.
@@ -259,7 +260,7 @@ class FalModel:
         return f"{variant.endpoint} {arguments.get('quality', variant.key_defaults.get('quality'))}"
 
     def notice(self, today: date, statuses: Collection[str] = ()) -> str | None:
-        """What somebody who uses this model should know: that it ends soon, has ended, or that fal calls it deprecated.
+        """A warning for users of this model: it ends soon, has ended, or fal calls it deprecated; None without one.
 
         Args:
             today: the date.
@@ -267,26 +268,26 @@ class FalModel:
         """
         ends = ""
         if self.sunset is not None and self.sunset - today <= NEAR:
-            ends = f"{'ends' if today < self.sunset else 'has ended'} on {self.sunset} by its maker's own page"
+            ends = f"{'ends' if today < self.sunset else 'ended'} on {self.sunset} according to its maker's page"
         said = "is deprecated at fal" if "deprecated" in statuses else ""
         if not ends and not said:
             return None
-        move = f"move to {self.successor}: a plan with that model says what it costs" if self.successor else ""
+        move = f"move to {self.successor}; `plan` with that model shows the cost" if self.successor else ""
         return f"{self.name} {' and '.join(filter(None, (said, ends)))}; {move or 'choose another model'}"
 
     def _unknown(self, name: str) -> str:
         masks = [other for other in self.reference_inputs if "mask" in other] if "mask" in name else []
         near = masks or difflib.get_close_matches(name.strip().lower(), self.input_names, 1)
         hint = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(sorted(self.input_names))}"
-        return f"{self.name} has no such input{hint}"
+        return f"{self.name} does not have this input{hint}"
 
     def _missing(self, name: str) -> str:
         if name in self.reference_inputs:
-            return f"{self.endpoint} edits images, and there is none: name at least one reference image"
-        return f"{self.endpoint} needs it: give it for all rows, or in a column of this name"
+            return f"{self.endpoint} edits images, but the row has none: name at least one reference image"
+        return f"{self.endpoint} requires this input: give it for all rows, or in a column of this name"
 
     def _problems(self, inputs: type[BaseModel], error: ValidationError) -> list[tuple[str, str]]:
-        """Each wrong input once. Of an object, what is wrong within it is told, and not that it is no preset."""
+        """Return each wrong input once; for an object, the errors within it instead of "not one of the presets"."""
         told: list[Any] = list(error.errors())
         within = {problem["loc"][:1] for problem in told if problem["type"] not in _NOT_A_CHOICE}
         kept = [p for p in told if p["type"] not in _NOT_A_CHOICE or p["loc"][:1] not in within]
@@ -308,11 +309,11 @@ class FalModel:
 
 
 _NOT_A_CHOICE = frozenset({"literal_error", "model_type"})
-"""Pydantic's types for a value that is none of an enum, nor the object that may stand in its place."""
+"""Pydantic's error types for a value that is neither a choice of an enum nor the object that may replace it."""
 
 
 def sides(size: Json) -> tuple[int, int] | None:
-    """Width and height in pixels of a value of the input `image_size`; None for a preset, `auto` and anything else."""
+    """Return width and height in pixels of a value of `image_size`; None for a preset, `auto` and anything else."""
     if isinstance(size, dict):
         width, height = size.get("width"), size.get("height")
         return (width, height) if isinstance(width, int) and isinstance(height, int) else None
@@ -324,12 +325,15 @@ _SIDES = re.compile(r"(\d{1,6})x(\d{1,6})", re.ASCII)
 
 
 def holds_images(name: str) -> bool:
-    """Whether an input of this name holds an image, or several: by fal's own way to name them."""
+    """Return whether an input of this name holds one or several images, by fal's naming convention."""
     return _HOLDS_IMAGES.fullmatch(name) is not None
 
 
 def is_missing(value: object) -> bool:
-    """True for what means "not given" in a table: None, an empty or blank cell, and every library's NaN, NaT and NA."""
+    """Return whether a table cell means "not given".
+
+    None, an empty or blank text, and every library's NaN, NaT and NA.
+    """
     if isinstance(value, str):
         return not value or value.isspace()
     if value is None:
@@ -343,12 +347,12 @@ def is_missing(value: object) -> bool:
 
 
 def _is_given(name: str, value: object) -> bool:
-    """Whether an input was given. A blank prompt was: it is wrong, and must not be taken for none at all."""
+    """Return whether an input was given. A blank prompt counts as given: it is an error, not a missing prompt."""
     return not is_missing(value) or (name == "prompt" and isinstance(value, str))
 
 
 def _plain(name: str, value: object) -> object:
-    """Text without the blanks around it, but for the prompt; an integral float as the integer it came from."""
+    """Return text without surrounding blanks (except the prompt), and an integral float as an integer."""
     if isinstance(value, str) and name != "prompt":
         return value.strip()
     if isinstance(value, float) and value.is_integer():
@@ -357,7 +361,7 @@ def _plain(name: str, value: object) -> object:
 
 
 def _choices(inputs: type[BaseModel], name: str) -> list[str]:
-    """The enum of an input; empty when it has none."""
+    """Return the choices of an input's enum; empty if it has none."""
     field_ = inputs.model_fields.get(name)
     for part in get_args(field_.annotation) if field_ else ():
         plain = get_args(part)[0] if get_origin(part) is Annotated else part
@@ -367,6 +371,6 @@ def _choices(inputs: type[BaseModel], name: str) -> list[str]:
 
 
 def _shown(value: object) -> str:
-    """A wrong value, short enough for one line."""
+    """Return a wrong value, shortened for one line of a message."""
     text = repr(value) if isinstance(value, str) else str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004 - a line's worth

@@ -1,8 +1,8 @@
-"""fal's OpenAPI document of an endpoint, read as typed inputs: for endpoints that the registry does not know.
+"""Typed inputs from fal's OpenAPI document of an endpoint: for endpoints that the registry does not know.
 
-fal has one for each endpoint: `GET /v1/models?endpoint_id=...&expand=openapi-3.0` on its platform API, and
-https://fal.ai/api/openapi/queue/openapi.json?endpoint_id=... (both free, and public). What is read here is JSON Schema
-as fal writes it: `$ref`, `allOf`, `anyOf` with null, enums, ranges, defaults.
+fal has a document for each endpoint: `GET /v1/models?endpoint_id=...&expand=openapi-3.0` on its platform API, and
+https://fal.ai/api/openapi/queue/openapi.json?endpoint_id=... (both free and public). Supported is the JSON Schema that
+fal writes: `$ref`, `allOf`, `anyOf` with null, enums, ranges, defaults.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dagster_gptimg.fal.registry.inputs import MAX_ROW_IMAGES, Inputs
 from dagster_gptimg.fal.types import Json
 
 DEEPEST = 8
-"""Objects within objects; below that an input is taken as it comes."""
+"""Maximum nesting of objects; an input nested deeper is not typed."""
 
 _BOUNDS = {
     "minimum": "ge",
@@ -38,14 +38,14 @@ Schema: TypeAlias = dict[str, Any]
 
 
 class Endpoint(NamedTuple):
-    """What a document says of its endpoint.
+    """The content of an endpoint's document.
 
     Attributes:
         endpoint: its full id.
         inputs: its typed inputs.
         defaults: of the inputs that have one.
-        required: the inputs without which fal refuses a request, but for the prompt.
-        most_images: the largest `num_images` of one request; 1 where none is named.
+        required: the inputs without which fal refuses a request, except the prompt.
+        most_images: the largest `num_images` of one request; 1 if the document names none.
     """
 
     endpoint: str
@@ -56,21 +56,21 @@ class Endpoint(NamedTuple):
 
 
 MOST_STEPS = 20_000
-"""References that are followed: fal's documents have a few dozen, and a loop has no end."""
+"""Maximum references that are followed: fal's documents have a few dozen, and a cycle would have no end."""
 
 
 def read_endpoint(document: Mapping[str, Any] | str) -> Endpoint:
-    """Read a document: a mapping or its JSON; also the whole entry of `GET /v1/models`, with the document in it.
+    """Read a document: a mapping or its JSON; also the whole entry of `GET /v1/models` that contains the document.
 
     Raises:
-        UsageError: it is none, or the endpoint takes no prompt or gives no images.
+        UsageError: this is not such a document, or the endpoint takes no prompt or returns no images.
     """
     try:
         return _endpoint(json.loads(document) if isinstance(document, str) else document)
     except UsageError:
         raise
     except Exception as error:  # the document is from outside, and pydantic has no bound on what it raises of it
-        msg = f"this is no OpenAPI document as fal writes it: {type(error).__name__}: {words_of(error)}"
+        msg = f"this is not an OpenAPI document of the kind that fal writes: {type(error).__name__}: {words_of(error)}"
         raise UsageError(msg) from error
 
 
@@ -85,29 +85,29 @@ def _endpoint(document: Mapping[str, Any]) -> Endpoint:
     if "prompt" not in properties:
         raise UsageError(f"{endpoint} takes no prompt: a prompt table cannot use it")
     if not reader.gives_images():
-        raise UsageError(f"{endpoint} does not give `images`: only such results can be collected")
+        raise UsageError(f"{endpoint} does not return `images`, so its results cannot be collected")
     defaults = {name: part["default"] for name, part in properties.items() if part.get("default") is not None}
     needed = tuple(name for name in schema.get("required", ()) if name != "prompt" and name not in defaults)
     most = int(properties.get("num_images", {}).get("maximum", 1))
     if most < 1:
-        raise UsageError(f"{endpoint} gives {most} images at most, by its document: nothing can be bought of it")
+        raise UsageError(f"the document of {endpoint} allows at most {most} images a request: it cannot be used")
     return Endpoint(endpoint, reader.inputs(endpoint, properties), defaults, needed, min(most, MAX_ROW_IMAGES))
 
 
 class _Reader:
-    """Reads the schemas of one document."""
+    """Reader of one document's schemas."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self._document, self._steps = document, 0
 
     def submit(self) -> tuple[str, Schema]:
-        """The path that requests are posted to, and the schema of their body."""
+        """Return the path that requests are posted to, and the schema of their body."""
         posts = [(path, at["post"]) for path, at in self._document["paths"].items() if "post" in at]
         [(path, post)] = posts
         return path, self.flat(post["requestBody"]["content"]["application/json"]["schema"])
 
     def gives_images(self) -> bool:
-        """Whether its results have `images`. A document that does not tell is believed."""
+        """Return whether the results have `images`; True if the document does not say."""
         for path, at in self._document["paths"].items():
             if path.endswith("/requests/{request_id}") and "get" in at:
                 content = at["get"]["responses"]["200"].get("content", {}).get("application/json")
@@ -115,7 +115,10 @@ class _Reader:
         return True
 
     def inputs(self, name: str, properties: Mapping[str, Schema]) -> type[BaseModel]:
-        """The typed inputs. Nothing is required here: what a row lacks is told when its parts have come together."""
+        """Return the typed inputs.
+
+        None is required here: missing inputs are reported once a row's inputs are complete.
+        """
         found: dict[str, Any] = {}
         for field, schema in properties.items():
             about = Field(None, description=str(schema.get("description", "")) or None)
@@ -131,11 +134,11 @@ class _Reader:
         return kind
 
     def flat(self, schema: Schema) -> Schema:
-        """A schema with its references followed, and without `null` among its choices."""
+        """Return a schema with its references resolved, and without `null` among its choices."""
         for _ in range(DEEPEST):
             self._steps += 1
             if self._steps > MOST_STEPS:
-                raise ValueError("its schemas refer to one another without an end")
+                raise ValueError("its schemas refer to one another in a cycle")
             choices = _choices(schema)
             alone = choices if len(choices) == 1 else []
             parts = [*alone, *schema.get("allOf", ()), *([self._at(schema["$ref"])] if "$ref" in schema else ())]
@@ -153,7 +156,7 @@ class _Reader:
         return dict(found)
 
     def type(self, schema: Schema, depth: int = 0) -> Any:  # noqa: ANN401 - a type
-        """The type of a value."""
+        """Return the Python type of a value with this schema."""
         schema = self.flat(schema)
         kind, choices = str(schema.get("type")), _choices(schema)
         if depth > DEEPEST:
@@ -189,7 +192,7 @@ class _Object(BaseModel):
 
 
 def _choices(schema: Schema) -> list[Schema]:
-    """What a value may be, one of several things; null is not one of them: an input is simply left out."""
+    """Return the choices of a value, without null: an input that is not given is left out."""
     return [part for part in (schema.get("anyOf") or schema.get("oneOf") or ()) if part.get("type") != "null"]
 
 
@@ -200,7 +203,7 @@ def _model(name: str, base: type[BaseModel], found: dict[str, Any]) -> type[Base
 
 
 def _one_of(values: list[Any]) -> Any:  # noqa: ANN401 - a type
-    """An enum; a cell of text may say a number of it."""
+    """Return an enum's type; a text cell may hold the text form of a number in it."""
     kept = tuple(value for value in values if value is not None)
     by_text = {str(value): value for value in kept if not isinstance(value, str)}
 
@@ -211,7 +214,7 @@ def _one_of(values: list[Any]) -> Any:  # noqa: ANN401 - a type
 
 
 def _bounds(schema: Schema) -> dict[str, Any]:
-    """Ranges, as pydantic has them. OpenAPI 3.0 knows an exclusive bound as a flag of the other one, too."""
+    """Return the ranges for pydantic. OpenAPI 3.0 also writes an exclusive bound as a flag beside the plain bound."""
     found = {_BOUNDS[key]: value for key, value in schema.items() if key in _BOUNDS and not isinstance(value, bool)}
     for flag, plain, exclusive in (("exclusiveMinimum", "ge", "gt"), ("exclusiveMaximum", "le", "lt")):
         if schema.get(flag) is True and plain in found:
@@ -220,9 +223,9 @@ def _bounds(schema: Schema) -> dict[str, Any]:
 
 
 def _number(value: object) -> object:
-    """Pydantic would read `true` as 1."""
+    """Refuse `true`, which pydantic would read as 1."""
     if isinstance(value, bool):
-        raise ValueError("it is not a number")  # noqa: TRY004 - what pydantic collects
+        raise ValueError("this is not a number")  # noqa: TRY004 - what pydantic collects
     return value
 
 

@@ -1,7 +1,7 @@
-"""What a request costs: fal's list prices, in US dollars, as functions of its arguments.
+"""The cost of a request: fal's list prices, in US dollars, as functions of the request's arguments.
 
-For planning and for budgets; what was billed is read from fal's answers. What fal does not say is a range, never a
-guess: a budget reserves its upper end.
+For plans and budgets only; the billed cost is read from fal's answers. A price that fal does not state exactly is a
+range, never a guess: a budget reserves its upper end.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.types import Json
 
 CENT = Decimal("0.01")
-TEN_THOUSANDTH, MICRO = Decimal("0.0001"), Decimal("0.000001")
+TEN_THOUSANDTH = Decimal("0.0001")
+MICRO = Decimal("0.000001")
 _TOKENS_PER_WORD = 4
 _MILLION = Decimal(1_000_000)
 
@@ -27,9 +28,9 @@ _SIZES = (SQUARE, "1024x1536", "1536x1024")
 
 
 class Price(NamedTuple):
-    """What one request costs in US dollars: at least `low`, at most `high`; equal when all that counts is said.
+    """The cost of one request in US dollars: at least `low`, at most `high`; equal if the arguments determine it.
 
-    `high` is infinite where nobody knows: then no sum with it is known, and it fits into no budget.
+    `high` is infinite if the price is unknown: then every sum with it is unknown, and it fits into no budget.
     """
 
     low: Decimal
@@ -47,7 +48,7 @@ class Price(NamedTuple):
 
 
 class Tokens(NamedTuple):
-    """How many tokens: at least `low`, at most `high`."""
+    """A number of tokens: at least `low`, at most `high`."""
 
     low: int
     high: int
@@ -55,7 +56,7 @@ class Tokens(NamedTuple):
 
 _PRICED = ("quality", "image_size", "num_images", "input_fidelity")
 CACHED = 4096
-"""Prices that are kept worked out."""
+"""Maximum number of cached prices."""
 
 PriceFunction: TypeAlias = Callable[[Mapping[str, Json]], Price]
 
@@ -87,16 +88,17 @@ UNKNOWN = Price(Decimal(0), Decimal("Infinity"))
 
 @dataclass(frozen=True)
 class ByTable:
-    """A price an image by quality and size, plus tokens, rounded up to a cent where fal's page says so.
+    """A price per image by quality and size, plus tokens, rounded up to a cent if fal's page says so.
 
     Attributes:
-        images: by quality, US dollars an image for 1024x1024, 1024x1536 and 1536x1024.
-        text: US dollars a text token that goes in. reference: a token of a reference image.
-        reasoning: US dollars a text token that comes out, of which there are at most `MOST_REASONING`.
-        quality, image_size: the endpoint's defaults. `auto` is a range over all tiers: as what it is billed, fal does
-            not say.
-        fidelity: the default of `input_fidelity`; it decides how many tokens a reference is.
-        rounded: whether the whole request is rounded up to the next cent.
+        images: US dollars per image for 1024x1024, 1024x1536 and 1536x1024, by quality.
+        text: US dollars per text token of the input.
+        reference: US dollars per token of a reference image.
+        reasoning: US dollars per text token of the output, of which there are at most `MOST_REASONING`.
+        quality: the endpoint's default. `auto` is a range over all qualities, as fal does not say what it bills for it.
+        image_size: the endpoint's default. `auto` is a range over all sizes.
+        fidelity: the default of `input_fidelity`, which determines the tokens of a reference image.
+        rounded: whether the cost of the whole request is rounded up to the next cent.
     """
 
     images: Mapping[str, tuple[str, str, str]]
@@ -109,7 +111,7 @@ class ByTable:
     rounded: bool = True
 
     def __call__(self, arguments: Mapping[str, Json]) -> Price:
-        """The price of one request."""
+        """Return the price of one request."""
         about = (*_text_size(arguments), *[str(arguments.get(name)) for name in _PRICED], reference_count(arguments))
         found = self._known.get(about)
         if found is None:  # a table has few different ones
@@ -141,27 +143,38 @@ class ByTable:
         return Tokens(LEAST_TOKENS * images, most * images)
 
 
-LEAST_TOKENS, MOST_LOW_TOKENS, MOST_HIGH_TOKENS = 65, 1_000, 6_240
-"""Tokens of a reference image: 65 and 129 for each 512-pixel tile of it (OpenAI; fal: 1024x1024 is about 135); high
-fidelity adds 4,160 to 6,240. Bounds, since the size of a reference is not known."""
+LEAST_TOKENS = 65
+"""Minimum tokens of a reference image. Its size is not known before it is bought, so prices use bounds.
+
+OpenAI counts 65 tokens and 129 for each 512-pixel tile; fal: 1024x1024 is about 135.
+"""
+MOST_LOW_TOKENS = 1_000
+"""Maximum tokens of a reference image at low fidelity."""
+MOST_HIGH_TOKENS = 6_240
+"""Maximum tokens that high fidelity adds to a reference image: 4,160 to 6,240."""
 
 MOST_REASONING = 2_000
-"""Text tokens that a model may put out besides an image. fal bills them for gpt-image-1.5 and gives no bound; this is
-ours, and generous: what was billed is read from fal."""
+"""Maximum text tokens that a model may return besides an image.
+
+fal bills them for gpt-image-1.5 and documents no bound; this one is ours, and generous. The billed cost is fal's.
+"""
 
 
 @dataclass(frozen=True)
 class ByTokens:
-    """`openai/gpt-image-2` and its successors: tokens, by quality and pixels, in US dollars a million.
+    """The price of `openai/gpt-image-2` and its successors: tokens, by quality and pixels, in US dollars per million.
 
-    How many tokens an image has follows OpenAI's own calculator (gpt-image-2, 1024x1024 at high quality: 7,024).
+    The tokens of an image follow OpenAI's own calculator (gpt-image-2, 1024x1024 at high quality: 7,024).
 
     Attributes:
-        edges: by quality, into how many parts the longer side of an image is cut.
-        presets: by their names, the width and height that fal may make of them, in pixels.
-        text: a text token that goes in. reference: a token of a reference image. image: of an image that comes out.
-        quality, image_size: the endpoint's defaults. `auto` is a range over all of them.
-        step: US dollars; fal rounds a whole request up to the next multiple of it.
+        edges: the number of parts into which the longer side of an image is divided, by quality.
+        presets: by name, the widths and heights in pixels that fal may use for the preset.
+        text: US dollars per million text tokens of the input.
+        reference: US dollars per million tokens of a reference image.
+        image: US dollars per million tokens of an image that is made.
+        quality: the endpoint's default. `auto` is a range over all qualities.
+        image_size: the endpoint's default. `auto` is a range over all sizes.
+        step: US dollars; fal rounds the cost of a whole request up to the next multiple of it.
     """
 
     edges: Mapping[str, int]
@@ -174,13 +187,13 @@ class ByTokens:
     step: Decimal = MICRO
 
     def __call__(self, arguments: Mapping[str, Json]) -> Price:
-        """The price of one request."""
+        """Return the price of one request."""
         words, size = _text_size(arguments)
         references = reference_count(arguments)
         about = (arguments.get("quality", self.quality), str(arguments.get("image_size", self.image_size)))
         low, high = self._images.get(about) or self._worked_out(about, arguments)
         count, most = _count(arguments), MOST_LOW_TOKENS + MOST_HIGH_TOKENS
-        # No page says how many tokens a word is: at least one, and never more than its bytes.
+        # fal documents no number of tokens per word: it is at least one, and never more than the word's bytes.
         least = self.image * low * count + self.text * words + self.reference * LEAST_TOKENS * references
         worst = self.image * high * count + self.text * max(_TOKENS_PER_WORD * words, size)
         worst += self.reference * most * references
@@ -188,7 +201,7 @@ class ByTokens:
 
     @cached_property
     def _images(self) -> dict[tuple[object, str], Tokens]:
-        """Tokens of one image, by quality and size: a table has few different ones."""
+        """Tokens of one image, by quality and size; a table has few different combinations."""
         return {}
 
     def _worked_out(self, about: tuple[object, str], arguments: Mapping[str, Json]) -> Tokens:
@@ -217,7 +230,10 @@ PRESETS_2 = {
     "landscape_16_9": ((1024, 576), (1280, 720)),
     "square": ((512, 512), (816, 816)),
 }
-"""fal's presets of gpt-image-2. One with fewer pixels than the model takes may be made larger: then it is a range."""
+"""fal's presets of gpt-image-2, with their possible sizes in pixels.
+
+fal may enlarge one with fewer pixels than the model takes: then the price is a range.
+"""
 
 PRESETS_25 = {
     "square_hd": ((1024, 1024), (2048, 2048)),
@@ -227,10 +243,10 @@ PRESETS_25 = {
     "landscape_4_3": ((1024, 768),),
     "landscape_16_9": ((1024, 576), (1280, 720), (1920, 1080)),
 }
-"""fal's presets of gpt-image-2.5. Its page prints no pixels; where they are read in several ways, it is a range."""
+"""fal's presets of gpt-image-2.5. The page prints no pixels; where several sizes are possible, the price is a range."""
 
 _ANY_SIZE = ((1376, 480), (1408, 480), (1424, 480), (1440, 480), (2880, 2880))
-"""Of all sizes that a request may ask for, those with the fewest and the most tokens, for one quality or another."""
+"""Among all sizes that a request may ask for: those with the fewest and the most tokens, for one quality or another."""
 
 
 def _image_tokens(edge: int, width: int, height: int) -> int:
@@ -240,19 +256,22 @@ def _image_tokens(edge: int, width: int, height: int) -> int:
 
 
 def text_tokens(arguments: Mapping[str, Json]) -> Tokens:
-    """Tokens of the prompt, where a page says: a word is about 4. Text without spaces has more, at most its bytes."""
+    """Return the tokens of the prompt: about 4 a word by fal's page.
+
+    Text without spaces has more, at most its bytes.
+    """
     words, size = _text_size(arguments)
     return Tokens(_TOKENS_PER_WORD * words, max(_TOKENS_PER_WORD * words, size))
 
 
 def _text_size(arguments: Mapping[str, Json]) -> tuple[int, int]:
-    """Words and bytes of the prompt."""
+    """Return the numbers of words and of bytes of the prompt."""
     prompt = str(arguments.get("prompt", ""))
     return len(prompt.split()), len(prompt.encode())
 
 
 def reference_count(arguments: Mapping[str, Json]) -> int:
-    """How many images go in, masks among them."""
+    """Return the number of images in the input, masks included."""
     images = arguments.get("image_urls")
     masks = sum(name in arguments for name in ("mask_url", "mask_image_url"))
     return (len(images) if isinstance(images, list) else 0) + masks

@@ -1,1 +1,1 @@
-"""Tables as they come: files of each format, databases, data frames. Rows and columns out; nothing is checked here."""
+"""Readers of tables: files of each format, databases, data frames. They return rows and columns, without validation."""

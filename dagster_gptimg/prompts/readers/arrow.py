@@ -1,4 +1,4 @@
-"""Arrow's batches as columns and rows of Python values, each as it prints when it comes from any other source."""
+"""Conversion of Arrow batches to columns and rows of Python values, which print the same as from any other source."""
 
 from __future__ import annotations
 
@@ -20,73 +20,75 @@ from dagster_gptimg.prompts.quoting import listed
 Values = list[Any]
 
 DEEPEST_TYPE = 60
-"""Levels of a column's type; Arrow's own streams end at 64."""
+"""Maximum nesting of a column's type; Arrow's own streams allow 64."""
 
 _EXTENSION = b"ARROW:extension:name"
 _A_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 _PER_US = {"s": -1_000_000, "ms": -1_000, "us": 1, "ns": 1_000}
-_FIRST_DAY, _LAST_DAY = -719_162, 2_932_896  # 0001-01-01 and 9999-12-31, from 1970-01-01
-_FIRST_US, _LAST_US = _FIRST_DAY * _A_DAY["us"], (_LAST_DAY + 1) * _A_DAY["us"] - 1
+_FIRST_DAY = -719_162  # 0001-01-01, in days from 1970-01-01
+_LAST_DAY = 2_932_896  # 9999-12-31, in days from 1970-01-01
+_FIRST_US = _FIRST_DAY * _A_DAY["us"]
+_LAST_US = (_LAST_DAY + 1) * _A_DAY["us"] - 1
 
 
 def check_names(names: list[str], source: str) -> None:
-    """Every column has a name of its own; Arrow allows two of one name, and a row could only keep the last.
+    """Check that every column has a unique name; Arrow allows duplicates, of which a row could keep only the last.
 
     Raises:
-        TableError: two have the same name, or one has none.
+        TableError: two columns have the same name, or one has none.
     """
     twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     if twice or "" in names:
-        words = "a column has no name" if "" in names else f"the column name {listed(twice)} stands twice"
-        msg = f"{source}: {words}; name every column once"
+        words = "a column has no name" if "" in names else f"the column name {listed(twice)} is used twice"
+        msg = f"{source}: {words}; give each column a unique name"
         raise TableError(msg)
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Rows as a source has them that is laid out in columns.
+    """Rows from a source that stores columns.
 
     Attributes:
-        number: the first row's, from 1.
-        cells: by column, all of one length.
+        number: the number of the first row, from 1.
+        cells: the values by column, all of the same length.
     """
 
     number: int
     cells: dict[str, list[Any]]
 
     def lines(self) -> Iterator[tuple[int, dict[str, object]]]:
-        """The rows with their numbers."""
+        """Return the rows with their numbers."""
         rows = zip(*self.cells.values(), strict=True)
         return enumerate((dict(zip(self.cells, row, strict=True)) for row in rows), self.number)
 
 
 def columns_of(batch: pa.RecordBatch, number: int) -> Columns:
-    """The rows of one batch, of which the first has this number."""
+    """Return the rows of one batch, whose first row has this number."""
     found: dict[str, Values] = {}
     for field, column in zip(batch.schema, batch.columns, strict=True):
         if _depth(field.type) > DEEPEST_TYPE:
-            reason = f"it is nested more than {DEEPEST_TYPE} deep"
+            reason = f"the value is nested more than {DEEPEST_TYPE} levels deep"
             found[field.name] = [Unusable(reason) if there else None for there in column.is_valid().to_pylist()]
             continue
         values = values_of(column)
-        name = (field.metadata or {}).get(_EXTENSION)  # of an extension type that this process has not registered
+        name = (field.metadata or {}).get(_EXTENSION)  # set if the extension type is not registered in this process
         found[field.name] = values if name is None else _extended(values, name.decode("utf-8", "replace"), field.type)
     return Columns(number, found)
 
 
 def values_of(array: pa.Array) -> Values:
-    """The values of an array: Python's own, or `NoText` where Python has none, or no text may be made of it."""
+    """Return the values of an array as Python values, or `NoText` if there is none or it has no text form."""
     return next((read(array) for fits, read in _READERS if fits(array.type)), None) or array.to_pylist()
 
 
-# -- what prints otherwise in Python than elsewhere, or not at all
+# -- values that print differently in Python than elsewhere, or not at all
 
 
 def _texts(array: pa.Array) -> Values:
     try:
         return list(array.to_pylist())
     except UnicodeDecodeError:
-        # Each by itself: bytes that are no UTF-8 come as surrogates, and are told as everywhere else.
+        # One by one: bytes that are not UTF-8 become surrogates, and are reported as for every other source.
         binary = array.cast(pa.large_binary()).to_pylist()
         return [None if text is None else text.decode("utf-8", "surrogateescape") for text in binary]
 
@@ -96,7 +98,7 @@ def _half_floats(array: pa.Array) -> Values:
 
 
 def _shortest_half(value: float) -> float:
-    """The float of a half float's shortest text, as numpy prints it; Arrow has only the text of the widened one."""
+    """Return the float of a half float's shortest text, as numpy prints it; Arrow has only the text as a double."""
     texts = (f"{value:.{digits}g}" for digits in range(1, 6))
     packed = struct.pack("e", value)
     return next((float(text) for text in texts if _as_half(float(text)) == packed), value)
@@ -105,12 +107,12 @@ def _shortest_half(value: float) -> float:
 def _as_half(value: float) -> bytes:
     try:
         return struct.pack("e", value)
-    except OverflowError:  # rounded up, beyond the largest
+    except OverflowError:  # rounded up beyond the largest half float
         return b""
 
 
 def _single_floats(array: pa.Array) -> Values:
-    # By its own shortest text: widened, 0.1 in single precision would print as 0.10000000149011612.
+    # By the shortest text of single precision: as a double, 0.1 would print as 0.10000000149011612.
     return list(array.cast(pa.string()).cast(pa.float64()).to_pylist())
 
 
@@ -124,7 +126,7 @@ def _dates(array: pa.Array) -> Values:
 
 
 def _moments(array: pa.Array) -> Values:
-    """In UTC where they have a time zone, whatever that is called; to the microsecond."""
+    """Convert times to datetimes with microseconds; in UTC if they have a time zone."""
     zone = None if array.type.tz is None else "UTC"
     counts, per = array.view(pa.int64()), _PER_US[array.type.unit]
     low, high = (bound * per if per > 0 else bound // -per for bound in (_FIRST_US, _LAST_US))
@@ -146,7 +148,7 @@ def _span(microseconds: int) -> timedelta | NoText:
     try:
         return timedelta(microseconds=microseconds)
     except OverflowError:
-        return NoText(f"{microseconds} microseconds", "a span of time of more than 999,999,999 days is no text")
+        return NoText(f"{microseconds} microseconds", "a duration of more than 999,999,999 days cannot be used as text")
 
 
 def _times(array: pa.Array) -> Values:
@@ -160,7 +162,7 @@ def _times(array: pa.Array) -> Values:
 def _time(count: int, unit: str) -> object:
     if 0 <= count < _A_DAY[unit]:
         return far_moment(_microseconds(count, _PER_US[unit]), has_zone=False).time()  # type: ignore[union-attr]
-    return NoText(f"{count} {unit}", "a time outside the hours of a day is no text")
+    return NoText(f"{count} {unit}", "a time of day outside 24 hours cannot be used as text")
 
 
 def _intervals(array: pa.Array) -> Values:
@@ -168,11 +170,12 @@ def _intervals(array: pa.Array) -> Values:
 
 
 def _interval(months: int, days: int, nanoseconds: int) -> timedelta | NoText:
-    """A span of time, as databases hand it over, where it has no months: those have no length of their own."""
+    """Convert an interval to a duration, as databases return it, unless it has months, which have no fixed length."""
     if not months:
         return _span(days * _A_DAY["us"] + nanoseconds // 1000)
     seconds = Decimal(nanoseconds) / 1_000_000_000
-    return NoText(f"P{months}M{days}DT{seconds:f}S", "an interval with months is no text: cast it to text in the query")
+    reason = "an interval with months cannot be used as text: cast it to text in the query"
+    return NoText(f"P{months}M{days}DT{seconds:f}S", reason)
 
 
 def _within(counts: pa.Array, low: int, high: int) -> bool:
@@ -185,7 +188,7 @@ def _to_microseconds(counts: pa.Array, per: int) -> pa.Array:
         return pc.multiply(counts, -per)
     if per == 1:
         return counts
-    whole = pc.divide(counts, per)  # towards zero; before 1970 that is the microsecond after, and elsewhere it is not
+    whole = pc.divide(counts, per)  # rounds towards zero: before 1970, that is up
     return pc.subtract(whole, pc.less(counts, pc.multiply(whole, per)).cast(pa.int64()))
 
 
@@ -193,7 +196,7 @@ def _microseconds(count: int, per: int) -> int:
     return count * -per if per < 0 else count // per
 
 
-# -- types made of others
+# -- nested types
 
 
 def _chosen(array: pa.Array) -> Values:
@@ -211,7 +214,7 @@ def _lists(array: pa.Array) -> Values:
 
 
 def _maps(array: pa.Array) -> Values:
-    """As JSON has them, where every key is a text and stands once; pairs otherwise."""
+    """Convert maps to dicts if every key is a unique text; otherwise to lists of pairs."""
     ends = array.offsets.to_pylist()
     first, last = (ends[0], ends[-1]) if ends else (0, 0)
     pairs = list(zip(*(values_of(part.slice(first, last - first)) for part in (array.keys, array.items)), strict=True))
@@ -236,7 +239,7 @@ def _pairs(names: list[str]) -> Callable[[tuple[Any, ...]], object]:
 
 
 def _unions(array: pa.Array) -> Values:
-    """Each by itself: a union is rare, and its parts lie apart."""
+    """Convert the values one by one: unions are rare, and their parts are stored separately."""
     found = Values()
     for scalar in array:
         value = scalar.value if scalar.is_valid else None
@@ -255,17 +258,17 @@ def _extensions(array: pa.Array) -> Values:
 
 
 def _extended(values: Values, name: str, storage: pa.DataType) -> Values:
-    """What stands behind an extension type. A number means there what the type says, and only the type."""
+    """Convert the values of an extension type. The meaning of a number is known to the extension type only."""
     if name == "arrow.timestamp_with_offset":
         return [value and value["timestamp"] for value in values]
     if not (pa.types.is_integer(storage) or pa.types.is_floating(storage)):
         return values
-    reason = f"a value of type {name[:80]} is no text: make a text or a number of it first"
+    reason = f"a value of type {name[:80]} cannot be used as text: convert it to a text or number first"
     return [None if value is None else NoText(value, reason) for value in values]
 
 
 def _depth(kind: pa.DataType) -> int:
-    """Levels of a type. Not by recursion: a type from outside may have thousands."""
+    """Return the nesting depth of a type. Not recursive: an untrusted type may have thousands of levels."""
     level, parts = 0, [kind]
     while parts:
         parts = [inner for part in parts for inner in _parts(part)]

@@ -1,4 +1,4 @@
-"""Rows as a source has them, some at a time."""
+"""Rows as a source returns them, in chunks."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from dagster_gptimg.errors import RowProblem
 from dagster_gptimg.prompts.readers.arrow import Columns
 
 Line: TypeAlias = tuple[int, dict[str, object]]
-"""A row with its 1-based line (text files) or number."""
+"""A row with its 1-based line number (text files) or row number."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewFile:
-    """The rows that follow come from this file: one of a table's several.
+    """Marks the beginning of one of a table's several files.
 
     Attributes:
-        source: its name, for messages.
+        source: the file's name for messages.
     """
 
     source: str
@@ -26,7 +26,7 @@ class NewFile:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The columns of the rows that follow (of the file): each row has all of these, and no other.
+    """The columns of the rows that follow; each of these rows has all of these columns, and no other.
 
     Attributes:
         names: the columns.
@@ -37,4 +37,4 @@ class Header:
 
 Items: TypeAlias = Generator[Header | Line | RowProblem]
 Chunk: TypeAlias = NewFile | Header | Columns | Items
-"""A header comes before the rows that it is of, as a chunk or as the first item of one."""
+"""A header precedes its rows, either as a chunk or as the first item of one."""

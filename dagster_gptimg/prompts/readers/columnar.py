@@ -1,4 +1,4 @@
-"""Tables that come in columns: Parquet, Arrow files, and whatever speaks the Arrow PyCapsule protocol."""
+"""Tables in columns: Parquet files, Arrow files, and objects that implement the Arrow PyCapsule protocol."""
 
 from __future__ import annotations
 
@@ -17,29 +17,30 @@ from dagster_gptimg.prompts.readers.chunks import Header
 
 BATCH = 1024
 SLICE = 64 * 2**20
-"""Bytes of an Arrow batch of which values are made at once, unless one row alone has more."""
+"""Maximum bytes of an Arrow batch that are converted at once, unless a single row has more."""
 PARQUET_BUFFER = 2**18
 """Bytes of a column that are read at once from a local file."""
 
-_FILE, _OLD_FEATHER = b"ARROW1", b"FEA1"
+_FILE = b"ARROW1"
+_OLD_FEATHER = b"FEA1"
 
 
 @runtime_checkable
 class ArrowStream(Protocol):
-    """A table of polars, pandas, DuckDB or pyarrow: the Arrow PyCapsule protocol."""
+    """A table of polars, pandas, DuckDB or pyarrow: an object with the Arrow PyCapsule protocol."""
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """Arrow's C stream."""
+        """Return the table as an Arrow C stream."""
 
 
 def read_parquet(file: IO[bytes], source: str, bounds: Sequence[Bounds]) -> Iterator[Header | Columns]:
-    """The rows of a Parquet file, without row groups that have none within the bounds."""
+    """Yield the rows of a Parquet file; row groups without rows within the bounds are skipped."""
     try:
-        # A local file is read bit by bit: Arrow would hold a whole row group otherwise, which saves calls elsewhere.
+        # Local files are read in small parts; of remote ones Arrow holds a whole row group, which saves calls.
         is_local = isinstance(getattr(file, "fs", None), LocalFileSystem)
         parquet = pq.ParquetFile(file, buffer_size=PARQUET_BUFFER if is_local else 0, pre_buffer=not is_local)
     except (pa.ArrowException, ValueError) as error:
-        msg = f"{source} is no Parquet file: {error}"
+        msg = f"{source} is not a Parquet file: {error}"
         raise TableError(msg) from error
     yield _header(parquet.schema_arrow, source)
     before = 0
@@ -51,11 +52,11 @@ def read_parquet(file: IO[bytes], source: str, bounds: Sequence[Bounds]) -> Iter
 
 
 def read_arrow_file(file: IO[bytes], source: str) -> Iterator[Header | Columns]:
-    """The rows of an Arrow IPC file (Feather), or of an IPC stream."""
+    """Yield the rows of an Arrow IPC file (Feather) or an IPC stream."""
     magic = file.read(len(_FILE))
     file.seek(0)
     if magic.startswith(_OLD_FEATHER):
-        raise TableError(f"{source} is a Feather file of version 1: write it anew, as version 2 or as Parquet")
+        raise TableError(f"{source} is a Feather file of version 1: save it as version 2 or as Parquet")
     if magic == _FILE:
         reader = pa.ipc.open_file(file)
         yield _header(reader.schema, source)
@@ -67,25 +68,25 @@ def read_arrow_file(file: IO[bytes], source: str) -> Iterator[Header | Columns]:
 
 
 def _sound(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """A batch whose offsets point into it: Arrow takes those of a file as they are."""
+    """Return a batch after checking that its offsets are within it, which Arrow does not check for files."""
     batch.validate(full=True)
     return batch
 
 
 def read_arrow(table: ArrowStream, source: str) -> Iterator[Header | Columns]:
-    """The rows of a data frame. Its stream is closed in any case: some databases do nothing else before that."""
+    """Yield the rows of a data frame. Its stream is always closed: some databases are blocked until then."""
     with _reader(table) as stream:
         yield _header(stream.schema, source)
         yield from _numbered(stream)
 
 
 def _reader(table: ArrowStream) -> Any:  # noqa: ANN401 - pyarrow ships no types
-    # Not through the protocol where there is no need: it bounds the levels of a type.
+    # Avoid the protocol if possible: it limits the nesting of a type.
     return table.to_reader() if isinstance(table, pa.Table) else pa.RecordBatchReader.from_stream(table)
 
 
 def read_pandas(frame: Any, source: str) -> Iterator[Header | Columns]:  # noqa: ANN401 - pandas may not be installed
-    """The rows of a pandas frame; where its objects are of several kinds, so that Arrow has no type for them, too."""
+    """Yield the rows of a pandas frame, also if its objects are of several kinds, for which Arrow has no type."""
     try:
         table = pa.Table.from_pandas(frame)
     except (pa.ArrowException, ArithmeticError, ValueError, TypeError):
@@ -101,7 +102,7 @@ def read_pandas(frame: Any, source: str) -> Iterator[Header | Columns]:  # noqa:
 
 
 def is_pandas(table: object) -> bool:
-    """Whether a table is a frame of pandas."""
+    """Return whether a table is a pandas frame."""
     kinds = type(table).__mro__
     return any((kind.__module__.partition(".")[0], kind.__name__) == ("pandas", "DataFrame") for kind in kinds)
 
@@ -112,14 +113,14 @@ def _header(schema: pa.Schema, source: str) -> Header:
 
 
 def _may_hold(group: Any, bound: Bounds) -> bool:  # noqa: ANN401 - pyarrow ships no types
-    """Whether a row group may have rows within a bound, by its statistics."""
+    """Return whether a row group may have rows within a bound, by its statistics."""
     columns = (group.column(n) for n in range(group.num_columns))
     found = next((column.statistics for column in columns if column.path_in_schema == bound.column), None)
     if found is None or not found.has_min_max:
         return True
     try:
         low, high = found.min, found.max
-    except (ValueError, ArithmeticError):  # moments that Python has no datetime for
+    except (ValueError, ArithmeticError):  # times outside the range of Python's datetime
         return True
     return may_hold(bound, low, high)
 

@@ -1,10 +1,10 @@
-"""CSV and TSV: every row with the line it starts on.
+"""Reader of CSV and TSV: each row with the line it starts on.
 
-CSV is RFC 4180, read strictly: quotes are quotes, and a stray one is a problem. Spreadsheets of half of Europe write
-it with semicolons, and "Unicode text" with tabs: the header tells which, or a line `sep=;` before it. TSV is the IANA
-format (text/tab-separated-values): it has no quoting, so a cell may begin with a quotation mark, as real prompts do.
-Programs that write CSV with tabs quote such cells: that is told as a problem, since the doubled marks would be bought
-as they stand.
+CSV is RFC 4180, read strictly: a stray quotation mark is a problem. Spreadsheets in many countries write it with
+semicolons, and "Unicode text" with tabs: the header decides, or a line `sep=;` before it. TSV is the IANA format
+(text/tab-separated-values): it has no quoting, so a cell may begin with a quotation mark, as real prompts do. Programs
+that write CSV with tabs quote such cells: this is reported as a problem, since the doubled marks would be bought as
+part of the prompt.
 """
 
 from __future__ import annotations
@@ -26,15 +26,13 @@ if TYPE_CHECKING:
     from dagster_gptimg.prompts.readers.chunks import Items
     from dagster_gptimg.prompts.readers.lines import Lines
 
-csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # rows are bounded by `Lines`; this is one number for all of Python
+csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # `Lines` limits the rows; this limit is global in Python
 
 _NO_QUOTING = "TSV has no quoting; if this was written as CSV with tabs, save the table as .csv, with commas"
 _QUOTED = re.compile(r'"(?:[^"]|"")*""(?:[^"]|"")*"')
 _SEP = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 _IN_QUOTES = re.compile(r'"(?:[^"]|"")*"?')
-_PIECES = (
-    "a comma within a cell must stand in quotation marks, and so must a line break: otherwise the cell is cut in pieces"
-)
+_PIECES = "a cell with a comma or a line break must be in quotation marks: otherwise it is split into several cells"
 
 
 class _Tsv(csv.excel_tab):
@@ -42,19 +40,19 @@ class _Tsv(csv.excel_tab):
 
 
 def read_delimited(lines: Lines, source: str, *, is_tsv: bool = False, delimiter: str | None = None) -> Items:
-    """The rows of a CSV or TSV file.
+    """Yield the rows of a CSV or TSV file.
 
     Args:
-        lines: of the file; bytes that are not UTF-8 come as surrogates (`errors="surrogateescape"`).
-        source: its name, for messages.
-        is_tsv: TSV, or CSV.
-        delimiter: of CSV; by its header otherwise.
+        lines: of the file; bytes that are not UTF-8 are surrogates (`errors="surrogateescape"`).
+        source: the file's name for messages.
+        is_tsv: True for TSV, False for CSV.
+        delimiter: of CSV; None: found from the header.
 
     Yields:
-        The header; then (1-based line, cells by column), or what is wrong with a row.
+        The header; then each row as (1-based line, cells by column), or its problem.
 
     Raises:
-        TableError: there is no header, two columns have one name, or one without a name has cells.
+        TableError: there is no header, two columns have the same name, or a column without a name has cells.
     """
     reader = csv.reader(lines, _Tsv) if is_tsv else _reader(lines, source, delimiter)
     named = _header(reader, lines, source)
@@ -67,11 +65,11 @@ def read_delimited(lines: Lines, source: str, *, is_tsv: bool = False, delimiter
             return
         except (csv.Error, LongRowError) as error:
             is_long = isinstance(error, LongRowError)
-            words = f"{error}" if is_long else f"not CSV: {error} (is a quotation mark missing, or not doubled?)"
+            words = f"{error}" if is_long else f"invalid CSV: {error} (is a quotation mark missing, or not doubled?)"
             yield RowProblem(source, line, None, words)
             continue
         if not any(map(str.strip, cells)):
-            continue  # an empty line, or one of nothing but commas, as spreadsheets write them behind the last row
+            continue  # an empty line, or one of commas only, as spreadsheets write after the last row
         reason = _misshapen(cells, named.width, is_tsv=is_tsv)
         yield RowProblem(source, line, None, reason) if reason else (line, named.row(cells, line))
 
@@ -82,12 +80,12 @@ def _reader(lines: Lines, source: str, delimiter: str | None) -> Iterator[list[s
     if said is None:
         lines.put_back(first)
     elif said[1] == '"' or said[1].isalnum():
-        raise TableError(f"{source}:1: {quoted(first.strip())} names no separator")
+        raise TableError(f"{source}:1: {quoted(first.strip())} does not name a separator")
     return csv.reader(lines, delimiter=said[1] if said else delimiter or delimiter_of(first), strict=True)
 
 
 def _first(lines: Lines, source: str) -> str:
-    """The first line that is not empty."""
+    """Return the first line that is not empty."""
     try:
         return next(line for line in lines if line.strip())
     except StopIteration:
@@ -97,13 +95,13 @@ def _first(lines: Lines, source: str) -> str:
 
 
 def delimiter_of(header: str) -> str:
-    """What separates the cells of a CSV file, by its header: a comma, unless there is none and another sign is."""
+    """Return the delimiter of a CSV file, by its header: a comma, unless it has none but another delimiter."""
     plain = _IN_QUOTES.sub("", header)
     return next((sign for sign in ",;\t|" if sign in plain), ",")
 
 
 def _misshapen(cells: list[str], width: int, *, is_tsv: bool) -> str | None:
-    """Why cells are no row of this table."""
+    """Return why cells are not a row of this table; None if they are."""
     if len(cells) < width or any(cells[width:]):
         hint = ""
         if is_tsv and any(cell.startswith('"') for cell in cells):
@@ -112,7 +110,7 @@ def _misshapen(cells: list[str], width: int, *, is_tsv: bool) -> str | None:
             hint = f"; {_PIECES}"
         return f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'}, where the header has {width}{hint}"
     if is_tsv and any('""' in cell and _QUOTED.fullmatch(cell) for cell in cells):
-        return f"a cell is in quotation marks, and those in it are doubled: {_NO_QUOTING}"
+        return f"a cell is in quotation marks, with doubled quotation marks in it: {_NO_QUOTING}"
     return None
 
 
@@ -124,6 +122,6 @@ def _header(reader: Iterator[list[str]], lines: Lines, source: str) -> Named:
     if not cells:
         raise TableError(f"{source} is empty: its first line must name the columns")
     if any("\0" in cell for cell in cells):
-        msg = f"{source}:1: there are NUL bytes among the columns' names: is it UTF-16? Save the table as UTF-8"
+        msg = f"{source}:1: the columns' names contain NUL bytes (perhaps UTF-16): save the table as UTF-8"
         raise TableError(msg)
     return named_columns(cells, f"{source}:{lines.number}")

@@ -1,4 +1,4 @@
-"""Workbooks of Excel: the values that people see, of the first sheet or the one that is named."""
+"""Reader of Excel workbooks: the displayed values of the first sheet or the named one."""
 
 from __future__ import annotations
 
@@ -22,33 +22,31 @@ if TYPE_CHECKING:
     from dagster_gptimg.prompts.readers.header import Named
 
 MOST_BYTES = 256 * 2**20
-"""Of a workbook when it is unpacked: its texts are held in memory while its rows are read."""
+"""Maximum bytes of an unpacked workbook: its texts are held in memory while its rows are read."""
 
 _ZEROS = re.compile("0{2,}")
 _CLOCK = re.compile(r"[hs]", re.IGNORECASE)
 
 
 def read_excel(file: IO[bytes], source: str, sheet: str) -> Items:
-    """The rows of a sheet; the first that is not empty names the columns.
+    """Yield the rows of a sheet; the first row that is not empty has the columns' names.
 
     Args:
         file: the workbook.
-        source: its name, for messages.
-        sheet: the sheet's name; empty: the first one.
+        source: its name for messages.
+        sheet: the sheet's name; empty: the first sheet.
 
     Raises:
-        TableError: it is no workbook, too large, has no such sheet, or its columns have no names.
+        TableError: the file is not a workbook, is too large, has no such sheet, or a column has no name.
     """
     try:
         import openpyxl
     except ImportError as error:
-        msg = (
-            f"workbooks need one more package: pip install 'dagster-gptimg[xlsx]' ({error}); or save it as CSV (UTF-8)"
-        )
+        msg = f"reading a workbook needs a package: pip install 'dagster-gptimg[xlsx]' ({error}); or save it as CSV"
         raise TableError(msg) from error
     _look_at(file, source)
     with warnings.catch_warnings(), _told(source), ExitStack() as closing:
-        warnings.simplefilter("ignore")  # of parts that hold no values: styles, validations, drawings
+        warnings.simplefilter("ignore")  # about parts without values: styles, validations, drawings
         books = [openpyxl.load_workbook(file, read_only=True, data_only=told) for told in (True, False)]
         for made in books:
             closing.callback(made.close)
@@ -58,7 +56,7 @@ def read_excel(file: IO[bytes], source: str, sheet: str) -> Items:
 
 @contextmanager
 def _told(source: str) -> Iterator[None]:
-    """What openpyxl raises over a workbook is of any kind: it takes what stands there to be right."""
+    """Raise any exception of openpyxl as `TableError`: openpyxl does not validate what it reads."""
     try:
         yield
     except TableError:
@@ -68,7 +66,7 @@ def _told(source: str) -> Iterator[None]:
 
 
 def _look_at(file: IO[bytes], source: str) -> None:
-    """Make sure that it is an archive of no more than so many bytes; none gives more than it says of itself."""
+    """Check that the archive unpacks to at most `MOST_BYTES`; zipfile never unpacks more than the declared size."""
     try:
         with zipfile.ZipFile(file) as archive:
             size = sum(info.file_size for info in archive.infolist())
@@ -77,7 +75,7 @@ def _look_at(file: IO[bytes], source: str) -> None:
                 raise TableError(f"{source} {words}: save it as CSV or Parquet")
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise TableError(
-            f"{source} is no workbook that can be read: {error}; is it protected by a password?"
+            f"{source} is not a readable workbook: {error}; perhaps it is protected by a password"
         ) from error
     file.seek(0)
 
@@ -94,7 +92,7 @@ def _sheet(book: Any, source: str, wanted: str) -> str:  # noqa: ANN401 - openpy
 def _rows(values: Any, formulas: Any, source: str) -> Items:  # noqa: ANN401 - no types
     named: Named | None = None
     for sheet in (values, formulas):
-        sheet.reset_dimensions()  # programs write wrong ones
+        sheet.reset_dimensions()  # some programs write wrong dimensions
     for line, (row, written) in enumerate(zip(values.iter_rows(), formulas.iter_rows(), strict=False), 1):
         cells = [_value(cell) for cell in row]
         if named is None and any(cell is not None for cell in cells):
@@ -106,11 +104,11 @@ def _rows(values: Any, formulas: Any, source: str) -> Items:  # noqa: ANN401 - n
         elif named is not None:
             yield from _row(named, line, cells, _odd(row, written), source)
     if named is None:
-        raise TableError(f"{source} has no cells: the first row must name the columns")
+        raise TableError(f"{source} has no cells: the first row must have the columns' names")
 
 
 def _row(named: Named, line: int, cells: list[Any], odd: dict[int, str], source: str) -> Items:
-    """A row, or what is wrong with it; nothing for an empty one, of which sheets have many."""
+    """Yield a row or its problem; nothing for an empty row, of which sheets have many."""
     if odd:
         columns = {place: name for name, place in named.places.items()}
         for place, reason in odd.items():
@@ -120,22 +118,22 @@ def _row(named: Named, line: int, cells: list[Any], odd: dict[int, str], source:
 
 
 def _odd(row: Sequence[Any], written: Sequence[Any]) -> dict[int, str]:
-    """What is wrong with cells, by their places: errors of Excel's, and formulas that nobody has worked out."""
+    """Return the problems of cells by position: Excel's errors, and formulas without a computed value."""
     found = dict[int, str]()
     for place, cell in enumerate(row):
         if cell.data_type == "e":
-            found[place] = f"Excel's own error {quoted(str(cell.value))}: mend the formula, or empty the cell"
+            found[place] = f"Excel's error {quoted(str(cell.value))}: correct the formula, or clear the cell"
     for place, cell in enumerate(written):
         if cell.data_type == "f" and (place >= len(row) or row[place].value is None):
-            found[place] = "a formula without a value: open the workbook in Excel and save it, so that it is worked out"
+            found[place] = "a formula without a value: open the workbook in Excel and save it, so that it is calculated"
     return found
 
 
 def _value(cell: Any) -> object:  # noqa: ANN401 - openpyxl ships no types
-    """A cell's value as a spreadsheet shows it, as far as that is a matter of its kind: no currency, no percent."""
+    """Return a cell's value as a spreadsheet shows it, except for number formats such as currency and percent."""
     value = cell.value
     if isinstance(value, float):
-        # Excel shows 15 digits, and keeps two more that are no part of what was typed.
+        # Excel shows 15 digits, and stores two more that the user did not type.
         value = float(f"{value:.15g}")
     form = cell.number_format if value is not None and not isinstance(value, str | bool) else ""
     if isinstance(value, datetime) and value.time() == time() and not _CLOCK.search(form or ""):

@@ -19,22 +19,21 @@ from dagster_gptimg.prompts.readers.opening import told_opening
 _GLOB = re.compile(r"[*?\[]")
 _NOTHING = "__HIVE_DEFAULT_PARTITION__"
 _KEPT_BY_OTHERS = {
-    "_delta_log": "a Delta table, some of whose files are no part of it any more: give "
-    "deltalake.DeltaTable(path).to_pyarrow_table()",
+    "_delta_log": "a Delta table, which may include outdated files: give deltalake.DeltaTable(path).to_pyarrow_table()",
     ".hoodie": "a Hudi table: read it with its own library, and give a data frame",
     "_versions": "a Lance dataset: give lance.dataset(path).to_table()",
     "metadata": "an Iceberg table: give pyiceberg's table.scan().to_arrow()",
 }
-"""Folders of table formats in which not every file is part of the table."""
+"""Folders of table formats in which not every file belongs to the table."""
 
 
 class Part(NamedTuple):
     """One file of a table.
 
     Attributes:
-        place: where it is.
-        partition: columns that its path tells (`category=bags/`), as text; null where the path says so.
-        info: what the file system says of it.
+        place: the file.
+        partition: columns from its path (`category=bags/`), as text; None if the path says null.
+        info: the file system's details of the file.
     """
 
     place: Place
@@ -42,15 +41,15 @@ class Part(NamedTuple):
     info: Mapping[str, Any]
 
     def may_hold(self, bounds: Sequence[Bounds]) -> bool:
-        """Whether its rows may lie within the bounds, by its path."""
+        """Return whether the file's rows may be within the bounds, by its path."""
         return all(self.partition.get(b.column, b.low) == b.low for b in bounds if b.low == b.high)
 
 
 def is_several(url: str, storage_options: Mapping[str, Any] | None) -> bool:
-    """Whether a URL names a folder, or is a glob. A file whose name looks like a glob is a file.
+    """Return whether a URL is a folder or a glob. A file whose name looks like a glob is a file.
 
-    A far file system is asked only where the name leaves it open: writers of many files name their folders
-    `x.parquet`, too.
+    A remote file system is called only if the name does not decide: programs that write several files also name folders
+    `x.parquet`.
     """
     if "::" in url or url.lower().startswith(("http://", "https://", "data:")):
         return False
@@ -65,15 +64,15 @@ def is_several(url: str, storage_options: Mapping[str, Any] | None) -> bool:
 
 
 def parts_of(url: str, storage_options: Mapping[str, Any] | None = None, table_format: str | None = None) -> list[Part]:
-    """The files of a folder or a glob, by their names; hidden ones and marks (`_SUCCESS`) are none.
+    """Return the files of a folder or a glob, sorted by name, without hidden files and markers (`_SUCCESS`).
 
     Raises:
-        TableError: there is none, they have several formats, or another library keeps a table there.
+        TableError: there is no file, they have several formats, or the folder belongs to a table format.
     """
     name = without_secrets(url)
     with told_opening(name):
         fs, path = fsspec.url_to_fs(url, **dict(storage_options or {}))
-        fs.invalidate_cache()  # a file may have come since this process last looked
+        fs.invalidate_cache()  # files may have been added since the last listing
         is_glob = _GLOB.search(path) is not None
         found = fs.glob(path, detail=True) if is_glob else fs.find(path, withdirs=False, detail=True)
     base, shown = (_base(text, is_glob=is_glob) for text in (path, name))
@@ -88,13 +87,13 @@ def parts_of(url: str, storage_options: Mapping[str, Any] | None = None, table_f
     ]
     forms = sorted({str(table_format or part.place.form) for part in parts})
     if len(forms) != 1:
-        words = f"has files of several formats, {', '.join(forms)}" if forms else "has no file that is a table"
-        raise TableError(f"{name} {words}: name those that you mean, as in folder/*.parquet")
+        words = f"has files of several formats, {', '.join(forms)}" if forms else "has no table files"
+        raise TableError(f"{name} {words}: name the files to read, for example folder/*.parquet")
     return [part._replace(place=part.place._replace(form=forms[0])) for part in parts]
 
 
 def _base(text: str, *, is_glob: bool) -> list[str]:
-    """What stands before the names of the files: the folder, or what a glob has before its first sign."""
+    """Return the path before the files' names: the folder, or the part of a glob before its first wildcard."""
     base = _GLOB.split(text)[0].rpartition("/")[0] if is_glob else text.rstrip("/")
     return [base] if base or text.startswith("/") else []
 

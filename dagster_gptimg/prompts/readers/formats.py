@@ -1,4 +1,4 @@
-"""Which format a table has, how it is compressed, and where in it the rows are: told by its name, or said."""
+"""The format of a table, its compression, and the location of its rows: from its name, or set by the user."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class TableFile:
         check_arguments(path=self.url, is_stdin=self.is_stdin)
         check(table_format=self.table_format)
         if self.table_format is not None and self.table_format not in FORMATS:
-            msg = f"the table format {self.table_format!r} is none of {', '.join(FORMATS)}"
+            msg = f"the table format {self.table_format!r} is not one of {', '.join(FORMATS)}"
             raise UsageError(msg)
         if self.is_stdin and self.table_format is None:
             raise UsageError(f"a table from standard input needs its format: {', '.join(FORMATS)} (--table-format csv)")
@@ -77,15 +77,15 @@ class TableFile:
         return f"TableFile({self.name()!r}, {self.table_format!r})"
 
     def name(self) -> str:
-        """The table as messages call it."""
+        """The table's name in messages."""
         return "standard input" if self.is_stdin else without_secrets(os.fspath(self.url))
 
 
 def with_format(source: S, table_format: str | None) -> S | TableFile:
-    """A table whose format is said; `source` itself when nothing is.
+    """Return a table with its format set; `source` itself if `table_format` is None.
 
     Raises:
-        UsageError: there is no such format, or the table is no URL, so that it has none.
+        UsageError: there is no such format, or the table is not at a URL and so has no format.
     """
     if table_format is None:
         return source
@@ -93,16 +93,16 @@ def with_format(source: S, table_format: str | None) -> S | TableFile:
         return replace(source, table_format=source.table_format or table_format)
     if isinstance(source, str | os.PathLike):
         return TableFile(source, table_format)
-    raise UsageError(f"the table format {table_format!r} is for tables at a URL, and not for {type(source).__name__}")
+    raise UsageError(f"the table format {table_format!r} is for tables at a URL, not for {type(source).__name__}")
 
 
 class Place(NamedTuple):
     """One file, and how it is read.
 
     Attributes:
-        url: as fsspec takes it.
-        name: as messages call it.
-        form: its format; None: of the one file in a zip archive, whose name tells it.
+        url: for fsspec.
+        name: for messages.
+        form: its format; None: known from the name of the one file in a zip archive.
         compression: an ending of `COMPRESSED`, or empty.
         sheet: of a workbook; empty: the first.
     """
@@ -115,15 +115,15 @@ class Place(NamedTuple):
 
 
 def place_of(url: str, table_format: str | None = None) -> Place:
-    """One file's place, by its name.
+    """Return how a file is read, by its name.
 
     Args:
-        url: any fsspec URL. Of `zip://a.csv::s3://b/c.zip` the file within tells the format, of
-            `https://h/a.csv?sig=1` the path.
-        table_format: goes before what the name tells.
+        url: any fsspec URL. In `zip://a.csv::s3://b/c.zip` the inner file has the format, in `https://h/a.csv?sig=1`
+            the path.
+        table_format: overrides the format of the name.
 
     Raises:
-        TableError: nothing tells the format.
+        TableError: the format is not known.
     """
     name, sheet = without_secrets(url), ""
     found = _SHEET.fullmatch(url)
@@ -137,11 +137,11 @@ def place_of(url: str, table_format: str | None = None) -> Place:
             return Place(url, name, table_format or form, compression, sheet)
     if table_format is not None:
         return Place(url, name, table_format, by_name(next(iter(_links(url))))[1], sheet)
-    raise TableError(f"cannot tell the format of {name}: {_way_out(url)}")
+    raise TableError(f"the format of {name} is not known: {_way_out(url)}")
 
 
 def by_name(path: str) -> tuple[TableFormat | None, str]:
-    """The format of a file by the end of its name, and the ending of its compression (or none)."""
+    """Return the format of a file by its ending, and the ending of its compression (or an empty text)."""
     stem = path.lower()
     compression = next((ending for ending in COMPRESSED if stem.endswith(ending)), "")
     stem = stem.removesuffix(compression)
@@ -149,14 +149,14 @@ def by_name(path: str) -> tuple[TableFormat | None, str]:
 
 
 def _links(url: str) -> list[str]:
-    """The parts of a chain of URLs, each without its query."""
+    """Return the parts of chained URLs, each without its query."""
     return [re.split("[?#]", link)[0] if "://" in link else link for link in url.split("::")]
 
 
 def _way_out(url: str) -> str:
-    endings = f"its name must end in {', '.join(ENDINGS)} (or that and .gz, .zip, ...)"
+    endings = f"its name must end in {', '.join(ENDINGS)} (optionally followed by .gz, .zip, ...)"
     path = _links(url)[0].lower()
     instead = next((words for bad, words in _INSTEAD.items() if path.endswith(bad)), None)
     if instead is not None:
         return f"{instead}; {endings}"
-    return f"{endings}, or say its format (table_format=, or --table-format csv)"
+    return f"{endings}, or set its format (table_format=, or --table-format csv)"

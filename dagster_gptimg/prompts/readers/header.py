@@ -1,4 +1,4 @@
-"""The names of a table's columns, where a first row holds them: text files and sheets."""
+"""The names of a table's columns if they are in its first row: text files and sheets."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Named:
 
     Attributes:
         source: the table and the line of its header, for messages.
-        places: where in a row the cell of each named column stands.
-        width: how many cells a row has.
+        places: position in a row of each named column's cell.
+        width: number of cells of a row.
     """
 
     source: str
@@ -30,23 +30,29 @@ class Named:
         return tuple(self.places)
 
     def row(self, cells: Sequence[object], line: int) -> dict[str, object]:
-        """The cells by column.
+        """Return the cells by column.
 
         Raises:
-            TableError: a column has cells and no name; data frames write their index so.
+            TableError: a column has cells but no name; data frames write their index so.
         """
         if len(self.places) < len(cells):
             named = set(self.places.values())
             for place, cell in enumerate(cells):
                 if place not in named and not is_missing(cell):
-                    where = f"and there is a cell in column {place + 1} on line {line}"
-                    index = "; pandas writes its index so: to_csv(..., index=False)" if place == 0 else ""
-                    raise TableError(f"{self.source}: a column has no name, {where}: name every column once{index}")
+                    where = f"but line {line} has a cell in column {place + 1}"
+                    index = (
+                        "; if it is the index of pandas, write the file with to_csv(..., index=False)"
+                        if place == 0
+                        else ""
+                    )
+                    raise TableError(
+                        f"{self.source}: a column has no name, {where}: give each column a unique name{index}"
+                    )
         return {name: cells[place] for name, place in self.places.items()}
 
 
 def named_columns(header: Sequence[str], source: str) -> Named:
-    """The columns by a header; those without a name may have no cells.
+    """Return the columns of a header; columns without a name may not have cells.
 
     Raises:
         TableError: no column has a name, or two have the same.
@@ -54,6 +60,6 @@ def named_columns(header: Sequence[str], source: str) -> Named:
     names = [name if name.strip() else "" for name in header]
     given = [name for name in names if name]
     if not given:
-        raise TableError(f"{source}: no column has a name; name every column once")
+        raise TableError(f"{source}: no column has a name; give each column a unique name")
     check_names(given, source)
     return Named(source, {name: place for place, name in enumerate(names) if name}, len(names))

@@ -1,6 +1,6 @@
-"""JSON lines, and JSON documents: a list of objects or of prompts, or an object that holds one such list.
+"""Reader of JSON lines, and of JSON documents: a list of objects or prompts, or an object that holds one such list.
 
-A document is read piece by piece, so that memory does not grow with the number of rows.
+A document is read in parts, so that memory does not grow with the number of rows.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _PIECE = 2**16
 _FIRST_LINE = 2**22
-_LONGEST_TOKEN = 32  # characters of what json calls wrong at its beginning: an escape, a literal, a number's sign
+_LONGEST_TOKEN = 32  # maximum characters of a token for which json reports an error at its first character
 _BLANKS = re.compile(r"[ \t\n\r]*")
 _PYTHONS_DIGITS = 4_300
 _SHAPE = "write a list of objects, [{...}, {...}], or JSON lines, one object a line"
@@ -30,10 +30,10 @@ _PANDAS = "pandas writes a list of rows with to_json(orient='records')"
 
 
 class _TwiceError(ValueError):
-    """An object has a name twice; json would keep the last, and the other would be lost without a word."""
+    """An object has a name twice; json would keep the last value, and silently drop the other."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"the name {quoted(name)} stands twice in one object")
+        super().__init__(f"the name {quoted(name)} occurs twice in one object")
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -52,16 +52,16 @@ _decoder = json.JSONDecoder(object_pairs_hook=_object, parse_int=_whole)
 
 
 def reason_of(error: Exception) -> str:
-    """What is wrong with JSON, for people."""
+    """Return what is wrong with JSON, for people."""
     if isinstance(error, RecursionError):
-        return "not JSON that can be read: it is nested too deep"
+        return "the JSON is nested too deep"
     if isinstance(error, _TwiceError):
         return str(error)
-    return f"not JSON: {getattr(error, 'msg', error)}"
+    return f"invalid JSON: {getattr(error, 'msg', error)}"
 
 
 def read_json_lines(lines: Lines, source: str) -> Items:
-    """The rows of JSON lines: each is one object."""
+    """Yield the rows of JSON lines: each is one object."""
     while True:
         line = lines.begin_row()
         try:
@@ -86,10 +86,10 @@ def read_json_lines(lines: Lines, source: str) -> Items:
 
 
 def read_json(text: IO[str], source: str) -> Items:
-    """The rows of a JSON document; also of JSON lines under this name, as many programs write them.
+    """Yield the rows of a JSON document; also of JSON lines with the ending .json, which many programs write.
 
     Raises:
-        TableError: it is no JSON, or has another shape.
+        TableError: the document is not JSON, or has another shape.
     """
     document = _Document(text, source)
     sign = document.sign()
@@ -104,30 +104,28 @@ def read_json(text: IO[str], source: str) -> Items:
     elif sign:
         raise TableError(f"{source}:{document.line}: not a JSON list: {_SHAPE}")
     else:
-        raise TableError(f"{source} is empty, and no JSON: a table without rows is []")
+        raise TableError(f"{source} is empty, which is not valid JSON: write [] for a table without rows")
 
 
 def _rows_of_object(document: _Document) -> Items:
-    """One object that holds the rows; or several without line breaks between them alone: then each is one."""
+    """Yield the rows of one object that holds them; or of several objects without line breaks between, each a row."""
     line = document.line
     inner = yield from document.members()
-    if inner is None:  # its rows have been told
+    if inner is None:  # its rows were already yielded
         document.end()
     elif document.sign():
         yield line, inner
         while document.sign():
             yield document.row()
     else:
-        raise TableError(
-            f"{document.source} is one JSON object, and none that holds a list of rows: {_SHAPE}; {_PANDAS}"
-        )
+        raise TableError(f"{document.source} is one JSON object without a list of rows: {_SHAPE}; {_PANDAS}")
 
 
 class _Document:
-    """A JSON text of which only so much is in memory as one value takes.
+    """A JSON text of which at most one value is in memory.
 
     Attributes:
-        line: where the next value stands, from 1.
+        line: line of the next value, from 1.
     """
 
     def __init__(self, text: IO[str], source: str) -> None:
@@ -135,7 +133,7 @@ class _Document:
         self._held, self._at = "", 0
 
     def sign(self) -> str:
-        """The next sign that is no blank, which stays; empty at the end."""
+        """Return the next character that is not blank, without consuming it; empty at the end."""
         while True:
             end = _BLANKS.match(self._held, self._at).end()  # type: ignore[union-attr]
             self._pass(end)
@@ -145,24 +143,24 @@ class _Document:
                 return ""
 
     def take(self, wanted: str) -> None:
-        """Pass over a sign. Raises `TableError` when there is another one."""
+        """Consume a character. Raises `TableError` if the next one is different."""
         if self.sign() != wanted:
             raise self._wrong(f"{wanted!r} is missing")
         self._pass(self._at + 1)
 
     def end(self) -> None:
-        """Nothing may follow. Raises `TableError` when something does."""
+        """Raise `TableError` if anything follows."""
         if self.sign():
-            raise self._wrong("something follows its end")
+            raise self._wrong("there is text after its end")
 
     def value(self) -> object:
-        """The next value.
+        """Return the next value.
 
         Raises:
-            TableError: there is none, or it is too long.
+            TableError: there is no value, or it is too long.
         """
         if not self.sign():
-            raise self._wrong("it ends too early")
+            raise self._wrong("it ends in the middle of a value")
         while True:
             start = self._at
             try:
@@ -175,14 +173,14 @@ class _Document:
             except (RecursionError, ValueError) as error:
                 raise TableError(f"{self.source}:{self.line}: {reason_of(error)}") from error
             if end == len(self._held) and self._more():
-                continue  # a number may go on
+                continue  # the number may continue in the next part
             self._pass(end)
             return found
 
     def row(self) -> Line | RowProblem:
-        """The next value as a row: an object, or a prompt."""
+        """Return the next value as a row: an object, or a prompt."""
         if self.sign() == "":
-            raise self._wrong("it ends too early")
+            raise self._wrong("it ends in the middle of a value")
         line = self.line
         found = self.value()
         if isinstance(found, str):
@@ -192,21 +190,21 @@ class _Document:
         return RowProblem(self.source, line, None, f"not a JSON object or text: {_SHAPE}; {_PANDAS}")
 
     def rows(self) -> Generator[Line | RowProblem]:
-        """The items of the list that comes next."""
+        """Yield the items of the list that comes next."""
         self.take("[")
         while self.sign() != "]":
             yield self.row()
             if self.sign() != "]":
                 self.take(",")
                 if self.sign() == "]":
-                    raise self._wrong("a comma stands before the end of the list")
+                    raise self._wrong("there is a comma before the end of the list")
         self.take("]")
 
     def members(self) -> Generator[Line | RowProblem, None, dict[str, object] | None]:
-        """The object that comes next: the rows of its one list of objects; or the object itself, when it has none.
+        """Yield the rows of the next object's only list of objects; return the object itself if it has none.
 
         Raises:
-            TableError: it may be taken for a row as well as for a table, or it has several such lists.
+            TableError: the object may be a row as well as a table, or has several such lists.
         """
         self.take("{")
         others, lists = dict[str, object](), list[str]()
@@ -238,7 +236,7 @@ class _Document:
         return None
 
     def is_json_lines(self) -> bool:
-        """Whether the first line is a whole object, and another one follows."""
+        """Return whether the first line is a complete object, and another one follows."""
         while (end := self._held.find("\n", self._at)) < 0:
             if len(self._held) - self._at > _FIRST_LINE or not self._more():
                 return False
@@ -255,7 +253,7 @@ class _Document:
         return self._held[following] == "{"
 
     def _holds_rows(self, name: str) -> bool:
-        """Whether the list that comes next holds objects, or prompts by its name, or nothing."""
+        """Return whether the next list holds objects, or prompts (by its name), or is empty."""
         while (end := _BLANKS.match(self._held, self._at + 1).end()) == len(self._held):  # type: ignore[union-attr]
             if not self._more():
                 return False
@@ -263,7 +261,7 @@ class _Document:
         return first in {"{", "]"} or (first == '"' and _is_prompt(name))
 
     def _more(self) -> bool:
-        """Read on, twice as much as is held; False at the end."""
+        """Read the next part, as long as what is held; False at the end."""
         held = len(self._held) - self._at
         if held > LONGEST_ROW:
             raise TableError(f"{self.source}:{self.line}: {LongRowError()}")
@@ -272,7 +270,7 @@ class _Document:
         return bool(piece)
 
     def _may_go_on(self, error: json.JSONDecodeError) -> bool:
-        """Whether what is missing may only not have been read yet."""
+        """Return whether an error may only mean that the rest was not read yet."""
         return error.pos > len(self._held) - _LONGEST_TOKEN or error.msg.startswith("Unterminated string")
 
     def _pass(self, end: int) -> None:
@@ -280,7 +278,7 @@ class _Document:
         self._at = end
 
     def _wrong(self, reason: str) -> TableError:
-        return TableError(f"{self.source}:{self.line}: not JSON: {reason}")
+        return TableError(f"{self.source}:{self.line}: invalid JSON: {reason}")
 
 
 def _is_prompt(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""The lines of a text file, none of them longer than a bound: what a table holds is text from outside."""
+"""The lines of a text file, limited in length: a table is untrusted text."""
 
 from __future__ import annotations
 
@@ -8,37 +8,40 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LONGEST_ROW = 72 * 2**20
-"""Characters of one row of a text file: the largest reference image that a cell may hold, as a data URI, and more."""
+"""Maximum characters of one row of a text file.
+
+More than the largest reference image that a cell may hold as a data URI.
+"""
 
 _SKIPPED = 2**16
 
 
 class LongRowError(ValueError):
-    """A row is longer than `LONGEST_ROW`; what is left of its line was skipped."""
+    """A row is longer than `LONGEST_ROW`; the rest of its line was skipped."""
 
     def __init__(self) -> None:
         super().__init__(f"the row has more than {LONGEST_ROW:,} characters")
 
 
 class Lines:
-    """Iterates over lines, with their ends. Memory is bounded: a longer line is skipped, and told.
+    """Iterates over lines, including their line ends. Memory is limited: a longer line is skipped and reported.
 
     Attributes:
-        number: of the line that came last, from 1.
+        number: number of the last line, from 1.
     """
 
     def __init__(self, text: IO[str], number: int = 0) -> None:
-        """`text`: opened with `newline=""`; `number`: the lines that were taken from it before."""
+        """`text`: opened with `newline=""`; `number`: number of lines that were read from it before."""
         self._text, self.number, self._size = text, number, 0
         self._waiting: list[str] = []
 
     def begin_row(self) -> int:
-        """A row begins with the next line, whose number this is."""
+        """Note that a row begins with the next line, and return that line's number."""
         self._size = 0
         return self.number + 1
 
     def put_back(self, line: str) -> None:
-        """Have a line come once more."""
+        """Return a line to the front, to be read again."""
         self._waiting.append(line)
         self.number -= 1
 
@@ -46,10 +49,10 @@ class Lines:
         return self
 
     def __next__(self) -> str:
-        """The next line.
+        """Return the next line.
 
         Raises:
-            LongRowError: it is too long, alone or with the lines of its row before it.
+            LongRowError: the line is too long, alone or together with the row's earlier lines.
         """
         line = self._waiting.pop() if self._waiting else self._text.readline(LONGEST_ROW + 1 - self._size)
         if not line:

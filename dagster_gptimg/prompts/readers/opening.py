@@ -1,4 +1,4 @@
-"""Opening the file of a table: fsspec's errors told, compression undone, text decoded."""
+"""Opening of a table's file: errors of fsspec are converted, compressed files are decompressed, text is decoded."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ _BROKEN = (
 _LONGEST_MESSAGE = 1000
 _HTML = re.compile(rb"\s*<(!doctype\s+html|html)\b", re.IGNORECASE)
 _MAGIC = {
-    b"PK\x03\x04": "a workbook of Excel, or a zip archive: give it the ending .xlsx or .zip",
+    b"PK\x03\x04": "an Excel workbook or a zip archive: give it the ending .xlsx or .zip",
     b"PAR1": "a Parquet file: give it the ending .parquet",
     b"ARROW1": "an Arrow file: give it the ending .arrow",
     b"\x1f\x8b": "compressed with gzip: give it one more ending, .gz",
     b"\x28\xb5\x2f\xfd": "compressed with zstd: give it one more ending, .zst",
     b"\xfd7zXZ": "compressed with xz: give it one more ending, .xz",
-    b"\xd0\xcf\x11\xe0": "an old workbook of Excel: save it as .xlsx, or as CSV (UTF-8)",
+    b"\xd0\xcf\x11\xe0": "a workbook of an old Excel version: save it as .xlsx, or as CSV (UTF-8)",
     b"%PDF": "a PDF: save its text as .txt, a prompt a line",
     b"{\\rtf": "rich text: save it as plain text",
 }
@@ -55,7 +55,7 @@ _MAGIC = {
 
 @contextmanager
 def told_opening(name: str) -> Iterator[None]:
-    """What a file system says while something is opened, told as an error of the table."""
+    """Raise a file system's errors at opening as `TableError`."""
     try:
         yield
     except GptImgError:
@@ -69,7 +69,7 @@ def told_opening(name: str) -> Iterator[None]:
 
 @contextmanager
 def told(name: str) -> Iterator[None]:
-    """What breaks while a table is read, told as an error of the table."""
+    """Raise errors while a table is read as `TableError`."""
     try:
         yield
     except TableError:
@@ -84,10 +84,10 @@ def _said(error: Exception) -> str:
 
 @contextmanager
 def opened(place: Place, storage_options: Mapping[str, Any] | None) -> Iterator[tuple[IO[bytes], Place]]:
-    """The bytes of one file, no longer compressed; and its place, whose format a zip archive may tell.
+    """Open one file, decompressed; with its place, whose format may be known from inside a zip archive only.
 
     Raises:
-        TableError: it cannot be opened.
+        TableError: the file cannot be opened.
     """
     with ExitStack() as closing:
         with told_opening(place.name):
@@ -95,19 +95,19 @@ def opened(place: Place, storage_options: Mapping[str, Any] | None) -> Iterator[
             options = dict(storage_options or {})
             file: Any = closing.enter_context(fsspec.open(place.url, "rb", compression=compression, **options))
             if place.compression in _ARROWS:
-                # Arrow has these without a package of its own.
+                # Arrow includes these formats; fsspec would need additional packages.
                 plain = pa.CompressedInputStream(pa.PythonFile(file, "r"), _ARROWS[place.compression])
                 file = closing.enter_context(plain)
             elif place.compression == ".zip":
                 file, place = _unzipped(_seekable(file, closing), place, closing)
         if place.compression and place.form not in TEXT_FORMATS:
-            msg = f"{place.name}: only text can be compressed as a whole; {place.form} files compress by themselves"
+            msg = f"{place.name}: only text files can be compressed as a whole, not {place.form} files"
             raise TableError(msg)
         yield file if place.form in TEXT_FORMATS else _seekable(file, closing), place
 
 
 def _seekable(file: IO[bytes], closing: ExitStack) -> IO[bytes]:
-    """A file that can be read from its end; a copy of one that a server only streams."""
+    """Return a file that supports seeking; a copy of one that a server only streams."""
     try:
         file.seek(0, io.SEEK_END)
         file.seek(0)
@@ -120,29 +120,29 @@ def _seekable(file: IO[bytes], closing: ExitStack) -> IO[bytes]:
 
 
 def _unzipped(file: IO[bytes], place: Place, closing: ExitStack) -> tuple[Any, Place]:
-    """The one file of an archive. Of several, nobody can tell which is meant."""
+    """Return the only file of an archive; several are an error, since the right one is not known."""
     archive = closing.enter_context(zipfile.ZipFile(file))
     members = [info.filename for info in archive.infolist() if not info.is_dir() and not _is_hidden(info.filename)]
     if len(members) != 1:
         what = f"has several files, {listed(members)}" if members else "has no file"
         raise TableError(
-            f"{place.name} {what}: name the one that you mean, as in zip://{(members or ['t.csv'])[0]}::URL"
+            f"{place.name} {what}: name the file to read, for example zip://{(members or ['t.csv'])[0]}::URL"
         )
     form = by_name(members[0])[0] or place.form
     if form is None:
-        raise TableError(f"cannot tell the format of {listed(members)} in {place.name}: say it (table_format=csv)")
+        raise TableError(f"the format of {listed(members)} in {place.name} is not known: set it (table_format=csv)")
     return closing.enter_context(archive.open(members[0])), place._replace(form=form)
 
 
 def _is_hidden(member: str) -> bool:
-    """What macOS and Windows put beside a file."""
+    """Return whether a file is one that macOS or Windows adds to archives."""
     segments = member.split("/")
     return segments[0] == "__MACOSX" or segments[-1].startswith(".") or segments[-1] == "Thumbs.db"
 
 
 @contextmanager
 def from_stdin(place: Place) -> Iterator[tuple[IO[bytes], Place]]:
-    """Standard input; as a temporary file, where a format wants to be read from its end."""
+    """Return standard input; as a temporary file if the format needs seeking."""
     if place.form in TEXT_FORMATS:
         yield sys.stdin.buffer, place
         return
@@ -152,22 +152,24 @@ def from_stdin(place: Place) -> Iterator[tuple[IO[bytes], Place]]:
 
 @contextmanager
 def decoded(file: IO[bytes], name: str) -> Iterator[IO[str]]:
-    """A file's text: UTF-8, with or without a byte order mark; UTF-16 when its mark says so (Excel's "Unicode text").
+    """Return a file as text: UTF-8 with or without a byte order mark.
+
+    UTF-16 if it has its mark (Excel's "Unicode text").
 
     Raises:
-        TableError: it is no text: what a server or a program puts in its place is never taken for prompts.
+        TableError: the file is not text: an error page of a server, for example, is never read as prompts.
     """
     buffered = io.BufferedReader(file)  # type: ignore[type-var]
     head = buffered.peek(512)
     what = next((what for magic, what in _MAGIC.items() if head.startswith(magic)), None)
     if what is None and _HTML.match(head.removeprefix(b"\xef\xbb\xbf")):
-        what = "a web page: the server wants a sign-in, or this is not the address of the file itself"
+        what = "a web page: the server requires a login, or this is not the URL of the file itself"
     if what is not None:
         raise TableError(f"{name} is {what}")
     encoding = "utf-16" if head[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig"
     text = io.TextIOWrapper(buffered, encoding, errors="surrogateescape", newline="")
     try:
         yield text
-    finally:  # whoever opened the file closes it
+    finally:  # the file is closed by the function that opened it
         text.detach()
         buffered.detach()

@@ -1,6 +1,6 @@
-"""Where rows come from: any fsspec URL, anything that speaks the Arrow PyCapsule protocol, or mappings.
+"""The source of rows: any fsspec URL, any object with the Arrow PyCapsule protocol, or mappings.
 
-Everything is read in batches; no table is ever held as a whole.
+Everything is read in batches; no table is ever in memory as a whole.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ LONGEST_NAME = 1000
 
 
 def name_of(source: Source) -> str:
-    """How messages call a table: never with the signature or the password that its URL may hold."""
+    """Return a table's name for messages, without the signature or password that its URL may contain."""
     if isinstance(source, SqlTable | TableFile):
         return source.name()
     if not isinstance(source, str | os.PathLike):
@@ -52,14 +52,14 @@ def name_of(source: Source) -> str:
 
 
 def known_as(source: Source) -> str:
-    """By what a table is known again, without secrets: its URL, or its query; empty for one in memory or in a pipe."""
+    """Return a table's lasting name, without secrets: its URL or query; empty for one in memory or from a pipe."""
     has_name = isinstance(source, str | os.PathLike | SqlTable | TableFile)
     is_piped = isinstance(source, TableFile) and source.is_stdin
     return name_of(source)[:LONGEST_NAME] if has_name and not is_piped else ""
 
 
 def read(source: Source, storage_options: Mapping[str, Any] | None = None) -> Iterator[Line | RowProblem]:
-    """The rows of a table, each with its line (text files) or its 1-based number.
+    """Yield the rows of a table, each with its line number (text files) or 1-based row number.
 
     Raises:
         TableError: the table as a whole cannot be read.
@@ -74,9 +74,9 @@ def read(source: Source, storage_options: Mapping[str, Any] | None = None) -> It
 def read_chunks(
     source: Source, storage_options: Mapping[str, Any] | None = None, bounds: Sequence[Bounds] = ()
 ) -> Generator[Chunk]:
-    """Rows as the source has them: some at a time in columns, or all of them one by one.
+    """Return the rows in chunks: in columns, or one by one, depending on the source.
 
-    Rows outside `bounds` may be left out where the source can tell them without reading them; most cannot.
+    Rows outside `bounds` may be left out if the source can skip them without reading them; most sources cannot.
 
     Raises:
         TableError: the table as a whole cannot be read.
@@ -94,7 +94,7 @@ def read_chunks(
 
 
 def _once(items: Items) -> Generator[Chunk]:
-    """Rows as one chunk; what they come from is closed when they are not read to their end."""
+    """Yield rows as one chunk; their source is closed even if they are not read to the end."""
     with closing(items):
         yield items
 
@@ -149,7 +149,7 @@ _READERS = {
 def _read_part(
     part: folders.Part, storage_options: Mapping[str, Any] | None, bounds: Sequence[Bounds]
 ) -> Iterator[Chunk]:
-    """One file of several, with the columns that its path tells; of one outside the bounds, only the header."""
+    """Yield one of several files, with the columns from its path; only the header if it is outside the bounds."""
     more = part.partition
     yield NewFile(part.place.name)
     for chunk in _read_one(part.place, storage_options, bounds):
@@ -191,7 +191,7 @@ def _told_arrow(source: ArrowStream) -> Generator[Chunk]:
 
 
 def _read_mappings(rows: Iterable[object], source: str) -> Items:
-    """Mappings, or texts: each is a prompt then."""
+    """Yield mappings, or texts, each of which is a prompt."""
     for number, row in enumerate(rows, 1):
         if isinstance(row, Mapping):
             yield number, {name if isinstance(name, str) else str(name): native(value) for name, value in row.items()}

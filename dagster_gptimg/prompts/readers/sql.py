@@ -1,4 +1,4 @@
-"""A prompt table from a database, by a SQLAlchemy URL and a query."""
+"""Reader of a prompt table from a database, by a SQLAlchemy URL and a query."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ROWS_AT_ONCE = 2048
 _LONGEST_MESSAGE = 2000
 _COLON = re.compile(r"(?<!\\):")
-"""SQLAlchemy takes `:word` for a parameter, and a query of a user has none; behind a backslash, a colon stays one."""
+"""SQLAlchemy reads `:word` as a parameter, which a user's query does not have: colons are escaped with a backslash."""
 
 _NO_SECRET = re.compile(
     r"driver|host|port|dbname|database|charset|sslmode|mode|warehouse|role|schema|timeout|app\w*name"
@@ -58,7 +58,7 @@ class SqlTable:
         return f"SqlTable({self.name()!r})"
 
     def name(self) -> str:
-        """The database without its password, for messages."""
+        """The database's name for messages, without its password."""
         if not isinstance(self.url, str):
             return f"the database that {self.url.get('env')} names"
         import sqlalchemy
@@ -75,12 +75,17 @@ class SqlTable:
         variable = self.url.get("env", "")
         found = os.environ.get(variable)
         if not found:
-            msg = f"the environment variable {variable!r} is not set, and a prompt table's database stands there"
+            msg = (
+                f"the environment variable {variable!r} is not set: it must have the URL of the prompt table's database"
+            )
             raise TableError(msg)
         return found
 
     def _selected(self, bounds: Sequence[Bounds], quote: Callable[[str], str]) -> tuple[str, dict[str, str]]:
-        """The query and its parameters. What a database calls equal may be more than is: rows are looked at again."""
+        """Return the query and its parameters.
+
+        The database may select more rows than are equal: they are checked again.
+        """
         query = _COLON.sub(r"\\:", self.query)
         exact = [bound for bound in bounds if bound.column in self.text_columns and bound.low == bound.high]
         if not exact:
@@ -91,7 +96,14 @@ class SqlTable:
         return around, {name: str(bound.low) for name, bound in named.items()}
 
     def rows(self, bounds: Sequence[Bounds] = ()) -> Iterator[tuple[int, dict[str, object]]]:
-        """The rows with their 1-based numbers; those outside `bounds` may be left out. Raises `TableError`."""
+        """The rows with their 1-based numbers.
+
+        Args:
+            bounds: rows outside them may be left out.
+
+        Raises:
+            TableError: the query failed.
+        """
         return (item for item in self.items(bounds) if isinstance(item, tuple))
 
     def items(self, bounds: Sequence[Bounds] = ()) -> Items:
@@ -107,7 +119,7 @@ class SqlTable:
         try:
             import sqlalchemy
         except ImportError as error:
-            msg = f"tables from a database need more packages: pip install 'dagster-gptimg[sql]' ({error})"
+            msg = f"reading a table from a database needs packages: pip install 'dagster-gptimg[sql]' ({error})"
             raise TableError(msg) from error
         address, number = self._address(), None
         for secret in _secrets(address) - {address}:
@@ -140,7 +152,7 @@ class SqlTable:
                 yield number, dict(zip(names, row, strict=True))
 
     def _failed(self, address: str, error: Exception, number: int | None) -> TableError:
-        """What a database says, without anything of its URL that may be a secret; `number`: the rows that it gave."""
+        """Return the error of a database without secrets from its URL; `number`: the number of rows that were read."""
         said, name = str(error), self.name()
         if isinstance(error, ImportError):
             # A module's name holds no secret, and a short password would be taken out of the middle of it.
@@ -153,14 +165,14 @@ class SqlTable:
 
 
 def _secrets(address: str) -> set[str]:
-    """Everything of a URL that may be a secret, as drivers may write it."""
+    """Return every part of a URL that may be a secret, in the forms in which drivers may print it."""
     import sqlalchemy
 
     found = {address}
     try:
         url = sqlalchemy.make_url(address)
     except (sqlalchemy.exc.SQLAlchemyError, ValueError):
-        # Whatever it is: the part between the scheme and the host, and what stands behind a question mark.
+        # The URL is not valid: take the part between scheme and host, and the part after a question mark.
         head, _, query = address.partition("?")
         user = head.rpartition("@")[0].rpartition("/")[2]
         return found | {text for text in (user, user.partition(":")[2], query) if text}
@@ -173,7 +185,7 @@ def _secrets(address: str) -> set[str]:
 
 
 def _secret_values(name: str, text: str) -> Iterator[str]:
-    """The values of a setting: an ODBC connection string has some of its own, behind semicolons."""
+    """Yield the values of a setting; an ODBC connection string contains several, separated by semicolons."""
     if name.lower() == "odbc_connect":
         yield text
         for part in text.split(";"):

@@ -1,4 +1,4 @@
-"""Plain text: a prompt a line. What a spreadsheet saves as "Unicode text" has this ending, too, and is a table."""
+"""Reader of plain text: a prompt per line. Spreadsheets save "Unicode text" with this ending, which is a table."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _QUOTED = re.compile(r'"(?:[^"]|"")*""(?:[^"]|"")*"')
 
 
 def read_text(lines: Lines, source: str) -> Items:
-    """The lines that are not blank, each as a prompt that stands as it is.
+    """Yield the lines that are not blank, each as a prompt, unchanged.
 
-    With tabs in its first line, or with nothing but `prompt`, it is a table as spreadsheets save one.
+    A file whose first line has tabs, or is only `prompt`, is read as a table of a spreadsheet.
     """
     items = _lines(lines, source)
     first = next(items, None)
@@ -39,7 +39,7 @@ def read_text(lines: Lines, source: str) -> Items:
 
 def _row(line: int, prompt: str, source: str) -> Line | RowProblem:
     if "\0" in prompt:
-        return RowProblem(source, line, None, "there are NUL bytes in the line: is it UTF-16? Save the file as UTF-8")
+        return RowProblem(source, line, None, "the line contains NUL bytes (perhaps UTF-16): save the file as UTF-8")
     is_open = prompt.startswith('"') and prompt.count('"') % 2
     if is_open or _QUOTED.fullmatch(prompt):
         what = "begins with a quotation mark that it does not close" if is_open else "doubles its quotation marks"

@@ -1,4 +1,4 @@
-"""What looks like a table and is none here: told with the way to one."""
+"""Objects that look like a table but cannot be read, each with a message about how to convert it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 _FRAME = "give it as a frame with one column: .to_frame('prompt')"
 _QUERY = "give SqlTable(url, 'SELECT ...'), with the database's SQLAlchemy URL"
 _WAYS: dict[tuple[str, str], str] = {
-    ("polars", "LazyFrame"): "nothing of it is there yet: give frame.collect()",
+    ("polars", "LazyFrame"): "it is not computed yet: give frame.collect()",
     ("polars", "Series"): _FRAME,
     ("pandas", "Series"): _FRAME,
     ("pandas", "Index"): _FRAME,
@@ -29,7 +29,7 @@ _WAYS: dict[tuple[str, str], str] = {
     ("pyiceberg", "Table"): "give table.scan().to_arrow()",
     ("pyiceberg", "DataScan"): "give scan.to_arrow()",
     ("lance", "LanceDataset"): "give dataset.to_table()",
-    ("duckdb", "DuckDBPyConnection"): "a connection is no table: give connection.sql('SELECT ...')",
+    ("duckdb", "DuckDBPyConnection"): "a connection is not a table: give connection.sql('SELECT ...')",
     ("pyspark", "DataFrame"): "give frame.toPandas(), or frame.toArrow()",
     ("dask", "DataFrame"): "give frame.compute()",
     ("datasets", "Dataset"): "give dataset.with_format('arrow')[:], or dataset.to_pandas()",
@@ -44,14 +44,14 @@ def refuse(source: object) -> None:
     """Raise `TableError`, with the way out, for what is no table, or none that can be read here."""
     way = _way(source)
     if way is not None:
-        raise TableError(f"{type(source).__name__} is no table that can be read here: {way}")
+        raise TableError(f"{type(source).__name__} cannot be read as a table: {way}")
     if isinstance(source, str | os.PathLike | TableFile | SqlTable) or hasattr(source, "__arrow_c_stream__"):
         return
     if isinstance(source, Mapping):
         way = "a mapping is one row, or columns: give a list of dicts, or a frame of the columns, pa.table(columns)"
-        raise TableError(f"{type(source).__name__} is no table: {way}")
+        raise TableError(f"{type(source).__name__} is not a table: {way}")
     if not isinstance(source, Iterable) or isinstance(source, bytes | bytearray | memoryview):
-        raise TableError(f"{type(source).__name__} is no table: {_ELSE}")
+        raise TableError(f"{type(source).__name__} is not a table: {_ELSE}")
 
 
 def repeatable(source: T) -> T:

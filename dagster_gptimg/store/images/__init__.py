@@ -1,1 +1,1 @@
-"""Image files: their formats, where they lie, which are there. Bytes are kept as they came."""
+"""Image files: their formats, paths, and listing. Bytes are stored unchanged."""

@@ -1,7 +1,7 @@
-"""Decoding images, for people to look at and for checks: bounded in pixels, and one at a time.
+"""Decoding of images for people and for checks: limited in pixels, and one at a time.
 
-What is kept is never decoded (`store/images/formats`): a decoder takes memory by the pixels that a header speaks of,
-and a file of two megabytes may speak of billions.
+Stored images are never decoded when they are stored (`store/images/formats`): a decoder allocates memory for the pixels
+that a header declares, and a file of two megabytes may declare billions.
 """
 
 from __future__ import annotations
@@ -24,37 +24,37 @@ if TYPE_CHECKING:
     Size: TypeAlias = tuple[int | None, int | None]
 
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000")
-"""Pillow's decoders that are let at bytes from outside. Its others are rare, and one of them (EPS) starts a program."""
+"""Decoders of Pillow that are used for untrusted bytes. The others are rare, and one of them (EPS) starts a program."""
 
 MOST_PIXELS = 24_000_000
-"""Pixels of an image that is decoded, where nobody knows what size was asked for: some 100 MB in memory."""
+"""Maximum pixels of a decoded image if the requested size is not known: some 100 MB in memory."""
 
 TIMES = 4
-"""An image is decoded when it has so many times the pixels that were asked for, at most."""
+"""Maximum ratio of an image's pixels to the requested pixels for decoding."""
 
 UNIFORM = 8
-"""An image is blank when no channel differs by more than this, of 255, anywhere in it: JPEG leaves that much."""
+"""Maximum difference within each channel (0 to 255) of a blank image: JPEG causes that much."""
 
 _one = threading.Lock()
 
 
 def most_pixels(asked: tuple[int, int] | None) -> int:
-    """Pixels of an image that is decoded, at most; `asked`: the size that was asked for, where that is known."""
+    """Return the maximum pixels of a decoded image; `asked`: the requested size, if known."""
     return MOST_PIXELS if asked is None else TIMES * asked[0] * asked[1]
 
 
 @contextmanager
 def decoding(data: Data, size: Size, most: int) -> Iterator[Image.Image]:
-    """An image, open for decoding; only one is, at any moment, in the whole process.
+    """Open an image for decoding; only one is open at a time in the whole process.
 
     Args:
         data: the whole file.
-        size: width and height, as the file's header has them.
-        most: pixels at most.
+        size: width and height from the file's header.
+        most: maximum pixels.
 
     Raises:
-        ImageError: it has more pixels, or nobody knows how many.
-        OSError: it is no image that can be read here. (Pillow raises other errors, too, at any touch of the image.)
+        ImageError: it has more pixels, or an unknown number.
+        OSError: Pillow cannot read it. (Pillow also raises other errors, at any access of the image.)
     """
     width, height = size
     if width is None or height is None:
@@ -68,16 +68,16 @@ def decoding(data: Data, size: Size, most: int) -> Iterator[Image.Image]:
 
 
 def readable() -> list[str]:
-    """Those of `FORMATS` that this Pillow has."""
+    """Return those of `FORMATS` that this installation of Pillow can decode."""
     if not {"WEBP", "TIFF"} <= Image.OPEN.keys():
         Image.init()
     return [name for name in FORMATS if name in Image.OPEN]
 
 
 def thumbnail(data: Data, size: Size, most: int, pixels: int) -> str:
-    """A small WebP of an image, at most so many `pixels` wide and high, as a data URI; transparent ones on white.
+    """Return a small WebP of an image as a data URI, at most `pixels` wide and high; transparent images on white.
 
-    Raises what `decoding` does.
+    Raises as `decoding` does.
     """
     with decoding(data, size, most) as image:
         image.thumbnail((pixels, pixels))
@@ -89,9 +89,9 @@ def thumbnail(data: Data, size: Size, most: int, pixels: int) -> str:
 
 
 def is_blank(image: Image.Image) -> bool:
-    """Decode an image to its last pixel: whether it is one colour all over, or there is nothing to be seen at all.
+    """Decode an image completely; return whether it has a single colour, or is completely transparent.
 
-    A white shape on a transparent ground is neither.
+    A white shape on a transparent background is neither.
     """
     is_plain = image.mode in {"RGB", "RGBA"} and "transparency" not in image.info
     plain = image if is_plain else image.convert("RGBA")  # another copy, of kinds that have less of each pixel
@@ -101,17 +101,17 @@ def is_blank(image: Image.Image) -> bool:
 
 
 _PADDING = 8
-"""Bytes that let a decoder finish the last block of a scan: it looks ahead of what it uses."""
+"""Bytes that let a decoder finish the last block of a scan, since it reads ahead."""
 
 _LARGEST = 80_000_000
-"""Pixels of an image that is decoded at an eighth of its size, at most; beyond, Pillow itself warns."""
+"""Maximum pixels of an image that is decoded at an eighth of its size; above, Pillow itself warns."""
 
 
 def decodes_to_its_end(data: Data) -> bool:
-    """Whether a sequential JPEG without an end marker has its pixels: a decoder that runs out of bytes says so.
+    """Return whether a sequential JPEG without an end marker has all its pixels, by decoding it.
 
-    It is decoded at an eighth of its size, row by row, so its memory does not grow with its pixels. A cut of a few
-    bytes, which is worth less than a block of 8 x 8 pixels, may go unnoticed.
+    It is decoded at an eighth of its size, row by row, so its memory does not grow with its pixels. If only a few bytes
+    are missing, less than a block of 8 x 8 pixels, this may go unnoticed.
     """
     whole = io.BytesIO(data)
     whole.seek(0, io.SEEK_END)

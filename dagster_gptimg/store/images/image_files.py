@@ -1,10 +1,9 @@
-"""Image files: looked at before they are recorded, kept as they came, named so that a late writer harms nothing.
+"""Image files: inspected before they are recorded, stored unchanged, with names that a late writer cannot overwrite.
 
-What fal delivers is paid for, so it is kept byte for byte, whatever it is: of any format, size and colour depth, with a
-trailer behind its end, also when no decoder here takes it. What is odd about it is noted. Only two things are not taken
-as they are: what is no file of fal's at all (no bytes, an error page), and bytes that prove themselves that some are
-missing or were changed on their way; those are fetched again, and taken when they stay the same
-(docs/receipts.md#images).
+Images from fal are paid for, so they are stored byte for byte: of any format, size and colour depth, also with a
+trailer or without a suitable decoder. Anomalies are noted. There are two exceptions: files that are not from fal (no
+bytes, an error page), and files that are provably incomplete or changed; those are fetched again, and stored if they
+stay the same (docs/receipts.md#images).
 """
 
 from __future__ import annotations
@@ -26,13 +25,15 @@ if TYPE_CHECKING:
 
 
 class Looked(NamedTuple):
-    """What bytes say of themselves.
+    """The result of the inspection of a file.
 
     Attributes:
-        width, height: pixels; None where nobody here can tell.
-        hole: what proves that bytes are missing or were changed; empty: nothing does.
-        doubt: what makes it seem so, and proves nothing.
-        notes: what is odd, in words.
+        kind: the kind of file.
+        width: pixels; None if not known.
+        height: pixels; None if not known.
+        hole: what proves that bytes are missing or were changed; empty if nothing does.
+        doubt: what suggests it without proving it.
+        notes: anomalies, in words.
     """
 
     kind: Kind
@@ -52,22 +53,22 @@ def store_image(
     *,
     as_it_is: bool = False,
 ) -> StoredImage:
-    """Look at one image and write it below the dataset's `folder` as `images/ab/<stem>.<ending>`.
+    """Inspect an image and write it to `images/ab/<stem>.<ending>` in the dataset's `folder`.
 
-    The bytes are kept as they came (re-encoding would strip the C2PA credentials). The ending follows what the bytes
-    are, not what fal's answer calls them: its own example has a `.jpg` where `png` was asked for.
+    The bytes are stored unchanged (re-encoding would remove the C2PA credentials). The ending follows the bytes, not
+    fal's answer: its own example has a `.jpg` where `png` was requested.
 
     Args:
-        store: where to.
-        folder: the dataset's.
+        store: the store.
+        folder: the dataset's folder.
         stem: `<key>-<request id>-<index>`: two requests never write the same file.
-        content: the bytes, or a file of this machine that has them.
-        told: the content types that the answers gave, the more trustworthy first.
-        as_it_is: keep also what is incomplete, or seems so: that is how fal has it.
+        content: the bytes, or a local file with them.
+        told: content types from the answers, the most reliable first.
+        as_it_is: also store an image that is, or seems, incomplete: fal has it so.
 
     Raises:
-        IncompleteImageError: bytes are missing or were changed, or it seems so; nothing was written.
-        ImageError: it is no file of fal's; nothing was written.
+        IncompleteImageError: bytes are or seem to be missing or changed; nothing was written.
+        ImageError: this is not a file from fal; nothing was written.
         StoreError: it could not be written.
     """
     found = _about(f"images/{stem[:2]}/{stem}", _data(content), told, as_it_is=as_it_is)
@@ -79,7 +80,7 @@ def store_image(
 
 
 def _data(content: bytes | Path) -> Data:
-    """A file's bytes: a large one is mapped, and not read into memory."""
+    """Return a file's bytes: a large file is mapped instead of read."""
     if isinstance(content, bytes):
         return content
     try:
@@ -90,7 +91,7 @@ def _data(content: bytes | Path) -> Data:
 
 
 def _about(stem: str, data: Data, told: Sequence[str | None], *, as_it_is: bool) -> StoredImage:
-    """What is to be recorded of an image; its ending is added to its path. Raises `ImageError`."""
+    """Return the record of an image, with its ending added to the path. Raises `ImageError`."""
     look = inspect(data, told)
     digest = hashlib.sha256(data).hexdigest()
     wrong = look.hole or look.doubt
@@ -108,10 +109,7 @@ def _about(stem: str, data: Data, told: Sequence[str | None], *, as_it_is: bool)
 
 
 def find_image(store: Store, folder: str, stem: str) -> StoredImage | None:
-    """An image that was stored under this stem before, if it is there. Raises `StoreError`.
-
-    It lies there because it was taken then, so it is taken now.
-    """
+    """Return an image that was stored under this stem before; it was accepted then. Raises `StoreError`."""
     for name in store.names(f"{folder}/images/{stem[:2]}", stem):
         if not name.startswith(f"{stem}."):
             continue
@@ -125,12 +123,10 @@ def find_image(store: Store, folder: str, stem: str) -> StoredImage | None:
 
 
 def inspect(data: Data, told: Sequence[str | None] = ()) -> Looked:
-    """What these bytes are, and what is odd about them. Nothing is decoded.
-
-    `told`: the content types that the answers gave.
+    """Inspect bytes without decoding them. `told`: content types from the answers.
 
     Raises:
-        ImageError: no bytes, or a page of text that is no image.
+        ImageError: there are no bytes, or a text page that is not an image.
     """
     kind = kind_of(data)
     found, (width, height) = walk(kind, data), size_of(data)

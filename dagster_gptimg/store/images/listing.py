@@ -1,4 +1,4 @@
-"""Which image files are there, and how large: one listing by prefix, against what should be there."""
+"""The existing image files and their sizes: one listing by prefix, compared with the recorded ones."""
 
 from __future__ import annotations
 
@@ -20,31 +20,30 @@ _PREFIX = len("images/ab")
 _NONE = -1
 
 HELD = 2**15
-"""Images that are in memory before they are spilled."""
+"""Maximum images in memory before they are moved to a temporary file."""
 
 
 def image_paths(dataset: Dataset) -> Iterator[str]:
-    """The paths of all image files of a dataset, relative to it. Raises `StoreError`."""
+    """Yield the paths of all image files of a dataset, relative to it. Raises `StoreError`."""
     store, folder = dataset.store, f"{dataset.folder}/images"
     for prefix, names in side_by_side(store, lambda prefix: store.names(f"{folder}/{prefix}"), store.names(folder)):
         yield from map(f"images/{prefix}/".__add__, names)
 
 
 class WantedImages:
-    """Images that should be there, by this process's `hash` of their paths relative to the dataset, and their sizes.
+    """The expected images, by this process's `hash` of their paths relative to the dataset, and their sizes.
 
-    Sixteen bytes for each lie in a temporary file, by the prefix under which it will be listed; few are in memory.
+    Each takes sixteen bytes in a temporary file, ordered by prefix; few are in memory.
     """
 
     def __init__(self) -> None:
-        """None yet."""
         self._held: defaultdict[str, array[int]] = defaultdict(lambda: array("q"))
         self._count = 0
         self._file: IO[bytes] | None = None
         self._spilled: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
 
     def add(self, paths: Iterable[str], sizes: Iterable[int | None] = repeat(None)) -> None:
-        """More of them, each with its size in bytes; None where that is not known."""
+        """Add expected images with their sizes in bytes; None if not known."""
         held = self._held
         for path, size in zip(paths, sizes, strict=False):
             held[path[:_PREFIX]].extend((hash(path), _NONE if size is None else size))
@@ -53,7 +52,7 @@ class WantedImages:
             self._spill()
 
     def missing(self, dataset: Dataset) -> set[int]:
-        """Those whose file is not there as it was stored: gone, emptied, cut or replaced. Raises `StoreError`."""
+        """Return the numbers of images whose file is missing, truncated or replaced. Raises `StoreError`."""
         missing, left = set[int](), self._held.keys() | self._spilled.keys()
         for prefix, there in _by_prefix(dataset) if left else ():
             for path, size in self._wanted(prefix).items() - there.items():
@@ -83,7 +82,7 @@ class WantedImages:
 
 
 def _by_prefix(dataset: Dataset) -> Iterator[tuple[str, dict[int, int | None]]]:
-    """By prefix the files that are there: the hash of each path, and its size where the store tells it."""
+    """Yield, by prefix, the existing files: the hash of each path, and its size if the store provides it."""
     store, folder = dataset.store, f"{dataset.folder}/images"
     for prefix, sizes in side_by_side(store, lambda prefix: store.sizes(f"{folder}/{prefix}"), store.names(folder)):
         path = f"images/{prefix}"

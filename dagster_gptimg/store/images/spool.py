@@ -1,4 +1,4 @@
-"""A file on its way into the store: in memory while it is small, in a temporary file from then on."""
+"""A file that is being received: in memory while it is small, then in a temporary file."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 IN_MEMORY = 8 * 1024 * 1024
-"""Bytes that are kept in memory at most. Images of the registry's models have one to three million."""
+"""Maximum bytes in memory. Images of the registry's models have one to three million."""
 
 
 class Spool:
-    """Takes the bytes of one file as they come. Use it as a context manager: its temporary file goes with it."""
+    """Collects the bytes of one file. Use it as a context manager, which removes its temporary file."""
 
     def __init__(self, in_memory: int = IN_MEMORY) -> None:
-        """Nothing has come yet. `in_memory`: bytes."""
+        """`in_memory`: maximum bytes that are kept in memory."""
         self._held, self._most, self._size = bytearray(), in_memory, 0
         self._file: IO[bytes] | None = None
         self._folder: TemporaryFolder | None = None
@@ -32,7 +32,7 @@ class Spool:
         self.restart()
 
     def restart(self) -> None:
-        """Forget what has come: it is fetched again, or not needed any more."""
+        """Drop the bytes received so far."""
         self._held, self._size = bytearray(), 0
         if self._file is not None:
             self._file.close()
@@ -41,7 +41,7 @@ class Spool:
         self._file = self._folder = None
 
     def write(self, data: bytes) -> None:
-        """Take more bytes. Raises `TemporaryError` when there is no room for a temporary file."""
+        """Append bytes. Raises `TemporaryError` if there is no room for a temporary file."""
         self._size += len(data)
         if self._file is None and self._size <= self._most:
             self._held += data
@@ -54,9 +54,9 @@ class Spool:
         self._file.write(data)
 
     def content(self) -> bytes | Path:
-        """What has come: its bytes, or the file that holds them until this object is left.
+        """The received bytes, or the file with them, which exists until the context ends.
 
-        Raises `TemporaryError` when there is no room for it.
+        Raises `TemporaryError` if there is no room for it.
         """
         if self._file is None or self._folder is None:
             return bytes(self._held)

@@ -1,7 +1,7 @@
-"""The facts that receipts are made of: what each small JSON object says, and under which name it lies.
+"""The facts in receipts: the content of each small JSON object, and its name.
 
-docs/receipts.md is the format for people. A fact is created once and never changed; what cannot be read as a fact of
-these versions raises `UnreadableError`, and is never taken for "nothing there".
+docs/receipts.md describes the format. A fact is created once and never changed; an object that is not a fact of these
+versions raises `UnreadableError`, and never counts as missing.
 """
 
 from __future__ import annotations
@@ -20,17 +20,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 VERSION = 2
-"""Of the facts that this release writes. Version 1 made an outcome of a single reading, and knew no words."""
+"""The version of new facts. Version 1 based an outcome on a single read, and had no identity of `again`."""
 
 How: TypeAlias = Literal["reply", "webhook", "history"]
 OutcomeKind: TypeAlias = Literal["stored", "refused", "free", "ended", "reopened"]
 
 CANCELLED = "cancelled"
-"""The error type of a request that left fal's queue at our wish: it is free, on fal's own word."""
+"""The error type of a request that we cancelled in fal's queue: it is free, as fal confirmed."""
 
 UNLOADED = frozenset({"file_download_error", "image_load_error"})
-"""Error types that version 1 recorded as refusals, although fal had only not loaded a reference image: nothing was
-computed, and nothing is final."""
+"""Error types that version 1 recorded as refusals, although fal had only failed to load a reference image.
+
+Nothing was computed, and such an outcome is not final.
+"""
 
 UNPROCESSABLE = 422
 
@@ -44,11 +46,11 @@ _ANY_FACT_OF_A_KEY = re.compile(r"(?P<key>[0-9a-f]{64})\.(?P<attempt>\d{1,6})\..
 
 
 class Word(BaseModel):
-    """The user's word to buy something again (`again`).
+    """The identity of a request of the user to buy something again (`again`).
 
     Attributes:
-        id: what it is known by: the same for all partitions of one run, and for its retries.
-        run: the run in which it acted.
+        id: the same for all partitions of one run, and for its retries.
+        run: the run in which it was used.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,12 +66,12 @@ class _Fact(BaseModel):
 
 
 class Intent(_Fact):
-    """Made before the POST leaves: what will be asked for, at what worst-case cost (null: not known), by whom.
+    """Created before the POST is sent: the request, its worst-case cost (null: not known), and its sender.
 
     Attributes:
-        word: the user's word that opened this attempt; None for none.
-        clock_offset_s: seconds by which fal's clock was ahead of that of `created_at`, as fal's answers said; None
-            where they had not yet.
+        word: identity of the `again` that opened this attempt; None if none did.
+        clock_offset_s: seconds by which fal's clock was ahead of that of `created_at`, by fal's answers; None before
+            the first answer.
     """
 
     endpoint: str
@@ -86,7 +88,7 @@ class Intent(_Fact):
 
 
 class Accepted(_Fact):
-    """fal has a request for this attempt: its id (also in the name), and the URLs by which it is followed."""
+    """fal has a request for this attempt: its id (also in the name), and its URLs."""
 
     request_id: str
     endpoint: str
@@ -100,13 +102,14 @@ F = TypeVar("F", bound=_Fact)
 
 
 class StoredImage(BaseModel):
-    """One image in the store, as its bytes were looked at before this was written.
+    """One image in the store, as inspected before this was written.
 
     Attributes:
-        path: relative to the dataset: `images/ab/<our name>`; checked where it is read from a store (`parse_outcome`).
+        path: relative to the dataset: `images/ab/<our name>`; checked when it is read (`parse_outcome`).
         bytes: its length.
-        width, height: pixels; None where its format does not tell, or is not known here.
-        notes: what is odd about it, in words.
+        width: pixels; None if not known.
+        height: pixels; None if not known.
+        notes: anomalies, in words.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -121,17 +124,17 @@ class StoredImage(BaseModel):
 
 
 class Outcome(_Fact):
-    """How a request ended, on evidence (docs/receipts.md#evidence).
+    """How a request ended, with evidence (docs/receipts.md#evidence).
 
-    stored: its images are in the store. refused: words about the content or the inputs (perhaps billed). free: a
-    failure that fal never bills. ended: no images, and neither of the two (perhaps billed). reopened: fal has said
-    afterwards that it has images; the outcomes before this one count no more.
+    The kinds: stored: its images are in the store. refused: an error about the content or the inputs (perhaps billed).
+    free: a failure that fal never bills. ended: no images, and neither of the two (perhaps billed). reopened: fal has
+    said later that it has images; earlier outcomes no longer count.
 
     Attributes:
-        evidence: what it rests on, in words.
-        notes: what is odd about it, in words.
-        inference_s: seconds that the model took, where fal has said so.
-        erased_at: when its images, its prompt and its arguments were erased at the user's word; hashes and cost stay.
+        evidence: its basis, in words.
+        notes: anomalies, in words.
+        inference_s: seconds that the model took, if fal says it.
+        erased_at: when its images, prompt and arguments were erased on request; hashes and cost stay.
     """
 
     request_id: str
@@ -151,27 +154,27 @@ class Outcome(_Fact):
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether version 1 wrote this from one reading, which may have been a blip: it is looked at again."""
+        """Whether version 1 based this on a single read, which may have been a disturbance: it is read again."""
         if self.version != 1 or self.kind == "stored" or self.error_type == CANCELLED:
             return False
         return self.kind == "free" or self.status_code != UNPROCESSABLE
 
     @property
     def is_end(self) -> bool:
-        """Whether the request needs no following any more."""
+        """Whether the request need not be followed any more."""
         return self.kind != "reopened" and not self.is_doubtful
 
     @property
     def meaning(self) -> OutcomeKind:
-        """What it means: `kind`, but for a refusal of version 1 over a reference image that fal could not load."""
+        """The meaning of the outcome: `kind`, except for a version-1 refusal over an image that fal could not load."""
         is_unloaded = self.version == 1 and self.kind == "refused" and self.error_type in UNLOADED
         return "free" if is_unloaded else self.kind
 
     def may_follow(self, there: Sequence[Outcome]) -> bool:
-        """Whether this may be recorded behind the outcomes of the same request that are there, the last one last.
+        """Return whether this outcome may be recorded after the existing ones of the same request (in order).
 
-        An image always may, unless there is one. Anything else may only follow what ended nothing, and only once: a
-        request that was reopened, and then answers again what it answered before, stays open.
+        An image always may, unless there is one. Other outcomes may only follow one that ended nothing, and only once:
+        a reopened request that gives its old answer again stays open.
         """
         if not there or any(known.kind == "stored" for known in there):
             return not there
@@ -182,7 +185,7 @@ class Outcome(_Fact):
 
 
 class GivenUp(_Fact):
-    """The user no longer waits for a request (`again: lost`). Every run looks for it, and an image of it counts."""
+    """The user no longer waits for a request (`again: lost`). Every run still looks for it, and its images count."""
 
     request_id: str
     word: Word
@@ -190,10 +193,10 @@ class GivenUp(_Fact):
 
 
 class Deleted(_Fact):
-    """The images of a stored request are in the store no more; they were paid for.
+    """The images of a stored request are no longer in the store; they were paid for.
 
-    Recorded before `prune` deletes the files; or, where somebody else has removed them, before the user's word buys
-    the row again. It counts as long as the files are gone: an image that is put back counts again.
+    Recorded before `prune` deletes the files; or, if they were removed by others, before `again` buys the row again.
+    Counts as long as the files are missing: an image that is put back counts again.
     """
 
     request_id: str
@@ -202,10 +205,10 @@ class Deleted(_Fact):
 
 
 class Void(_Fact):
-    """The attempt has no request: provably not sent or rejected, or given up by the user's word or policy.
+    """The attempt has no request: provably not sent or rejected, or given up by `again` or the policy.
 
     Attributes:
-        word: for the reason `word`, whose word it was.
+        word: for the reason `word`, the identity of the `again`.
     """
 
     reason: Literal["not_sent", "rejected", "word", "settled"]
@@ -216,16 +219,16 @@ class Void(_Fact):
 
 @dataclass(slots=True)
 class Attempt:
-    """All facts of one attempt that are on record.
+    """All recorded facts of one attempt.
 
     Attributes:
-        accepted: by request id; `how` decides whose it is when two attempts have found the same one. None where the
-            object cannot be read: its name still tells the id.
-        outcomes: by request id the one that counts: an image wins, else the last. None where it cannot be read.
-        recorded: by request id how many outcomes there are.
-        given_up: by request id, what the user no longer waits for; None where it cannot be read.
-        deleted: by request id, that its images are in the store no more; only of those whose files are gone now.
-        unreadable: what is there and cannot be read, with the reason.
+        accepted: by request id; `how` decides the owner if two attempts have the same id. None if the object cannot be
+            read: its name still has the id.
+        outcomes: the valid outcome by request id: an image, else the last. None if it cannot be read.
+        recorded: the number of outcomes by request id.
+        given_up: by request id, requests that were given up; None if the object cannot be read.
+        deleted: by request id, images that are no longer in the store; only those whose files are missing now.
+        unreadable: objects that cannot be read, with the reason.
     """
 
     intent: Intent | None = None
@@ -239,32 +242,32 @@ class Attempt:
 
     @property
     def word(self) -> Word | None:
-        """The user's word by which this attempt was given up; None when it was not."""
+        """The identity of the `again` by which this attempt was given up; None if it was not."""
         words = [self.void.word if self.void else None, *(fact.word for fact in self.given_up.values() if fact)]
         return next(filter(None, words), None)
 
     @property
     def may_have_no_end(self) -> bool:
-        """Whether its submit may have reached fal, and nothing says how that ended: it may have been billed."""
+        """Whether its submit may have reached fal without a known end: it may have been billed."""
         is_proven = self.void is not None and self.void.reason in {"not_sent", "rejected"}
         return not is_proven and not any(self.is_ended(request_id) for request_id in self.outcomes)
 
     def add_outcome(self, request_id: str, outcome: Outcome | None) -> None:
-        """Take an outcome that was recorded behind those that are known. An image among them stays what counts."""
+        """Add an outcome that was recorded after the known ones. An image among them stays the valid one."""
         self.recorded[request_id] = self.recorded.get(request_id, 0) + 1
         known = self.outcomes.get(request_id)
         if known is None or known.kind != "stored":
             self.outcomes[request_id] = outcome
 
     def is_ended(self, request_id: str) -> bool:
-        """Whether a request has an outcome that ends its following; one that cannot be read does."""
+        """Return whether a request has an outcome that ends its following; an unreadable one does."""
         outcome = self.outcomes.get(request_id)
         return request_id in self.outcomes and (outcome is None or outcome.is_end)
 
 
 @dataclass(frozen=True, slots=True)
 class FactName:
-    """What a receipt's name says. `kind` is None for a name that belongs to the key but to no kind that we know."""
+    """A parsed name of a receipt. `kind` is None for a name that belongs to the key, but to no known kind."""
 
     key: str
     attempt: int
@@ -275,7 +278,7 @@ class FactName:
 
 
 def fact_path(key: str, attempt: int, kind: str) -> str:
-    """Where a fact lies in its dataset.
+    """Return a fact's path in its dataset.
 
     `kind` is `intent`, `void`, `accepted.<id>.<how>`, `outcome.<id>`, `outcome.<id>.<number>`, `given_up.<id>` or
     `deleted.<id>`.
@@ -284,7 +287,7 @@ def fact_path(key: str, attempt: int, kind: str) -> str:
 
 
 def parse_name(name: str) -> FactName | None:
-    """What an object in a receipts folder is; None for one that is no receipt at all."""
+    """Parse the name of an object in a receipts folder; None if it is not a receipt."""
     match = _NAME.fullmatch(name)
     if match is None:
         foreign = _ANY_FACT_OF_A_KEY.fullmatch(name)
@@ -300,14 +303,14 @@ def parse_name(name: str) -> FactName | None:
 
 
 def parse_fact(kind: type[F], data: bytes, name: str) -> F:
-    """The fact that an object holds.
+    """Return the fact in an object.
 
     Raises:
-        UnreadableError: it is empty, torn, of a newer version, or something else altogether.
+        UnreadableError: the object is empty, incomplete, of a newer version, or not a fact.
     """
     try:
         return kind.model_validate_json(data)
     except ValidationError as error:
         known = f"up to version {VERSION}; {error.error_count()} problems"
-        msg = f"{name} is there and is not a receipt that this release knows ({known}): look at it"
+        msg = f"{name} is not a receipt of a kind that this release knows ({known}): check the file"
         raise UnreadableError(msg) from error

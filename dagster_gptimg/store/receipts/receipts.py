@@ -30,34 +30,34 @@ if TYPE_CHECKING:
     from dagster_gptimg.store.root import Store
 
 Names: TypeAlias = list[tuple[str, FactName]]
-"""Names of receipts, each with what it says."""
+"""Names of receipts, each with its parsed form."""
 
 PREFIXES = frozenset(f"{n:02x}" for n in range(256))
-"""The first two digits of a key name its folder, so that a listing can go in parallel."""
+"""The first two digits of a key, which are the name of its folder, so that listings can be concurrent."""
 
 OUTCOMES_MOST = 100
-"""Outcomes of one request at most: each is another one than the last, so there are hardly ever more than two."""
+"""Maximum outcomes of one request: each differs from the last, so there are hardly ever more than two."""
 
 
 class Receipts:
-    """The receipts of one dataset. Every call blocks."""
+    """The receipts of one dataset. All methods block."""
 
     def __init__(self, store: Store, folder: str) -> None:
-        """`folder` is the dataset's, relative to the store."""
+        """`folder`: the dataset's, relative to the store."""
         self.store, self.folder = store, folder
 
     # -- writing: each fact once, exclusively
 
     def create_intent(self, key: str, attempt: int, intent: Intent) -> bool:
-        """Create the intent of an attempt; True when it is ours, and only then may its POST leave.
+        """Create the intent of an attempt; return True if it is ours, and only then may its POST be sent.
 
-        A repeated conditional put (s3fs does that by itself) makes a winner look like a loser, and a lost reply looks
-        like a failure: both times our own nonce in the object tells. Nobody but this process knows that nonce. What a
-        far store has acknowledged is read back: one that loses it, or has let somebody else write as well, is found out
-        before anything is paid for.
+        A repeated conditional put (s3fs repeats by itself) makes a winner look like a loser, and a lost reply looks
+        like a failure: in both cases our nonce in the object decides, which no other process knows. An intent in a
+        remote store is read back: a store that has lost it, or has let another process write, is noticed before
+        anything is paid for.
 
         Raises:
-            StoreError: nobody knows. Nothing may be sent.
+            StoreError: the owner is not known. Nothing may be sent.
         """
         try:
             self._create(key, attempt, "intent", intent)
@@ -66,17 +66,17 @@ class Receipts:
         return self.store.is_near or self._is_there(key, attempt, intent.nonce)
 
     def create_accepted(self, key: str, attempt: int, how: How, accepted: Accepted) -> None:
-        """Record that fal has a request for this attempt. Who comes second changes nothing."""
+        """Record that fal has a request for this attempt. A repetition changes nothing."""
         self._record(key, attempt, f"accepted.{accepted.request_id}.{how}", accepted)
 
     def create_outcome(self, key: str, attempt: int, outcome: Outcome) -> Outcome:
-        """Record how a request ended, and return the outcome that is on record for it now.
+        """Record how a request ended, and return the outcome that is now valid.
 
-        Who comes second with the same changes nothing. An image is recorded behind whatever is there, and so is
-        another outcome behind one that ended nothing (see `Outcome.may_follow`).
+        A repetition changes nothing. An image is recorded after any other outcome, and so is another outcome after one
+        that ended nothing (see `Outcome.may_follow`).
 
         Raises:
-            UnreadableError: one is on record, and the store does not give it.
+            UnreadableError: one is on record, but the store does not return it.
             StoreError: it is not on record.
         """
         there: list[Outcome] = []
@@ -98,21 +98,21 @@ class Receipts:
                 there.append(parse_outcome(self.store.read(name), name, told))
             except FileNotFoundError as error:
                 if is_there:
-                    raise UnreadableError(f"{name} is there, and the store does not give it: {error}") from error
+                    raise UnreadableError(f"{name} exists, but the store does not return it: {error}") from error
                 return next((known for known in there if known.kind == "stored"), there[-1])
-        msg = f"request {outcome.request_id} has {OUTCOMES_MOST} outcomes on record: look at them"
+        msg = f"request {outcome.request_id} has {OUTCOMES_MOST} outcomes on record: check these files"
         raise StoreError(msg)
 
     def create_given_up(self, key: str, attempt: int, given_up: GivenUp) -> None:
-        """Record that the user no longer waits for a request. Who comes second changes nothing."""
+        """Record that the user no longer waits for a request. A repetition changes nothing."""
         self._record(key, attempt, f"given_up.{given_up.request_id}", given_up)
 
     def create_deleted(self, key: str, attempt: int, deleted: Deleted) -> None:
-        """Record that the images of a request are in the store no more. Who comes second changes nothing."""
+        """Record that the images of a request are no longer in the store. A repetition changes nothing."""
         self._record(key, attempt, f"deleted.{deleted.request_id}", deleted)
 
     def create_void(self, key: str, attempt: int, void: Void) -> None:
-        """Record that an attempt has no request. Who comes second changes nothing."""
+        """Record that an attempt has no request. A repetition changes nothing."""
         self._record(key, attempt, "void", void)
 
     def _record(self, key: str, attempt: int, kind: str, fact: Accepted | Deleted | GivenUp | Void) -> None:
@@ -127,7 +127,7 @@ class Receipts:
         self.store.create(f"{self.folder}/{fact_path(key, attempt, kind)}", fact.model_dump_json().encode())
 
     def _is_there(self, key: str, attempt: int, nonce: str) -> bool:
-        """Whether an intent that was acknowledged is ours. One that cannot be read now counts as acknowledged."""
+        """Return whether an acknowledged intent is ours. One that cannot be read now counts as acknowledged."""
         try:
             return self._has_nonce(key, attempt, nonce, StoreError("the store has acknowledged it, and lost it"))
         except UnreadableError:
@@ -138,7 +138,7 @@ class Receipts:
         try:
             return parse_fact(Intent, self.store.read(name), name).nonce == nonce
         except FileNotFoundError:
-            msg = f"an intent could not be created and is not there: {error}"
+            msg = f"an intent could not be created and does not exist: {error}"
             raise StoreError(msg) from error
         except UnreadableError:
             if isinstance(error, FileExistsError):
@@ -148,11 +148,11 @@ class Receipts:
     # -- reading
 
     def load(self, key: str) -> list[Attempt]:
-        """The facts of one key, by attempt. Raises `StoreError` when the folder cannot be listed."""
+        """Return the facts of one key, by attempt. Raises `StoreError` if the folder cannot be listed."""
         return self.read(self.names(key))
 
     def by_key(self) -> Iterator[tuple[str, Names]]:
-        """The names of all receipts, key by key, listed in parallel by prefix; no object is opened.
+        """Yield the names of all receipts, key by key, from concurrent listings; no object is opened.
 
         Raises `StoreError`.
         """
@@ -162,18 +162,17 @@ class Receipts:
                 yield key, list(group)
 
     def known(self, request_ids: Collection[str], hows: Collection[How]) -> set[str]:
-        """Those of some request ids that are on record, in one of these ways. Raises `StoreError`.
+        """Return those of some request ids that are on record, in one of these ways. Raises `StoreError`.
 
-        How an id was found that only an outcome tells is not known: it counts as one from the history.
+        For an id that only an outcome names, the way is not known: it counts as one from the history.
         """
         every = (parsed for _, names in self.by_key() for _, parsed in names if parsed.request_id in request_ids)
         return {parsed.request_id for parsed in every if (parsed.how or "history") in hows}
 
     def read(self, names: Names) -> list[Attempt]:
-        """The facts behind these names, which are all those of one key, by attempt.
+        """Read the facts with these names, which are all those of one key; return them by attempt.
 
-        An attempt whose intent is missing is there all the same: a fact without its intent says that something was
-        lost.
+        An attempt without an intent is included: a fact without its intent means that something was lost.
         """
         attempts: dict[int, Attempt] = {}
         for name, parsed in sorted(names, key=lambda pair: (pair[1].request_id, pair[1].number)):
@@ -185,14 +184,17 @@ class Receipts:
         return [attempts.get(n, Attempt()) for n in range(max(attempts, default=-1) + 1)]
 
     def _keep_what_is_gone(self, attempt: Attempt) -> None:
-        """Leave out deletions that do not count: the images are there again, or were erased for good."""
+        """Remove deletions that no longer count: the images exist again, or were erased for good."""
         for request_id in list(attempt.deleted):
             outcome = attempt.outcomes.get(request_id)
             if outcome is None or outcome.erased_at or not not_as_recorded(self.store, self.folder, outcome.images):
                 del attempt.deleted[request_id]
 
     def names(self, prefix: str) -> Names:
-        """The receipts whose keys begin so (two digits at least), by name; no object is opened. Raises `StoreError`."""
+        """Return the receipts whose keys have this prefix (at least two digits); no object is opened.
+
+        Raises `StoreError`.
+        """
         names = self.store.names(f"{self.folder}/receipts/{prefix[:2]}", prefix)
         return [(name, parsed) for name in names if (parsed := parse_name(name)) is not None]
 
@@ -211,7 +213,7 @@ class Receipts:
 
     def _read_fact(self, attempt: Attempt, path: str, parsed: FactName) -> None:
         if parsed.kind is None:
-            msg = f"{path} is a kind of receipt that this version does not know"
+            msg = f"{path} is a receipt of a kind that this version does not know"
             raise UnreadableError(msg)
         data = self.store.read(path)
         if parsed.kind == "intent":
@@ -231,15 +233,15 @@ class Receipts:
 
 
 def parse_outcome(data: bytes, path: str, name: FactName) -> Outcome:
-    """The outcome that an object holds, when all images that it names are those of its own request.
+    """Return the outcome in an object, if all its images are those of its own request.
 
     Raises:
-        UnreadableError: it is none, or it names a file that is not its own: what it names is read, shown and deleted.
+        UnreadableError: it is not an outcome, or names other files: files that it names are read, shown and deleted.
     """
     outcome = parse_fact(Outcome, data, path)
     for image in outcome.images:
         told = parse_image(image.path)
         if told is None or (told.key, told.request_id) != (name.key, name.request_id):
-            msg = f"{path} names the file {image.path!r}, which is not an image of its request: look at it"
+            msg = f"{path} names the file {image.path!r}, which is not an image of its request: check the receipt"
             raise UnreadableError(msg)
     return outcome

@@ -1,4 +1,4 @@
-"""Image files against what is on record of them: by one listing of the few that a request has."""
+"""Comparison of image files with their record, by one listing of the few files of a request."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _NONE = -1
 
 
 def not_as_recorded(store: Store, folder: str, images: Iterable[StoredImage]) -> list[StoredImage]:
-    """Those of some images of one request that are not there, or have another size than on record.
+    """Return those of some images of one request that do not exist, or have another size than recorded.
 
     Args:
-        store: where they are.
-        folder: the dataset's.
+        store: their store.
+        folder: the dataset's folder.
         images: of one request.
 
     Raises:
-        StoreError: the store cannot be listed. (A listing that fails does not say that anything is gone.)
+        StoreError: the store cannot be listed. (A failed listing does not mean that images are missing.)
     """
     wanted, sizes = list(images), dict[str, int | None]()
     for prefix in {image.path.rpartition("-")[0] for image in wanted}:

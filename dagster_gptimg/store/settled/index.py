@@ -1,7 +1,7 @@
-"""The settled index: what is done, by request key, in one columnar read.
+"""The settled index: the finished requests, by request key, in one columnar read.
 
-Derived from receipts, and never needed for money. Runs add immutable Parquet pieces; many pieces are merged into one. A
-piece that is lost or broken costs time, not money: `lost` names it, and the receipts are read instead.
+Derived from receipts, and not needed for any rule about money. Runs add immutable Parquet pieces; many pieces are
+merged into one. A lost or damaged piece costs time, not money: `lost` names it, and the receipts are read instead.
 """
 
 from __future__ import annotations
@@ -62,16 +62,17 @@ class _WholeLines:
 
 
 class SettledIndex:
-    """The settled index of one dataset. Every call blocks, and none may run beside another, but for `save`.
+    """The settled index of one dataset. All methods block, and must not run concurrently, except `save`.
 
     Attributes:
-        has_missing: whether a file of any line's images is gone, as far as somebody has looked.
-        lost: pieces that were written, and were not there or could not be read when the index was loaded: what they
-            said is in the receipts only.
+        has_missing: whether an image file of any line is missing, as far as the files were listed.
+        lost: pieces that were written, but were missing or unreadable when the index was loaded: their content is in
+            the
+            receipts only.
     """
 
     def __init__(self, store: Store, folder: str) -> None:
-        """`folder` is the dataset's, relative to the store."""
+        """`folder`: the dataset's, relative to the store."""
         self._pieces = Pieces(store, f"{folder}/settled")
         self.has_missing = False
         self.lost: list[str] = []
@@ -84,13 +85,13 @@ class SettledIndex:
         self._wanted = WantedImages()  # until somebody has looked for the files
 
     def load(self) -> None:
-        """Read all pieces. One that cannot be read is left out, with a warning. Raises `StoreError`."""
+        """Read all pieces. An unreadable one is left out, with a warning. Raises `StoreError`."""
         broken: set[str] = set()
         while not self._load(broken):
             continue  # what came of a broken piece is among the rest: once more, without it
 
     def _load(self, broken: set[str]) -> bool:
-        """Read all pieces but the broken ones; False when another one is broken, which is added to these."""
+        """Read all pieces except the broken ones; False if another one is broken, which is then added to them."""
         self._forget()
         pieces, marked = self._pieces.listed()
         self.lost = sorted(marked.difference(pieces) | broken.intersection(pieces))
@@ -109,7 +110,7 @@ class SettledIndex:
         return True
 
     def look_for_images(self, dataset: Dataset) -> None:
-        """List the image files, and mark the lines that miss one; once, after `load`. Raises `StoreError`."""
+        """List the image files, and mark the lines with a missing one; once, after `load`. Raises `StoreError`."""
         missing, number = self._wanted.missing(dataset), 0
         self.has_missing = bool(missing)
         self._wanted = WantedImages()
@@ -126,7 +127,7 @@ class SettledIndex:
         return len(self._known)
 
     def get(self, key: str) -> Settled | None:
-        """What is settled for a key."""
+        """Return the best line of a key; None if there is none."""
         return self._known.get(key)
 
     def brief(self, key: str) -> Brief | None:
@@ -134,7 +135,7 @@ class SettledIndex:
         return self._known.brief(key)
 
     def places(self, keys: Iterable[bytes]) -> Iterator[int]:
-        """Where very many keys stand in the index, for `briefs`: of 32 bytes each, one behind the other.
+        """Yield the places in the index of very many concatenated keys of 32 bytes each, for `briefs`.
 
         Take as many as there are keys: where the index is empty, it does not count them.
         """
@@ -145,7 +146,7 @@ class SettledIndex:
         return self._known.briefs(places)
 
     def completed(self, start: datetime, end: datetime) -> set[str]:
-        """Ids of the requests that completed between two moments."""
+        """Return the ids of the requests that were completed between two moments."""
         found: set[str] = set()
         for batch in self._pieces.read(["request_id", "completed_at"]):
             when = batch["completed_at"]
@@ -154,24 +155,24 @@ class SettledIndex:
         return found
 
     def request_ids(self) -> Iterator[str]:
-        """The ids of all requests that are on record here."""
+        """Yield the ids of all requests in the index."""
         for batch in self._pieces.read(["request_id"]):
             yield from batch["request_id"].to_pylist()
 
     # -- what is added
 
     def write(self, piece: str, rows: Sequence[Settled]) -> None:
-        """Add an immutable piece, and know it from now on. Raises `StoreError`."""
+        """Add an immutable piece to the store and to this index. Raises `StoreError`."""
         if rows:
             made = self.make(piece, rows)
             self.save(made)
             self.know(made)
 
     def make(self, name: str, rows: Sequence[Settled]) -> Piece:
-        """Lay out a piece on this machine.
+        """Write a piece to a local file.
 
-        In always the same thread, if it is done again and again: of what Arrow and zstd take for it, glibc keeps some
-        10 MB for every thread in which that was ever done.
+        Always call this in the same thread: glibc keeps some 10 MB of Arrow's and zstd's memory for every thread that
+        does it.
         """
         batch = columns_of(rows)
         return Piece(self._pieces.lay_out(name, [batch]), batch)
@@ -181,7 +182,7 @@ class SettledIndex:
         self._pieces.put(piece.name)
 
     def know(self, piece: Piece) -> None:
-        """Know what was saved from now on. Nothing else may read the index meanwhile; the store is not asked."""
+        """Add a saved piece to this index, without reading the store. Nothing else may read the index meanwhile."""
         self._whole.add(piece.lines)
         self._pieces.names.append(piece.name)
         self._known.add(piece.lines)
@@ -189,26 +190,26 @@ class SettledIndex:
     # -- what is put in place of something else
 
     def drop_lost(self) -> None:
-        """Forget that pieces were lost, once what they said is in others. Raises `StoreError`."""
+        """Forget lost pieces, once their content is in other pieces. Raises `StoreError`."""
         self._pieces.remove(self.lost)
         self.lost = []
 
     def replace(self, piece: str, rows: Sequence[Settled]) -> None:
-        """Put these lines in place of everything that is there, readable or not. Raises `StoreError`."""
+        """Replace everything in the folder, readable or not, by these lines. Raises `StoreError`."""
         old = self._pieces.all_files()
         self._forget()
         self.write(piece, rows)
         self._pieces.remove_files(old)
 
     def merge(self, piece: str) -> None:
-        """Put many pieces into one, written before the others are removed. Raises `StoreError`."""
+        """Merge many pieces into one, which is written before the others are removed. Raises `StoreError`."""
         old = list(self._pieces.names)
         if len(old) > MERGE_ABOVE:
             self._pieces.put(self._pieces.lay_out(piece, self._alive()))
             self._pieces.remove(old)
 
     def _alive(self) -> Iterator[pa.RecordBatch]:
-        """All lines but those that another one of the same key goes before."""
+        """Yield all lines except those that another one of the same key supersedes."""
         dead, before = self._known.superseded(), 0
         for batch in self._pieces.read():
             yield batch.filter(pa.array([before + n not in dead for n in range(batch.num_rows)]))

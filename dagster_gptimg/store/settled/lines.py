@@ -27,10 +27,10 @@ LINE_COLUMNS = ["key", "request_id", "kind", "images", "cost_usd"]
 """The columns of which something is in memory."""
 
 PLACED = 2**16
-"""Keys that are looked for at once, at least: each time all lines are gone through."""
+"""Minimum number of keys that are looked up at a time: each time all lines are scanned."""
 
 _MISSING = 128
-"""Beside the kind: a file of its images is not there as it was stored."""
+"""Flag beside the kind: an image file differs from its record."""
 
 _BRIEF = {n | gone: (kind, bool(gone)) for n, kind in enumerate(KINDS) for gone in (0, _MISSING)}
 
@@ -71,7 +71,7 @@ class KnownLines:
         return self.briefs(self._by_key().find(digests_of(bytes.fromhex(key))))[0] if self._kinds else None
 
     def briefs(self, places: Iterable[int]) -> list[Brief | None]:
-        """The keys of some `places` in brief; None for one that is not in the index."""
+        """Return the briefs of the keys at some `places`; None for one that is not in the index."""
         kinds, images, versions, others = self._kinds, self._images, self._versions, self._others
         found = list[Brief | None]()
         for first in places:
@@ -111,7 +111,7 @@ class KnownLines:
         return self._by_key().find(wanted) if found is None else found
 
     def _by_key(self) -> DigestMap:
-        """The first lines of all keys; lines that are not among them yet are put there."""
+        """Return the map of the first lines of all keys, after adding lines that are not in it yet."""
         for number, first in self._map.extend(self._keys):
             self._others.setdefault(first, []).append(number)
         self._keys = Digests()
@@ -126,10 +126,10 @@ class KnownLines:
         return found
 
     def _most_known(self, numbers: Sequence[int]) -> int:
-        """Of the lines of one key the one that says most: an erasure, then images, then a refusal.
+        """Return the line of one key that says most: an erasure, then images, then a refusal.
 
-        What is known of a key only grows: its cost is the sum over all its requests, so the larger one knows more. Of
-        two that know as much, the one whose images are there.
+        Knowledge about a key only grows: its cost is the sum over all its requests, so the larger cost is newer. Of two
+        equal lines, the one with existing images is returned.
         """
         return numbers[0] if len(numbers) == 1 else max(numbers, key=self._knowledge)
 
@@ -140,8 +140,8 @@ class KnownLines:
 
 
 def _bytes_of(keys: pa.Array) -> bytes:
-    """Keys in hex as bytes, one behind the other. Raises `ValueError` when one is no key."""
+    """Convert keys in hex to concatenated bytes. Raises `ValueError` if one is not a key."""
     found = bytes.fromhex("".join(keys.to_pylist()))
     if pc.any(pc.not_equal(pc.utf8_length(keys), 2 * KEY)).as_py():
-        raise ValueError("a key that is no SHA-256")
+        raise ValueError("a key is not a SHA-256")
     return found

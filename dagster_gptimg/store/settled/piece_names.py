@@ -1,7 +1,7 @@
-"""The names of the settled index's pieces, by which one that is lost, damaged, or another one's is found out.
+"""The names of the settled index's pieces, by which lost, damaged or foreign pieces are recognized.
 
-A piece is named by its content: `<name>.<digest>.parquet`. Beside it lies an empty mark, `<piece>.made`, made after it
-and removed before it: a mark without its piece says that the piece was lost. What earlier releases wrote has neither.
+A piece is named by its content: `<name>.<digest>.parquet`. An empty mark beside it, `<piece>.made`, is made after it
+and removed before it: a mark without its piece means that the piece was lost. Earlier releases wrote neither.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-ENDING, MARK = ".parquet", ".made"
+ENDING = ".parquet"
+MARK = ".made"
 _NAMED = re.compile(r".+\.(?P<digest>[0-9a-f]{16})\.parquet")
 
 
 class Listed(NamedTuple):
-    """What lies in an index's folder.
+    """The content of an index's folder.
 
     Attributes:
         pieces: names of pieces.
-        marked: names of pieces that have been made, and not been removed.
+        marked: names of pieces that were made, and not removed.
     """
 
     pieces: list[str]
@@ -31,7 +32,7 @@ class Listed(NamedTuple):
 
 
 def listed(names: Iterable[str]) -> Listed:
-    """Sort out what lies in the folder; what is neither piece nor mark is passed over."""
+    """Sort the names in the folder; other files are ignored."""
     found = Listed([], set())
     for name in names:
         if name.endswith(ENDING):
@@ -42,19 +43,19 @@ def listed(names: Iterable[str]) -> Listed:
 
 
 def piece_name(name: str, content: Path) -> str:
-    """What a piece with this content is called."""
+    """Return the name of a piece with this content."""
     return f"{name}.{_digest(content)}{ENDING}"
 
 
 def check_piece(name: str, content: Path) -> None:
-    """Make sure that a piece is the one that was written under its name, as far as the name tells.
+    """Check that a piece has the content of its name, if the name has a digest.
 
     Raises:
-        ValueError: it is another one, or was damaged.
+        ValueError: the content is another one, or damaged.
     """
     match = _NAMED.fullmatch(name)
     if match is not None and match["digest"] != _digest(content):
-        raise ValueError(f"{name} does not hold what was written")
+        raise ValueError(f"{name} differs from what was written")
 
 
 def _digest(content: Path) -> str:

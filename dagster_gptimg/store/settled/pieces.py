@@ -77,7 +77,7 @@ class Pieces:
             self._store.create(f"{self._folder}/{name}{MARK}", b"")
 
     def remove(self, names: Iterable[str]) -> None:
-        """Remove pieces; the marks before them: whoever looks in between must not take them for lost."""
+        """Remove pieces, after their marks, so that a concurrent reader does not take them for lost."""
         for name in names:
             self._store.delete(f"{self._folder}/{name}{MARK}")
             self._store.delete(f"{self._folder}/{name}")

@@ -1,4 +1,4 @@
-"""Single lines of large tables that are too large for the memory: laid out on disk, read by their number."""
+"""Single lines of tables that are too large for memory: stored on disk, read by number."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 CHUNK = 128
-"""Lines that lie together."""
+"""Number of lines that are stored together."""
 
 KEPT = 64
-"""Chunks that are kept; so far apart may lines be that are asked for one after the other, and be read only once."""
+"""Number of chunks that are kept in memory."""
 
 Line = dict[str, Any]
 
@@ -27,12 +27,12 @@ Line = dict[str, Any]
 class Lines:
     """The lines of some batches of one schema, in a temporary file.
 
-    Who asks for two lines of a chunk soon asks for the others, too: then all of it is made Python's at once, which
-    costs far less than line by line. Whoever jumps about pays for single lines.
+    A reader of two lines of a chunk usually needs the others, too: then the whole chunk is converted at once, which is
+    much cheaper than line by line. For random access single lines are converted.
     """
 
     def __init__(self, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> None:
-        """Lay them out. Raises `TemporaryError`."""
+        """Store the batches. Raises `TemporaryError`."""
         self._schema = schema
         self._file = temporary_file()
         weakref.finalize(self, self._file.close)
@@ -42,7 +42,7 @@ class Lines:
             self.add(batch)
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """More lines, behind the others. Raises `TemporaryError`."""
+        """Append lines. Raises `TemporaryError`."""
         for start in range(0, batch.num_rows, CHUNK):
             chunk = batch.slice(start, CHUNK)
             data = chunk.serialize()
@@ -52,7 +52,7 @@ class Lines:
             self._count, self._end = self._count + chunk.num_rows, self._end + data.size
 
     def get(self, number: int) -> Line:
-        """One line, by its number from 0."""
+        """Return one line, by its number from 0."""
         place = bisect_right(self._starts, number) - 1
         kept, line = self._kept.get(place), number - self._starts[place]
         if kept is None:
@@ -66,7 +66,7 @@ class Lines:
         return kept[line]
 
     def _read(self, place: int) -> pa.RecordBatch:
-        """A chunk; not mapped, since whatever was touched of a map counts as memory of this process."""
+        """Read a chunk; it is not mapped, since accessed parts of a map count as memory of this process."""
         self._file.flush()
         start, size = self._places[place]
         return pa.ipc.read_record_batch(pa.py_buffer(os.pread(self._file.fileno(), size, start)), self._schema)

@@ -48,7 +48,7 @@ SCHEMA = pa.schema(
 )
 
 Kind = Literal["stored", "refused", "ended", "erased", "missing"]
-"""How a request has ended. `missing` is nothing that the index keeps: a file of the images is gone just now."""
+"""How a request has ended. `missing` is not stored in the index: an image file is missing now."""
 
 KINDS: tuple[Kind, ...] = ("ended", "refused", "stored", "erased")
 """The kinds that the index keeps; of two lines of a key the one whose kind stands later here is right."""
@@ -64,12 +64,13 @@ _STATUS: Mapping[Kind, RowStatus] = {
 
 
 class Settled(NamedTuple):
-    """A request that is done: stored, refused for good, ended without images, or erased at the user's word.
+    """A finished request: stored, refused for good, ended without images, or erased on request.
 
     Attributes:
-        bought_by: the run that sent it. settled_by: the run that recorded the outcome.
-        images: as `StoredImage`s are, each a dict.
-        notes: for each of the images what is odd about it, in words; None where nothing is. None as a whole: of none.
+        bought_by: the run that sent it.
+        settled_by: the run that recorded the outcome.
+        images: fields of `StoredImage`, each as a dict.
+        notes: for each image its anomalies, in words, or None; None if there are none at all.
     """
 
     key: str
@@ -92,17 +93,17 @@ class Settled(NamedTuple):
 
     @property
     def status(self) -> RowStatus:
-        """The status of its row, as far as it goes by this request."""
+        """The row's status, as far as it depends on this request."""
         return _STATUS[self.kind]
 
 
 class Brief(NamedTuple):
-    """As much of a settled request as counting takes.
+    """The fields of a settled request that are needed for counting.
 
     Attributes:
-        images: how many it has.
-        is_missing: whether a file of them was gone when the index was loaded, or had another size.
-        version: changes when anything of the line does; 32 bits.
+        images: number of images.
+        is_missing: whether an image file was missing, or had another size, when the files were listed.
+        version: changes when anything in the line does; 32 bits.
     """
 
     kind: Kind
@@ -112,12 +113,12 @@ class Brief(NamedTuple):
 
     @property
     def status(self) -> RowStatus:
-        """Its row's, as far as it goes by this request."""
+        """The row's status, as far as it depends on this request."""
         return RowStatus.MISSING if self.is_missing else _STATUS[self.kind]
 
 
 def columns_of(rows: Sequence[Settled]) -> pa.RecordBatch:
-    """Lines in columns. What a column cannot hold is null in it: receipts have it, and nothing derived stops a run."""
+    """Return lines in columns. Invalid values become null: receipts have them, and derived data never stops a run."""
     told = [row._asdict() for row in rows]
     for line in told:
         line |= {name: rounded(line[name]) for name in ("cost_usd", "billable_units")}
@@ -125,6 +126,6 @@ def columns_of(rows: Sequence[Settled]) -> pa.RecordBatch:
 
 
 def images_of(batch: pa.RecordBatch, field: str) -> list[Any]:
-    """One field of all images of some lines, in their order."""
+    """Return one field of all images of some lines, in order."""
     found: list[Any] = batch["images"].flatten().field(field).to_pylist()
     return found

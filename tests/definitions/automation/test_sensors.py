@@ -301,13 +301,13 @@ def test_a_table_from_upstream_has_to_be_named() -> None:
     def pictures(products: Any) -> Any:
         return products
 
-    with pytest.raises(UsageError, match="say what to watch"):
+    with pytest.raises(UsageError, match="name the table to watch"):
         build_prompt_table_sensor(pictures)
 
     @dg.asset
     def other() -> None: ...
 
-    with pytest.raises(UsageError, match="is no image asset"):
+    with pytest.raises(UsageError, match="is not an image asset"):
         build_prompt_table_sensor(other)
 
 

@@ -139,9 +139,9 @@ def test_what_dagster_says_of_an_asset_and_its_op_is_passed_on() -> None:
     assert spec.automation_condition == dg.AutomationCondition.on_missing()
     assert (asset.op.pool, asset.op.tags["dagster/priority"]) == ("fal", "3")
     assert asset.backfill_policy == dg.BackfillPolicy.single_run()
-    assert "its name and description are the asset's" in refused(op={"name": "x"})
+    assert "name and description cannot be set, they are the asset's" in refused(op={"name": "x"})
     fixed = {"key": "photos", "partitions_def": {"type": "static", "partition_keys": ["a"]}}
-    assert "give `partitions` beside it" in refused(asset=fixed)
+    assert "use the attribute `partitions` instead" in refused(asset=fixed)
 
 
 def test_the_table_is_an_asset_upstream_and_nothing_is_read_to_load() -> None:
@@ -295,7 +295,7 @@ def test_a_variable_is_named_and_fails_by_its_name(monkeypatch: pytest.MonkeyPat
         {"fal": {"base_url": {"env": "NOT_SET"}}},
     ):
         assert "the environment variable NOT_SET is not set" in refused(**attributes)
-    assert "{env: NAME} takes the name of a variable" in refused(template={"env": "a b"})
+    assert "{env: NAME} takes the name of an environment variable" in refused(template={"env": "a b"})
 
 
 def test_attributes_are_read_from_the_variables_that_they_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,9 +339,9 @@ def test_a_key_in_place_of_a_variables_name_is_refused_and_not_shown(
     monkeypatch: pytest.MonkeyPatch, given: object
 ) -> None:
     monkeypatch.setenv("FAL_KEY", "topsecret")
-    assert "api_key_env takes the name of a variable" in refused(fal={"api_key_env": given})
+    assert "api_key_env takes the name of an environment variable" in refused(fal={"api_key_env": given})
     told = refused(fal={"api_key": "{{ env.FAL_KEY }}"})
-    assert "name its variable, api_key_env: FAL_KEY" in told
+    assert "name its environment variable, api_key_env: FAL_KEY" in told
     assert "topsecret" not in told
 
 
@@ -470,7 +470,7 @@ def test_two_components_with_different_resources_say_what_to_do(name: str, value
     assert isinstance(error, UsageError)
     words = str(error)
     assert f"the components of team/photos0 and team/photos1 have different `{name}:`" in words
-    assert f"take `{name}:` out of the others" in words
+    assert f"remove `{name}:` from the others" in words
 
 
 def test_a_component_is_made_in_python_too() -> None:

@@ -94,7 +94,7 @@ async def test_a_server_that_does_not_stream_is_told(monkeypatch: pytest.MonkeyP
         await connection.reply(200, json.dumps(DONE).encode(), "Content-Type: application/json")
 
     async with scripted(script) as server, client(server.url) as fal:
-        with pytest.raises(ReadError, match="broke off"):
+        with pytest.raises(ReadError, match="were cut off"):
             await anext(fal.stream_status(request(server)))
     assert len(server.requests) == 2
 
@@ -220,7 +220,7 @@ def test_settings_go_over_those_of_a_resource() -> None:
     assert list(RequestSettings(tags={"mine": "1"}).over(many).tags) == ["mine", *(str(n) for n in range(9))]
     forced = RequestSettings(headers={"X-Fal-Store-IO": "0"}, without_guarantee=True)
     assert forced.over(base).without_guarantee
-    with pytest.raises(UsageError, match="could not be healed"):
+    with pytest.raises(UsageError, match="could not be found in its history"):
         RequestSettings().over(forced)
 
 
@@ -241,8 +241,8 @@ def test_tags_are_written_as_fal_takes_them() -> None:
         ({"priority": "high"}, "it must be normal or low"),
         ({"start_timeout": 1}, "more than 1 second"),
         ({"lifecycle": 60}, "a whole number, 3600 or more"),
-        ({"tags": {str(n): "x" for n in range(11)}}, "11 tags, and fal takes 10"),
-        ({"headers": {"X-Fal-Store-IO": "0"}}, "could not be healed from its history"),
+        ({"tags": {str(n): "x" for n in range(11)}}, "11 tags, and fal accepts at most 10"),
+        ({"headers": {"X-Fal-Store-IO": "0"}}, "could not be found in its history"),
         ({"headers": {"Authorization": "Key x"}}, "the key comes from FAL_KEY"),
         ({"headers": {"X-Fal-Tags": "a=b"}}, "it has a setting of its own: tags"),
         ({"headers": {"Cookie": "x"}}, "only X-Fal-Runner-Hint"),
@@ -254,7 +254,7 @@ def test_what_would_void_the_guarantee_or_is_not_fals_is_refused(given: dict[str
 
 
 def test_a_header_cannot_smuggle_another() -> None:
-    with pytest.raises(UsageError, match="cannot stand in a header"):
+    with pytest.raises(UsageError, match="are not valid in a header"):
         RequestSettings(headers={"X-Fal-Runner-Hint": "a\r\nCookie: x"}).with_tags({})
 
 

@@ -145,7 +145,7 @@ def test_a_level_of_compression_without_effect_is_refused_before_anything_is_bou
     found = FLARE.check({"prompt": "x", "output_compression": 80, "output_format": "webp"})
     FLARE.demand_required(found)
     for form in ({}, {"output_format": "png"}):
-        with pytest.raises(ArgumentsError, match="output_compression: png is not compressed by levels"):
+        with pytest.raises(ArgumentsError, match="output_compression: png has no compression levels"):
             FLARE.demand_required(FLARE.check({"prompt": "x", "output_compression": 80, **form}))
 
 

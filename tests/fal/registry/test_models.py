@@ -93,7 +93,7 @@ def test_what_cannot_be_is_said() -> None:
         MINI.check({"background": "transparent", "output_format": "jpeg"})
     with pytest.raises(ArgumentsError, match=r"qualty: .* did you mean quality\?"):
         MINI.check({"qualty": "low"})
-    with pytest.raises(ArgumentsError, match="seed: gpt-image-1-mini has no such input; it has background"):
+    with pytest.raises(ArgumentsError, match="seed: gpt-image-1-mini does not have this input; it has background"):
         MINI.check({"seed": 1})
 
 
@@ -109,7 +109,7 @@ def test_every_wrong_input_is_told_at_once_with_the_nearest_right_one() -> None:
 
 @pytest.mark.parametrize("prompt", ["", " ", "\n\t", "\u3000"])
 def test_a_blank_prompt_is_wrong_and_not_merely_absent(prompt: str) -> None:
-    with pytest.raises(ArgumentsError, match="prompt: it is empty"):
+    with pytest.raises(ArgumentsError, match="prompt: the prompt is empty"):
         MINI.check({"prompt": prompt})
 
 
@@ -202,7 +202,9 @@ def test_wrong_references_are_told(cell: object) -> None:
 def test_an_edit_without_a_reference_is_told() -> None:
     model = get_model("gpt-image-1.5")
     found = model.check({"input_fidelity": "low"})
-    with pytest.raises(ArgumentsError, match=r"image_urls: fal-ai/gpt-image-1.5/edit edits images, and there is none"):
+    with pytest.raises(
+        ArgumentsError, match=r"image_urls: fal-ai/gpt-image-1.5/edit edits images, but the row has none"
+    ):
         model.demand_required(found)
     with pytest.raises(ArgumentsError, match="name at least one reference image"):
         get_model("gpt-image-1-mini/edit").demand_required({"prompt": "x"})
@@ -230,7 +232,7 @@ def test_wrong_sizes_are_told(size: object) -> None:
 
 
 def test_what_a_model_does_not_have_is_told() -> None:
-    with pytest.raises(ArgumentsError, match="background: gpt-image-2 has no such input"):
+    with pytest.raises(ArgumentsError, match="background: gpt-image-2 does not have this input"):
         get_model("gpt-image-2").check({"background": "transparent"})
     with pytest.raises(ArgumentsError, match=r"quality: 'auto' is not one of low, medium, high"):
         get_model("gpt-image-1.5").check({"quality": "auto"})

@@ -89,7 +89,7 @@ def test_cells_take_their_types(given: dict[str, Any], found: Any) -> None:
     ("given", "why"),
     [
         ({"prompt": "ab"}, "at least 3 characters"),
-        ({"prompt": "    "}, "it is empty"),
+        ({"prompt": "    "}, "the prompt is empty"),
         ({"image_size": "huge"}, "'huge' is not one of square_hd, square, portrait_4_3, landscape_4_3"),
         ({"image_size": {"width": 0, "height": 9}}, "width: 0: input should be greater than 0"),
         ({"image_size": {"width": 9, "height": 0}}, "height: 0: input should be greater than 0"),
@@ -97,18 +97,18 @@ def test_cells_take_their_types(given: dict[str, Any], found: Any) -> None:
         ({"style": "Vivid"}, "did you mean vivid?"),
         ({"steps": "5"}, "'5' is not one of 4, 8, 16"),
         ({"guidance_scale": 21}, "less than or equal to 20"),
-        ({"guidance_scale": True}, "it is not a number"),
+        ({"guidance_scale": True}, "this is not a number"),
         ({"num_inference_steps": 0}, "greater than or equal to 1"),
-        ({"seed": "1_0"}, "it is not a whole number"),
-        ({"seed": True}, "it is not a whole number"),
-        ({"seed": 1, "num_images": 4}, "would make the same images with it: ask for 3 at most"),
+        ({"seed": "1_0"}, "this is not a whole number"),
+        ({"seed": True}, "this is not a whole number"),
+        ({"seed": 1, "num_images": 4}, "would make the same images: ask for at most 3"),
         ({"image_urls": ["x"] * 5}, "at most 4 items"),
-        ({"image_urls": [""]}, "not an empty one"),
+        ({"image_urls": [""]}, "not empty"),
         ({"loras": [{"scale": 1}]}, "path: "),
         ({"negative_prompt": "x" * 501}, "at most 500 characters"),
         ({"output_format": "webp"}, "'webp' is not one of jpeg, png"),
-        ({"sync_mode": True}, "say without_guarantee"),
-        ({"quality": "low"}, "studio/painter/v2 has no such input"),
+        ({"sync_mode": True}, "Set without_guarantee"),
+        ({"quality": "low"}, "studio/painter/v2 does not have this input"),
     ],
 )
 def test_what_fal_would_refuse_is_told_once(given: dict[str, Any], why: str) -> None:
@@ -123,8 +123,8 @@ def test_what_an_endpoint_needs_must_be_given() -> None:
     with pytest.raises(ArgumentsError) as caught:
         RETOUCH.demand_required(RETOUCH.check({"prompt": "x"}))
     assert dict(caught.value.problems) == {
-        "image_url": "studio/retouch edits images, and there is none: name at least one reference image",
-        "mode": "studio/retouch needs it: give it for all rows, or in a column of this name",
+        "image_url": "studio/retouch edits images, but the row has none: name at least one reference image",
+        "mode": "studio/retouch requires this input: give it for all rows, or in a column of this name",
     }
 
 
@@ -154,9 +154,9 @@ def test_its_own_document_makes_the_registrys_model() -> None:
 
 
 def test_a_document_that_cannot_be_used_is_told() -> None:
-    with pytest.raises(UsageError, match="no OpenAPI document as fal writes it"):
+    with pytest.raises(UsageError, match="not an OpenAPI document of the kind that fal writes"):
         FalModel.from_openapi({"openapi": "3.0.4"}, price=unknown_price)
-    with pytest.raises(UsageError, match="no OpenAPI document as fal writes it"):
+    with pytest.raises(UsageError, match="not an OpenAPI document of the kind that fal writes"):
         FalModel.from_openapi("<html>", price=unknown_price)
     broken = document("painter")
     broken["components"]["schemas"].pop("PromptField")
@@ -168,7 +168,7 @@ def test_a_document_that_cannot_be_used_is_told() -> None:
         FalModel.from_openapi(mute, price=unknown_price)
     film = document("painter")
     film["components"]["schemas"]["PainterV2Output"]["properties"] = {"video": {"type": "object"}}
-    with pytest.raises(UsageError, match="does not give `images`"):
+    with pytest.raises(UsageError, match="does not return `images`"):
         FalModel.from_openapi(film, price=unknown_price)
 
 
@@ -221,7 +221,7 @@ async def test_the_client_fetches_a_document_and_what_fal_says_of_a_model() -> N
         assert await asked.openapi("studio/painter/v2") == document("painter")
         assert await asked.statuses(["studio/painter/v2", "studio/b"]) == {"studio/painter/v2": "deprecated"}
         assert await asked.statuses(["studio/nothing"]) == {}
-        with pytest.raises(ReadError, match="no OpenAPI document of studio/nothing"):
+        with pytest.raises(ReadError, match="no OpenAPI document for studio/nothing"):
             await asked.openapi("studio/nothing")
     first = server.requests[1].split()[1]
     assert first == b"/v1/models?endpoint_id=studio/painter/v2&endpoint_id=studio/b"
@@ -236,8 +236,8 @@ def test_a_model_that_ends_is_told_from_sixty_days_before() -> None:
         near, after = model.notice(model.sunset - timedelta(days=60)), model.notice(model.sunset)
         assert near is not None
         assert after is not None
-        assert f"{model.name} ends on {model.sunset} by its maker's own page; move to {model.successor}" in near
-        assert f"has ended on {model.sunset}" in after
+        assert f"{model.name} ends on {model.sunset} according to its maker's page; move to {model.successor}" in near
+        assert f"ended on {model.sunset}" in after
     told = get_model("gpt-image-2").notice(date(2026, 1, 1), ["active", "deprecated"])
     assert told == "gpt-image-2 is deprecated at fal; choose another model"
     both = get_model("gpt-image-1-mini").notice(date(2026, 11, 25), ["deprecated"])
@@ -258,7 +258,7 @@ def test_schemas_that_refer_to_one_another_are_refused_and_not_followed_for_ever
         made["components"]["schemas"] |= schemas
         [post] = [at["post"] for at in made["paths"].values() if "post" in at]
         post["requestBody"]["content"]["application/json"]["schema"] = {"$ref": "#/components/schemas/A"}
-        with pytest.raises(UsageError, match="no OpenAPI document"):
+        with pytest.raises(UsageError, match="not an OpenAPI document"):
             FalModel.from_openapi(made, price=per_image("0.03"))
 
 

@@ -91,7 +91,7 @@ def test_empty_rows_and_columns_are_passed_over_and_lines_are_those_of_the_sheet
     path = book(tmp_path / "u.xlsx", ["prompt", None, "quality"], ["x", None, "low"], ["y"])
     assert [(row.prompt, row.arguments) for row in rows(path)] == [("x", {"quality": "low"}), ("y", {})]
     assert "a column has no name" in told(book(tmp_path / "v.xlsx", ["prompt", None], ["x", "y"]))
-    assert "stands twice" in told(book(tmp_path / "w.xlsx", ["prompt", "prompt"], ["x", "y"]))
+    assert "is used twice" in told(book(tmp_path / "w.xlsx", ["prompt", "prompt"], ["x", "y"]))
     assert "has no cells" in told(book(tmp_path / "e.xlsx"))
     assert rows(book(tmp_path / "h.xlsx", ["prompt"])) == []
 
@@ -122,7 +122,7 @@ def test_formulas_have_their_value_and_errors_are_their_rows_problem(tmp_path: P
 def test_what_is_no_workbook_is_told(tmp_path: Path) -> None:
     path = tmp_path / "t.xlsx"
     path.write_bytes(b"prompt\nx\n")
-    assert "is no workbook that can be read" in told(str(path))
+    assert "is not a readable workbook" in told(str(path))
     path.write_bytes(b"\xd0\xcf\x11\xe0" + bytes(2000))  # as one with a password is
     assert "protected by a password" in told(str(path))
     with zipfile.ZipFile(path, "w") as archive:

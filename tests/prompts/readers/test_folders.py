@@ -76,7 +76,7 @@ def test_text_files_in_folders_and_globs(tmp_path: Path) -> None:
         ("x", {"quality": "low"}, {"kind": "a"}),
     ]
     assert "several formats, csv, txt" in told(str(tmp_path))
-    assert "no file that is a table" in told(f"{tmp_path}/*.parquet")
+    assert "no table files" in told(f"{tmp_path}/*.parquet")
     (tmp_path / "p").mkdir()
     write(tmp_path / "p/a.json", '["x"]')
     write(tmp_path / "p/b.json", '[{"prompt": "y", "n": 1}]')
@@ -92,7 +92,7 @@ def test_a_problem_names_the_file(tmp_path: Path) -> None:
         (f"{tmp_path}/b.csv", 3, "prompt"),
         (f"{tmp_path}/b.csv", 3, "id"),
     ]
-    assert f"'2' stands on line 3 of {tmp_path}/a.csv already" in caught.value.problems[1].reason
+    assert f"'2' is already used on line 3 of {tmp_path}/a.csv" in caught.value.problems[1].reason
     write(tmp_path / "b.csv", "id,Text\n3,z\n")
     assert f"{tmp_path}/b.csv has no column 'prompt'" in told(f"{tmp_path}/*.csv")
 

@@ -107,7 +107,7 @@ def test_which_column_is_the_prompt() -> None:
     assert rows([{"PROMPT": "x"}])[0].prompt == "x"
     [row] = rows([{"Prompt": "a title", "prompt": "x"}])
     assert (row.prompt, row.columns) == ("x", {"Prompt": "a title"})
-    assert "say which is the prompt column" in says([{"Prompt": "x", "PROMPT": "y"}])
+    assert "name the prompt column" in says([{"Prompt": "x", "PROMPT": "y"}])
 
 
 def test_a_name_that_the_user_gives_wins_over_a_models_input() -> None:
@@ -117,13 +117,13 @@ def test_a_name_that_the_user_gives_wins_over_a_models_input() -> None:
 
 def test_equal_column_names_of_arrow_are_told() -> None:
     two = pa.table([["a"], ["b"]], names=["prompt", "prompt"])
-    assert "'prompt' stands twice" in says(two)
+    assert "'prompt' is used twice" in says(two)
     assert "has no name" in says(pa.table([["a"], ["b"]], names=["prompt", ""]))
 
 
 @pytest.mark.parametrize("source", [None, 3, b"prompt", {"prompt": "x"}])
 def test_what_is_no_table(source: Any) -> None:
-    assert f"{type(source).__name__} is no table" in says(source)
+    assert f"{type(source).__name__} is not a table" in says(source)
 
 
 def test_rows_of_a_generator_are_read_as_they_come() -> None:
@@ -190,5 +190,5 @@ def test_a_file_systems_words_are_told_without_secrets(monkeypatch: pytest.Monke
 
 
 def test_a_prompt_for_all_rows_is_refused() -> None:
-    with pytest.raises(UsageError, match="no argument for all rows"):
+    with pytest.raises(UsageError, match="cannot be an argument of all rows"):
         rows([{"prompt": "x"}], arguments={"prompt": "y"})

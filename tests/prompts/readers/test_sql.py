@@ -134,7 +134,7 @@ def test_a_query_goes_to_the_database_as_it_stands(tmp_path: Path, query: str, t
 
 
 def test_columns_of_one_name_are_told(tmp_path: Path) -> None:
-    with pytest.raises(TableError, match="the column name 'Prompt' stands twice"):
+    with pytest.raises(TableError, match="the column name 'Prompt' is used twice"):
         rows(SqlTable(f"sqlite:///{tmp_path}/t.db", "SELECT 'a' AS Prompt, 'b' AS Prompt"))
 
 

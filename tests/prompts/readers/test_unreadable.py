@@ -57,7 +57,7 @@ REFUSED: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("source", "way"), REFUSED, ids=[type(source).__name__ for source, _ in REFUSED])
 def test_the_way_out_is_told(source: Any, way: str) -> None:
-    with pytest.raises(TableError, match="is no table") as caught:
+    with pytest.raises(TableError, match=r"is not a table|cannot be read as a table") as caught:
         rows(source)
     assert way in str(caught.value)
     assert type(source).__name__ in str(caught.value)

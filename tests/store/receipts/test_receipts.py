@@ -147,7 +147,7 @@ def test_an_intent_has_one_winner_and_knows_it_by_its_nonce(
     monkeypatch.setattr(receipts.store, "create", lost_reply)
     assert receipts.create_intent(KEY, 1, INTENT)
     monkeypatch.setattr(receipts.store, "create", failed)
-    with pytest.raises(StoreError, match="is not there"):
+    with pytest.raises(StoreError, match="does not exist"):
         receipts.create_intent(KEY, 2, INTENT)
     assert not receipts.create_intent(KEY, 1, INTENT.model_copy(update={"nonce": "other"}))
 

@@ -1,4 +1,4 @@
-"""What the emulator has and fal has not: the bill, and the handles for tests. For callers on this machine only."""
+"""Routes that only the emulator has: the bill, and the control for tests. For callers on this machine only."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ControlRoutes:
         return answer(bill(self._account, rows=request.query_params.get("rows") != "0"))
 
     async def calls(self, _: Request) -> Response:
-        """How many calls this process has answered as fal."""
+        """Answer the number of calls that this process has answered as fal."""
         return answer({"calls": self._account.calls})
 
     async def rules(self, _: Request) -> Response:

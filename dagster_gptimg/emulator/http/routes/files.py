@@ -24,7 +24,7 @@ class FileRoutes:
         self._drawing_threads = drawing_threads
 
     def routes(self) -> list[Route]:
-        """Both layouts of fal's CDN: `/files/...` and `/files/b/...`."""
+        """Return the routes for both layouts of fal's CDN: `/files/...` and `/files/b/...`."""
         return [
             Route("/files/{animal}/{name}", self.download, methods=["GET"]),
             Route("/files/b/{animal}/{name}", self.download, methods=["GET"]),
@@ -70,7 +70,7 @@ class FileRoutes:
 
 
 def flipped(data: bytes, share: float) -> bytes:
-    """The same bytes with one bit changed, `share` of the way through."""
+    """Return the bytes with one bit changed, at `share` (0 to 1) of their length."""
     place = int(share * len(data) * 8)
     spoiled = bytearray(data)
     spoiled[place // 8] ^= 1 << place % 8

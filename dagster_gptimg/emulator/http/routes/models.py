@@ -1,4 +1,4 @@
-"""What fal publishes of its models: the list, their OpenAPI, prices, estimates (docs/fal-wire.md#platform-api)."""
+"""fal's information about models: the list, OpenAPI, prices, estimates (docs/fal-wire.md#platform-api)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ModelRoutes:
         return answer(document(MODELS[endpoint_id], base_url(request)))
 
     async def models(self, request: Request) -> Response:
-        """The models, all or some; `metadata.status` tells a model that is about to go."""
+        """Answer all or some models; `metadata.status` marks a model that will end soon."""
         params, base = request.query_params, base_url(request)
         wanted = ids(params, "endpoint_id", required=False)
         choice(params, "status", "active", "deprecated")
@@ -70,7 +70,7 @@ class ModelRoutes:
         return answer({"prices": listed, "next_cursor": None, "has_more": False})
 
     async def estimate(self, request: Request) -> Response:
-        """What some calls, by what calls have cost so far, or some units cost."""
+        """Answer the estimated cost of calls, by the average so far, or of units."""
         kind, quantities = await _estimated(request)
         unknown = [name for name in quantities if name not in MODELS]
         if unknown:

@@ -31,8 +31,10 @@ VERSION = 1
 """Version of the emulator's own part of `/v1/meta`."""
 DAY = 86400.0
 WIDEST_DAYS = 90
-HISTORY_PAGE, BILLING_PAGE = 100, 10_000
-"""The longest page of each listing."""
+HISTORY_PAGE = 100
+"""Maximum entries of a page of the request history."""
+BILLING_PAGE = 10_000
+"""Maximum entries of a page of billing events."""
 WEBHOOK_RANGES = ["127.0.0.1/32"]
 _TAG = re.compile(r"([a-z0-9._-]+)=(.+)")
 
@@ -54,7 +56,7 @@ class PlatformRoutes:
         ]
 
     async def meta(self, _: Request) -> Response:
-        """What fal says here, and who this emulator is."""
+        """Answer fal's metadata, and the id of this emulator."""
         emulator = {"id": self._account.database.id, "version": VERSION}
         return answer({"webhook_ip_ranges": WEBHOOK_RANGES, "emulator": emulator})
 
@@ -85,7 +87,7 @@ class PlatformRoutes:
         return answer({"cdn_delete_results": [{"link": link, "exception": None} for link in links]})
 
     async def billing_events(self, request: Request) -> Response:
-        """What was billed, request by request; `source=tagged-billed` with their tags, and by them."""
+        """Answer the billed requests; `source=tagged-billed` includes their tags, and filters by them."""
         params = request.query_params
         tagged = choice(params, "source", "billed", "tagged-billed") == "tagged-billed"
         if tagged and not self._account.settings.tagged_billing:

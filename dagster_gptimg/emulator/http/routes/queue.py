@@ -136,7 +136,7 @@ class QueueRoutes:
         return answer({"detail": "Request is still in progress"}, 400, {REQUEST_ID: record.request_id})
 
     async def cancel(self, request: Request) -> Response:
-        """Cancel, as far as it goes."""
+        """Cancel a request, if possible."""
         path = request.path_params
         outcome = self._account.cancel(app_of(path["app"]), path["request_id"])
         headers, reading = {REQUEST_ID: path["request_id"]}, self._account.settings.cancel_answer
@@ -154,7 +154,7 @@ def too_many(settings: Settings, message: str, error_type: str | None = None) ->
 
 
 def _mangled(reply: Response, fault: str | None) -> Response:
-    """What the caller sees of the reply to a request that was accepted."""
+    """Return the reply to an accepted request, as changed by a fault."""
     if fault == "submit_lost":
         return Dropped()
     if fault == "submit_cut":
@@ -173,7 +173,7 @@ def _not_accepted(fault: str, settings: Settings) -> Response:
 
 
 def _unreadable(fault: str, settings: Settings) -> Response:
-    """What a read that goes wrong gets instead of the answer."""
+    """Return the reply to a read that fails."""
     if fault == "status_500":
         return _internal_error(settings)
     return nginx(503) if fault in ("status_503", "result_500_gateway") else Dropped()

@@ -29,7 +29,10 @@ class StorageRoutes:
         self._tokens: dict[str, float] = {}
 
     def routes(self) -> list[Route]:
-        """Both flavours: the Python client's (CDN and token), the JavaScript client's (initiate and PUT)."""
+        """Return the routes of uploads.
+
+        Of the Python client (CDN and token) and the JavaScript client (initiate, PUT).
+        """
         file, put = "/files/u/{upload_id}/{name}", "/storage/put/{upload_id}"
         return [
             Route("/storage/auth/token", with_key(self._account, self.token), methods=["POST"]),
@@ -64,7 +67,7 @@ class StorageRoutes:
         return answer({"token": token, "token_type": "Bearer", "base_url": base_url(request), "expires_at": ends})
 
     async def direct(self, request: Request) -> Response:
-        """One file, as it comes."""
+        """Receive one file."""
         upload_id = self._begun(request, request.headers.get("x-fal-file-name", "file"), _type(request))
         self._storage.write(upload_id, await request.body())
         return answer({"access_url": self._url(request, upload_id)})

@@ -36,7 +36,7 @@ class StreamRoutes:
         return [Route(path, with_key(self._account, self.stream), methods=["GET"])]
 
     async def stream(self, request: Request) -> Response:
-        """An event at once, one for each change, and the end of the stream after COMPLETED."""
+        """Send an event immediately, one for each change, and end the stream after COMPLETED."""
         record = self._found(request)
         if record is None:
             return missing(self._account, request)
@@ -75,7 +75,7 @@ class StreamRoutes:
 
 
 class _Teller:
-    """Says what is new about a request since it was last asked."""
+    """Finds what has changed about a request since the last event."""
 
     def __init__(self, account: Account, base: str, *, with_logs: bool) -> None:
         self._account, self._base, self._with_logs = account, base, with_logs
@@ -95,7 +95,7 @@ class _Teller:
         return f"data: {json.dumps(shown, separators=(',', ':'))}\n\n"
 
     def next_line(self, record: Record, now: float) -> list[float]:
-        """When the log grows next; empty when nothing is to come, or nobody wants it."""
+        """Return when the log grows next; empty if it does not, or logs are not requested."""
         return [line.at for line in lines(record) if line.at > now][:1] if self._with_logs else []
 
 

@@ -1,8 +1,7 @@
-"""Image files as they are: which kind, how large, where they end, what is missing. No pixel is made of them.
+"""The structure of image files: their format, size, end, and missing parts. No pixel is decoded.
 
-Pillow reads the headers. What it cannot do is walked by hand: prove that a file ends too early, or has something behind
-its end. Whether a decoder can make a picture of a file is another matter, and no reason not to keep it
-(docs/receipts.md#images).
+Pillow reads the headers. The rest is implemented here: the proof that a file ends too early, or has bytes after its
+end. Whether a decoder can decode a file does not matter for storing it (docs/receipts.md#images).
 """
 
 from __future__ import annotations
@@ -40,6 +39,6 @@ _WALKS: dict[Kind, Callable[[Data], Walked]] = {
 
 
 def walk(kind: Kind, data: Data) -> Walked:
-    """Walk through a file of this kind. Of a kind without a walk nothing is known but its bytes."""
+    """Check the structure of a file of this kind; for other kinds nothing is known."""
     walker = _WALKS.get(kind)
     return walker(data) if walker else Walked()

@@ -1,4 +1,4 @@
-"""What Pillow reads in the header of an image file: its size, and where its pixels must lie."""
+"""Parsing of image headers by Pillow: size, and the position of the pixels."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 _PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 
 _MOST_DIRECTORIES = 1000
-"""Directories of a TIFF file that are looked at, at most."""
+"""Maximum number of directories of a TIFF file that are read."""
 
 
 def size_of(data: Data) -> tuple[int | None, int | None]:
-    """Width and height in pixels, as the header has them; None where Pillow does not know the kind."""
+    """Return width and height in pixels from the header; None if Pillow does not know the kind."""
     if data[:16] == _PNG:  # Pillow reads all chunks before the picture into memory
         width, height = struct.unpack_from(">II", data, 16) if len(data) >= 24 else (None, None)  # noqa: PLR2004
         return width, height
@@ -33,7 +33,7 @@ def size_of(data: Data) -> tuple[int | None, int | None]:
 
 
 def bmp_hole(data: Data) -> str:
-    """What proves that pixels of an uncompressed BMP file are missing, in words; empty: nothing does."""
+    """Return in words what proves that pixels of an uncompressed BMP file are missing; empty if nothing does."""
     image = _header(data)
     for codec, box, offset, args in image.tile if image is not None else ():
         if codec == "raw" and isinstance(args, tuple) and box and offset + args[1] * box[3] > len(data):
@@ -42,7 +42,7 @@ def bmp_hole(data: Data) -> str:
 
 
 def tiff_hole(data: Data) -> str:
-    """What proves that strips or tiles of a TIFF file are missing, in words; empty: nothing does."""
+    """Return in words what proves that strips or tiles of a TIFF file are missing; empty if nothing does."""
     order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
     address, count, entry = (8, 8, 20) if b"+" in data[2:4] else (4, 2, 12)
     first = int.from_bytes(data[address : 2 * address], order)
@@ -65,9 +65,9 @@ def _directories(data: Data) -> Iterator[Any]:
 
 
 def _header(data: Data) -> ImageFile.ImageFile | None:
-    """An image of which only the header was read; None where Pillow cannot.
+    """Return an image of which only the header was read; None if Pillow cannot read it.
 
-    `Image.open` refuses what has very many pixels, and they are none of a header's business: nothing is decoded here.
+    `Image.open` refuses images with very many pixels, which does not matter for a header: nothing is decoded here.
     """
     for name in readable():
         factory, accepts = Image.OPEN[name]

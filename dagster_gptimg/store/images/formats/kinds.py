@@ -1,7 +1,7 @@
-"""What kind of file some bytes are, told by the bytes themselves: an image, a page of text, or something unknown.
+"""The kind of a file, by its bytes: an image, a text page, or unknown.
 
-Nothing is decoded, and no library is asked: a decoder refuses what every viewer opens (a large image, a new format),
-and what was paid for is kept whether or not somebody here can draw it.
+Nothing is decoded, and no library is used: a decoder refuses files that every viewer opens (a large image, a new
+format), and paid images are stored whether or not they can be decoded here.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Data: TypeAlias = bytes | mmap.mmap
-"""A whole file: in memory, or a large one that lies on the disk."""
+"""A whole file: in memory, or a large one mapped from disk."""
 
 
 class Kind(NamedTuple):
-    """A kind of file: its content type, and how its name ends."""
+    """A kind of file: its content type, and its file ending."""
 
     content_type: str
     ending: str
@@ -69,7 +69,7 @@ _BEGINNINGS: tuple[tuple[bytes, Kind], ...] = (
 )
 _NETPBM = re.compile(rb"P[1-7]\s+(?:#[^\n]*\n\s*)*(?:\d|WIDTH)")
 _BMP_HEADERS = {12, 16, 40, 52, 56, 64, 108, 124}
-"""Lengths of the header behind a BMP's first 14 bytes; its magic number alone is two letters of any text."""
+"""Valid lengths of the header after a BMP's first 14 bytes; its magic number alone is two letters of any text."""
 
 _BRANDS = {
     **dict.fromkeys((b"avif", b"avis"), AVIF),
@@ -86,12 +86,12 @@ _SAME = {
     "image/x-ms-bmp": "image/bmp",
     "image/jpx": "image/jp2",
 }
-"""Other names for kinds."""
+"""Aliases of content types."""
 
 _KNOWN = frozenset({kind.content_type for _, kind in _BEGINNINGS} | _SAME.keys()) | {
     kind.content_type for kind in (PNG, WEBP, BMP, AVIF, HEIC, SVG)
 }
-"""Types that are told by the bytes: what is called one of these, and is not, is not what the answer says."""
+"""Types that are recognized by the bytes: a file that is called one of these, and is not recognized, is another one."""
 
 _PAGES = re.compile(r"text/.*|application/(?:.*\+)?(?:json|xml)")
 _TYPE = re.compile(r"[a-z]{1,20}/[a-z0-9][a-z0-9.+-]{0,80}")
@@ -100,40 +100,40 @@ _ENDING = re.compile(r"[a-z0-9]{1,8}")
 _ENDINGS = MimeTypes(filenames=())  # of Python alone: what a machine's own list says differs from machine to machine
 
 _BINARY = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
-"""Bytes that no text has, in any encoding but UTF-16 and UTF-32 (https://mimesniff.spec.whatwg.org, section 3)."""
+"""Bytes that no text has, except in UTF-16 and UTF-32 (https://mimesniff.spec.whatwg.org, section 3)."""
 
 _LOOKED_AT = 1445
-"""Bytes in which one of these must come, if it is no text (same source, section 7.2)."""
+"""Number of bytes within which one of these must occur unless the file is text (same source, section 7.2)."""
 
 MARKS_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _BEFORE_ROOT = re.compile(r"\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE(?:[^\[>]*)(?:\[.*?\]\s*)?>", re.DOTALL | re.IGNORECASE)
 _SVG_ROOT = re.compile(r"<(?:[A-Za-z_][\w.-]*:)?svg[\s/>]")
 HEAD = 65_536
-"""Bytes in which the root of an SVG must come, behind its declarations and comments."""
+"""Number of bytes within which the root of an SVG must begin, after its declarations and comments."""
 
 
 def kind_of(data: Data) -> Kind:
-    """What kind of file this is; `UNKNOWN` for bytes that are neither a known kind nor text.
+    """Return the kind of a file; `UNKNOWN` for bytes that are neither of a known kind nor text.
 
     Raises:
-        ImageError: there are no bytes, or they are text that is no image: an error page of whoever stands in between.
+        ImageError: there are no bytes, or they are a text that is not an image, such as a gateway's error page.
     """
     if not len(data):
-        raise ImageError("an answer without a byte")
+        raise ImageError("the image has no bytes")
     head = data[:64]
     if (kind := _by_beginning(head, data)) is not None:
         return kind
     if _is_text(data[:_LOOKED_AT]):
         if svg_from(data):
             return SVG
-        raise ImageError(f"not an image, but a page of text ({len(data)} bytes)")
+        raise ImageError(f"a text page ({len(data)} bytes) instead of an image")
     return UNKNOWN
 
 
 def called(kind: Kind, told: Sequence[str | None]) -> Kind:
-    """The kind under which a file is kept: its own; of an unknown one, what the answers call it.
+    """Return the kind under which a file is stored: its own; for an unknown one, that which the answers name.
 
-    `told`: content types, as headers and JSON have them; the first that says something counts.
+    `told`: content types from headers and JSON; the first specific one counts.
     """
     if kind is not UNKNOWN:
         return kind
@@ -145,10 +145,7 @@ def called(kind: Kind, told: Sequence[str | None]) -> Kind:
 
 
 def contradiction(kind: Kind, told: Sequence[str | None]) -> str | None:
-    """A type by which an answer calls a file, and that the file is not by its own bytes.
-
-    `told`: as for `called`.
-    """
+    """Return a type that an answer names, although the bytes are of another kind. `told`: as for `called`."""
     for name in map(_type, told):
         own = _SAME.get(name, name) == kind.content_type
         if name and name not in _GENERIC and not own and (kind is not UNKNOWN or _is_contradicted(name)):
@@ -161,7 +158,7 @@ def _is_contradicted(name: str) -> bool:
 
 
 def _type(told: str | None) -> str:
-    """A content type without its parameters; empty for what is none."""
+    """Return a content type without its parameters; empty if it is not valid."""
     name = (told or "").partition(";")[0].strip().lower()
     return name if _TYPE.fullmatch(name) else ""
 
@@ -180,7 +177,7 @@ def _by_beginning(head: bytes, data: Data) -> Kind | None:
 
 
 def _by_brand(data: Data) -> Kind | None:
-    """An ISO base media file by the brands that it says it keeps to, the more special one first."""
+    """Return the kind of an ISO base media file by its declared brands, the most specific first."""
     end = min(int.from_bytes(data[:4], "big"), 256)
     brands = [data[8:12], *(data[at : at + 4] for at in range(16, end - 3, 4))]
     found = {_BRANDS[brand] for brand in brands if brand in _BRANDS}
@@ -192,7 +189,7 @@ def _is_text(head: bytes) -> bool:
 
 
 def svg_from(data: Data) -> str:
-    """The beginning of an SVG, from its root element on; empty for any other text, also for HTML that holds one."""
+    """Return the beginning of an SVG from its root element; empty for other texts, also for HTML that contains one."""
     head, at = data[:HEAD], 0
     encoding = "utf-16" if head.startswith(MARKS_UTF16) else "utf-8-sig"
     text = codecs.getincrementaldecoder(encoding)("replace").decode(head)

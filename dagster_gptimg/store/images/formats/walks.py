@@ -1,6 +1,6 @@
-"""Walks through the structure of image files, by hand: no library proves that a file ends too early.
+"""Checks of the structure of image files: no library proves that a file ends too early.
 
-Each walk goes only as far as that takes. Decoders are no judges of it: they forgive a cut tail, or refuse a file for
+Each check reads only as much as needed. Decoders are not suitable: they accept a truncated end, or refuse a file for
 other reasons.
 """
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 class Walked(NamedTuple):
-    """What the structure of an image file says of it.
+    """The result of the check of an image file's structure.
 
     Attributes:
-        end: where the image ends, in bytes; what stands behind it is a trailer. None: where the file does, or unknown.
-        hole: what proves that bytes are missing or were changed, in words; empty: nothing does.
-        note: what is odd about the structure all the same, in words.
+        end: where the image ends, in bytes; later bytes are a trailer. None: at the file's end, or not known.
+        hole: in words, what proves that bytes are missing or were changed; empty if nothing does.
+        note: in words, other anomalies of the structure.
     """
 
     end: int | None = None
@@ -43,14 +43,14 @@ ANCILLARY = frozenset(
     b"acTL bKGD caBX cHRM cICP cLLI dSIG eXIf fcTL fdAT gAMA gIFg gIFx hIST iCCP iTXt mDCV oFFs pCAL pHYs sBIT sCAL"
     b" sPLT sRGB sTER tEXt tIME tRNS zTXt".split()
 )
-"""Chunks of a PNG without which there is a picture all the same (https://www.w3.org/TR/png-3, section 11.3)."""
+"""Chunks of a PNG that are not needed for its pixels (https://www.w3.org/TR/png-3, section 11.3)."""
 
 
 def walk_png(data: Data) -> Walked:
-    """All chunks up to IEND, each with its CRC (https://www.w3.org/TR/png-3, section 5).
+    """Check all chunks up to IEND, each with its CRC (https://www.w3.org/TR/png-3, section 5).
 
-    A wrong CRC is a hole in a critical chunk, without which there is no picture, and in one of no known name, which may
-    be a critical one whose name was changed; of the others it is a note.
+    A wrong CRC is a hole in a critical chunk, and in one of an unknown name, which may be a critical one whose name was
+    changed; in other chunks it is a note.
     """
     view, at, size = memoryview(data), PNG_HEAD, len(data)
     wrong = dict[bool, str]()
@@ -75,17 +75,19 @@ def _name(kind: bytes) -> str:
 
 
 _MARKER = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
-"""A marker that ends a scan: no restart, and none of the bytes that stand for data behind 0xFF (ITU T.81, B.1.1)."""
+"""A marker that ends a scan: not a restart, and not an escaped 0xFF of the data (ITU T.81, B.1.1)."""
 
 _SOF = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL = frozenset({0xC0, 0xC1})
-_SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
+_SOI = 0xD8
+_EOI = 0xD9
+_SOS = 0xDA
 
 
 def walk_jpeg(data: Data) -> Walked:
-    """All segments up to EOI. What looks like a marker within a segment (a thumbnail of Exif) is passed over.
+    """Check all segments up to EOI. Markers within a segment (a thumbnail in Exif) are skipped.
 
-    Some writers leave EOI out. Then a decoder is asked, for once, and only whether all pixels are there.
+    Some programs omit EOI. Only then a decoder is used, to check whether all pixels are there.
     """
     at, size, scans, frame = 2, len(data), 0, 0
     while found := _MARKER.search(data, at):
@@ -106,12 +108,12 @@ def walk_jpeg(data: Data) -> Walked:
 
 
 def _behind_picture(data: Data, at: int) -> int | None:
-    """The end; None where another picture follows (a gain map, a stereo pair): that is no trailer."""
+    """Return the end; None if another image follows (a gain map, a stereo pair), which is not a trailer."""
     return None if data[at : at + 3] == b"\xff\xd8\xff" else at
 
 
 def walk_gif(data: Data) -> Walked:
-    """All blocks up to the trailer (https://www.w3.org/Graphics/GIF/spec-gif89a.txt)."""
+    """Check all blocks up to the trailer (https://www.w3.org/Graphics/GIF/spec-gif89a.txt)."""
     size = len(data)
     if size < 13:  # noqa: PLR2004 - header and screen descriptor
         return _cut("within its header")
@@ -127,19 +129,19 @@ def walk_gif(data: Data) -> Walked:
         elif block == 0x2C:  # noqa: PLR2004 - an image without its end
             break
         else:
-            return Walked(note=f"an unknown block stands at byte {at}")
+            return Walked(note=f"there is an unknown block at byte {at}")
     if at == size and images:
         return Walked(note="its end marker is missing")
     return _cut("within a block")
 
 
 def _colours(flags: int) -> int:
-    """Bytes of a colour table."""
+    """Return the bytes of a colour table."""
     return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 
 def _behind_blocks(data: Data, at: int) -> int:
-    """The place behind a chain of data blocks; beyond the file's end where that comes first."""
+    """Return the position after a chain of data blocks; after the file's end if that comes first."""
     size = len(data)
     while at < size and (length := data[at]):
         at += length + 1
@@ -147,27 +149,27 @@ def _behind_blocks(data: Data, at: int) -> int:
 
 
 def walk_webp(data: Data) -> Walked:
-    """The size in the RIFF header (https://developers.google.com/speed/webp/docs/riff_container)."""
+    """Check the size in the RIFF header (https://developers.google.com/speed/webp/docs/riff_container)."""
     end = int.from_bytes(data[4:8], "little") + 8
     return Walked(end) if end <= len(data) else _cut(f"before the {end} bytes that its header speaks of")
 
 
 _PAYLOADS = frozenset({b"mdat", b"jxlc", b"jxlp", b"jp2c"})
-"""Boxes that hold the picture itself."""
+"""Boxes that contain the encoded image."""
 
 _DESCRIPTIONS = frozenset({b"meta", b"moov"})
-"""Boxes of AVIF and HEIC that say what the picture is made of."""
+"""Boxes of AVIF and HEIC that describe the image."""
 
 _MUST_BE_WHOLE = _PAYLOADS | _DESCRIPTIONS | {b"moof", b"idat"}
-"""Boxes behind the picture without which it is none: anything else that does not end within the file is a trailer."""
+"""Required boxes that may follow the image: other data after it that exceeds the file is a trailer."""
 
 _MOST_BOXES = 10_000
 
 
 def walk_boxes(data: Data) -> Walked:
-    """The outermost boxes of AVIF, HEIC, JPEG XL and JPEG 2000 (ISO/IEC 14496-12, and their own standards).
+    """Check the outermost boxes of AVIF, HEIC, JPEG XL and JPEG 2000 (ISO/IEC 14496-12, and their own standards).
 
-    A bare codestream of JPEG XL says nothing of its end.
+    A bare JPEG XL codestream does not declare its end.
     """
     if data[:2] == b"\xff\x0a":
         return Walked()
@@ -186,14 +188,14 @@ def walk_boxes(data: Data) -> Walked:
 
 
 def _has_picture(data: Data, seen: set[bytes]) -> bool:
-    """Whether the boxes that were seen can make a picture."""
+    """Return whether the boxes found can make an image."""
     is_described = data[4:8] != b"ftyp" or not seen.isdisjoint(_DESCRIPTIONS)
     # some small files have their picture within `meta`, in a box `idat`
     return is_described and (not seen.isdisjoint(_PAYLOADS) or data.find(b"idat") >= 0)
 
 
 def _box(data: Data, at: int) -> tuple[bytes, int]:
-    """The name of the box at a place, and where it ends: maybe behind the file's end; at its start, if it is none."""
+    """Return the name and end of the box at a position: the end may exceed the file; it is the position for no box."""
     head = data[at : at + 16]
     kind, length = head[4:8], int.from_bytes(head[:4], "big")
     if len(kind) < 4:  # noqa: PLR2004 - a name's length
@@ -209,7 +211,7 @@ _ROOT = re.compile(r"""<((?:[A-Za-z_][\w.-]*:)?svg)(?=[\s/>])((?:[^"'>]|"[^"]*"|
 
 
 def walk_svg(data: Data) -> Walked:
-    """An SVG whose root element is not closed is cut off."""
+    """Check that the root element of an SVG is closed."""
     if data[:2] in MARKS_UTF16:
         return Walked()
     root = _ROOT.match(svg_from(data))
