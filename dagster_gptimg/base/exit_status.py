@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
-from typing import Self
+from typing import Literal, Self, TypeAlias
 
 
 class ExitStatus(IntEnum):
@@ -56,3 +57,15 @@ class ExitStatus(IntEnum):
         member._value_ = number
         member.meaning, member.money = meaning, money
         return member
+
+
+StopReason: TypeAlias = Literal["budget", "locked", "unusable", "interrupted"]
+"""Why a run ended early: its budget, a locked account, a fal or store that failed (also: a full one), a signal."""
+
+STOPPED: Mapping[StopReason, ExitStatus] = {
+    "budget": ExitStatus.BUDGET,
+    "locked": ExitStatus.UNUSABLE,
+    "unusable": ExitStatus.UNUSABLE,
+    "interrupted": ExitStatus.INTERRUPTED,
+}
+"""The exit status of a run that ended before its work did, by the reason."""

@@ -1,4 +1,4 @@
-"""The checks of images: their names, how they inspect an image table, and their results for Dagster.
+"""The checks of images: their names, and their results for Dagster. What each looks at is in `image_inspection.py`.
 
 Either the asset's own step makes them (`gptimg_asset(checks=...)`), or a separate step (`build_gptimg_checks`).
 """

@@ -114,14 +114,6 @@ def by_hash(column: str, buckets: int) -> TablePartitions:
         column: the column whose text is hashed.
         buckets: number of partitions.
 
-    Args:
-        column: its cells' text is hashed.
-        buckets: how many partitions.
-
-    Args:
-        column: its cells' text is hashed.
-        buckets: how many partitions.
-
     Raises:
         UsageError: there are fewer than 1 or more than 100,000 buckets.
     """

@@ -161,9 +161,13 @@ class Feeder:
         )
 
     def _open_end(self, request: Request, attempts: list[Attempt] | None, owns: Owns, why: str) -> Result:
-        """Return the recorded state of a request whose worker had to stop; `attempts`.
+        """Return the recorded state of a request whose worker had to stop.
 
-        None if its receipts are unreadable.
+        Args:
+            request: the request.
+            attempts: its attempts on record; None if its receipts are unreadable.
+            owns: which request ids are its own.
+            why: the reason, for its row.
         """
         if attempts is None:
             return Unsettled(key=request.key, status=RowStatus.HELD, error=why)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dagster_gptimg.engine.again import heed
 from dagster_gptimg.engine.follow.status_streams import AT_ONCE as STREAMS
+from dagster_gptimg.engine.named_rows import check_named_rows
 from dagster_gptimg.engine.plan.model_choice import check_choice
 from dagster_gptimg.engine.plan.plan import Plan
 from dagster_gptimg.engine.rebuy_guard import guard
@@ -99,7 +99,7 @@ async def _prepare(job: Job, planned: Plan) -> Prepared:
     receipts, content = await OpenReceipts.read(job, results), _content(job, planned)
     await results.look_at_images()
     worker.expect(receipts.in_doubt())
-    if words := await io(heed, job, planned, receipts):
+    if words := await io(check_named_rows, job, planned, receipts):
         reports.warn_once(words)
     await io(guard, job, planned, receipts)
     forecast = await io(receipts.forecast, planned, content)

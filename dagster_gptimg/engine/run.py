@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dagster_gptimg.engine.again import heed
 from dagster_gptimg.engine.events import Planned, Warned
 from dagster_gptimg.engine.feeder import Feeder
 from dagster_gptimg.engine.finisher import Finisher
+from dagster_gptimg.engine.named_rows import check_named_rows
 from dagster_gptimg.engine.plan.plan import Plan
 from dagster_gptimg.engine.prepare import prepare
 from dagster_gptimg.engine.rebuy_guard import rebuy
@@ -120,7 +120,7 @@ async def plan(job: Job) -> Summary:
         await job.runtime.io(check_place, job.dataset)
         receipts = await OpenReceipts.read(job, results)
         await results.look_at_images()
-        told = await job.runtime.io(heed, job, planned, receipts)
+        told = await job.runtime.io(check_named_rows, job, planned, receipts)
         again = await job.runtime.io(rebuy, job, planned, receipts)
         message = str(again) if again.again else ""
         if again.is_too_much:

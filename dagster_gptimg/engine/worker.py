@@ -130,10 +130,7 @@ class Worker:
             await self._write_off(progress)
 
     def _count(self, progress: RequestProgress) -> None:
-        """Count what this run has spent.
-
-        On requests it sent, whoever recorded their ends, and on requests it recorded.
-        """
+        """Count what this run has spent: on requests that it sent, and on those whose outcomes it recorded."""
         view = progress.view()
         for n, attempt in enumerate(progress.attempts):
             is_sent = attempt.intent is not None and attempt.intent.run == self._results.run

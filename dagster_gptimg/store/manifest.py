@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from dagster_gptimg.base.money import rounded
 from dagster_gptimg.errors import UnreadableError
 from dagster_gptimg.store.arrow_columns import BATCH, batch_of, completed, read_parquet
 from dagster_gptimg.store.layout import partition_folder
 from dagster_gptimg.store.manifest_columns import COLUMNS, MONEY_COLUMNS
-from dagster_gptimg.store.money import rounded
 from dagster_gptimg.temporary_files import TemporaryFolder, create
 
 if TYPE_CHECKING:

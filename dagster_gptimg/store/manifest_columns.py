@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from dagster_gptimg.base.money import MONEY
 from dagster_gptimg.base.row_status import RowStatus
-from dagster_gptimg.store.money import MONEY
 
 _TIME = pa.timestamp("us", tz="UTC")
 

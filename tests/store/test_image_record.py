@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import pyarrow as pa
 
+from dagster_gptimg.base.money import MONEY
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.image_record import ImageRecord, records_of
 from dagster_gptimg.store.manifest import SCHEMA
 from dagster_gptimg.store.manifest_columns import COLUMNS, Column
-from dagster_gptimg.store.money import MONEY
 from dagster_gptimg.store.root import Store
 
 if TYPE_CHECKING:

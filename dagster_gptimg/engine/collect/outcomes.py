@@ -44,9 +44,10 @@ SUCCESS = 200
 
 
 def is_young(age: timedelta | None) -> bool:
-    """Return whether fal is expected to still have a request's result; `age`.
+    """Return whether fal is expected to still have a request's result.
 
-    Since it was accepted, None if not known.
+    Args:
+        age: time since fal accepted it; None if that is not known.
     """
     return age is None or age.total_seconds() <= YOUNG
 

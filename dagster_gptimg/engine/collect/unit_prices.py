@@ -31,10 +31,7 @@ class UnitPrices:
         self._asking = asyncio.Lock()
 
     async def billed(self, endpoint: str, units: Decimal | None) -> Decimal | None:
-        """Return what fal billed, in exact US dollars: its units times today's unit price.
-
-        None if either is not known.
-        """
+        """Return what fal billed, in exact US dollars: units times today's unit price; None if either is unknown."""
         if units is None or not units:
             return units
         async with self._asking:

@@ -130,10 +130,7 @@ class LearnedSchedule:
         return None if probe is None or probe.is_looked_at or not self._may_probe(probe) else probe
 
     def _may_probe(self, probe: TrackedRequest) -> bool:
-        """Return whether a status may be read to correct the model; limited if fal notifies.
-
-        Since it may be an extra call.
-        """
+        """Return whether a status may be read to correct the model: seldom if fal notifies, since the call is extra."""
         if not probe.told:
             return True
         if probe.looked or self._probes >= PROBES + self._ends // SUSPECT:

@@ -48,9 +48,11 @@ class QueueModel:
     """
 
     def __init__(self, on_start: Callable[[TrackedRequest], None], on_wait: Callable[[TrackedRequest], None]) -> None:
-        """`on_start`: called when a request is assumed to run (or since another time); `on_wait`.
+        """Make an empty model.
 
-        When that was wrong.
+        Args:
+            on_start: called when a request is assumed to run, or since another time.
+            on_wait: called when that was wrong, and it waits.
         """
         self.requests: OrderedDict[int, TrackedRequest] = OrderedDict()
         self.waiting: deque[TrackedRequest] = deque()

@@ -35,10 +35,7 @@ class WebhookEvents:
         self._next = float("-inf")
 
     def follow(self, request: Submitted, hear: Hear, *, fresh: bool) -> bool:  # noqa: ARG002 - a listing tells of all
-        """Follow a request; True if this run submitted it.
-
-        Since requests of earlier runs have no webhook in this inbox.
-        """
+        """Follow a request; True if this run submitted it: earlier runs' requests have no webhook in this inbox."""
         self._hear = hear
         return fresh
 

@@ -13,11 +13,11 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
 
 from dagster_gptimg.base.digest_columns import DigestCounts, digest_of
+from dagster_gptimg.base.money import exact_sum
 from dagster_gptimg.engine.record.receipts_by_key import every_key
 from dagster_gptimg.engine.record.state_table import searching
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.registry.builtin import all_models
-from dagster_gptimg.store.money import exact_sum
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

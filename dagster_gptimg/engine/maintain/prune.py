@@ -12,11 +12,11 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from dagster_gptimg.base.digest_columns import DigestCounts, digest_of
+from dagster_gptimg.base.money import exact_sum
 from dagster_gptimg.engine.maintain.dataset_lookup import check_exists
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.store.layout import image_in, parse_image, partition_folder
 from dagster_gptimg.store.manifest import manifest_folders, read_manifest_in
-from dagster_gptimg.store.money import exact_sum
 from dagster_gptimg.store.parallel import side_by_side
 from dagster_gptimg.store.receipts.facts import Deleted
 from dagster_gptimg.store.receipts.receipts import PREFIXES

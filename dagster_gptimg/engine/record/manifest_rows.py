@@ -8,11 +8,11 @@ import struct
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from dagster_gptimg.base.money import rounded
 from dagster_gptimg.base.row_status import RowStatus
 from dagster_gptimg.engine.record.results import Unsettled
 from dagster_gptimg.engine.record.summary import Tally, worst
 from dagster_gptimg.store.manifest import SCHEMA
-from dagster_gptimg.store.money import rounded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -5,28 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
-from dagster_gptimg.base.exit_status import ExitStatus
+from dagster_gptimg.base.exit_status import STOPPED, ExitStatus, StopReason
+from dagster_gptimg.base.money import rounded
 from dagster_gptimg.base.plain_text import counted, dollars
 from dagster_gptimg.base.row_status import COMPLETE, TOLD, RowStatus
 from dagster_gptimg.fal.registry.prices import Price
-from dagster_gptimg.store.money import rounded
 from dagster_gptimg.store.settled.rows import Brief, Settled
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from dagster_gptimg.engine.record.results import Result
 
-StopReason: TypeAlias = Literal["budget", "locked", "unusable", "interrupted"]
-
-EXIT: Mapping[StopReason, ExitStatus] = {
-    "budget": ExitStatus.BUDGET,
-    "locked": ExitStatus.UNUSABLE,
-    "unusable": ExitStatus.UNUSABLE,
-    "interrupted": ExitStatus.INTERRUPTED,
-}
 
 _CENT = Decimal("0.01")
 _TEN_CENTS = Decimal("0.1")
@@ -92,7 +84,7 @@ class Summary:
     def exit_status(self) -> int:
         """The command line's exit status: by `stop`, or else by whether every row has its images."""
         if self.stop is not None:
-            return EXIT[self.stop]
+            return STOPPED[self.stop]
         complete: int = sum(getattr(self, status) for status in COMPLETE)
         return ExitStatus.COMPLETE if complete == self.rows else ExitStatus.INCOMPLETE
 

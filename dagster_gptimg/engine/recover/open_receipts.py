@@ -298,10 +298,7 @@ class OpenReceipts:
         return Unsettled(key=key, status=RowStatus.IN_FLIGHT if is_open else RowStatus.NOT_SUBMITTED)
 
     def ended_runs(self, before: str) -> list[str]:
-        """Return runs older than `before` (a prefix of run ids) whose marks can be ended.
-
-        Since nothing they left is open.
-        """
+        """Return the runs older than `before` (a prefix of run ids) if nothing is open: their marks can be ended."""
         return [run for run in self.runs if run < before] if self.has_nothing_open() else []
 
     def has_nothing_open(self) -> bool:

@@ -16,8 +16,8 @@ from dagster_gptimg.base.retry_policies import SUBMITS_IN_DOUBT, SUBMITS_TURNED_
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from dagster_gptimg.base.exit_status import StopReason
     from dagster_gptimg.engine.job import Clock
-    from dagster_gptimg.engine.record.summary import StopReason
     from dagster_gptimg.errors import SubmitError
 
 LONGEST_ASKED = 600.0

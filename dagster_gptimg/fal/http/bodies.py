@@ -174,10 +174,7 @@ def parse_object(data: bytes) -> dict[str, Json]:
 
 
 def _number(digits: str) -> int | float:
-    """Convert a whole number; one with more than `DIGITS` digits becomes a float.
-
-    Because Python refuses to convert very long ones.
-    """
+    """Convert a whole number; one with more than `DIGITS` digits becomes a float: Python refuses very long ones."""
     return int(digits) if len(digits) <= DIGITS else float(digits)
 
 

@@ -27,8 +27,8 @@ from dagster_gptimg.fal.addresses import check_public, origin_of
 from dagster_gptimg.fal.http.answers import never_sent
 from dagster_gptimg.fal.http.bodies import JSON_BYTES, Reply, decoded, parse_object, read_reply
 from dagster_gptimg.fal.http.proxies import ProxiedTransport
+from dagster_gptimg.fal.http.repeated_reads import Repeated
 from dagster_gptimg.fal.http.resolver import PublicResolver
-from dagster_gptimg.fal.http.retries import Repeated
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
@@ -120,9 +120,11 @@ class Wire:
         self._one_large = asyncio.Semaphore(1)  # a page of the history may be 32 MiB, and several times that as values
 
     def _client(self, connections: int, *, is_public: bool = False) -> httpx.AsyncClient:
-        """Make a client with at most `connections` connections (0: unlimited); `is_public`.
+        """Make a client.
 
-        To public addresses only.
+        Args:
+            connections: maximum number of connections; 0: unlimited.
+            is_public: whether it connects to public addresses only.
         """
 
         def session() -> aiohttp.ClientSession:

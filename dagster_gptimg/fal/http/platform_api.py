@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from dagster_gptimg.base.masking import harmless
+from dagster_gptimg.base.money import CURRENCY
 from dagster_gptimg.base.plain_text import words_of
 from dagster_gptimg.errors import ReadError
 from dagster_gptimg.fal.http.answers import Answers
@@ -51,11 +52,6 @@ class PlatformApi:
 
         Ended requests are shown, perhaps not at once; whether running ones are, fal does not say. Nothing found is
         never a proof.
-
-        Args:
-            endpoint: fal's full id of a model.
-            start: the moment since which requests were sent.
-            end: the moment before which they were sent; none by default.
 
         Args:
             endpoint: fal's full id of a model.
@@ -105,18 +101,12 @@ class PlatformApi:
         page = await self._wire.api("/v1/models/pricing", {"endpoint_id": endpoint}, DOCUMENT_BYTES)
         prices = page.get("prices")
         for price in prices if isinstance(prices, list) else []:
-            if isinstance(price, dict) and price.get("endpoint_id") == endpoint and price.get("currency") == "USD":
+            if isinstance(price, dict) and price.get("endpoint_id") == endpoint and price.get("currency") == CURRENCY:
                 return amount(price.get("unit_price"))
         return None
 
     async def statuses(self, endpoints: Sequence[str]) -> dict[str, str]:
         """What fal says of endpoints: `active` or `deprecated`; those that it says nothing of are left out.
-
-        Args:
-            endpoints: fal's full ids of models.
-
-        Returns:
-            by endpoint, what fal says.
 
         Args:
             endpoints: fal's full ids of models.
@@ -162,9 +152,6 @@ class PlatformApi:
 
     async def delete_payloads(self, request_id: str) -> None:
         """Have fal delete a request's inputs, outputs and output files. Needs an ADMIN key; cannot be undone.
-
-        Args:
-            request_id: fal's id of the request.
 
         Args:
             request_id: fal's id of the request.

@@ -1,4 +1,4 @@
-"""The registry's built-in models: the only place that knows a model's name, endpoints, inputs and price.
+"""The registry's built-in models: names, endpoints, defaults and list prices. Their typed inputs are in `inputs.py`.
 
 Prices are fal's list prices in US dollars, from each model's own page (`source`). fal can change them on any day: the
 billed cost is read from fal's answers, and list prices are used for plans and budgets only.

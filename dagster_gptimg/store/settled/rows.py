@@ -9,9 +9,9 @@ from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 
+from dagster_gptimg.base.money import MONEY, rounded
 from dagster_gptimg.base.row_status import RowStatus
 from dagster_gptimg.store.arrow_columns import batch_of
-from dagster_gptimg.store.money import MONEY, rounded
 
 TIME = pa.timestamp("us", tz="UTC")
 _IMAGE = pa.struct(

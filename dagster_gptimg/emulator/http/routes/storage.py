@@ -29,10 +29,7 @@ class StorageRoutes:
         self._tokens: dict[str, float] = {}
 
     def routes(self) -> list[Route]:
-        """Return the routes of uploads.
-
-        Of the Python client (CDN and token) and the JavaScript client (initiate, PUT).
-        """
+        """Return the routes of uploads: those of the Python client, and those of the JavaScript client."""
         file, put = "/files/u/{upload_id}/{name}", "/storage/put/{upload_id}"
         return [
             Route("/storage/auth/token", with_key(self._account, self.token), methods=["POST"]),

@@ -1,4 +1,4 @@
-"""Amounts in derived data: receipts have them exact, index and image table rounded up to a millionth."""
+"""Amounts of money: the currency, and how they are rounded. Receipts have them exact, index and image table do not."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import pyarrow as pa
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+CURRENCY = "USD"
+"""The currency of fal's prices: a price in another one is not known."""
 
 MONEY = pa.decimal128(18, 6)
 """The Arrow type of US dollars and of billable units in index and image table."""

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 NAMED = 10
 
 
-def heed(job: Job, planned: Plan, receipts: OpenReceipts) -> str:
-    """What to tell of the row ids in `again`: those that are not bought, since they have their images. Blocks.
+def check_named_rows(job: Job, planned: Plan, receipts: OpenReceipts) -> str:
+    """Check the row ids in `again`; return a message about those that have their images and are not bought. Blocks.
 
     Raises:
         UsageError: no row of the table has such an id: a misspelt word must not pass for "nothing to do".
