@@ -18,6 +18,7 @@
 | `requeue` | accepted | IN_PROGRESS goes back to IN_QUEUE once (with `X-Fal-No-Retry`: ends like `failed_runner`) |
 | `stuck` | accepted | IN_PROGRESS for ever; gives its slot back after its latency, lest a few of them stop everything |
 | `fewer_images` | accepted | one image less than asked for (of one: none), billed as asked |
+| `more_images` | accepted | one image more than may be asked for (`num_images`, times `max_images`), all billed |
 | `status_500` | status | 500 `internal_error`, fal's JSON |
 | `status_503` | status | nginx HTML 503 |
 | `status_drop` | status | the connection is dropped |
@@ -88,6 +89,7 @@ FAULTS: dict[str, Phase] = {
     "requeue": Phase.ACCEPTED,
     "stuck": Phase.ACCEPTED,
     "fewer_images": Phase.ACCEPTED,
+    "more_images": Phase.ACCEPTED,
     "status_500": Phase.STATUS,
     "status_503": Phase.STATUS,
     "status_drop": Phase.STATUS,

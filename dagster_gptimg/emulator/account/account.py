@@ -16,9 +16,10 @@ from dagster_gptimg.emulator.account.records import FREE, Outcome, Record, State
 from dagster_gptimg.emulator.account.schedule import Schedule, ended
 from dagster_gptimg.emulator.account.storage import expiry_seconds
 from dagster_gptimg.emulator.account.submission import LIFECYCLE, Submission
-from dagster_gptimg.emulator.faults import Dice, Phase
+from dagster_gptimg.emulator.faults import Dice, Phase, draw
 from dagster_gptimg.emulator.models import prices, schema
-from dagster_gptimg.emulator.models.models import MODELS, app_of
+from dagster_gptimg.emulator.models.model import app_of
+from dagster_gptimg.emulator.models.models import MODELS
 from dagster_gptimg.emulator.models.policy import refused_word
 from dagster_gptimg.emulator.settings import Settings
 
@@ -84,6 +85,8 @@ class Account:
         twin, twin_of = self.database.twins(digest)
         fault = self.dice.strike(Phase.ACCEPTED, f"{digest}:{twin}", prompt)
         outcome = _outcome(submission, prompt, errors, fault)
+        if inputs:
+            inputs["num_images"] = self._made(inputs, fault, f"{digest}:{twin}")
         return Record(
             request_id=str(uuid.uuid4()),
             endpoint_id=submission.endpoint_id,
@@ -104,6 +107,13 @@ class Account:
             tags=json.dumps(submission.tags),
             requeues=1 if fault == "requeue" and outcome is Outcome.OK else 0,
         )
+
+    def _made(self, inputs: dict[str, Any], fault: str | None, key: str) -> int:
+        """How many images are made, and billed: of `max_images` above 1 that is the model's to decide."""
+        count = int(inputs.get("num_images") or 1)
+        most = count * int(inputs.get("max_images") or 1)
+        made = count + int(draw(self.settings.seed, "images", key) * (most - count + 1))
+        return most + 1 if fault == "more_images" else made
 
     def _cost(self, endpoint_id: str, inputs: dict[str, Any], outcome: Outcome) -> int:
         free = outcome in FREE or (outcome is Outcome.REFUSED and not self.settings.refusals_billed)

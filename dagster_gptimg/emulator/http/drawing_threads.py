@@ -11,7 +11,7 @@ from dagster_gptimg.emulator.account.records import Record
 from dagster_gptimg.emulator.account.references import References
 from dagster_gptimg.emulator.drawing.pictures import Picture, paint
 from dagster_gptimg.emulator.http.results import output_format
-from dagster_gptimg.emulator.models.models import size_of
+from dagster_gptimg.emulator.models.models import MODELS
 
 
 class DrawingThreads:
@@ -42,7 +42,9 @@ class DrawingThreads:
 
 def picture_of(record: Record, index: int, references: tuple[bytes, ...] = ()) -> Picture:
     """Return the specification of one image of the request."""
-    width, height = size_of(record.inputs)
-    form = output_format(record)
+    model, form = MODELS[record.endpoint_id], output_format(record)
+    width, height = model.size(record.inputs)
+    if model.same_by_seed and record.inputs.get("seed") is not None:
+        index = 0
     transparent = record.inputs.get("background") == "transparent" and form != "jpeg"
     return Picture(f"{record.request_id}:{index}", record.prompt, width, height, form, transparent, references)

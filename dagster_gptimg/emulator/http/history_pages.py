@@ -9,7 +9,6 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
 
@@ -19,8 +18,8 @@ from dagster_gptimg.emulator.account.references import decoded
 from dagster_gptimg.emulator.account.storage import Storage
 from dagster_gptimg.emulator.http.queries import BadQueryError
 from dagster_gptimg.emulator.http.replies import iso
-from dagster_gptimg.emulator.http.results import ending
-from dagster_gptimg.emulator.models.prices import UNIT_PRICE_USD, units
+from dagster_gptimg.emulator.http.results import ending, unit_of
+from dagster_gptimg.emulator.models.model import MICRO_USD
 
 _FAR = 1e18
 """Sort key for the end of a request in progress: after every real one."""
@@ -178,14 +177,14 @@ class Payloads:
 
 def event(record: Record, *, tagged: bool = False) -> dict[str, Any]:
     """One billing event, with its tags if they are asked for. `cost_estimate_nano_usd` is in billionths of a dollar."""
-    output = float(units(record.cost))
-    total = float(Decimal(units(record.cost)) * UNIT_PRICE_USD)
+    unit = unit_of(record)
+    output, total = float(unit.billed(record.cost)), record.cost / MICRO_USD
     return {
         "request_id": record.request_id,
         "endpoint_id": record.endpoint_id,
         "timestamp": iso(record.completed_at),
         "output_units": output,
-        "unit_price": float(UNIT_PRICE_USD),
+        "unit_price": float(unit.usd),
         "percent_discount": None,
         "cost_subtotal": total,
         "cost_discount": 0,

@@ -12,9 +12,9 @@ from dagster_gptimg.emulator.account.account import checked
 from dagster_gptimg.emulator.account.records import Outcome, Record, status_code
 from dagster_gptimg.emulator.faults import draw
 from dagster_gptimg.emulator.http.replies import retry_hint
-from dagster_gptimg.emulator.models.models import MODELS, size_of
+from dagster_gptimg.emulator.models.model import CENTS, Unit
+from dagster_gptimg.emulator.models.models import MODELS
 from dagster_gptimg.emulator.models.policy import refused_word
-from dagster_gptimg.emulator.models.prices import units
 from dagster_gptimg.emulator.settings import Settings
 
 ERROR_DOCS = "https://docs.fal.ai/errors#"
@@ -55,13 +55,15 @@ def ending(record: Record, base_url: str, settings: Settings, data_uri: DataUri 
         return _request_error(record, headers, settings)
     if record.outcome is Outcome.OK:
         images = [image(record, index, base_url, data_uri) for index in range(record.images)]
-        return Ending(200, {"images": images}, headers)
+        seed = int(draw(settings.seed, "seed", record.draw_key) * 2**31)
+        more = MODELS[record.endpoint_id].more(record.inputs, seed, record.images)
+        return Ending(200, {"images": images, **more}, headers)
     return _model_error_ending(record, headers, settings)
 
 
 def _headers(record: Record, settings: Settings) -> dict[str, str]:
     told = settings.units_told == "all" or (settings.units_told == "successes" and record.outcome is Outcome.OK)
-    units_ = {"X-Fal-Billable-Units": units(record.cost)} if told else {}
+    units_ = {"X-Fal-Billable-Units": unit_of(record).billed(record.cost)} if told else {}
     failed = status_code(record.outcome, settings) >= HTTPStatus.INTERNAL_SERVER_ERROR
     return {**units_, **(retry_hint(settings, again=record.outcome in _RETRYABLE) if failed else {})}
 
@@ -118,8 +120,8 @@ def _model_error(name: str | None, message: str, kind: str) -> dict[str, Any]:
 
 def image(record: Record, index: int, base_url: str, data_uri: DataUri | None = None) -> dict[str, Any]:
     """One ImageFile. All but the URL is optional in fal's schema, so some of it is missing or null now and then."""
-    form = output_format(record)
-    width, height = size_of(record.inputs)
+    form, model = output_format(record), MODELS[record.endpoint_id]
+    width, height = model.size(record.inputs)
     name = image_name(record, index)
     shape = int(draw(0, "shape", record.request_id, index) * 8)
     file: dict[str, Any] = {"url": data_uri(index) if data_uri else f"{base_url}/files/{animal(record)}/{name}"}
@@ -127,15 +129,21 @@ def image(record: Record, index: int, base_url: str, data_uri: DataUri | None = 
         file["content_type"] = f"image/{form}"
     if shape != 1:
         file["file_name"] = name
-    if not MODELS[record.endpoint_id].tells_sizes:
-        return {**file, "file_size": None, "width": None, "height": None}
+    if model.untold:
+        return {**file, **dict.fromkeys(model.untold)}
     size = (None, None) if shape in (2, 3) else (width, height)
     return {**file, "width": size[0], "height": size[1]}
 
 
 def output_format(record: Record) -> str:
     """`png`, `jpeg` or `webp`."""
-    return str(record.inputs.get("output_format", "png"))
+    return MODELS[record.endpoint_id].form(record.inputs)
+
+
+def unit_of(record: Record) -> Unit:
+    """What the request is billed in; of a path that there is not, as of OpenAI's models."""
+    model = MODELS.get(record.endpoint_id)
+    return CENTS if model is None else model.unit
 
 
 def image_name(record: Record, index: int) -> str:

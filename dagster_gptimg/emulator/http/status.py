@@ -11,7 +11,7 @@ from dagster_gptimg.emulator.account.account import Account
 from dagster_gptimg.emulator.account.records import Record, State
 from dagster_gptimg.emulator.http.replies import answer, iso
 from dagster_gptimg.emulator.http.results import ending
-from dagster_gptimg.emulator.models.models import app_of
+from dagster_gptimg.emulator.models.model import app_of
 
 
 class Line(NamedTuple):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from dagster_gptimg.emulator.models.models import Model
+from dagster_gptimg.emulator.models.model import Model
 from dagster_gptimg.emulator.models.schema import Field
 
 _MASK = "The URL of the mask image to use for the generation. This indicates what part of the image to edit."
@@ -27,11 +27,25 @@ _DESCRIPTIONS = {
     "num_images": "Number of images to generate",
     "output_format": "Output format for the images",
     "output_compression": "Compression level from 0 to 100. Only supported when output_format is 'jpeg' or 'webp'.",
+    "aspect_ratio": "The aspect ratio of the generated image.",
+    "resolution": "The resolution of the image to generate.",
+    "seed": "The seed for the random number generator.",
+    "safety_tolerance": "The safety tolerance level for content moderation. 1 is the most strict.",
+    "limit_generations": "Experimental parameter to limit the number of generations from each round of prompting to 1.",
+    "enable_web_search": "Enable web search for the image generation task.",
+    "thinking_level": "When set, enables model thinking with the given level.",
+    "max_images": "If set to a number greater than one, the model will potentially return up to `max_images` images "
+    "every generation. In total, between `num_images` and `max_images*num_images` images are generated.",
+    "enable_safety_checker": "If set to true, the safety checker will be enabled.",
+    "guidance_scale": "How close you want the model to stick to your prompt.",
+    "num_inference_steps": "The number of inference steps to perform.",
+    "acceleration": "The acceleration level to use for the image generation.",
+    "enable_prompt_expansion": "If set to true, the prompt will be expanded for better results.",
     "sync_mode": "If `True`, the media will be returned as a data URI and the output data won't be available in the "
     "request history.",
 }
 _PROMPT = "A serene landscape with mountains reflecting in a crystal-clear lake at sunset, photorealistic style"
-_TYPES: dict[object, str] = {str: "string", int: "integer", bool: "boolean", list: "array"}
+_TYPES: dict[object, str] = {str: "string", int: "integer", float: "number", bool: "boolean", list: "array"}
 
 
 def document(model: Model, server: str) -> dict[str, Any]:

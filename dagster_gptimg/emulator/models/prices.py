@@ -1,21 +1,17 @@
 """The emulator's own price tables, read from fal's model pages. Integers only: no rounding can hide a cent.
 
-Sources: https://fal.ai/models/<id>/llms.txt, docs/fal-wire.md#prices-and-units. fal bills in dollars; one billable unit
-here is one cent and the unit price 0.01 USD. Costs are kept in millionths of a dollar: not all families are rounded to
-cents.
+Sources: https://fal.ai/models/<id>/llms.txt, docs/fal-wire.md#prices-and-units. Costs are kept in millionths of a
+dollar: not all families are rounded to cents. Other makers' prices are in their modules.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, Protocol
 
 from dagster_gptimg.emulator.open_questions import Readings
 
-UNIT_PRICE_USD = Decimal("0.01")
-UNIT = "cents"
 CURRENCY = "USD"
 
 TOKENS_PER_WORD = 4
@@ -172,8 +168,3 @@ def dollars(micro_usd: int) -> str:
     """Millionths of a dollar as dollars: 12340000 -> "12.34", 34100 -> "0.0341"."""
     whole, rest = divmod(micro_usd, 1_000_000)
     return f"{whole}.{f'{rest:06d}'.rstrip('0').ljust(2, '0')}"
-
-
-def units(micro_usd: int) -> str:
-    """Millionths of a dollar as billable units, which are cents: 40000 -> "4", 34100 -> "3.41"."""
-    return f"{Decimal(micro_usd) / MICRO_USD_PER_CENT:f}"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+N = TypeVar("N", int, float)
 PYDANTIC_DOCS = "https://errors.pydantic.dev/2.10/v/"
 
 
@@ -18,6 +19,9 @@ class Size:
     longest: int
     least: int
     most: int
+    shortest: int = 1
+    widest: int = 3
+    """How many times as long as the other one a side may be."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +31,8 @@ class Field:
     `least` and `most` bound a number, or the length of a list of strings, or of a text.
     """
 
-    kind: type[str | int | bool | list[str]]
-    default: str | int | bool | None = None
+    kind: type[str | int | float | bool | list[str]]
+    default: str | int | float | bool | None = None
     required: bool = False
     choices: tuple[str, ...] = ()
     least: int | None = None
@@ -79,7 +83,7 @@ def _value(field: Field, name: str, arguments: dict[str, Any]) -> Any:  # noqa: 
         return None
     if field.size is not None:
         return _size(field.size, given)
-    return {bool: _whether, int: _number, list: _list}.get(field.kind, _text)(field, given)
+    return {bool: _whether, int: _number, float: _any_number, list: _list}.get(field.kind, _text)(field, given)
 
 
 def _whether(_: Field, given: object) -> bool:
@@ -88,6 +92,18 @@ def _whether(_: Field, given: object) -> bool:
 
 def _number(field: Field, given: object) -> int:
     return _within(field, _integer(given))
+
+
+def _any_number(field: Field, given: object) -> float:
+    if isinstance(given, bool) or not isinstance(given, (int, float, str)):
+        raise _InvalidError("float_type", "Input should be a valid number")
+    try:
+        number = float(given)
+    except (ValueError, OverflowError):
+        message = "Input should be a valid number, unable to parse string as a number"
+        raise _InvalidError("float_parsing", message) from None
+    _within(field, number)
+    return number
 
 
 def _text(field: Field, given: object) -> str:
@@ -128,8 +144,8 @@ def _size(size: Size, given: object) -> str | dict[str, int]:
     for side in (width, height):
         if side % size.step:
             raise _InvalidError("multiple_of", f"Input should be a multiple of {size.step}", {"multiple_of": size.step})
-        _within(Field(int, least=size.step, most=size.longest), side)
-    if max(width, height) > 3 * min(width, height) or not size.least <= width * height <= size.most:
+        _within(Field(int, least=max(size.shortest, size.step), most=size.longest), side)
+    if max(width, height) > size.widest * min(width, height) or not size.least <= width * height <= size.most:
         raise _InvalidError("value_error", "Image size is out of the supported range")
     return {"width": width, "height": height}
 
@@ -147,7 +163,7 @@ def _integer(given: object) -> int:
     return int(number)
 
 
-def _within(field: Field, number: int) -> int:
+def _within(field: Field, number: N) -> N:
     if field.least is not None and number < field.least:
         message = f"Input should be greater than or equal to {field.least}"
         raise _InvalidError("greater_than_equal", message, {"ge": field.least})

@@ -16,13 +16,13 @@ from dagster_gptimg.emulator.http.queries import BadQueryError, choice, ids, man
 from dagster_gptimg.emulator.http.queries import checked as with_checks
 from dagster_gptimg.emulator.http.replies import answer, base_url, platform_error
 from dagster_gptimg.emulator.models import prices
-from dagster_gptimg.emulator.models.models import MODELS, Model
+from dagster_gptimg.emulator.models.model import MICRO_USD, Model
+from dagster_gptimg.emulator.models.models import MODELS
 from dagster_gptimg.emulator.models.openapi import document
-from dagster_gptimg.emulator.models.prices import CURRENCY, MICRO_USD_PER_CENT, UNIT, UNIT_PRICE_USD
+from dagster_gptimg.emulator.models.prices import CURRENCY
 
 _EPOCH = "2025-10-06T00:00:00Z"
 _QUANTITIES = {"historical_api_price": "call_quantity", "unit_price": "unit_quantity"}
-_MICRO = Decimal(1_000_000)
 
 
 class ModelRoutes:
@@ -60,13 +60,16 @@ class ModelRoutes:
         return answer({"models": models, "next_cursor": None, "has_more": False})
 
     async def pricing(self, request: Request) -> Response:
-        """One flat price a unit: here a unit is a cent."""
+        """One flat price a unit, for each endpoint."""
         wanted = ids(request.query_params, "endpoint_id")
         unknown = [name for name in wanted if name not in MODELS]
         if unknown:
             return platform_error(404, "not_found", f"Unknown endpoint: {', '.join(unknown)}")
-        unit = {"unit_price": float(UNIT_PRICE_USD), "unit": UNIT, "currency": CURRENCY}
-        listed = [{"endpoint_id": name, **unit} for name in wanted]
+        units = [(name, MODELS[name].unit) for name in wanted]
+        listed = [
+            {"endpoint_id": name, "unit_price": float(unit.usd), "unit": unit.name, "currency": CURRENCY}
+            for name, unit in units
+        ]
         return answer({"prices": listed, "next_cursor": None, "has_more": False})
 
     async def estimate(self, request: Request) -> Response:
@@ -75,9 +78,9 @@ class ModelRoutes:
         unknown = [name for name in quantities if name not in MODELS]
         if unknown:
             return platform_error(404, "not_found", f"Unknown endpoint: {', '.join(unknown)}")
-        each = self._usual_call if kind == "historical_api_price" else lambda _: Decimal(MICRO_USD_PER_CENT)
+        each = self._usual_call if kind == "historical_api_price" else lambda name: MODELS[name].unit.micro_usd
         total = sum((each(name) * quantity for name, quantity in quantities.items()), Decimal(0))
-        return answer({"estimate_type": kind, "total_cost": float(total / _MICRO), "currency": CURRENCY})
+        return answer({"estimate_type": kind, "total_cost": float(total / MICRO_USD), "currency": CURRENCY})
 
     def _usual_call(self, endpoint_id: str) -> Decimal:
         """The mean of what calls of this endpoint were billed; with none yet, the price of its defaults."""
@@ -85,7 +88,7 @@ class ModelRoutes:
         if mean is not None:
             return Decimal(mean)
         model = MODELS[endpoint_id]
-        inputs, _ = checked(endpoint_id, {"prompt": "", "image_urls": [""]})
+        inputs, _ = checked(endpoint_id, {"prompt": "a red cup", "image_urls": [""]})
         return Decimal(prices.cost(model.prices, inputs, self._account.settings))
 
 

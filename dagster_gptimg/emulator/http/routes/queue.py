@@ -22,7 +22,8 @@ from dagster_gptimg.emulator.http.replies import REQUEST_ID, answer, base_url, r
 from dagster_gptimg.emulator.http.results import ending
 from dagster_gptimg.emulator.http.status import lines, missing, status_body, urls, wants_logs
 from dagster_gptimg.emulator.http.submitted import BadRequestError, is_too_long, read_submission
-from dagster_gptimg.emulator.models.models import APPS, app_of, reference_urls
+from dagster_gptimg.emulator.models.model import app_of
+from dagster_gptimg.emulator.models.models import APPS, reference_urls
 from dagster_gptimg.emulator.settings import Settings
 
 _CANCEL_CODES = {

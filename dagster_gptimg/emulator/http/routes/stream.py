@@ -18,7 +18,7 @@ from dagster_gptimg.emulator.http.api_keys import with_key
 from dagster_gptimg.emulator.http.broken_replies import BrokenOff
 from dagster_gptimg.emulator.http.replies import REQUEST_ID, base_url
 from dagster_gptimg.emulator.http.status import Line, lines, missing, status_body, wants_logs
-from dagster_gptimg.emulator.models.models import app_of
+from dagster_gptimg.emulator.models.model import app_of
 
 COMMENT = ": keep-alive\n\n"
 

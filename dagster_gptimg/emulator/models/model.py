@@ -1,0 +1,85 @@
+"""What the emulator knows of one endpoint of fal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from dagster_gptimg.emulator.models.prices import Prices, pixels
+from dagster_gptimg.emulator.models.schema import Schema
+
+MICRO_USD = 1_000_000
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What fal counts, and what one of it costs in US dollars (docs/fal-wire.md#prices-and-units)."""
+
+    name: str
+    usd: Decimal
+
+    @property
+    def micro_usd(self) -> Decimal:
+        """Millionths of a dollar."""
+        return self.usd * MICRO_USD
+
+    def billed(self, micro_usd: int) -> str:
+        """Millionths of a dollar as units: of cents, 40000 -> "4", 34100 -> "3.41"; at most six decimals."""
+        return f"{round(Decimal(micro_usd) / self.micro_usd, 6).normalize():f}"
+
+
+CENTS = Unit("cents", Decimal("0.01"))
+"""fal bills OpenAI's models in dollars: for them a unit is a cent."""
+
+
+def nothing_more(_inputs: Mapping[str, Any], _seed: int, _images: int) -> dict[str, Any]:
+    """A result that has images and nothing else."""
+    return {}
+
+
+@dataclass(frozen=True)
+class Model:
+    """One endpoint of fal: its inputs, its prices, its description in the platform API."""
+
+    endpoint_id: str
+    display_name: str
+    inputs: Schema
+    prices: Prices
+    status: str = "active"
+    """`active` or `deprecated` (platform API, `metadata.status`)."""
+    unit: Unit = CENTS
+    untold: tuple[str, ...] = ()
+    """Those of `file_size`, `width` and `height` that are null in its results (docs/fal-wire.md#result)."""
+    size: Callable[[Mapping[str, Any]], tuple[int, int]] = pixels
+    """Width and height in pixels of the images that these inputs ask for."""
+    more: Callable[[Mapping[str, Any], int, int], dict[str, Any]] = nothing_more
+    """What a result has besides its images, from the inputs, a seed that was drawn, and the number of images."""
+    same_by_seed: bool = False
+    """Whether all images of a request that says a `seed` are the same (docs/fal-wire.md#result)."""
+
+    @property
+    def app(self) -> str:
+        """`owner/app`: the part of the id that status, result and cancel use (docs/fal-wire.md#urls)."""
+        return app_of(self.endpoint_id)
+
+    @property
+    def category(self) -> str:
+        """Fal's category of the endpoint."""
+        return "image-to-image" if "image_urls" in self.inputs else "text-to-image"
+
+    @property
+    def description(self) -> str:
+        """A sentence."""
+        return f"{self.display_name} makes images from text. (Emulated.)"
+
+    def form(self, inputs: Mapping[str, Any]) -> str:
+        """`png`, `jpeg` or `webp`: the format of the images that these inputs ask for."""
+        field = self.inputs.get("output_format")
+        return str(inputs.get("output_format") or (field.default if field else None) or "png")
+
+
+def app_of(endpoint_id: str) -> str:
+    """The first two segments of an endpoint id."""
+    return "/".join(endpoint_id.split("/")[:2])
