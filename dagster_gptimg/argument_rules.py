@@ -149,6 +149,8 @@ ARGUMENTS: Final[Mapping[str, Rule]] = {
     "sunset": _DAY,
     "successor": FILLED,
     "read": _DAY,
+    "unverified": SAID_TEXT,
+    "same_by_seed": SAID_TEXT,
     "low": Rule("an amount of US dollars, 0 or more", _is_amount, may_be_none=False),
     "high": Rule("an amount of US dollars, 0 or more", _is_amount),
     # of fal's client

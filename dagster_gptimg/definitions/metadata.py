@@ -15,6 +15,7 @@ from dagster_gptimg.base.plain_text import shown, words_of
 from dagster_gptimg.base.row_status import TOLD, RowStatus
 from dagster_gptimg.engine.record.summary import Summary
 from dagster_gptimg.fal.registry.model import sides
+from dagster_gptimg.fal.registry.prices import images_of
 from dagster_gptimg.prompts import PromptSpec
 from dagster_gptimg.prompts.partition_keys import RowKey
 from dagster_gptimg.store.dataset import Dataset
@@ -189,7 +190,9 @@ def _overrides(table: pa.Table, spec: PromptSpec) -> list[str]:
     given = {"num_images": 1, **spec.arguments}
     found: set[str] = set()
     for row in table.select(["arguments", "images_wanted"]).slice(0, LOOKED_AT).to_pylist():
-        sent = json.loads(row["arguments"]) | {"num_images": row["images_wanted"]}  # the row was split into requests
+        sent = json.loads(row["arguments"])
+        each = images_of(sent | {"num_images": 1}).high
+        sent["num_images"] = row["images_wanted"] // each  # the row was split into requests
         found |= {name for name, value in sent.items() if value != given.get(name)}
     return sorted(found - {"prompt", *spec.model.reference_inputs})
 

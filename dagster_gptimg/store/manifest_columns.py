@@ -32,7 +32,7 @@ COLUMNS = (
     Column("prompt", pa.string(), "As it was sent."),
     Column("status", pa.string(), f"{', '.join(list(RowStatus)[:-1])} or {list(RowStatus)[-1]}."),
     Column("image_index", pa.int32(), "Which of the row's images this is, from 0; empty for a row that has none."),
-    Column("images_wanted", pa.int32(), "How many images the row asks for."),
+    Column("images_wanted", pa.int32(), "How many images the row asks for, at most."),
     Column("uri", pa.string(), "The image, where it is now; fsspec.open opens it."),
     Column("sha256", pa.string(), "Of the image's bytes, as they came."),
     Column("bytes", pa.int64(), "The size of the file."),

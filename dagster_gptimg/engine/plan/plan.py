@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from dagster_gptimg.base.digest_columns import KEY, DigestCounts
 from dagster_gptimg.engine.plan.request_keys import cut, keys_of, request_key
+from dagster_gptimg.fal.registry.prices import images_of
 from dagster_gptimg.temporary_files import temporary_file
 
 if TYPE_CHECKING:
@@ -63,8 +64,8 @@ class Request(NamedTuple):
 
     @property
     def images(self) -> int:
-        """The number of images that the request asks for."""
-        return _images(self.arguments)
+        """The maximum number of images of the request; images beyond it are reported, and not fetched."""
+        return images_of(self.arguments).high
 
 
 class PlannedRow(NamedTuple):
@@ -86,7 +87,7 @@ class PlannedRow(NamedTuple):
 
     @property
     def images(self) -> list[int]:
-        """The number of images of each of its requests."""
+        """The maximum number of images of each of its requests."""
         return self.shape.images
 
     @property
@@ -107,7 +108,7 @@ class Shape:
 
     Attributes:
         endpoint: fal's full id.
-        images: the number of images of each request of such a row.
+        images: the maximum number of images of each request of such a row.
     """
 
     def __init__(self, model: FalModel, arguments: Mapping[str, Json]) -> None:
@@ -118,7 +119,7 @@ class Shape:
         if "num_images" in variant.inputs.model_fields:
             counts = cut(_images(arguments), variant.max_images_per_request)
             self._cut = [{**arguments, "num_images": count} for count in counts]
-        self.images = [_images(part) for part in self._cut]
+        self.images = [images_of(part).high for part in self._cut]
         self._keys = [keys_of(model, {"prompt": "", **part}, 0) for part in self._cut]
 
     def parts(self, prompt: str) -> list[dict[str, Json]]:

@@ -66,6 +66,32 @@ class ImageInputs(Inputs):
     sync_mode: bool | None = Field(None, description="If true, the media is returned as a data URI")
 
 
+class ByHand(BaseModel):
+    """Readers of cells for inputs that several makers have: a number, a word that is a number."""
+
+    @field_validator("seed", "max_images", "num_inference_steps", mode="before", check_fields=False)
+    @classmethod
+    def _whole(cls, value: object) -> object:
+        return whole(value)
+
+    @field_validator("guidance_scale", mode="before", check_fields=False)
+    @classmethod
+    def _number(cls, value: object) -> object:
+        return number(value)
+
+    @field_validator("safety_tolerance", mode="before", check_fields=False)
+    @classmethod
+    def _digit(cls, value: object) -> object:
+        """A word at fal, and a number in a spreadsheet."""
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @field_validator("image_size", mode="before", check_fields=False)
+    @classmethod
+    def _sides(cls, value: object) -> object:
+        """`1024x1536`, as the older models say it, is a width and a height."""
+        return pixels(value)
+
+
 class References(BaseModel):
     """The reference images of an edit."""
 
@@ -205,6 +231,13 @@ def whole(value: object) -> object:
     """Refuse `true` and `1_0`, which pydantic would read as 1 and 10: such typing mistakes would be bought."""
     if isinstance(value, bool) or (isinstance(value, str) and not _WHOLE.fullmatch(value)):
         raise ValueError("this is not a whole number")
+    return value
+
+
+def number(value: object) -> object:
+    """Refuse `true`, which pydantic would read as 1.0."""
+    if isinstance(value, bool):
+        raise ValueError("this is not a number")  # noqa: TRY004 - what pydantic collects
     return value
 
 

@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from functools import cached_property
 from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
-from annotated_types import MaxLen
+from annotated_types import MaxLen, MinLen
 from pydantic import BaseModel, ValidationError
 
 from dagster_gptimg.argument_rules import check_given
@@ -46,6 +46,9 @@ class FalModel:
         successor: the model to move to then.
         source: the pages that this entry was written from.
         read: the day of what was read there.
+        unverified: what fal's pages do not say, or say differently, and what this entry assumes.
+        same_by_seed: why several images of one request would be the same with a `seed`; empty if they are not, as far
+            as is known.
     """
 
     name: str
@@ -60,6 +63,8 @@ class FalModel:
     successor: str | None = None
     source: tuple[str, ...] = ()
     read: date | None = None
+    unverified: str = ""
+    same_by_seed: str = ""
 
     def __post_init__(self) -> None:
         check_given({name: getattr(self, name) for name in self.__dataclass_fields__})
@@ -171,11 +176,20 @@ class FalModel:
         if unknown:
             raise ArgumentsError(unknown)
         found = checked.model_dump(exclude_none=True)
-        most = variant.max_images_per_request
-        if "seed" in found and found.get("num_images", 1) > most:
-            why = f"every request of a row would make the same images: ask for at most {most} images, or give no seed"
+        if "seed" in found and (why := variant._same_images(found)):  # noqa: SLF001 - its own class
             raise ArgumentsError([("seed", why)])
         return found
+
+    def _same_images(self, arguments: Mapping[str, Json]) -> str:
+        """Return why a `seed` would buy one image several times; empty if it would not. `arguments` are checked."""
+        images, most = arguments.get("num_images", 1), self.max_images_per_request
+        if not isinstance(images, int) or images == 1:
+            return ""
+        if self.same_by_seed:
+            return f"{self.same_by_seed}: ask for 1 image a row, or give no seed"
+        if images > most:
+            return f"every request of a row would make the same images: ask for at most {most} images, or give no seed"
+        return ""
 
     def wrong_prompt(self, prompt: str) -> str | None:
         """What is wrong with a prompt; None when nothing is.
@@ -183,7 +197,8 @@ class FalModel:
         Args:
             prompt: a whole prompt.
         """
-        if self._longest_prompt and len(prompt) <= self._longest_prompt and prompt and not prompt.isspace():
+        least, most = self._prompt_lengths
+        if most and least <= len(prompt) <= most and not prompt.isspace():
             return None  # the same answer as from the check below, but faster: a table may have a million prompts
         try:
             self.check({"prompt": prompt})
@@ -197,16 +212,33 @@ class FalModel:
         Args:
             prompts: whole prompts, and what else a column may hold.
         """
-        if not self._longest_prompt or set(map(type, prompts)) != {str}:
+        least, most = self._prompt_lengths
+        if not most or set(map(type, prompts)) != {str}:
             return False
         texts = cast("Sequence[str]", prompts)
-        return all(texts) and not any(map(str.isspace, texts)) and max(map(len, texts)) <= self._longest_prompt
+        lengths = [*map(len, texts)]
+        return least <= min(lengths) and max(lengths) <= most and not any(map(str.isspace, texts))
 
     @cached_property
-    def _longest_prompt(self) -> int:
-        """Maximum characters of a prompt if its length is the only rule; 0 if there are other rules."""
+    def _prompt_lengths(self) -> tuple[int, int]:
+        """Minimum and maximum characters of a prompt if its length is the only rule; 0 and 0 if there are others."""
         rules = self.inputs.model_fields["prompt"].metadata
-        return rules[0].max_length if len(rules) == 1 and isinstance(rules[0], MaxLen) else 0
+        most = [rule.max_length for rule in rules if isinstance(rule, MaxLen)]
+        least = [rule.min_length for rule in rules if isinstance(rule, MinLen)]
+        return (max([1, *least]), min(most)) if most and len(least) + len(most) == len(rules) else (0, 0)
+
+    @property
+    def most_references(self) -> int | None:
+        """Maximum reference images of an edit, without masks; None if fal's pages do not say, 0 if it takes none."""
+        if self.edit is not None:
+            return self.edit.most_references
+        name = self.main_reference
+        if name is None:
+            return 0
+        if not name.endswith("s"):
+            return 1
+        rules = self.inputs.model_fields[name].metadata
+        return next((rule.max_length for rule in rules if isinstance(rule, MaxLen)), None)
 
     def demand_required(self, arguments: Mapping[str, Json]) -> None:
         """Make sure that a whole request has what its endpoint must have, and nothing without effect.
@@ -322,6 +354,11 @@ def sides(size: Json) -> tuple[int, int] | None:
 
 
 _SIDES = re.compile(r"(\d{1,6})x(\d{1,6})", re.ASCII)
+
+
+def page(endpoint: str) -> str:
+    """Return the URL of fal's text page of an endpoint."""
+    return f"https://fal.ai/models/{endpoint}/llms.txt"
 
 
 def holds_images(name: str) -> bool:

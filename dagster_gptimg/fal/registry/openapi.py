@@ -222,13 +222,6 @@ def _bounds(schema: Schema) -> dict[str, Any]:
     return found
 
 
-def _number(value: object) -> object:
-    """Refuse `true`, which pydantic would read as 1."""
-    if isinstance(value, bool):
-        raise ValueError("this is not a number")  # noqa: TRY004 - what pydantic collects
-    return value
-
-
 def _as_it_is(value: object) -> object:
     return value
 
@@ -236,6 +229,6 @@ def _as_it_is(value: object) -> object:
 _PLAIN: dict[str, tuple[Any, Callable[[object], object]]] = {
     "string": (str, _as_it_is),
     "integer": (int, inputs.whole),
-    "number": (float, _number),
+    "number": (float, inputs.number),
     "boolean": (bool, _as_it_is),
 }

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 from functools import cached_property
-from typing import NamedTuple, TypeAlias
+from typing import ClassVar, NamedTuple, TypeAlias
 
 from dagster_gptimg.argument_rules import check_arguments
 from dagster_gptimg.base.plain_text import dollars
@@ -72,10 +72,46 @@ def per_image(low: Decimal | str, high: Decimal | str | None = None) -> PriceFun
         UsageError: one of them is not an amount, or the lower one is the greater.
     """
     check_arguments(low=low, high=high)
-    least, most = Decimal(str(low)), Decimal(str(low if high is None else high))
-    if least > most:
+    least, most = Decimal(str(low)), None if high is None else Decimal(str(high))
+    if most is not None and least > most:
         raise UsageError(f"low is {low} and high is {high}: the price of an image must not be higher at its lower end")
-    return lambda arguments: Price(least * _count(arguments), most * _count(arguments))
+    return PerImage(least, most)
+
+
+@dataclass(frozen=True)
+class PerImage:
+    """A flat price for each image, or a range of it, in US dollars: `low` at least, `high` at most (None: `low`)."""
+
+    low: Decimal
+    high: Decimal | None = None
+    unit: ClassVar[str] = "image"
+
+    def __call__(self, arguments: Mapping[str, Json]) -> Price:
+        """Return the price of one request."""
+        images = images_of(arguments)
+        return Price(self.low * images.low, (self.low if self.high is None else self.high) * images.high)
+
+
+class Images(NamedTuple):
+    """The number of images of a request: at least `low`, at most `high`."""
+
+    low: int
+    high: int
+
+
+def images_of(arguments: Mapping[str, Json]) -> Images:
+    """Return how many images a request asks for: `num_images` generations, each of 1 to `max_images` if it has it."""
+    count, each = (_least_one(arguments.get(name)) for name in ("num_images", "max_images"))
+    return Images(count, count * each)
+
+
+def _least_one(value: Json) -> int:
+    return max(value, 1) if isinstance(value, int) else 1
+
+
+def unit_of(price: PriceFunction) -> str:
+    """Return in words what a price function counts; empty for one of your own."""
+    return str(getattr(price, "unit", ""))
 
 
 def unknown_price(_arguments: Mapping[str, Json]) -> Price:
@@ -109,6 +145,7 @@ class ByTable:
     image_size: str = "auto"
     fidelity: str = "low"
     rounded: bool = True
+    unit: ClassVar[str] = "image by quality and size, and tokens"
 
     def __call__(self, arguments: Mapping[str, Json]) -> Price:
         """Return the price of one request."""
@@ -185,6 +222,7 @@ class ByTokens:
     quality: str = "high"
     image_size: str = "landscape_4_3"
     step: Decimal = MICRO
+    unit: ClassVar[str] = "tokens, by quality and pixels"
 
     def __call__(self, arguments: Mapping[str, Json]) -> Price:
         """Return the price of one request."""
@@ -198,6 +236,11 @@ class ByTokens:
         worst = self.image * high * count + self.text * max(_TOKENS_PER_WORD * words, size)
         worst += self.reference * most * references
         return Price(*((amount / _MILLION).quantize(self.step, ROUND_CEILING) for amount in (least, worst)))
+
+    def square_tokens(self, quality: str) -> int | None:
+        """Return the tokens of an image of 1024x1024 at a quality; None for `auto` and for unknown qualities."""
+        edge = self.edges.get(quality)
+        return None if edge is None else _image_tokens(edge, 1024, 1024)
 
     @cached_property
     def _images(self) -> dict[tuple[object, str], Tokens]:

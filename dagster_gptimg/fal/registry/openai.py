@@ -1,0 +1,205 @@
+"""OpenAI's models at fal: the GPT Image families, each with its endpoint for edits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from dagster_gptimg.fal.registry import inputs
+from dagster_gptimg.fal.registry.model import FalModel, page
+from dagster_gptimg.fal.registry.prices import PRESETS_2, PRESETS_25, TEN_THOUSANDTH, ByTable, ByTokens
+
+if TYPE_CHECKING:
+    from dagster_gptimg.fal.types import Json
+
+_MILLI = Decimal("0.001")
+_DEPRECATIONS = "https://developers.openai.com/api/docs/deprecations"
+_SUCCESSOR = "gpt-image-2.5-flare"
+_READ = date(2026, 11, 23)
+_READ_25 = date(2026, 10, 8)
+_IMAGES = ("image_urls",)
+_DEFAULTS: dict[str, Json] = {
+    "image_size": "auto",
+    "background": "auto",
+    "quality": "auto",
+    "num_images": 1,
+    "output_format": "png",
+    "sync_mode": False,
+}
+
+
+_MINI = ByTable(
+    images={
+        "low": ("0.005", "0.006", "0.006"),
+        "medium": ("0.011", "0.015", "0.015"),
+        "high": ("0.036", "0.052", "0.052"),
+    },
+    text=Decimal("0.002") * _MILLI,
+    reference=Decimal("0.0025") * _MILLI,
+)
+GPT_IMAGE_1_MINI = FalModel(
+    name="gpt-image-1-mini",
+    endpoint="fal-ai/gpt-image-1-mini",
+    inputs=inputs.TextToImage,
+    key_defaults=_DEFAULTS,
+    price=_MINI,
+    sunset=date(2026, 12, 1),
+    successor=_SUCCESSOR,
+    source=(page("fal-ai/gpt-image-1-mini"), _DEPRECATIONS),
+    read=_READ,
+    edit=FalModel(
+        name="gpt-image-1-mini/edit",
+        endpoint="fal-ai/gpt-image-1-mini/edit",
+        inputs=inputs.Edit,
+        required=_IMAGES,
+        key_defaults=_DEFAULTS,
+        price=_MINI,
+        sunset=date(2026, 12, 1),
+        successor=f"{_SUCCESSOR}/edit",
+        source=(page("fal-ai/gpt-image-1-mini/edit"), _DEPRECATIONS),
+        read=_READ,
+    ),
+)
+
+_GPT_IMAGE_1 = ByTable(
+    images={
+        "low": ("0.011", "0.016", "0.016"),
+        "medium": ("0.042", "0.063", "0.063"),
+        "high": ("0.167", "0.25", "0.25"),
+    },
+    text=Decimal("0.002") * _MILLI,
+    reference=Decimal("0.005") * _MILLI,
+)
+GPT_IMAGE_1 = FalModel(
+    name="gpt-image-1",
+    endpoint="fal-ai/gpt-image-1/text-to-image",
+    inputs=inputs.TextToImage,
+    key_defaults=_DEFAULTS,
+    price=_GPT_IMAGE_1,
+    sunset=date(2026, 10, 23),
+    successor=_SUCCESSOR,
+    source=(page("fal-ai/gpt-image-1/text-to-image"), _DEPRECATIONS),
+    read=_READ,
+    edit=FalModel(
+        name="gpt-image-1/edit",
+        endpoint="fal-ai/gpt-image-1/edit-image",
+        inputs=inputs.Edit1,
+        required=_IMAGES,
+        key_defaults={**_DEFAULTS, "input_fidelity": "high"},
+        price=replace(_GPT_IMAGE_1, fidelity="high"),
+        sunset=date(2026, 10, 23),
+        successor=f"{_SUCCESSOR}/edit",
+        source=(page("fal-ai/gpt-image-1/edit-image"), _DEPRECATIONS),
+        read=_READ,
+    ),
+)
+
+_GPT_IMAGE_15 = ByTable(
+    images={
+        "low": ("0.009", "0.013", "0.013"),
+        "medium": ("0.034", "0.051", "0.050"),
+        "high": ("0.133", "0.200", "0.199"),
+    },
+    text=Decimal("0.005") * _MILLI,
+    reference=Decimal("0.008") * _MILLI,
+    reasoning=Decimal("0.010") * _MILLI,
+    quality="high",
+    image_size="1024x1024",
+    rounded=False,
+)
+_DEFAULTS_15: dict[str, Json] = {**_DEFAULTS, "image_size": "1024x1024", "quality": "high"}
+GPT_IMAGE_15 = FalModel(
+    name="gpt-image-1.5",
+    endpoint="fal-ai/gpt-image-1.5",
+    inputs=inputs.TextToImage15,
+    key_defaults=_DEFAULTS_15,
+    price=_GPT_IMAGE_15,
+    sunset=date(2026, 12, 1),
+    successor=_SUCCESSOR,
+    source=(page("fal-ai/gpt-image-1.5"), _DEPRECATIONS),
+    read=_READ,
+    edit=FalModel(
+        name="gpt-image-1.5/edit",
+        endpoint="fal-ai/gpt-image-1.5/edit",
+        inputs=inputs.Edit15,
+        required=_IMAGES,
+        key_defaults={**_DEFAULTS_15, "image_size": "auto", "input_fidelity": "high"},
+        price=replace(_GPT_IMAGE_15, image_size="auto", fidelity="high"),
+        sunset=date(2026, 12, 1),
+        successor=f"{_SUCCESSOR}/edit",
+        source=(page("fal-ai/gpt-image-1.5/edit"), _DEPRECATIONS),
+        read=_READ,
+    ),
+)
+
+_DEFAULTS_2: dict[str, Json] = {
+    "image_size": "landscape_4_3",
+    "quality": "high",
+    "num_images": 1,
+    "output_format": "png",
+    "sync_mode": False,
+}
+_GPT_IMAGE_2 = ByTokens(edges={"low": 16, "medium": 48, "high": 96}, presets=PRESETS_2)
+GPT_IMAGE_2 = FalModel(
+    name="gpt-image-2",
+    endpoint="openai/gpt-image-2",
+    inputs=inputs.TextToImage2,
+    key_defaults=_DEFAULTS_2,
+    price=_GPT_IMAGE_2,
+    source=(page("openai/gpt-image-2"),),
+    read=_READ,
+    edit=FalModel(
+        name="gpt-image-2/edit",
+        endpoint="openai/gpt-image-2/edit",
+        inputs=inputs.Edit2,
+        required=_IMAGES,
+        key_defaults={**_DEFAULTS_2, "image_size": "auto"},
+        price=replace(_GPT_IMAGE_2, image_size="auto"),
+        source=(page("openai/gpt-image-2/edit"),),
+        read=_READ,
+    ),
+)
+
+_DEFAULTS_25: dict[str, Json] = {**_DEFAULTS_2, "background": "auto"}
+_GPT_IMAGE_25 = ByTokens(
+    edges={"low": 16, "medium": 24, "high": 48, "xhigh": 64, "max": 96}, presets=PRESETS_25, step=TEN_THOUSANDTH
+)
+
+
+def _gpt_image_25(kind: str) -> FalModel:
+    """Make the entry of Flare or Sunburst, which have the same inputs and prices; the path of edits is `.../edit`."""
+    name, endpoint = f"gpt-image-2.5-{kind}", f"openai/gpt-image-2.5/{kind}"
+    return FalModel(
+        name=name,
+        endpoint=f"{endpoint}/text-to-image",
+        inputs=inputs.TextToImage25,
+        key_defaults=_DEFAULTS_25,
+        price=_GPT_IMAGE_25,
+        max_images_per_request=10,
+        source=(page(f"{endpoint}/text-to-image"),),
+        read=_READ_25,
+        edit=FalModel(
+            name=f"{name}/edit",
+            endpoint=f"{endpoint}/edit",
+            inputs=inputs.Edit25,
+            required=_IMAGES,
+            key_defaults={**_DEFAULTS_25, "image_size": "auto"},
+            price=replace(_GPT_IMAGE_25, image_size="auto"),
+            max_images_per_request=10,
+            source=(page(f"{endpoint}/edit"),),
+            read=_READ_25,
+        ),
+    )
+
+
+MODELS = (
+    GPT_IMAGE_1_MINI,
+    GPT_IMAGE_1,
+    GPT_IMAGE_15,
+    GPT_IMAGE_2,
+    _gpt_image_25("flare"),
+    _gpt_image_25("sunburst"),
+)
+"""In the order in which they came."""
