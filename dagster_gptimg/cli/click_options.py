@@ -87,10 +87,19 @@ model_options = _together(
     click.option("--model", metavar="M", help="A model of the registry, or FILE.json: an OpenAPI document."),
     click.option("--price", type=Dollars(), metavar="USD", help="Price of one image, for a model from a file."),
 )
-table_options = _together(
+models_options = _together(
+    click.option(
+        "--model",
+        "models",
+        multiple=True,
+        metavar="M",
+        help="A model of the registry, or FILE.json: an OpenAPI document. Several are compared side by side.",
+    ),
+    click.option("--price", type=Dollars(), metavar="USD", help="Price of one image, for a model from a file."),
+)
+read_options = _together(
     dataset_options,
     click.argument("table", metavar="TABLE"),
-    model_options,
     click.option("--set", "settings", multiple=True, metavar="INPUT=VALUE", help=OPTIONS["arguments"].description),
     click.option("--inputs", multiple=True, metavar="COLUMN,...|none", help=OPTIONS["inputs"].description),
     given("table_format", metavar="F"),
@@ -106,6 +115,7 @@ table_options = _together(
     flag("without_guarantee"),
     json_option,
 )
+table_options = _together(model_options, read_options)
 run_options = _together(
     given("max_in_flight", type=int, metavar="N"),
     given("max_cost_usd", "--max-cost", "--max-cost-usd", "max_cost", type=Dollars(), metavar="USD"),

@@ -144,9 +144,19 @@ def generate(table: str, store: str, dataset: str, *, as_json: bool, **given: An
 
 
 @cli.command()
-@given_as.table_options
-def plan(table: str, store: str, dataset: str, *, as_json: bool, **given: Any) -> None:  # noqa: ANN401
-    """Show what `generate` would buy and reuse, and the cost range; needs no key and no network."""
+@given_as.models_options
+@given_as.read_options
+def plan(table: str, store: str, dataset: str, models: tuple[str, ...], *, as_json: bool, **given: Any) -> None:  # noqa: ANN401
+    """Show what `generate` would buy and reuse, and the cost range; needs no key and no network.
+
+    With several --model: the cost of the table with each model, and what that model does not take.
+    """
+    given["model"] = models[0] if models else None
+    if len(set(models)) > 1:
+        from dagster_gptimg.cli.model_comparison import compare
+
+        compare(list(dict.fromkeys(models)), table, store, dataset, given, as_json=as_json)
+        return
     from dagster_gptimg.engine import operations
     from dagster_gptimg.engine.wording import plan_lines
     from dagster_gptimg.prompts import Move, read_rows
@@ -303,6 +313,19 @@ def receive(store: str, host: str, port: int) -> None:
 
     _repeat_quietly()
     webhook_receiver.serve(Store(store), FalUrls.from_env(), host, port)
+
+
+@cli.command()
+@click.argument("name", metavar="[NAME]", required=False)
+@given_as.json_option
+def models(name: str | None, *, as_json: bool) -> None:
+    """List the models of the registry; of NAME (or its endpoint) the inputs, with ranges and defaults."""
+    from dagster_gptimg.cli import model_list
+
+    if name is None:
+        model_list.print_models(as_json=as_json)
+    else:
+        model_list.print_model(name, as_json=as_json)
 
 
 @cli.command()
