@@ -86,7 +86,7 @@ def _described(model: FalModel) -> list[str]:
     ]
     lines += _wrapped(f"not certain: {about.unverified}", "  ") if about.unverified else []
     lines += (
-        _wrapped(f"seed: with several images a row it is refused. {model.same_by_seed}.", "  ")
+        _wrapped(f"seed: refused with several images a row, since {model.same_by_seed}", "  ")
         if model.same_by_seed
         else []
     )

@@ -18,6 +18,7 @@ from dagster_gptimg.testing import NO_TLS
 from tests.emulator.harness import ENDPOINT, Emulator, until
 from tests.emulator.receiver import receiving, signed_by
 from tests.emulator.test_edits_and_storage import EDIT, corner, picture
+from tests.emulator.test_other_makers import PATHS
 
 HERE = Path(__file__).parent / "javascript"
 LOW = {"prompt": "a red bag", "quality": "low", "image_size": "1024x1024"}
@@ -123,6 +124,21 @@ def test_gpt_image_25(kind: str, judge: Judge, quick: Emulator) -> None:
     assert [row["endpoint_id"] for row in quick.bill()["rows"][-2:]] == [f"{root}/text-to-image", f"{root}/edit"]
     wrong = judge("failing", endpoint=f"{root}/text-to-image", input={**low, "quality": "best", "num_images": 11})
     assert dict(wrong["fields"]) == {"quality": "literal_error", "num_images": "less_than_equal"}
+
+
+@pytest.mark.parametrize("endpoint_id", PATHS)
+def test_other_makers_models(endpoint_id: str, judge: Judge, quick: Emulator) -> None:
+    asked = {"prompt": "a red bag"}
+    told = judge("queue", endpoint=endpoint_id, input=asked)
+    assert len(told["result"]["data"]["images"]) == 1
+    image = base64.b64encode(picture("lime")).decode()
+    edited = judge("edit", endpoint=PATHS[endpoint_id], input=asked, images=[image])
+    assert httpx.get(edited["data"]["images"][0]["url"]).status_code == 200
+    first, second = quick.bill()["rows"][-2:]
+    assert [first["endpoint_id"], second["endpoint_id"]] == [endpoint_id, PATHS[endpoint_id]]
+    assert httpx.get(second["arguments"]["image_urls"][0]).content == picture("lime")
+    wrong = judge("failing", endpoint=endpoint_id, input={**asked, "sync_mode": "perhaps"})
+    assert dict(wrong["fields"]) == {"sync_mode": "bool_parsing"}
 
 
 def test_cancel(judge: Judge, quick: Emulator) -> None:

@@ -25,8 +25,7 @@ _MOST_REFERENCES = 14
 MOST_IMAGES = 4
 """Images of one request."""
 _SAME_BY_SEED = (
-    "Google's model makes the same image each time with one seed, also within one request "
-    "(https://github.com/fal-ai/fal-js/issues/213), and each is billed"
+    "with one seed it makes the same image each time, and each is billed (github.com/fal-ai/fal-js/issues/213)"
 )
 _ANY_COUNT = (
     "With `limit_generations: false` the model follows a prompt that asks for several images. How many it may give is "
