@@ -168,7 +168,7 @@ def lineage(table: pa.Table, spec: PromptSpec, upstream: dg.AssetKey) -> dict[st
     sources = {
         "row_id": [spec.id_column] if spec.id_column else prompt,
         "prompt": prompt,
-        "arguments": [*prompt, *spec.image_columns, *(columns.get(name, name) for name in _overrides(table, spec))],
+        "arguments": [*prompt, *spec.image_columns, *(columns.get(name, name) for name in overrides(table, spec))],
         "columns": carried,
     }
     deps = {
@@ -185,7 +185,7 @@ def _carried(table: pa.Table) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in json.loads(row)))
 
 
-def _overrides(table: pa.Table, spec: PromptSpec) -> list[str]:
+def overrides(table: pa.Table, spec: PromptSpec) -> list[str]:
     """Return the inputs that a column sets in the first rows: those that differ from the asset's own arguments."""
     given = {"num_images": 1, **spec.arguments}
     found: set[str] = set()

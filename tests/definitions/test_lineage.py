@@ -1,6 +1,7 @@
 """What Dagster shows around an image asset: the table upstream, columns, versions, numbers, owners, and fal's tags."""
 
 import inspect
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,7 +24,9 @@ from dagster_gptimg import (
     gptimg_asset,
 )
 from dagster_gptimg.definitions.assets import definition_of
-from dagster_gptimg.definitions.metadata import column_schema, timings
+from dagster_gptimg.definitions.metadata import column_schema, overrides, timings
+from dagster_gptimg.fal.registry.builtin import get_model
+from dagster_gptimg.prompts import PromptSpec
 from dagster_gptimg.store.manifest import SCHEMA
 from dagster_gptimg.store.manifest_columns import COLUMNS
 from tests.definitions.support import LOW, NEEDED, ROWS, dagster_instance, images, metadata, run
@@ -377,3 +380,11 @@ def test_a_request_has_as_many_tags_as_fal_takes(fal: Fal, resources: dict[str, 
     asset = images(prompts=ROWS[:1], request=RequestSettings(tags={f"t{n}": "1" for n in range(10)}))
     assert run(asset, resources, partition_key="bags").success
     assert len(fal.charged()[0]["tags"]) == 10
+
+
+def test_how_many_images_may_come_is_no_input_of_a_rows_own() -> None:
+    spec = PromptSpec(get_model("seedream-5-lite"), arguments={"num_images": 2, "max_images": 3})
+    for count, own in ((2, []), (1, ["num_images"])):
+        sent = json.dumps({"prompt": "cups", "num_images": count, "max_images": 3})
+        made = pa.table({"arguments": [sent], "images_wanted": [3 * count]})
+        assert overrides(made, spec) == own

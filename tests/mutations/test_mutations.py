@@ -330,6 +330,20 @@ MUTATIONS = [
         "if False:",
         "tests/e2e/test_default_model.py -k comes_second",
     ),
+    Mutation(
+        "reserve and keep one image where a generation may give several",
+        "fal/registry/prices.py",
+        "return Images(count, count * each)",
+        "return Images(count, count)",
+        "tests/e2e/test_other_makers.py -k may_come",
+    ),
+    Mutation(
+        "buy the same image several times with one seed",
+        "fal/registry/model.py",
+        "if self.same_by_seed:",
+        "if False:",
+        "tests/e2e/test_other_makers.py -k seed",
+    ),
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -332,6 +333,24 @@ def test_the_models_at_a_glance_in_the_docs_are_the_registry() -> None:
             ends = [f"`{found.endpoint}`", f"`{edit.endpoint}`"]
             rows.append([f"`{model.name}`", *ends, *prices, *limits, f"[{found.read}]({found.source[0]})"])
     assert docs_rows(9) == rows
+
+
+def amounts_of(price: object) -> set[Decimal]:
+    """US dollars that a price function is made of."""
+    found = list(vars(price).values())
+    found += [value for each in found if isinstance(each, Mapping) for value in each.values()]
+    return {value for value in found if isinstance(value, Decimal)}
+
+
+def test_prices_in_the_docs_sentences_are_the_registrys() -> None:
+    text = (ROOT / "docs" / "fal.md").read_text(encoding="utf-8")
+    told = set()
+    for item in re.findall(r"^- (`(?:nano|seedream|flux).*(?:\n  .*)*)", text, re.MULTILINE):
+        name = item.split("`")[1]
+        for amount in re.findall(r"\$(\d+\.\d+)", item):
+            told.add((name, amount))
+            assert Decimal(amount) in amounts_of(get_model(name).price), (name, amount)
+    assert {name for name, _ in told} == {"nano-banana-2", "seedream-5-pro", "seedream-5-lite", "flux-2", "flux-2-pro"}
 
 
 def test_single_prices_in_the_docs_are_the_registrys() -> None:
