@@ -136,8 +136,8 @@ def _details(one: Candidate) -> list[str]:
     told = [f"{name} leaves behind {left}" for left in one.move.not_carried()]
     if one.summary is not None and one.summary.message:
         told.append(f"{name}: {one.summary.message}")
-    if one.model.unverified and one.summary is not None and one.summary.cost_low != one.summary.cost_high:
-        told.append(f"{name}, not certain: {one.model.unverified}")
+    if one.model.uncertainty and one.summary is not None and one.summary.cost_low != one.summary.cost_high:
+        told.append(f"{name}, not certain: {one.model.uncertainty}")
     lines = [line for text in told for line in textwrap.wrap(text, WIDTH, subsequent_indent="    ")]
     if one.refusal is not None:
         what = counted(one.refused_rows, "row") if one.refused_rows else "the table"
@@ -185,6 +185,7 @@ def _as_json(one: Candidate) -> dict[str, Any]:
         "max_images_per_request": model.max_images_per_request,
         "sunset": None if model.sunset is None else model.sunset.isoformat(),
         "successor": model.successor,
-        "unverified": model.unverified,
+        "unverified": model.uncertainty,
+        "message": "" if one.summary is None else one.summary.message,
     }
     return found | ({"plan": None} if one.summary is None else {"plan": one.summary.as_json()})

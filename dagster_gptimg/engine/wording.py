@@ -34,11 +34,17 @@ def plan_lines(summary: Summary, spec: PromptSpec) -> list[str]:
     lines = [
         forecast(summary),
         model_line(spec),
+        *([f"the price is a range: {why}"] if (why := spec.model.uncertainty) and _is_range(summary) else []),
         *columns_lines(spec),
         *(f"does not carry over to {spec.model.name}: {one}" for one in left),
         *(f"quality means something else: {words}" for words in (spec.move.other_meanings() if spec.move else ())),
     ]
     return [*lines, f"warning: {notice}"] if notice else lines
+
+
+def _is_range(summary: Summary) -> bool:
+    """Whether what is to be bought has no exact price."""
+    return summary.cost_low != summary.cost_high
 
 
 def model_line(spec: PromptSpec) -> str:

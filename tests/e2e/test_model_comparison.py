@@ -118,3 +118,12 @@ def test_one_model_is_planned_as_ever(table: Path) -> None:
     assert once.stderr.startswith("5 rows, 0 images reused; 5 images to buy")
     assert once.stderr == twice.stderr
     assert once.summary["model"] == "gpt-image-2"
+
+
+def test_a_plan_says_why_its_price_is_a_range(table: Path) -> None:
+    table.write_text("sku,prompt\n0,a cup\n", encoding="utf-8")
+    why = "the price is a range: With `limit_generations: false` the model follows a prompt"
+    assert why in plan(table, ["nano-banana-pro"]).stderr
+    exact = plan(table, ["nano-banana-pro"], "--set", "limit_generations=true")
+    assert "1 image to buy for $0.15\n" in exact.stderr
+    assert "the price is a range" not in exact.stderr

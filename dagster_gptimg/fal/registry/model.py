@@ -128,6 +128,11 @@ class FalModel:
         return (self.endpoint, *(self.edit.endpoints if self.edit else ()))
 
     @property
+    def uncertainty(self) -> str:
+        """What is not certain about the price of its requests, in a sentence or two; empty where nothing is."""
+        return self.unverified or (self.edit.unverified if self.edit else "")
+
+    @property
     def key_digest(self) -> str:
         """Return a digest that changes if the request keys of the same arguments would change.
 
