@@ -14,6 +14,7 @@ from dagster_gptimg.emulator.models.prices import (
 from dagster_gptimg.emulator.models.schema import Field, Schema, Size
 
 NO_SIZES = ("file_size", "width", "height")
+"""Null by recordings of GPT Image 1.5 and later. Those of 1 and 1 mini are as fal's example of 1 mini has them."""
 
 _SIZES = ("1024x1024", "1536x1024", "1024x1536")
 _TIERS = ("low", "medium", "high")
@@ -70,7 +71,7 @@ MODELS: tuple[Model, ...] = (
     Model("fal-ai/gpt-image-1-mini/edit", "GPT Image 1 Mini, edit", {**_FIRST, **_IMAGES}, GPT_IMAGE_1_MINI),
     Model("fal-ai/gpt-image-1/text-to-image", "GPT Image 1", _FIRST, GPT_IMAGE_1),
     Model("fal-ai/gpt-image-1/edit-image", "GPT Image 1, edit", {**_FIRST, **_IMAGES, **_FIDELITY}, GPT_IMAGE_1),
-    Model("fal-ai/gpt-image-1.5", "GPT Image 1.5", _ONE_AND_A_HALF, GPT_IMAGE_15),
+    Model("fal-ai/gpt-image-1.5", "GPT Image 1.5", _ONE_AND_A_HALF, GPT_IMAGE_15, untold=NO_SIZES),
     Model(
         "fal-ai/gpt-image-1.5/edit",
         "GPT Image 1.5, edit",
@@ -82,13 +83,15 @@ MODELS: tuple[Model, ...] = (
             "mask_image_url": Field(str),
         },
         GPT_IMAGE_15,
+        untold=NO_SIZES,
     ),
-    Model("openai/gpt-image-2", "GPT Image 2", _SECOND, GPT_IMAGE_2),
+    Model("openai/gpt-image-2", "GPT Image 2", _SECOND, GPT_IMAGE_2, untold=NO_SIZES),
     Model(
         "openai/gpt-image-2/edit",
         "GPT Image 2, edit",
         {**_SECOND, "image_size": Field(str, "auto", size=_ANY_SIZE), **_IMAGES, "mask_url": Field(str)},
         GPT_IMAGE_2,
+        untold=NO_SIZES,
     ),
     *(
         model
