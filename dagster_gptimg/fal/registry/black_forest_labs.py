@@ -53,7 +53,7 @@ class ProPixels(BaseModel):
     height: int = Field(ge=64, le=2048)
 
 
-class _Flux(inputs.ByHand, inputs.Inputs):
+class _Flux(inputs.CellReaders, inputs.Inputs):
     """What the endpoints of FLUX.2 have in common."""
 
     prompt: str | None = Field(None, description="The prompt to generate an image from", max_length=inputs.MAX_PROMPT)

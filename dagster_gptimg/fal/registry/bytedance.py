@@ -54,7 +54,7 @@ class ProPixels(AnyPixels):
         return self
 
 
-class _Seedream(inputs.ByHand, inputs.Inputs):
+class _Seedream(inputs.CellReaders, inputs.Inputs):
     """What the endpoints of Seedream 5 have in common."""
 
     prompt: str | None = Field(

@@ -38,7 +38,7 @@ _Ratio = Literal["auto", "21:9", "16:9", "3:2", "4:3", "5:4", "1:1", "4:5", "3:4
 _AnyRatio = Literal[_Ratio, "4:1", "1:4", "8:1", "1:8"]
 
 
-class _NanoBanana(inputs.ByHand, inputs.ImageInputs):
+class _NanoBanana(inputs.CellReaders, inputs.ImageInputs):
     """What the endpoints of Nano Banana have in common."""
 
     prompt: str | None = Field(

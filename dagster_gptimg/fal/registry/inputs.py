@@ -66,7 +66,7 @@ class ImageInputs(Inputs):
     sync_mode: bool | None = Field(None, description="If true, the media is returned as a data URI")
 
 
-class ByHand(BaseModel):
+class CellReaders(BaseModel):
     """Readers of cells for inputs that several makers have: a number, a word that is a number."""
 
     @field_validator("seed", "max_images", "num_inference_steps", mode="before", check_fields=False)
