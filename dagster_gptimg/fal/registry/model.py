@@ -10,13 +10,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import cached_property
-from typing import Annotated, Any, Literal, cast, get_args, get_origin
+from typing import Any, cast
 
 from annotated_types import MaxLen, MinLen
 from pydantic import BaseModel, ValidationError
 
 from dagster_gptimg.argument_rules import check_given
 from dagster_gptimg.errors import ArgumentsError
+from dagster_gptimg.fal.registry.input_errors import problems_of
 from dagster_gptimg.fal.registry.inputs import WITHOUT_GUARANTEE
 from dagster_gptimg.fal.registry.prices import Price, PriceFunction
 from dagster_gptimg.fal.types import Json
@@ -129,7 +130,7 @@ class FalModel:
 
     @property
     def uncertainty(self) -> str:
-        """What is not certain about the price of its requests, in a sentence or two; empty where nothing is."""
+        """Return what is not certain about the price of its requests, in a sentence or two; empty if all is certain."""
         return self.unverified or (self.edit.unverified if self.edit else "")
 
     @property
@@ -177,7 +178,7 @@ class FalModel:
         try:
             checked = inputs.model_validate(known, context={WITHOUT_GUARANTEE: without_guarantee})
         except ValidationError as error:
-            raise ArgumentsError(unknown + self._problems(inputs, error)) from error
+            raise ArgumentsError(unknown + problems_of(inputs, error)) from error
         if unknown:
             raise ArgumentsError(unknown)
         found = checked.model_dump(exclude_none=True)
@@ -323,31 +324,6 @@ class FalModel:
             return f"{self.endpoint} edits images, but the row has none: name at least one reference image"
         return f"{self.endpoint} requires this input: give it for all rows, or in a column of this name"
 
-    def _problems(self, inputs: type[BaseModel], error: ValidationError) -> list[tuple[str, str]]:
-        """Return each wrong input once; for an object, the errors within it instead of "not one of the presets"."""
-        told: list[Any] = list(error.errors())
-        within = {problem["loc"][:1] for problem in told if problem["type"] not in _NOT_A_CHOICE}
-        kept = [p for p in told if p["type"] not in _NOT_A_CHOICE or p["loc"][:1] not in within]
-        return list(dict.fromkeys(self._problem(inputs, problem) for problem in kept))
-
-    def _problem(self, inputs: type[BaseModel], problem: Any) -> tuple[str, str]:  # noqa: ANN401 - pydantic's own
-        if not problem["loc"]:  # our own validator: "field: reason"
-            name, _, reason = str(problem["ctx"]["error"]).partition(": ")
-            return name, reason
-        name, *within = map(str, problem["loc"])
-        choices = _choices(inputs, name)
-        if choices and problem["type"] in _NOT_A_CHOICE:
-            near = difflib.get_close_matches(str(problem["input"]).lower(), choices, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            return name, f"{_shown(problem['input'])} is not one of {', '.join(choices)}{hint}"
-        reason = problem["ctx"]["error"] if problem["type"] == "value_error" else str(problem["msg"]).lower()
-        place = f"{within[-1]}: " if within and within[-1].isidentifier() else ""
-        return name, f"{place}{_shown(problem['input'])}: {reason}"
-
-
-_NOT_A_CHOICE = frozenset({"literal_error", "model_type"})
-"""Pydantic's error types for a value that is neither a choice of an enum nor the object that may replace it."""
-
 
 def sides(size: Json) -> tuple[int, int] | None:
     """Return width and height in pixels of a value of `image_size`; None for a preset, `auto` and anything else."""
@@ -400,19 +376,3 @@ def _plain(name: str, value: object) -> object:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value
-
-
-def _choices(inputs: type[BaseModel], name: str) -> list[str]:
-    """Return the choices of an input's enum; empty if it has none."""
-    field_ = inputs.model_fields.get(name)
-    for part in get_args(field_.annotation) if field_ else ():
-        plain = get_args(part)[0] if get_origin(part) is Annotated else part
-        if get_origin(plain) is Literal:
-            return [str(choice) for choice in get_args(plain)]
-    return []
-
-
-def _shown(value: object) -> str:
-    """Return a wrong value, shortened for one line of a message."""
-    text = repr(value) if isinstance(value, str) else str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004 - a line's worth
