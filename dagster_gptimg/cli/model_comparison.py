@@ -1,4 +1,4 @@
-"""`dagster-gptimg plan` with several `--model`: the same table with each of them, side by side."""
+"""`dagster-gptimg plan` with several `--model`: compares the plans of one table with each model."""
 
 from __future__ import annotations
 
@@ -29,13 +29,15 @@ _COMPARED = "quality"
 
 
 class Candidate(NamedTuple):
-    """One model with the table.
+    """One of the compared models, with its plan of the table.
 
     Attributes:
-        model, move: the model, and what it leaves behind of the table.
-        spec, summary: how the table is read for it, and its plan; None where it cannot have the table as it is.
-        refusal: why not.
-        refused_rows: how many rows it refuses; 0 where it refuses the table as a whole, or nothing.
+        model: the model.
+        move: the change to it, with the inputs of the table that are left out.
+        spec: how the table is read for it; None if it refuses the table.
+        summary: its plan; None if it refuses the table.
+        refusal: the reason of the refusal; None if it takes the table.
+        refused_rows: the number of refused rows; 0 if it refuses the table as a whole, or takes it.
     """
 
     model: FalModel
@@ -52,11 +54,13 @@ def compare(
     """Plan the table with each of these models, and print the plans side by side.
 
     Raises:
-        UsageError: no model can have the table as it is; or the table is standard input, which can be read once only.
+        UsageError: every model refuses the table, or the table is standard input, which can be read only once.
         StoreError: the store cannot be read.
     """
     if table == STDIN:
-        raise UsageError("several models need a table that can be read several times, and not standard input")
+        raise UsageError(
+            "several models need a table that can be read several times, and standard input cannot: save it to a file"
+        )
     target = given_as.dataset_of(store, dataset)
     models = [_model(name, names, given, target) for name in names]
     others = [*models, *_usual(target), *operations.former_models(target, given_as.partition_of(given)[1])]
@@ -71,16 +75,16 @@ def compare(
 
 
 def _model(name: str, names: Sequence[str], given: dict[str, Any], target: Dataset) -> FalModel:
-    """A model by its name or file; the price is for those in files."""
+    """Return a model by its name or file; `--price` applies to those from files."""
     is_priced = name.endswith(".json") or not any(other.endswith(".json") for other in names)
     return given_as.model_of(given | {"model": name, "price": given["price"] if is_priced else None}, target)[0]
 
 
 def _usual(target: Dataset) -> list[FalModel]:
-    """The model that the table would have if none was said: what it takes can be left behind."""
+    """Return the model that is used if none is given: inputs that it takes may be left out."""
     try:
         return [choose(None, target).model]
-    except UsageError:  # one that the registry does not have: then nothing is known of it
+    except UsageError:  # it is not in the registry: its inputs are unknown
         return []
 
 
@@ -104,7 +108,7 @@ def _candidate(
 
 
 def _lines(found: Sequence[Candidate]) -> list[str]:
-    """The table, one column a model, and below it what does not fit into a cell."""
+    """Return the comparison with one column per model, and below it the details that do not fit into a cell."""
     rows = {
         "cost": [str(one.summary.cost) if one.summary else "-" for one in found],
         "images to buy": [str(one.summary.bought) if one.summary else "-" for one in found],
@@ -123,7 +127,7 @@ def _lines(found: Sequence[Candidate]) -> list[str]:
 
 
 def _columns_read(found: Sequence[Candidate]) -> list[str]:
-    """What became of the table's columns, by the first model that takes it."""
+    """Return the roles of the table's columns for the first model that takes the table."""
     return next((columns_lines(one.spec) for one in found if one.spec is not None), [])
 
 
@@ -146,7 +150,7 @@ def _details(one: Candidate) -> list[str]:
 
 
 def words_of_quality(one: Candidate) -> list[str]:
-    """The words of `quality` that the table says: for all rows or the endpoint's default, and all of them by row."""
+    """Return the values of `quality` in use: the one for all rows or the default; all values if a column sets it."""
     if one.spec is None or _COMPARED not in one.model.input_names:
         return []
     said = one.spec.arguments.get(_COMPARED, one.model.key_defaults.get(_COMPARED))
@@ -157,7 +161,7 @@ def words_of_quality(one: Candidate) -> list[str]:
 
 
 def _quality(one: Candidate) -> str:
-    """What the word means: tokens of a square where the model has such, and whether it has the input at all."""
+    """Return the meaning of `quality`: tokens of a square image if it is priced by tokens; or that it has none."""
     if _COMPARED not in one.model.input_names:
         sized = one.model.key_defaults.get("resolution")
         return f"has none; resolution {sized}" if sized else "has none"

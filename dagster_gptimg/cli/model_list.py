@@ -1,4 +1,4 @@
-"""`dagster-gptimg models`: what the registry has, on stdout."""
+"""`dagster-gptimg models`: prints the models of the registry to stdout."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.registry.model import FalModel
 
 WIDTH = 100
-"""Letters of a line of text."""
+"""Maximum characters of a line of text."""
 _HEAD = ("model", "endpoint", "one image", "priced by", "images", "references", "read", "until, then")
 _FOOT = (
     "One image: US dollars with the endpoint's defaults and without the tokens of a prompt, at least and at most. "
@@ -26,7 +26,7 @@ _FOOT = (
 
 
 def print_models(*, as_json: bool) -> None:
-    """Every model, one line each; edits are in their model's own list."""
+    """Print every model in one line; edit models are shown with their model only."""
     edits = {model.edit.name for model in all_models() if model.edit is not None}
     found = [overview(model) for model in all_models() if model.name not in edits]
     if as_json:
@@ -40,7 +40,7 @@ def print_models(*, as_json: bool) -> None:
 
 
 def print_model(name: str, *, as_json: bool) -> None:
-    """One model with its inputs, and those of its endpoint for edits. Raises `UsageError`."""
+    """Print one model with its inputs, and those of its endpoint for edits. Raises `UsageError`."""
     model = get_model(name)
     parts = [part for part in (model, model.edit) if part is not None]
     if as_json:
@@ -54,13 +54,13 @@ def print_model(name: str, *, as_json: bool) -> None:
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of cells in columns that are as wide as their widest cell."""
+    """Return rows of cells as lines, in columns as wide as their widest cell."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def ends(about: Overview | FalModel) -> str:
-    """When a model ends, and what follows; empty where nothing is announced."""
+    """Return the end date of a model and its successor; empty if no end is announced."""
     return f"{about.sunset}, {about.successor}" if about.sunset else ""
 
 

@@ -43,7 +43,7 @@ def plan_lines(summary: Summary, spec: PromptSpec) -> list[str]:
 
 
 def _is_range(summary: Summary) -> bool:
-    """Whether what is to be bought has no exact price."""
+    """Return whether the images to buy have no exact price."""
     return summary.cost_low != summary.cost_high
 
 

@@ -109,7 +109,7 @@ class Account:
         )
 
     def _made(self, inputs: dict[str, Any], fault: str | None, key: str) -> int:
-        """How many images are made, and billed: of `max_images` above 1 that is the model's to decide."""
+        """Return how many images are made and billed; with `max_images` above 1 the model decides."""
         count = int(inputs.get("num_images") or 1)
         most = count * int(inputs.get("max_images") or 1)
         made = count + int(draw(self.settings.seed, "images", key) * (most - count + 1))

@@ -141,7 +141,7 @@ def output_format(record: Record) -> str:
 
 
 def unit_of(record: Record) -> Unit:
-    """What the request is billed in; of a path that there is not, as of OpenAI's models."""
+    """Return the unit in which a request is billed; for an unknown path, the unit of OpenAI's models."""
     model = MODELS.get(record.endpoint_id)
     return CENTS if model is None else model.unit
 

@@ -18,12 +18,12 @@ _PRESETS = {
     "landscape_4_3": (1024, 768),
     "landscape_16_9": (1024, 576),
 }
-"""In pixels, as fal's page on common arguments has them."""
+"""Sizes of presets in pixels, from fal's page on common arguments."""
 _MEGAPIXEL = 1024 * 1024
 
 
 def size(inputs: Mapping[str, Any], otherwise: str = "landscape_4_3") -> tuple[int, int]:
-    """Width and height of the images; `auto` is a square here, or what a setting says, as `1024x1024`."""
+    """Return width and height of the images in pixels; `auto` is a square here, or a setting such as `1024x1024`."""
     asked = inputs.get("image_size") or otherwise
     if isinstance(asked, dict):
         return int(asked["width"]), int(asked["height"])
@@ -34,12 +34,12 @@ def size(inputs: Mapping[str, Any], otherwise: str = "landscape_4_3") -> tuple[i
 
 
 def edited_size(inputs: Mapping[str, Any]) -> tuple[int, int]:
-    """The same for edits, whose default is a square."""
+    """Return width and height of the images of edits in pixels; their default is a square."""
     return size(inputs, "square_hd")
 
 
 def _megapixels(arguments: Mapping[str, Any]) -> int:
-    """Of one image that comes out, rounded up."""
+    """Return the megapixels of one output image, rounded up."""
     width, height = edited_size(arguments) if "image_urls" in arguments else size(arguments)
     return -(-width * height // _MEGAPIXEL)
 
@@ -50,38 +50,38 @@ def _references(arguments: Mapping[str, Any]) -> int:
 
 @dataclass(frozen=True)
 class MegapixelPrices:
-    """[dev]: millionths of a dollar a megapixel of what comes out; an image that goes in is resized to one."""
+    """[dev]: millionths of a dollar per megapixel of output; an input image is resized to one megapixel."""
 
     each: int = 12_000
     step: int = 1
 
     def micro_usd(self, arguments: Mapping[str, Any]) -> int:
-        """The price of one request."""
+        """Return the price of one request."""
         return self.each * (_megapixels(arguments) * int(arguments["num_images"]) + _references(arguments))
 
 
 @dataclass(frozen=True)
 class FirstMegapixelPrices:
-    """[pro]: millionths of a dollar for the first megapixel, and for each further one; an image that goes in is one."""
+    """[pro]: millionths of a dollar for the first megapixel, and for each further one; an input image counts one."""
 
     first: int = 30_000
     further: int = 15_000
     step: int = 1
 
     def micro_usd(self, arguments: Mapping[str, Any]) -> int:
-        """The price of one request."""
+        """Return the price of one request."""
         further = _megapixels(arguments) - 1 + _references(arguments)
         return (self.first + self.further * further) * int(arguments["num_images"])
 
 
 def seeded(inputs: Mapping[str, Any], seed: int, _images: int) -> dict[str, Any]:
-    """Results of [pro] have the seed that was used."""
+    """Return the seed that was used, in results of [pro]."""
     given = inputs.get("seed")
     return {"seed": seed if given is None else given}
 
 
 def told(inputs: Mapping[str, Any], seed: int, images: int) -> dict[str, Any]:
-    """Those of [dev] also say how long it took, what the checker found, and the prompt."""
+    """Return what results of [dev] have besides images: timings, seed, the checker's findings, and the prompt."""
     more = {"has_nsfw_concepts": [False] * images, "prompt": inputs.get("prompt", "")}
     return {"timings": {"inference": 1.0}, **seeded(inputs, seed, images), **more}
 
@@ -122,7 +122,7 @@ def _pro(image_size: str, sizes: Size) -> Schema:
 
 
 _DEV_UNIT = Unit("megapixels", Decimal("0.012"))
-"""By its page. Public code has it as compute seconds of $0.00167 (docs/fal-wire.md#prices-and-units)."""
+"""The unit by fal's page. Public code bills compute seconds of $0.00167 (docs/fal-wire.md#prices-and-units)."""
 _PRO_UNIT = Unit("processed megapixels", Decimal("0.03"))
 
 MODELS: tuple[Model, ...] = (
@@ -135,7 +135,7 @@ MODELS: tuple[Model, ...] = (
         size=size,
         more=told,
     ),
-    # Copies of the page of its edits differ in the defaults of size, acceleration and format: it prints none here.
+    # Copies of the page of its edits differ in the defaults of size, acceleration and format: none is shown here.
     Model(
         "fal-ai/flux-2/edit",
         "FLUX.2 [dev], edit",
@@ -164,4 +164,4 @@ MODELS: tuple[Model, ...] = (
         more=seeded,
     ),
 )
-"""Its endpoints."""
+"""The endpoints of Black Forest Labs' models."""

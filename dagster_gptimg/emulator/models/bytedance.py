@@ -22,9 +22,10 @@ _PRESETS = {
     "auto_3K": (3072, 3072),
     "auto_4K": (4096, 4096),
 }
-"""In pixels. fal prints none; a recorded `square_hd` of Pro was billed as a large image."""
+"""Sizes of presets in pixels. fal documents none; a recorded `square_hd` of Pro was billed as a large image."""
 _SMALL = 1536 * 1536
-_LITE_LEAST, _LITE_MOST = 2560 * 1440, 4096 * 4096
+_LITE_LEAST = 2560 * 1440
+_LITE_MOST = 4096 * 4096
 _LONGEST = 14_142
 
 
@@ -34,7 +35,7 @@ def _sides(inputs: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def lite_size(inputs: Mapping[str, Any]) -> tuple[int, int]:
-    """Width and height of the images of Lite, which scales what is too small or too large for it."""
+    """Return width and height of the images of Lite, which scales sizes that are too small or too large."""
     width, height = _sides(inputs)
     wanted = min(max(width * height, _LITE_LEAST), _LITE_MOST)
     scale = math.sqrt(wanted / (width * height))
@@ -43,16 +44,16 @@ def lite_size(inputs: Mapping[str, Any]) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class AreaPrices:
-    """Seedream 5 Pro: millionths of a dollar an image up to 1536x1536, and a larger one."""
+    """Seedream 5 Pro: millionths of a dollar per image up to 1536x1536, and per larger image."""
 
     small: int = 67_500
     large: int = 135_000
     reference: int = 4_500
-    """For each image that comes out and each that goes in, but the first of these."""
+    """Millionths of a dollar per output image and input image, except the first input image."""
     step: int = 1
 
     def micro_usd(self, arguments: Mapping[str, Any]) -> int:
-        """The price of one request."""
+        """Return the price of one request."""
         width, height = _sides(arguments)
         each = self.small if width * height <= _SMALL else self.large
         each += self.reference * max(len(arguments.get("image_urls") or ()) - 1, 0)
@@ -61,18 +62,18 @@ class AreaPrices:
 
 @dataclass(frozen=True)
 class FlatPrices:
-    """Millionths of a dollar an image."""
+    """Millionths of a dollar per image."""
 
     image: int
     step: int = 1
 
     def micro_usd(self, arguments: Mapping[str, Any]) -> int:
-        """The price of one request."""
+        """Return the price of one request."""
         return self.image * int(arguments["num_images"])
 
 
 def seeded(_inputs: Mapping[str, Any], seed: int, _images: int) -> dict[str, Any]:
-    """Results of Lite have the seed that was used; it takes none."""
+    """Return the seed in results of Lite, which takes no seed as an input."""
     return {"seed": seed}
 
 
@@ -99,7 +100,8 @@ _LITE: Schema = {
     "max_images": Field(int, 1, least=1, most=6),
     **_CHECKED,
 }
-_PRO_UNIT, _LITE_UNIT = Unit("images", Decimal("0.0675")), Unit("images", Decimal("0.035"))
+_PRO_UNIT = Unit("images", Decimal("0.0675"))
+_LITE_UNIT = Unit("images", Decimal("0.035"))
 _UNTOLD = ("width", "height")
 
 MODELS: tuple[Model, ...] = (
@@ -129,4 +131,4 @@ MODELS: tuple[Model, ...] = (
         )
     ),
 )
-"""Its endpoints: those for edits lie beside the others."""
+"""The endpoints of ByteDance's models; the path of edits is `.../edit`."""

@@ -15,14 +15,14 @@ _NO_SIZES = ("file_size", "width", "height")
 _RATIOS = ("auto", "21:9", "16:9", "3:2", "4:3", "5:4", "1:1", "4:5", "3:4", "2:3", "9:16")
 _EXTREME = (*_RATIOS, "4:1", "1:4", "8:1", "1:8")
 _SIDES = {"0.5K": 512, "1K": 1024, "2K": 2048, "4K": 4096}
-"""The side of a square, in pixels. Other ratios have about as many pixels; how many, fal does not print."""
+"""Side of a square image in pixels, by resolution. Other ratios have about as many pixels (not documented by fal)."""
 _EDGE = 16
-"""Sides are multiples of it."""
+"""Sides in pixels are multiples of this number."""
 
 
 @dataclass(frozen=True)
 class ResolutionPrices:
-    """Millionths of a dollar an image, by resolution; surcharges for each request."""
+    """Millionths of a dollar per image, by resolution; surcharges per request."""
 
     images: Mapping[str, int]
     search: int = 15_000
@@ -30,14 +30,14 @@ class ResolutionPrices:
     step: int = 1
 
     def micro_usd(self, arguments: Mapping[str, Any]) -> int:
-        """The price of one request."""
+        """Return the price of one request."""
         total = self.images[arguments["resolution"]] * int(arguments["num_images"])
         total += self.search if arguments.get("enable_web_search") else 0
         return total + (self.thinking if arguments.get("thinking_level") == "high" else 0)
 
 
 def size(inputs: Mapping[str, Any]) -> tuple[int, int]:
-    """Width and height of the images; `auto` is a square here."""
+    """Return width and height of the images in pixels; `auto` is a square here."""
     side, ratio = _SIDES[inputs.get("resolution") or "1K"], inputs.get("aspect_ratio") or "auto"
     across, down = (1, 1) if ratio == "auto" else map(int, str(ratio).split(":"))
     width, height = side * math.sqrt(across / down), side * math.sqrt(down / across)
@@ -45,7 +45,7 @@ def size(inputs: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def described(_inputs: Mapping[str, Any], _seed: int, _images: int) -> dict[str, Any]:
-    """Its results have a description, which is empty in most recordings."""
+    """Return the description of a result, which is empty in most recordings."""
     return {"description": ""}
 
 
@@ -97,4 +97,4 @@ MODELS: tuple[Model, ...] = tuple(
         ("fal-ai/nano-banana-pro/edit", "Nano Banana Pro, edit", {**_pro("auto"), **_IMAGES}, _PRO_PRICES, _PRO_UNIT),
     )
 )
-"""Its endpoints."""
+"""The endpoints of Google's models."""

@@ -1,4 +1,4 @@
-"""What the emulator knows of one endpoint of fal."""
+"""The class of the emulator's models: inputs, prices, unit, and shape of results of one endpoint of fal."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ MICRO_USD = 1_000_000
 
 @dataclass(frozen=True)
 class Unit:
-    """What fal counts, and what one of it costs in US dollars (docs/fal-wire.md#prices-and-units)."""
+    """A unit that fal bills, and its price in US dollars (docs/fal-wire.md#prices-and-units)."""
 
     name: str
     usd: Decimal
 
     @property
     def micro_usd(self) -> Decimal:
-        """Millionths of a dollar."""
+        """The unit's price in millionths of a dollar."""
         return self.usd * MICRO_USD
 
     def billed(self, micro_usd: int) -> str:
-        """Millionths of a dollar as units: of cents, 40000 -> "4", 34100 -> "3.41"; at most six decimals."""
+        """Convert millionths of a dollar to units: for cents 40000 -> "4", 34100 -> "3.41"; at most six decimals."""
         return f"{round(Decimal(micro_usd) / self.micro_usd, 6).normalize():f}"
 
 
 CENTS = Unit("cents", Decimal("0.01"))
-"""fal bills OpenAI's models in dollars: for them a unit is a cent."""
+"""The unit of OpenAI's models, which fal bills in dollars: a cent."""
 
 
 def nothing_more(_inputs: Mapping[str, Any], _seed: int, _images: int) -> dict[str, Any]:
-    """A result that has images and nothing else."""
+    """Return no fields: for a result that has images only."""
     return {}
 
 
@@ -51,13 +51,13 @@ class Model:
     """`active` or `deprecated` (platform API, `metadata.status`)."""
     unit: Unit = CENTS
     untold: tuple[str, ...] = ()
-    """Those of `file_size`, `width` and `height` that are null in its results (docs/fal-wire.md#result)."""
+    """Fields among `file_size`, `width` and `height` that are null in its results (docs/fal-wire.md#result)."""
     size: Callable[[Mapping[str, Any]], tuple[int, int]] = pixels
-    """Width and height in pixels of the images that these inputs ask for."""
+    """Function of the inputs: width and height in pixels of the images that they ask for."""
     more: Callable[[Mapping[str, Any], int, int], dict[str, Any]] = nothing_more
-    """What a result has besides its images, from the inputs, a seed that was drawn, and the number of images."""
+    """Function of the inputs, a drawn seed and the number of images: the fields of a result besides its images."""
     same_by_seed: bool = False
-    """Whether all images of a request that says a `seed` are the same (docs/fal-wire.md#result)."""
+    """Whether all images of a request with a `seed` are the same (docs/fal-wire.md#result)."""
 
     @property
     def app(self) -> str:
@@ -75,7 +75,7 @@ class Model:
         return f"{self.display_name} makes images from text. (Emulated.)"
 
     def form(self, inputs: Mapping[str, Any]) -> str:
-        """`png`, `jpeg` or `webp`: the format of the images that these inputs ask for."""
+        """Return `png`, `jpeg` or `webp`: the format of the images that these inputs ask for."""
         field = self.inputs.get("output_format")
         return str(inputs.get("output_format") or (field.default if field else None) or "png")
 

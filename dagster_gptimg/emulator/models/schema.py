@@ -21,7 +21,7 @@ class Size:
     most: int
     shortest: int = 1
     widest: int = 3
-    """How many times as long as the other one a side may be."""
+    """Maximum ratio of the longer side to the shorter one."""
 
 
 @dataclass(frozen=True)

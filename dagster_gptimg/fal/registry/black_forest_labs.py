@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 _READ = date(2026, 11, 30)
 _MOST_PRO_REFERENCES = 9
-"""Reference images of an edit with [pro]: its maker's own limit. fal prints none."""
+"""Maximum reference images of an edit with [pro]: the maker's own limit. fal documents none."""
 _MEGAPIXEL = Decimal(1024 * 1024)
-"""Pixels: fal's pages count 1024x1024 as one megapixel, and 1920x1080 as two, rounded up."""
+"""Pixels of a megapixel: fal's pages count 1024x1024 as one, and 1920x1080 as two, rounded up."""
 _PRESETS = {
     "square_hd": (1024, 1024),
     "square": (512, 512),
@@ -36,7 +36,7 @@ _Preset = Literal["square_hd", "square", "portrait_4_3", "portrait_16_9", "lands
 
 
 class DevPixels(BaseModel):
-    """A size of one's own, of FLUX.2 [dev]."""
+    """A custom image size of FLUX.2 [dev], in pixels."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -45,7 +45,7 @@ class DevPixels(BaseModel):
 
 
 class ProPixels(BaseModel):
-    """A size of one's own, of FLUX.2 [pro]: its maker's bounds, since fal prints none."""
+    """A custom image size of FLUX.2 [pro], in pixels: the maker's bounds, as fal documents none."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -54,7 +54,7 @@ class ProPixels(BaseModel):
 
 
 class _Flux(inputs.CellReaders, inputs.Inputs):
-    """What the endpoints of FLUX.2 have in common."""
+    """Inputs that the endpoints of FLUX.2 have in common."""
 
     prompt: str | None = Field(None, description="The prompt to generate an image from", max_length=inputs.MAX_PROMPT)
     seed: int | None = Field(None, description="The seed to use for the generation")
@@ -87,7 +87,7 @@ class Edit(inputs.References, TextToImage):
 
 
 class TextToImagePro(_Flux):
-    """`fal-ai/flux-2-pro`: one image a request."""
+    """`fal-ai/flux-2-pro`: one image per request."""
 
     image_size: _Preset | ProPixels | None = Field(
         None, description="The size of the generated image: a preset, or width and height"
@@ -118,14 +118,14 @@ class _Megapixels(NamedTuple):
 
 @dataclass(frozen=True)
 class ByMegapixels:
-    """FLUX.2 [dev]: US dollars a megapixel of output, and one megapixel for each reference image.
+    """The price of FLUX.2 [dev]: by megapixels of output, plus one megapixel for each reference image.
 
-    Whether fal rounds up its page does not say; of the other FLUX.2 models its pages do. So an image costs at least
-    what its pixels are, and at most what they are rounded up.
+    fal's page does not say whether megapixels are rounded up; the pages of other FLUX.2 models say so. The price is a
+    range: at least the exact megapixels of an image, at most these rounded up.
 
     Attributes:
-        each: US dollars a megapixel.
-        image_size: the endpoint's default; None where none is known, and then it is any size.
+        each: US dollars per megapixel.
+        image_size: the endpoint's default; None if it is not known: the price then covers every size.
     """
 
     each: Decimal = Decimal("0.012")
@@ -133,7 +133,7 @@ class ByMegapixels:
     unit: ClassVar[str] = "megapixel"
 
     def __call__(self, arguments: Mapping[str, Json]) -> Price:
-        """The price of one request."""
+        """Return the price of one request."""
         low, high = self._output(arguments.get("image_size", self.image_size))
         count, references = images_of(arguments).low, reference_count(arguments)
         least, most = (self.each * (end * count + references * known) for end, known in ((low, 0), (high, 1)))
@@ -150,10 +150,11 @@ class ByMegapixels:
 
 @dataclass(frozen=True)
 class ByFirstMegapixel:
-    """FLUX.2 [pro]: US dollars for the first megapixel of output, and for each further one of input or output.
+    """The price of FLUX.2 [pro]: the first megapixel of output, and each further one of input or output.
 
     Attributes:
-        first, further: US dollars a megapixel, each image rounded up to whole ones.
+        first: US dollars for the first megapixel; each image is rounded up to whole megapixels.
+        further: US dollars for each further megapixel.
         image_size: the endpoint's default.
     """
 
@@ -163,7 +164,7 @@ class ByFirstMegapixel:
     unit: ClassVar[str] = "first and further megapixels"
 
     def __call__(self, arguments: Mapping[str, Json]) -> Price:
-        """The price of one request. A reference image has 1 to 4 megapixels: a larger one is made smaller."""
+        """Return the price of one request. A reference image counts 1 to 4 megapixels: fal shrinks a larger one."""
         size = arguments.get("image_size", self.image_size)
         least, most = (Decimal(1), Decimal(4)) if size == "auto" else (_up(_pixels(size)),) * 2
         references = reference_count(arguments)
@@ -179,7 +180,7 @@ def _pixels(size: Json) -> Decimal:
 
 
 def _up(pixels: Decimal) -> Decimal:
-    """Whole megapixels."""
+    """Return pixels as megapixels, rounded up to whole ones."""
     return (pixels / _MEGAPIXEL).to_integral_value(ROUND_CEILING)
 
 
@@ -191,7 +192,7 @@ _DEV_EDIT_DEFAULTS: dict[str, Json] = {
     "sync_mode": False,
     "enable_safety_checker": True,
 }
-"""Those that all copies of fal's pages agree upon."""
+"""Defaults of edits with [dev]: only those on which all copies of fal's page agree."""
 _PRO_DEFAULTS: dict[str, Json] = {
     "image_size": "landscape_4_3",
     "safety_tolerance": "2",
@@ -258,4 +259,4 @@ FLUX_2_PRO = FalModel(
 )
 
 MODELS = (FLUX_2, FLUX_2_PRO)
-"""In the order in which they came."""
+"""Black Forest Labs' models."""

@@ -1,4 +1,4 @@
-"""ByteDance's models at fal: Seedream 5 Pro and Lite. Their endpoints for edits lie beside the others, not below."""
+"""ByteDance's models at fal: Seedream 5 Pro and Lite, each with its endpoint for edits (path `.../edit`)."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ if TYPE_CHECKING:
 
 _READ = date(2026, 11, 30)
 _MOST_REFERENCES = 10
-"""Reference images of an edit. Of more, fal uses the last ten, without a word."""
+"""Maximum reference images of an edit. If there are more, fal silently uses the last ten."""
 _MOST_IMAGES = 6
-"""Generations of one request."""
+"""Maximum generations of one request."""
 _LONGEST_SIDE = 14_142
-"""Pixels, of any size at fal."""
-_LEAST_PIXELS, _MOST_PIXELS = 1024 * 1024, 2048 * 2048
+"""Maximum pixels of a side of any size at fal."""
+_LEAST_PIXELS = 1024 * 1024
+"""Minimum pixels (width times height) of a custom size of Seedream 5 Pro."""
+_MOST_PIXELS = 2048 * 2048
+"""Maximum pixels (width times height) of a custom size of Seedream 5 Pro."""
 _SMALL_PIXELS = 1536 * 1536
-"""Up to here an image of Seedream 5 Pro costs half."""
+"""Maximum pixels of an image of Seedream 5 Pro at the lower price."""
 _WIDEST = 16
 
 _Preset = Literal["square_hd", "square", "portrait_4_3", "portrait_16_9", "landscape_4_3", "landscape_16_9", "auto_2K"]
@@ -34,7 +37,7 @@ _LitePreset = Literal[_Preset, "auto_3K", "auto_4K"]
 
 
 class AnyPixels(BaseModel):
-    """A size of one's own. Seedream 5 Lite scales one that is too small or too large."""
+    """A custom image size in pixels. Seedream 5 Lite scales a size that is too small or too large."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -43,19 +46,19 @@ class AnyPixels(BaseModel):
 
 
 class ProPixels(AnyPixels):
-    """A size of one's own, of Seedream 5 Pro."""
+    """A custom image size of Seedream 5 Pro, in pixels."""
 
     @model_validator(mode="after")
     def _shape(self) -> ProPixels:
         if not _LEAST_PIXELS <= self.width * self.height <= _MOST_PIXELS:
-            raise ValueError(f"it must have {_LEAST_PIXELS:,} to {_MOST_PIXELS:,} pixels")
+            raise ValueError(f"the size must have {_LEAST_PIXELS:,} to {_MOST_PIXELS:,} pixels")
         if max(self.width, self.height) > _WIDEST * min(self.width, self.height):
             raise ValueError(f"one side is more than {_WIDEST} times the other")
         return self
 
 
 class _Seedream(inputs.CellReaders, inputs.Inputs):
-    """What the endpoints of Seedream 5 have in common."""
+    """Inputs that the endpoints of Seedream 5 have in common."""
 
     prompt: str | None = Field(
         None, description="The text prompt used to generate the image", max_length=inputs.MAX_PROMPT
@@ -83,7 +86,7 @@ class TextToImageLite(_Seedream):
         None, description="The size of the generated image: a preset, or width and height"
     )
     max_images: int | None = Field(
-        None, description="Each generation may return up to so many images", ge=1, le=_MOST_IMAGES
+        None, description="Maximum number of images that each generation may return", ge=1, le=_MOST_IMAGES
     )
 
 
@@ -103,10 +106,12 @@ class EditLite(_References, TextToImageLite):
 
 @dataclass(frozen=True)
 class ByArea:
-    """Seedream 5 Pro: an image up to 1536x1536 pixels, a larger one, and each reference image but the first.
+    """The price of Seedream 5 Pro: by the pixels of each image, plus each reference image except the first.
 
     Attributes:
-        small, large: US dollars an image. reference: US dollars for each output image and each further reference.
+        small: US dollars per image of up to 1536x1536 pixels.
+        large: US dollars per larger image.
+        reference: US dollars per output image and reference image, except the first reference.
     """
 
     small: Decimal = Decimal("0.0675")
@@ -115,7 +120,7 @@ class ByArea:
     unit: ClassVar[str] = "image by its pixels"
 
     def __call__(self, arguments: Mapping[str, Json]) -> Price:
-        """The price of one request. How many pixels a preset has is not published: then it is a range."""
+        """Return the price of one request; for a preset, whose pixels fal does not publish, a range."""
         low, high, size = self.small, self.large, sides(arguments.get("image_size"))
         if size is not None:
             low = high = self.small if size[0] * size[1] <= _SMALL_PIXELS else self.large
@@ -137,7 +142,7 @@ _PRO_PRESETS = (
 )
 _LITE_COUNT = (
     "With `max_images` above 1, fal gives `num_images` to `num_images` x `max_images` images: the price is a range, "
-    "and so many are kept at most."
+    "and at most that many are kept."
 )
 
 
@@ -189,4 +194,4 @@ SEEDREAM_5_LITE = FalModel(
 )
 
 MODELS = (SEEDREAM_5_PRO, SEEDREAM_5_LITE)
-"""In the order in which they came."""
+"""ByteDance's models."""

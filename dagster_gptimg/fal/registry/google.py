@@ -18,19 +18,21 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.types import Json
 
 _READ = date(2026, 11, 30)
-_LEAST_PROMPT, _MOST_PROMPT = 3, 50_000
-"""Characters, by fal's OpenAPI documents."""
+_LEAST_PROMPT = 3
+"""Minimum characters of a prompt, from fal's OpenAPI documents."""
+_MOST_PROMPT = 50_000
+"""Maximum characters of a prompt, from fal's OpenAPI documents."""
 _MOST_REFERENCES = 14
-"""Reference images of an edit: Google's own limit. fal prints none."""
+"""Maximum reference images of an edit: Google's own limit. fal documents none."""
 MOST_IMAGES = 4
-"""Images of one request."""
+"""Maximum images of one request."""
 _SAME_BY_SEED = (
     "with one seed it makes the same image each time, and each is billed (github.com/fal-ai/fal-js/issues/213)"
 )
 _ANY_COUNT = (
     "With `limit_generations: false` the model follows a prompt that asks for several images. How many it may give is "
     "not published: the upper end of the price is that of 4 images, the most that one request may ask for, and what "
-    "comes beyond `num_images` is told and not fetched."
+    "comes beyond `num_images` is reported and not fetched."
 )
 
 _Tolerance = Literal["1", "2", "3", "4", "5", "6"]
@@ -39,7 +41,7 @@ _AnyRatio = Literal[_Ratio, "4:1", "1:4", "8:1", "1:8"]
 
 
 class _NanoBanana(inputs.CellReaders, inputs.ImageInputs):
-    """What the endpoints of Nano Banana have in common."""
+    """Inputs that the endpoints of Nano Banana have in common."""
 
     prompt: str | None = Field(
         None,
@@ -95,13 +97,14 @@ class Edit2(_References, TextToImage2):
 
 @dataclass(frozen=True)
 class ByResolution:
-    """A price an image by its resolution, and surcharges.
+    """A price per image by its resolution, and surcharges.
 
     Attributes:
-        images: by resolution, US dollars an image.
+        images: US dollars per image, by resolution.
         is_limited: the endpoint's default of `limit_generations`.
-        search, thinking: US dollars for a web search, and for thinking at level `high`. fal says "additional", and not
-            whether for a request or for each of its images; and a search that is allowed need not take place.
+        search: US dollars for a web search; one that is allowed need not take place. fal calls it "additional", and
+            does not document whether it is per request or per image.
+        thinking: US dollars for thinking at level `high`; per request or per image is not documented either.
     """
 
     images: Mapping[str, Decimal]
@@ -111,7 +114,7 @@ class ByResolution:
     unit: ClassVar[str] = "image by resolution"
 
     def __call__(self, arguments: Mapping[str, Json]) -> Price:
-        """The price of one request."""
+        """Return the price of one request."""
         each, count = self.images[str(arguments.get("resolution", "1K"))], images_of(arguments).low
         most = count if arguments.get("limit_generations", self.is_limited) else max(count, MOST_IMAGES)
         low, high = each * count, each * most
@@ -193,4 +196,4 @@ NANO_BANANA_PRO = FalModel(
 )
 
 MODELS = (NANO_BANANA_2, NANO_BANANA_PRO)
-"""In the order in which they came."""
+"""Google's models, in the order of their release."""

@@ -82,13 +82,13 @@ class CellReaders(BaseModel):
     @field_validator("safety_tolerance", mode="before", check_fields=False)
     @classmethod
     def _digit(cls, value: object) -> object:
-        """A word at fal, and a number in a spreadsheet."""
+        """Accept a number of a spreadsheet; fal takes these as texts."""
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
     @field_validator("image_size", mode="before", check_fields=False)
     @classmethod
     def _sides(cls, value: object) -> object:
-        """`1024x1536`, as the older models say it, is a width and a height."""
+        """Accept `1024x1536`, the notation of the older models, as width and height."""
         return pixels(value)
 
 

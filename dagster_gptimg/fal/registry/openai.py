@@ -202,4 +202,4 @@ MODELS = (
     _gpt_image_25("flare"),
     _gpt_image_25("sunburst"),
 )
-"""In the order in which they came."""
+"""OpenAI's models, in the order of their release."""

@@ -1,4 +1,4 @@
-"""What the registry knows of a model, for people: its price at a glance, its inputs, what ends when."""
+"""Descriptions of the registry's models for people: endpoints, price of one image, limits, inputs, end date."""
 
 from __future__ import annotations
 
@@ -19,21 +19,25 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.types import Json
 
 A_REFERENCE = "https://example.com/reference.png"
-"""Stands for the reference image of the edit whose price is told."""
+"""Placeholder for the reference image of an edit whose price is shown."""
 
 
 class Overview(NamedTuple):
-    """One model at a glance.
+    """A summary of one model.
 
     Attributes:
-        name, endpoint, edit_endpoint: of its endpoint, and of that for edits; None where it has none.
-        price: US dollars of one image with the endpoint's defaults, at least and at most; of an edit from one image.
+        name: the model's name.
+        endpoint: fal's full id of its endpoint.
+        edit_endpoint: fal's full id of its endpoint for edits; None if it has none.
+        price: minimum and maximum US dollars of one image with the endpoint's defaults; for an edit, from one image.
         unit: what the price counts, in words.
-        most_images: images of one request, as `num_images`.
-        most_references: reference images of an edit; 0 where it takes none, None where no page says it.
-        sunset, successor: the day on which its maker ends it, and what to move to.
-        source, read: the pages, and the day on which they were read.
-        unverified: what no page says, and what is made of it; empty where nothing is open.
+        most_images: maximum `num_images` of one request.
+        most_references: maximum reference images of an edit; 0 if it takes none, None if fal's pages do not say.
+        sunset: the day on which its maker ends it; None if no day is announced.
+        successor: the model to move to then.
+        source: the pages from which the entry was written.
+        read: the day on which they were read.
+        unverified: what fal's pages do not say, and what the entry assumes; empty if nothing is open.
     """
 
     name: str
@@ -50,7 +54,7 @@ class Overview(NamedTuple):
     unverified: str
 
     def as_json(self) -> dict[str, Any]:
-        """The same as JSON values; dollars that nobody knows are null."""
+        """Return the summary as JSON values; unknown dollars are null."""
         ends = [float(end) if self.price.is_known else None for end in self.price]
         found = self._asdict() | {"price_usd": {"low": ends[0], "high": ends[1]}, "source": list(self.source)}
         del found["price"]
@@ -61,11 +65,11 @@ class Input(NamedTuple):
     """One input of an endpoint.
 
     Attributes:
-        name: fal's name of it.
-        values: what it may be, in words.
-        default: fal's own at this entry's first release; None where it has none, or none is known.
+        name: fal's name of the input.
+        values: the valid values, in words.
+        default: fal's default at this entry's first release; None if there is none, or it is not known.
         is_required: whether each request must have it.
-        description: fal's words.
+        description: fal's description.
     """
 
     name: str
@@ -76,7 +80,7 @@ class Input(NamedTuple):
 
 
 def overview(model: FalModel) -> Overview:
-    """One model of the registry, at a glance."""
+    """Return the summary of one model."""
     defaults: dict[str, Json] = {name: [A_REFERENCE] for name in model.required}
     return Overview(
         model.name,
@@ -95,7 +99,7 @@ def overview(model: FalModel) -> Overview:
 
 
 def inputs_of(model: FalModel) -> list[Input]:
-    """The inputs of this very endpoint, not of that for edits: those that must be given first, then by name."""
+    """Return the inputs of this endpoint without those of its edits: required ones first, then by name."""
     needed = {"prompt", *model.required}
     found = [
         Input(
@@ -111,11 +115,11 @@ def inputs_of(model: FalModel) -> list[Input]:
 
 
 def _values(kind: Any, rules: Iterable[object]) -> str:  # noqa: ANN401 - a type
-    """What a type takes, in words, with its bounds."""
+    """Return the valid values of a type in words, with bounds."""
     origin = get_origin(kind)
     if origin in {Union, types.UnionType}:
         parts = [part for part in get_args(kind) if part is not type(None)]
-        # The bounds are those of what is no object: an object has its own.
+        # The bounds apply to the other types only: an object has its own.
         return ", or ".join(_values(part, () if _is_object(part) else rules) for part in parts)
     if origin is Annotated:
         inner, *more = get_args(kind)
@@ -140,7 +144,7 @@ def _is_object(kind: Any) -> bool:  # noqa: ANN401 - a type
 
 
 def _bounds(rules: Iterable[object]) -> str:
-    """The range of a number: `0 to 20`."""
+    """Return the range of a number in words, such as `0 to 20`."""
     rules = [*rules]
     least = next((rule.ge if isinstance(rule, Ge) else rule.gt for rule in rules if isinstance(rule, Ge | Gt)), None)
     most = next((rule.le if isinstance(rule, Le) else rule.lt for rule in rules if isinstance(rule, Le | Lt)), None)

@@ -169,7 +169,7 @@ def test_a_seed_may_have_several_images_in_one_request_where_they_differ() -> No
     model = get_model("flux-2")
     assert model.check({"seed": 7, "num_images": 4})["num_images"] == 4
     with pytest.raises(
-        ArgumentsError, match="seed: each request of a row would make the same images with it: ask for 4"
+        ArgumentsError, match="seed: every request of a row would make the same images: ask for at most 4"
     ):
         model.check({"seed": 7, "num_images": 5})
 

@@ -60,7 +60,7 @@ class ModelRoutes:
         return answer({"models": models, "next_cursor": None, "has_more": False})
 
     async def pricing(self, request: Request) -> Response:
-        """One flat price a unit, for each endpoint."""
+        """Answer with one flat price per unit, for each endpoint."""
         wanted = ids(request.query_params, "endpoint_id")
         unknown = [name for name in wanted if name not in MODELS]
         if unknown:
