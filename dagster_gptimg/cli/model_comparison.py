@@ -112,14 +112,14 @@ def _lines(found: Sequence[Candidate]) -> list[str]:
     rows = {
         "cost": [str(one.summary.cost) if one.summary else "-" for one in found],
         "images to buy": [str(one.summary.bought) if one.summary else "-" for one in found],
-        "stored images as they are": [str(one.summary.reused) if one.summary else "-" for one in found],
+        "images reused": [str(one.summary.reused) if one.summary else "-" for one in found],
         "rows": [str(one.summary.rows) if one.summary else "-" for one in found],
         "rows refused": [_refused(one) for one in found],
-        "stays behind": [
+        "not carried over": [
             ", ".join(dict.fromkeys(left.name for left in one.move.not_carried())) or "-" for one in found
         ],
         "quality (tokens of 1024x1024)": [_quality(one) for one in found],
-        "images a request": [str(one.model.max_images_per_request) for one in found],
+        "images per request": [str(one.model.max_images_per_request) for one in found],
         "until, then": [ends(one.model) or "-" for one in found],
     }
     cells = [("", *(one.model.name for one in found)), *((name, *row) for name, row in rows.items())]
@@ -137,7 +137,7 @@ def _refused(one: Candidate) -> str:
 
 def _details(one: Candidate) -> list[str]:
     name = one.model.name
-    told = [f"{name} leaves behind {left}" for left in one.move.not_carried()]
+    told = [f"does not carry over to {name}: {left}" for left in one.move.not_carried()]
     if one.summary is not None and one.summary.message:
         told.append(f"{name}: {one.summary.message}")
     if one.model.uncertainty and one.summary is not None and one.summary.cost_low != one.summary.cost_high:

@@ -19,8 +19,8 @@ WIDTH = 100
 """Maximum characters of a line of text."""
 _HEAD = ("model", "endpoint", "one image", "priced by", "images", "references", "read", "until, then")
 _FOOT = (
-    "One image: US dollars with the endpoint's defaults and without the tokens of a prompt, at least and at most. "
-    "Images: the most of one request. References: the most images that an edit is made from. Read: the day on which "
+    "One image: US dollars with the endpoint's defaults and without the tokens of a prompt, minimum and maximum. "
+    "Images: the maximum of one request. References: the maximum images of an edit. Read: the day on which "
     "fal's page of the endpoint was read (https://fal.ai/models/ENDPOINT/llms.txt). `models NAME` says more."
 )
 
@@ -102,7 +102,7 @@ def _images(model: FalModel) -> str:
         return "1 a request, and 1 a row"
     most = model.max_images_per_request
     more = ", each of up to max_images" if "max_images" in model.inputs.model_fields else ""
-    return f"num_images up to {most} a request{more}; a row may ask for more, and is cut into requests"
+    return f"num_images up to {most} a request{more}; a row may ask for more, and is split into requests"
 
 
 def _wrapped(text: str, before: str) -> list[str]:

@@ -228,7 +228,9 @@ def test_a_document_from_fal_is_used_as_it_was_printed(fal: Fal, table: Path) ->
     unknown = cli(fal, "openapi", "fal-ai/nothing")
     assert unknown.status == 2
     assert "no OpenAPI document for fal-ai/nothing" in unknown.stderr
-    assert f"{fal.url} knows fal-ai/gpt-image-1-mini, fal-ai/gpt-image-1-mini/edit, " in unknown.stderr
+    assert (
+        f"{fal.url} knows bytedance/seedream/v5/lite/edit, bytedance/seedream/v5/lite/text-to-image, " in unknown.stderr
+    )
     near = cli(fal, "openapi", "fal-ai/gpt-image-1-mni")
     assert "Did you mean fal-ai/gpt-image-1-mini?" in near.stderr
 

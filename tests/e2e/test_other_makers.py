@@ -87,10 +87,10 @@ def test_images_beyond_what_may_come_are_told_and_not_fetched(fal: Fal, store: P
     assert (ran.status, ran.summary["images"]) == (0, 4), ran.stderr
     assert len(list(store.rglob("*.png"))) == 4
     assert ran.summary["cost_usd"]["billed"] == float(fal.bill()["total_usd"]) == 0.175
-    assert "fal named 5 images for 4: 1 were not fetched" in ran.stderr
+    assert "fal returned 5 images instead of 4: 1 were not fetched" in ran.stderr
     assert all("1 were not fetched" in row["notes"] for row in records(store, "d"))
     [outcome] = store.rglob("*.outcome.*.json")
-    assert "fal named 5 images for 4: 1 were not fetched" in outcome.read_text()
+    assert "fal returned 5 images instead of 4: 1 were not fetched" in outcome.read_text()
 
 
 def test_a_seed_that_would_buy_one_image_twice_is_refused_before_anything_is_sent(
