@@ -12,7 +12,7 @@ from dagster_gptimg.errors import StoreError
 from dagster_gptimg.store.dataset import FOLDERS, Dataset
 from dagster_gptimg.store.local_files import OLD, PART
 from dagster_gptimg.store.root import Store
-from tests.e2e.test_first_light import LOW, table, target
+from tests.cli.test_generate_command import LOW, table, target
 from tests.harness import Fal, Ran, cli
 
 

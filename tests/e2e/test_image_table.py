@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_first_light import LOW, table, target
-from tests.e2e.test_prune import generate, prune
+from tests.cli.test_generate_command import LOW, table, target
+from tests.engine.maintain.test_prune import generate, prune
 from tests.harness import Fal, cli, records
 
 

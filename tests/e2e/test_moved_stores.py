@@ -12,8 +12,8 @@ import pytest
 from dagster_gptimg.errors import RebuyError
 from dagster_gptimg.notebook import generate as generate_images
 from dagster_gptimg.store.root import Store
-from tests.e2e.test_first_light import LOW, table, target
-from tests.e2e.test_prune import generate, images, prune
+from tests.cli.test_generate_command import LOW, table, target
+from tests.engine.maintain.test_prune import generate, images, prune
 from tests.harness import Fal, cli, records
 
 if TYPE_CHECKING:

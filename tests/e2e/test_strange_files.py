@@ -10,7 +10,7 @@ from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.images.listing import WantedImages, image_paths
 from dagster_gptimg.store.manifest import manifest_folders, read_all_manifests
 from dagster_gptimg.store.root import Store
-from tests.e2e.test_first_light import LOW, table, target
+from tests.cli.test_generate_command import LOW, table, target
 from tests.harness import Fal, cli, records
 
 STRANGE = (".DS_Store", "Thumbs.db", "desktop.ini", "._x", ".nfs0001", "note.txt")

@@ -20,7 +20,7 @@ from dagster_gptimg.prompts import PromptSpec, read_rows
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.root import Store
 from dagster_gptimg.temporary_files import LOCK, OLD, PREFIX, TemporaryFolder, check_room, remove_left_behind
-from tests.e2e.test_first_light import LOW, table, target
+from tests.cli.test_generate_command import LOW, table, target
 from tests.harness import Fal, cli
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.test_receiver import receiver
+from tests.cli.test_webhook_receiver import receiver
 from tests.harness import Fal, cli, kill, records, start
 from tests.support import MINI_LOW
 

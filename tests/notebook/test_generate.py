@@ -19,7 +19,7 @@ from PIL import Image, ImageShow
 
 from dagster_gptimg import FalModel, GeneratedImages, RequestSettings, UsageError, generate, get_model, per_image
 from dagster_gptimg.fal.settings import FalSettings, FalUrls
-from tests.e2e.test_prune import forget_at_fal
+from tests.engine.maintain.test_prune import forget_at_fal
 from tests.harness import Fal, cli
 from tests.support import ROOT
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_first_light import LOW, table, target
-from tests.e2e.test_missing import gone
-from tests.e2e.test_prune import forget_at_fal, generate, images, prune
+from tests.cli.test_generate_command import LOW, table, target
+from tests.engine.collect.test_missing_images import gone
+from tests.engine.maintain.test_prune import forget_at_fal, generate, images, prune
 from tests.harness import Fal, Ran, cli, records
 
 

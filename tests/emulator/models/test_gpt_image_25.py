@@ -7,9 +7,9 @@ from typing import Any
 import fal_client
 import pytest
 
-from .harness import Emulator
-from .test_edits_and_storage import data_uri, ended
-from .test_fal_client import _closing
+from tests.emulator.account.test_edits_and_storage import data_uri, ended
+from tests.emulator.harness import Emulator
+from tests.emulator.test_fal_client import _closing
 
 ROOTS = ("openai/gpt-image-2.5/flare", "openai/gpt-image-2.5/sunburst")
 SQUARE = {"image_size": {"width": 1024, "height": 1024}}

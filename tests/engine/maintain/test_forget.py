@@ -6,7 +6,7 @@ import json
 from decimal import Decimal
 from pathlib import Path
 
-from tests.e2e.test_first_light import LOW, table, target
+from tests.cli.test_generate_command import LOW, table, target
 from tests.harness import Fal, cli, records
 
 SECRET = "number 1"

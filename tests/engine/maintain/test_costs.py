@@ -11,8 +11,8 @@ import click
 
 from dagster_gptimg.cli.commands import costs as costs_command
 from dagster_gptimg.engine.maintain.costs import BYS
-from tests.e2e.test_first_light import LOW, table, target
-from tests.e2e.test_prune import forget_at_fal, generate, prune
+from tests.cli.test_generate_command import LOW, table, target
+from tests.engine.maintain.test_prune import forget_at_fal, generate, prune
 from tests.harness import Fal, cli, records
 
 ANSWER = {"requests", "images", "billed_usd", "estimated_usd", "unknown"}

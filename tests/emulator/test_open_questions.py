@@ -13,8 +13,8 @@ import pytest
 
 from dagster_gptimg.emulator.open_questions import Readings
 from dagster_gptimg.emulator.settings import Settings
+from tests.emulator.account.test_edits_and_storage import EDIT, data_uri, picture
 from tests.emulator.harness import ADMIN, ENDPOINT, Emulator, until
-from tests.emulator.test_edits_and_storage import EDIT, data_uri, picture
 
 BLOCKED = {"slots": 1, "latency": 60}
 

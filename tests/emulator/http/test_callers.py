@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from .harness import ENDPOINT, Emulator
+from tests.emulator.harness import ENDPOINT, Emulator
 
 PAGE = "https://page.example"
 RULE = json.dumps({"match": "", "fault": "submit_500", "times": 1})

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_first_light import LOW, table, target
-from tests.e2e.test_prune import forget_at_fal, generate
+from tests.cli.test_generate_command import LOW, table, target
+from tests.engine.maintain.test_prune import forget_at_fal, generate
 from tests.harness import Fal, cli, records
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 
 from dagster_gptimg.store.layout import parse_image
-from tests.e2e.test_first_light import LOW, table, target
+from tests.cli.test_generate_command import LOW, table, target
 from tests.harness import Fal, Ran, cli, records
 
 
