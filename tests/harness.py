@@ -40,6 +40,8 @@ __all__ = [
     "records",
     "s3_server",
     "start",
+    "table",
+    "target",
     "until",
 ]
 
@@ -124,6 +126,18 @@ def cli(fal: Fal | None, *arguments: str, env: dict[str, str] | None = None, std
             process.join()
         said, complained = stdout.read_text("utf-8", "replace"), stderr.read_text("utf-8")
         return Ran(process.exitcode or 0, said, complained, stdout.read_bytes())
+
+
+def table(path: Path, rows: int, **columns: str) -> str:
+    """A prompt table of so many rows, as JSON lines with the columns `id` and `prompt`: its path."""
+    lines = [json.dumps({"id": f"r{n}", "prompt": f"a thing, number {n}", **columns}) for n in range(rows)]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return str(path)
+
+
+def target(store: Path | str, dataset: str = "d") -> tuple[str, ...]:
+    """The options of the CLI that say which dataset, and that its summary is to be printed as JSON."""
+    return ("--store", str(store), "--dataset", dataset, "--json")
 
 
 def start(fal: Fal, *arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import signal
 import subprocess
@@ -12,25 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tests.harness import CLI, Fal, cli, emulator, kill, records, start, until
+from tests.harness import CLI, Fal, cli, emulator, kill, records, start, table, target, until
 from tests.prompt_table import rows as prompt_rows
 from tests.support import MINI_LOW, POINTS
 
 LOW, MINI = MINI_LOW, ("--model", "gpt-image-1-mini")
-
-
-def table(path: Path, rows: int, **columns: str) -> str:
-    lines = [json.dumps({"id": f"r{n}", "prompt": f"a thing, number {n}", **columns}) for n in range(rows)]
-    path.write_text("\n".join(lines), encoding="utf-8")
-    return str(path)
-
-
-def target(store: Path, dataset: str = "d") -> tuple[str, ...]:
-    return ("--store", str(store), "--dataset", dataset, "--json")
 
 
 def test_one_row_end_to_end_and_once(fal: Fal, store: Path, tmp_path: Path) -> None:
@@ -272,24 +260,6 @@ def test_a_full_disk_stops_the_run_and_nothing_paid_is_lost(fal: Fal, store: Pat
     ran = cli(fal, *call, "--settle", "5")
     assert (ran.status, ran.summary["images"], len(fal.charged())) == (0, 12, 12), ran.stderr
     assert ran.summary["reattached"] == paid
-
-
-def test_the_plan_needs_no_key_and_no_network(store: Path, tmp_path: Path) -> None:
-    rows = table(tmp_path / "t.jsonl", 3)
-    env = {"FAL_KEY": "", "FAL_BASE_URL": "http://127.0.0.1:9"}
-    ran = cli(None, "plan", rows, *target(store), *LOW, env=env)
-    assert (ran.status, ran.summary["bought"], ran.summary["cost_usd"]["high"]) == (0, 3, 0.03)
-    assert not store.exists()
-
-
-def test_the_manifest_comes_in_four_formats(fal: Fal, store: Path, tmp_path: Path) -> None:
-    cli(fal, "generate", table(tmp_path / "t.jsonl", 2, shop="a,b\n|c"), *target(store), *LOW)
-    place = ("manifest", "--store", str(store), "--dataset", "d", "--format")
-    parquet = cli(None, *place, "parquet").output
-    assert pq.read_table(io.BytesIO(parquet)).num_rows == 2
-    assert len(cli(None, *place, "csv").stdout.splitlines()) == 3
-    assert "stored" in cli(None, *place, "table").stdout
-    assert json.loads(cli(None, *place, "jsonl").stdout.splitlines()[0])["columns"]["shop"] == "a,b\n|c"
 
 
 class TestBadInput:

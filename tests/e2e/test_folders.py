@@ -12,12 +12,12 @@ from dagster_gptimg.errors import StoreError
 from dagster_gptimg.store.dataset import FOLDERS, Dataset
 from dagster_gptimg.store.local_files import OLD, PART
 from dagster_gptimg.store.root import Store
-from tests.cli.test_generate_command import LOW, table, target
-from tests.harness import Fal, Ran, cli
+from tests.harness import Fal, Ran, cli, table, target
+from tests.support import MINI_LOW
 
 
 def generate(fal: Fal, store: Path, rows: str) -> Ran:
-    return cli(fal, "generate", rows, *target(store), "--id-column", "id", *LOW)
+    return cli(fal, "generate", rows, *target(store), "--id-column", "id", *MINI_LOW)
 
 
 def doctor(fal: Fal, store: Path) -> Ran:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_generate_command import LOW, table, target
 from tests.engine.maintain.test_prune import generate, prune
-from tests.harness import Fal, cli, records
+from tests.harness import Fal, cli, records, table, target
+from tests.support import MINI_LOW
 
 
 def rows_of(store: Path) -> dict[str, str]:
@@ -67,6 +67,6 @@ def test_a_limited_run_with_another_template_does_not_disarm_the_guard(fal: Fal,
     generate(fal, store, rows)
     other = ("--template", "{prompt}, again")
     assert generate(fal, store, rows, *other, "--limit", "1").summary["bought"] == 1
-    ran = cli(fal, "generate", rows, *target(store), "--id-column", "id", *LOW, *other)
+    ran = cli(fal, "generate", rows, *target(store), "--id-column", "id", *MINI_LOW, *other)
     assert (ran.status, "of the 12 rows that have images would be bought again" in ran.stderr) == (2, True), ran.stderr
     assert len(fal.charged()) == 13

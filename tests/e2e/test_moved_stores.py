@@ -12,9 +12,9 @@ import pytest
 from dagster_gptimg.errors import RebuyError
 from dagster_gptimg.notebook import generate as generate_images
 from dagster_gptimg.store.root import Store
-from tests.cli.test_generate_command import LOW, table, target
 from tests.engine.maintain.test_prune import generate, images, prune
-from tests.harness import Fal, cli, records
+from tests.harness import Fal, cli, records, table, target
+from tests.support import MINI_LOW
 
 if TYPE_CHECKING:
     from dagster_gptimg.engine.record.summary import Summary
@@ -65,7 +65,7 @@ def test_a_bucket_that_was_copied(fal: Fal, s3: dict[str, str], tmp_path: Path) 
         f"s3://bucket/{tmp_path.name}/a",
         f"s3://bucket/{tmp_path.name}/b",
     )
-    ran = cli(fal, "generate", rows, "--store", there, "--dataset", "d", "--json", "--id-column", "id", *LOW, env=s3)
+    ran = cli(fal, "generate", rows, *target(there), "--id-column", "id", *MINI_LOW, env=s3)
     assert ran.status == 0, ran.stderr
     fs = fsspec.filesystem(
         "s3", endpoint_url=s3["AWS_ENDPOINT_URL"], key="test", secret="test", use_listings_cache=False
@@ -75,7 +75,7 @@ def test_a_bucket_that_was_copied(fal: Fal, s3: dict[str, str], tmp_path: Path) 
     fs.rm(there, recursive=True)
     assert prune(copy, "--left", "--delete", "--yes", "--json", env=s3).summary["images"] == 0
     assert all(record["uri"].startswith(f"{copy}/d/images/") for record in records(copy, "d", env=s3))
-    again = cli(fal, "generate", rows, "--store", copy, "--dataset", "d", "--json", "--id-column", "id", *LOW, env=s3)
+    again = cli(fal, "generate", rows, *target(copy), "--id-column", "id", *MINI_LOW, env=s3)
     assert (again.status, again.summary["reused"], len(fal.charged())) == (0, 3, 3)
 
 
@@ -98,7 +98,7 @@ def test_a_root_with_an_empty_part_is_one_folder_or_refused(fal: Fal, store: Pat
     rows = table(tmp_path / "t.jsonl", 1)
     twice = f"{store.parent}//{store.name}/"
     for place in (twice, str(store)):
-        ran = cli(fal, "generate", rows, "--store", place, "--dataset", "d", "--json", "--id-column", "id", *LOW)
+        ran = cli(fal, "generate", rows, "--store", place, "--dataset", "d", "--json", "--id-column", "id", *MINI_LOW)
         assert ran.status == 0, ran.stderr
     assert (ran.summary["reused"], len(fal.charged())) == (1, 1)
     for place in ("s3://bucket//x", "s3://bucket/x//y/", "memory://a//b"):
@@ -137,11 +137,11 @@ def test_a_dataset_within_another_ones_folders_is_refused(fal: Fal, store: Path,
     rows = table(tmp_path / "t.jsonl", 1)
     generate(fal, store, rows)
     for name in ("d/images", "d/receipts/x", "d/takes", "d/verdicts", "d/thumbnails", "d/settled"):
-        ran = cli(fal, command, rows, *target(store, name), "--id-column", "id", *LOW)
+        ran = cli(fal, command, rows, *target(store, name), "--id-column", "id", *MINI_LOW)
         assert (ran.status, "is within the dataset" in ran.stderr) == (2, True), ran.stderr
-    inside = cli(fal, command, rows, *target(store / "d" / "images"), "--id-column", "id", *LOW)
+    inside = cli(fal, command, rows, *target(store / "d" / "images"), "--id-column", "id", *MINI_LOW)
     assert (inside.status, "is within the dataset" in inside.stderr) == (2, True), inside.stderr
-    beside = cli(fal, command, rows, *target(store, "d/more"), "--id-column", "id", *LOW)
+    beside = cli(fal, command, rows, *target(store, "d/more"), "--id-column", "id", *MINI_LOW)
     assert beside.status == 0, beside.stderr
     assert prune(store, "--delete", "--yes", "--json").summary["images"] == 0
 
@@ -149,8 +149,8 @@ def test_a_dataset_within_another_ones_folders_is_refused(fal: Fal, store: Path,
 @pytest.mark.parametrize("name", ["team/images", "team/images/ab", "team/takes/cats"])
 def test_a_dataset_around_another_one_is_refused(fal: Fal, store: Path, tmp_path: Path, name: str) -> None:
     rows = table(tmp_path / "t.jsonl", 1)
-    assert cli(fal, "generate", rows, *target(store, name), "--id-column", "id", *LOW).status == 0
-    ran = cli(fal, "generate", rows, *target(store, "team"), "--id-column", "id", *LOW)
+    assert cli(fal, "generate", rows, *target(store, name), "--id-column", "id", *MINI_LOW).status == 0
+    ran = cli(fal, "generate", rows, *target(store, "team"), "--id-column", "id", *MINI_LOW)
     assert (ran.status, f"the dataset {name!r} is where" in ran.stderr) == (2, True), ran.stderr
     assert len(fal.charged()) == 1
 
@@ -162,7 +162,7 @@ def test_a_dataset_without_its_first_file_is_an_error_that_names_it(fal: Fal, st
     kept = about.read_text()
     about.unlink()
     for command in (
-        ("generate", rows, *target(store), "--id-column", "id", *LOW),
+        ("generate", rows, *target(store), "--id-column", "id", *MINI_LOW),
         ("prune", "--store", str(store), "--dataset", "d"),
     ):
         ran = cli(fal, *command)

@@ -10,8 +10,8 @@ from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.images.listing import WantedImages, image_paths
 from dagster_gptimg.store.manifest import manifest_folders, read_all_manifests
 from dagster_gptimg.store.root import Store
-from tests.cli.test_generate_command import LOW, table, target
-from tests.harness import Fal, cli, records
+from tests.harness import Fal, cli, records, table, target
+from tests.support import MINI_LOW
 
 STRANGE = (".DS_Store", "Thumbs.db", "desktop.ini", "._x", ".nfs0001", "note.txt")
 FOLDERS = ("", "images", "images/00", "manifests", "manifests/_whole", "receipts", "receipts/ab", "settled", "runs",
@@ -29,18 +29,18 @@ def litter(folder: Path) -> None:
 def test_every_command_passes_over_files_that_are_not_ours(fal: Fal, store: Path, tmp_path: Path) -> None:
     rows = table(tmp_path / "t.jsonl", 2)
     named = ("--store", str(store), "--dataset", "d")
-    assert cli(fal, "generate", rows, *target(store), *LOW).status == 0
+    assert cli(fal, "generate", rows, *target(store), *MINI_LOW).status == 0
     litter(store / "d")
     for name in STRANGE:
         (store / name).write_bytes(b"x")
-    again = cli(fal, "generate", rows, *target(store), *LOW)
+    again = cli(fal, "generate", rows, *target(store), *MINI_LOW)
     assert (again.status, again.summary["reused"]) == (0, 2), again.stderr
-    assert cli(None, "plan", rows, *target(store), *LOW).summary["reused"] == 2
+    assert cli(None, "plan", rows, *target(store), *MINI_LOW).summary["reused"] == 2
     assert len(records(store, "d")) == 2
     for command in (("rebuild", *named), ("prune", *named), ("manifest", *named, "--format", "table")):
         ran = cli(None, *command)
         assert ran.status == 0, ran.stderr
-    more = cli(fal, "generate", table(tmp_path / "t.jsonl", 3), *target(store), *LOW)
+    more = cli(fal, "generate", table(tmp_path / "t.jsonl", 3), *target(store), *MINI_LOW)
     assert (more.status, more.summary["bought"], len(fal.charged())) == (0, 1, 3)
 
 
@@ -62,7 +62,7 @@ def test_stores_of_every_kind_list_only_what_is_ours(root: str, tmp_path: Path) 
 def test_a_dataset_that_is_misspelt_names_the_one_that_is_meant(fal: Fal, store: Path, tmp_path: Path) -> None:
     rows = table(tmp_path / "t.jsonl", 1)
     for name in ("catalog", "team/photos"):
-        assert cli(fal, "generate", rows, "--store", str(store), "--dataset", name, *LOW).status == 0
+        assert cli(fal, "generate", rows, "--store", str(store), "--dataset", name, *MINI_LOW).status == 0
     for command in ("manifest", "rebuild"):
         told = cli(None, command, "--store", str(store), "--dataset", "catalgo").stderr
         assert "The store has 'catalog', 'team/photos'; did you mean 'catalog'?" in told

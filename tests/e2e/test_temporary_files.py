@@ -20,8 +20,8 @@ from dagster_gptimg.prompts import PromptSpec, read_rows
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.root import Store
 from dagster_gptimg.temporary_files import LOCK, OLD, PREFIX, TemporaryFolder, check_room, remove_left_behind
-from tests.cli.test_generate_command import LOW, table, target
-from tests.harness import Fal, cli
+from tests.harness import Fal, cli, table, target
+from tests.support import MINI_LOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,7 +110,7 @@ def test_a_command_says_so_and_exits_with_5(fal: Fal, store: Path, tmp_path: Pat
     import subprocess
     import sys
 
-    command = [sys.executable, "-c", code, "generate", rows, *target(store), *LOW]
+    command = [sys.executable, "-c", code, "generate", rows, *target(store), *MINI_LOW]
     told = subprocess.run(command, env=fal.env, capture_output=True, text=True, check=False)
     assert told.returncode == 5, told.stderr
     assert "Traceback" not in told.stderr

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.cli.test_generate_command import LOW, table, target
 from tests.engine.maintain.test_prune import forget_at_fal, generate
-from tests.harness import Fal, cli, records
+from tests.harness import Fal, cli, records, table, target
+from tests.support import MINI_LOW
 
 
 def gone(fal: Fal, store: Path, tmp_path: Path) -> tuple[str, Path, bytes]:
@@ -25,7 +25,7 @@ def gone(fal: Fal, store: Path, tmp_path: Path) -> tuple[str, Path, bytes]:
 
 def test_a_file_that_is_gone_is_fetched_from_fal_byte_for_byte(fal: Fal, store: Path, tmp_path: Path) -> None:
     rows, file, kept = gone(fal, store, tmp_path)
-    plan = cli(None, "plan", rows, *target(store), "--id-column", "id", *LOW)
+    plan = cli(None, "plan", rows, *target(store), "--id-column", "id", *MINI_LOW)
     assert "1 row missing, at most 1 image fetched again from fal at no cost; 0 images to buy" in plan.stderr
     assert (plan.summary["images"], plan.summary["refetched"]) == (2, 1)
     again = generate(fal, store, rows)
@@ -41,7 +41,7 @@ def test_a_file_that_is_gone_here_and_at_fal_is_trouble_until_somebody_says_what
 ) -> None:
     rows, file, kept = gone(fal, store, tmp_path)
     forget_at_fal(fal)
-    plan = cli(None, "plan", rows, *target(store), "--id-column", "id", *LOW)
+    plan = cli(None, "plan", rows, *target(store), "--id-column", "id", *MINI_LOW)
     assert (plan.summary["missing"], plan.summary["reused"], plan.summary["bought"]) == (1, 2, 0)
     assert "1 row missing" in plan.stderr
     again = generate(fal, store, rows)
@@ -59,7 +59,7 @@ def test_a_file_that_is_gone_here_and_at_fal_is_trouble_until_somebody_says_what
 def test_the_users_word_buys_what_is_missing_once(fal: Fal, store: Path, tmp_path: Path, word: str) -> None:
     rows, file, kept = gone(fal, store, tmp_path)
     forget_at_fal(fal)
-    plan = cli(None, "plan", rows, *target(store), "--id-column", "id", *LOW, "--again", word)
+    plan = cli(None, "plan", rows, *target(store), "--id-column", "id", *MINI_LOW, "--again", word)
     assert (plan.summary["bought"], plan.summary["cost_usd"]["high"]) == (1, 0.01)
     bought = generate(fal, store, rows, "--again", word)
     assert (bought.status, bought.summary["bought"]) == (0, 1), bought.stderr

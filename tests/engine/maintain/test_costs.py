@@ -11,9 +11,9 @@ import click
 
 from dagster_gptimg.cli.commands import costs as costs_command
 from dagster_gptimg.engine.maintain.costs import BYS
-from tests.cli.test_generate_command import LOW, table, target
 from tests.engine.maintain.test_prune import forget_at_fal, generate, prune
-from tests.harness import Fal, cli, records
+from tests.harness import Fal, cli, records, table, target
+from tests.support import MINI_LOW
 
 ANSWER = {"requests", "images", "billed_usd", "estimated_usd", "unknown"}
 
@@ -74,7 +74,7 @@ def test_costs_are_told_by_dataset_partition_day_month_and_model(fal: Fal, store
     for part, count in (("x", 2), ("y", 3)):
         rows = table(tmp_path / f"{part}.jsonl", count, part=part, prompt2=part)
         ran = cli(fal, "generate", rows, *target(store, "cats"), "--id-column", "id", "--template", "{prompt} {part}",
-                  "--partition", f"part={part}", *LOW)  # fmt: skip
+                  "--partition", f"part={part}", *MINI_LOW)  # fmt: skip
         assert ran.status == 0, ran.stderr
     generate(fal, store, table(tmp_path / "t.jsonl", 1))
     found = costs(store, "--by", "dataset")

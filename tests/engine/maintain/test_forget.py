@@ -6,14 +6,14 @@ import json
 from decimal import Decimal
 from pathlib import Path
 
-from tests.cli.test_generate_command import LOW, table, target
-from tests.harness import Fal, cli, records
+from tests.harness import Fal, cli, records, table, target
+from tests.support import MINI_LOW
 
 SECRET = "number 1"
 
 
 def generate(fal: Fal, store: Path, rows: str, *more: str) -> dict[str, object]:
-    ran = cli(fal, "generate", rows, *target(store), "--id-column", "id", *LOW, *more)
+    ran = cli(fal, "generate", rows, *target(store), "--id-column", "id", *MINI_LOW, *more)
     assert ran.status in {0, 3}, ran.stderr
     return {**ran.summary, "status": ran.status, "stderr": ran.stderr}
 

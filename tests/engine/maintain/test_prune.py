@@ -10,12 +10,12 @@ from pathlib import Path
 import httpx
 
 from dagster_gptimg.store.layout import parse_image
-from tests.cli.test_generate_command import LOW, table, target
-from tests.harness import Fal, Ran, cli, records
+from tests.harness import Fal, Ran, cli, records, table, target
+from tests.support import MINI_LOW
 
 
 def generate(fal: Fal, store: Path, rows: str, *more: str) -> Ran:
-    ran = cli(fal, "generate", rows, *target(store), "--id-column", "id", *LOW, *more)
+    ran = cli(fal, "generate", rows, *target(store), "--id-column", "id", *MINI_LOW, *more)
     assert ran.status in {0, 3}, ran.stderr
     return ran
 

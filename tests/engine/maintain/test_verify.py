@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_generate_command import LOW, table, target
 from tests.engine.collect.test_missing_images import gone
 from tests.engine.maintain.test_prune import forget_at_fal, generate, images, prune
-from tests.harness import Fal, Ran, cli, records
+from tests.harness import Fal, Ran, cli, records, table, target
+from tests.support import MINI_LOW
 
 
 def verify(fal: Fal | None, store: Path, *more: str) -> Ran:
@@ -110,7 +110,7 @@ def test_a_request_is_adopted_by_its_id(fal: Fal, store: Path, tmp_path: Path) -
 def test_a_request_is_not_adopted_by_a_row_that_it_is_not_of(fal: Fal, store: Path, tmp_path: Path) -> None:
     _, lost = held(fal, store, tmp_path)
     others = table(tmp_path / "u.jsonl", 3)
-    cli(fal, "generate", others, *target(store, "other"), "--id-column", "id", *LOW)
+    cli(fal, "generate", others, *target(store, "other"), "--id-column", "id", *MINI_LOW)
     elsewhere = next(r["request_id"] for r in records(store, "other") if r["row_id"] == "r2")
     mine = next(r["request_id"] for r in records(store, "d") if r["row_id"] == "r0")
     receipts = sorted(path.name for path in store.rglob("d/receipts/*/*"))
