@@ -65,6 +65,9 @@ def request(prompt: str = "a cup", copy: int = 0, **arguments: Json) -> Request:
     return Request(request_key(MODEL, told, copy), f"row of {prompt}", ENDPOINT, told)
 
 
+CUP = request()
+
+
 def line(request_id: str, wanted: Request, sent: float = 1.0, **about: Any) -> HistoryItem:
     """A line of fal's history: the request was sent so many seconds after the clock's beginning, and has ended."""
     told = {"json_input": dict(wanted.arguments), "json_output": None, "status_code": 200, "ended_at": at(sent + 5)}

@@ -26,7 +26,7 @@ from dagster_gptimg.errors import (
 from dagster_gptimg.fal.registry.prices import UNKNOWN
 from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.store.receipts.facts import Word
-from tests.engine.scripted import RUN, Scene, at, png, request
+from tests.engine.scripted import CUP, RUN, Scene, at, png, request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from dagster_gptimg.engine.plan.plan import Request
 
 CENT = Decimal("0.01")
-CUP = request()
 
 
 def submitter(scene: Scene) -> Submitter:
