@@ -16,12 +16,17 @@ from dagster_gptimg.engine.job import Job, Options, Runtime
 from dagster_gptimg.engine.plan.plan import Request
 from dagster_gptimg.engine.plan.request_keys import request_key
 from dagster_gptimg.engine.record.results import RunResults
+from dagster_gptimg.engine.record.state_table import owns_all
+from dagster_gptimg.engine.request_progress import RequestProgress
+from dagster_gptimg.engine.submit.in_flight_limit import InFlightLimit, Place
 from dagster_gptimg.errors import ReadError, StoreError
 from dagster_gptimg.fal.registry.builtin import get_model
+from dagster_gptimg.fal.registry.prices import Price
 from dagster_gptimg.fal.types import Completed, Failure, HistoryItem, HistoryPage, ImageFile, Images, Submitted
 from dagster_gptimg.store.dataset import Dataset
-from dagster_gptimg.store.receipts.facts import Accepted, Intent, Outcome, StoredImage
+from dagster_gptimg.store.receipts.facts import Accepted, Intent, Outcome, StoredImage, Word
 from dagster_gptimg.store.root import Store
+from dagster_gptimg.store.settled_index import Settled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -254,6 +259,16 @@ class Scene:
         """Whether the store has an image, as many bytes as are on record."""
         return len(self.store.read(f"d/{image.path}")) == image.bytes
 
+    def progress(self, wanted: Request, **about: Any) -> RequestProgress:
+        """A request on its way through the run, by what is on record of it now."""
+        attempts = self.dataset.receipts.load(wanted.key)
+        told: dict[str, Any] = {
+            "owns": owns_all, "price": Price(Decimal("0.01"), Decimal("0.01")), "buys": True, "left": 3,
+            "place": Place(InFlightLimit()), "word": Word(id="the word", run=RUN), "spoken": len(attempts),
+            "seen_at": self.clock.monotonic(),
+        }  # fmt: skip
+        return RequestProgress(wanted, attempts, **(told | about))
+
     # -- what stands on record before a test begins
 
     def intent(self, wanted: Request, n: int = 0, **about: Any) -> Intent:
@@ -281,6 +296,16 @@ class Scene:
         told: dict[str, Any] = {"cost_usd": Decimal("0.01"), "completed_at": at(9), "recorded_at": at(10)}
         fact = Outcome(request_id=request_id, kind=kind, images=tuple(stored), **(told | about))
         return self.dataset.receipts.create_outcome(wanted.key, n, fact)
+
+    def settled(self, wanted: Request, request_id: str, **about: Any) -> Settled:
+        """The line of the settled index for a request that this run has bought, with one image."""
+        image = self._image(wanted, request_id).model_dump(exclude={"notes"})
+        told: dict[str, Any] = {
+            "attempt": 0, "kind": "stored", "images": [image], "cost_usd": Decimal("0.01"), "billable_units": None,
+            "error_type": None, "error": None, "partition": self.partition, "bought_by": RUN, "settled_by": RUN,
+            "inference_s": None, "submitted_at": at(1), "completed_at": at(9), "stored_at": at(10),
+        }  # fmt: skip
+        return Settled(key=wanted.key, request_id=request_id, **(told | about))
 
     def _image(self, wanted: Request, request_id: str) -> StoredImage:
         data, path = png(request_id), f"images/{wanted.key[:2]}/{wanted.key}-{request_id}-0.png"

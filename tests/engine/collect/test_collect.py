@@ -28,7 +28,6 @@ from tests.engine.scripted import (
 )
 
 if TYPE_CHECKING:
-
     from dagster_gptimg.engine.follow.watcher import Watcher
     from dagster_gptimg.store.receipts.facts import Outcome
 
