@@ -55,3 +55,8 @@ def test_the_way_through_a_folder_of_the_engine_names_each_of_its_modules(folder
     text = (folder / "__init__.py").read_text(encoding="utf-8")
     modules = {path.name for path in folder.glob("*.py")} - {"__init__.py"}
     assert set(re.findall(r"`(\w+\.py)`", text)) == modules
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_each_folder_has_its_tests_in_the_folder_of_the_same_name(folder: Path) -> None:
+    assert list((ROOT / "tests" / folder.relative_to(PACKAGE)).glob("test_*.py"))
