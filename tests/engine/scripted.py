@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from dagster_gptimg.engine.job import Job, Options, Runtime
-from dagster_gptimg.engine.plan.plan import Request
+from dagster_gptimg.engine.plan.plan import Plan, Request
 from dagster_gptimg.engine.plan.request_keys import request_key
 from dagster_gptimg.engine.record.results import RunResults
 from dagster_gptimg.engine.record.state_table import owns_all
@@ -23,6 +23,7 @@ from dagster_gptimg.errors import ReadError, StoreError
 from dagster_gptimg.fal.registry.builtin import get_model
 from dagster_gptimg.fal.registry.prices import Price
 from dagster_gptimg.fal.types import Completed, Failure, HistoryItem, HistoryPage, ImageFile, Images, Submitted
+from dagster_gptimg.prompts import RowBatch
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.receipts.facts import Accepted, Intent, Outcome, StoredImage, Word
 from dagster_gptimg.store.root import Store
@@ -71,6 +72,15 @@ def request(prompt: str = "a cup", copy: int = 0, **arguments: Json) -> Request:
 
 
 CUP = request()
+
+
+def plan(*wanted: Request) -> Plan:
+    """The plan of a table with these requests, a row each. Use it as a context manager."""
+    own = {"prompt", "num_images"}
+    arguments = [{name: value for name, value in one.arguments.items() if name not in own} for one in wanted]
+    ids, prompts = [one.row_id for one in wanted], [str(one.arguments["prompt"]) for one in wanted]
+    count = len(wanted)
+    return Plan([RowBatch(ids, prompts, arguments, ["{}"] * count, range(count), [{}] * count)], MODEL)
 
 
 def line(request_id: str, wanted: Request, sent: float = 1.0, **about: Any) -> HistoryItem:

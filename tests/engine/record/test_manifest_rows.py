@@ -6,15 +6,13 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dagster_gptimg.base.row_status import RowStatus
-from dagster_gptimg.definitions import metadata
 from dagster_gptimg.engine.record.manifest_rows import _shares, row_status
 from dagster_gptimg.engine.record.results import Unsettled
-from dagster_gptimg.engine.record.summary import Spent, Summary, Tally
+from dagster_gptimg.engine.record.summary import Spent, Tally
 from dagster_gptimg.fal.registry.prices import Price
 from dagster_gptimg.store.settled.rows import Settled
 
@@ -101,44 +99,3 @@ def test_what_a_row_has_cost_before_is_not_what_this_run_spends() -> None:
         tally = Tally("me", spent)
         tally.request(settled(cost=cost), PRICE)
         assert tally.summary(0).cost_billed == Decimal("0.02")
-
-
-@pytest.mark.parametrize(
-    ("summary", "status"),
-    [
-        (Summary(rows=2, stored=2), 0),
-        (Summary(rows=2, stored=1, refused=1), 3),
-        (Summary(rows=2, stored=1, not_submitted=1, stop="budget"), 4),
-        (Summary(stop="locked"), 5),
-        (Summary(stop="unusable"), 5),
-        (Summary(stop="interrupted"), 130),
-        (Summary(), 0),
-    ],
-)
-def test_exit_statuses(summary: Summary, status: int) -> None:
-    assert summary.exit_status == status
-
-
-def test_the_sentence_says_what_is_news() -> None:
-    assert Summary(rows=48, reused=48, images=48).sentence() == "0 bought, 48 reused, $0.00"
-    assert "2 held" in Summary(held=2).sentence()
-    assert Summary(reused=2, refetched=1).sentence() == "0 bought, 2 reused, 1 image fetched again, $0.00"
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "billed", "words"),
-    [
-        ("0.04", "0.04", "0.04", "$0.04"),
-        ("0", "0.04", "0", "$0.00 billed, up to $0.04"),
-        ("0.04", "0.0401", "0.04", "$0.04 billed, up to $0.0401"),
-        ("0.04", "inf", "0.04", "$0.04 known to be billed, the rest unknown"),
-    ],
-)
-def test_a_cost_that_is_not_known_to_the_end_is_told_with_its_upper_end(
-    low: str, high: str, billed: str, words: str
-) -> None:
-    found = Summary(cost_low=Decimal(low), cost_high=Decimal(high), cost_billed=Decimal(billed))
-    assert found.sentence().endswith(f", {words}")
-    assert metadata.counts(found)["run_cost_usd"] == float(billed)
-    above = {} if high == billed else {"run_cost_high_usd": "unknown" if high == "inf" else float(high)}
-    assert {name: value for name, value in metadata.counts(found).items() if name == "run_cost_high_usd"} == above

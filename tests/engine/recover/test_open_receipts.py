@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dagster_gptimg.engine.job import Options
-from dagster_gptimg.engine.plan.plan import Plan
 from dagster_gptimg.engine.recover.open_receipts import LOOKED_FOR, OpenReceipts
-from dagster_gptimg.prompts import RowBatch
 from dagster_gptimg.store.receipts.facts import GivenUp, Word
-from tests.engine.scripted import CUP, EPOCH, MODEL, RUN, Scene, request
+from tests.engine.scripted import CUP, EPOCH, MODEL, RUN, Scene, plan, request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dagster_gptimg.engine.plan.plan import Request
 
 MUG, VASE = request("a mug"), request("a vase")
 WORD = Word(id="the word", run=RUN)
@@ -33,20 +30,6 @@ def begun(scene: Scene, run: str = EARLIER_RUN, *, ended: bool = False) -> None:
 
 async def read(scene: Scene) -> OpenReceipts:
     return await OpenReceipts.read(scene.job, scene.results)
-
-
-def plan(*wanted: Request) -> Plan:
-    """A table with these requests, a row each."""
-    rows = [
-        ({k: v for k, v in one.arguments.items() if k not in {"prompt", "num_images"}}, one.arguments["prompt"])
-        for one in wanted
-    ]
-    prompts = [str(prompt) for _, prompt in rows]
-    batch = RowBatch(
-        [one.row_id for one in wanted], prompts, [arguments for arguments, _ in rows], ["{}"] * len(rows),
-        range(len(rows)), [{}] * len(rows),
-    )  # fmt: skip
-    return Plan([batch], MODEL)
 
 
 # -- what is open
