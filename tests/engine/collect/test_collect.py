@@ -58,7 +58,7 @@ class Ends:
 
 
 def case(scene: Scene, wanted: Any = CUP, **about: Any) -> Case:
-    told = {"price": EXACT, "fresh": True, "until": 3600.0} | about
+    told: dict[str, Any] = {"price": EXACT, "fresh": True, "until": 3600.0} | about
     return Case(wanted, scene.fal.request(wanted.endpoint, "R1"), **told)
 
 

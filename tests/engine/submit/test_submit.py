@@ -43,7 +43,12 @@ def submitter(scene: Scene) -> Submitter:
 async def test_the_intent_is_on_record_when_the_post_leaves(scene: Scene) -> None:
     seen: list[list[str]] = []
     scene.fal.says["connect"] = [lambda: seen.append(scene.receipts(CUP))]
-    scene.fal.says["POST"] = [lambda _: seen.append(scene.receipts(CUP)) or "R1"]
+
+    def reply(_: object) -> str:
+        seen.append(scene.receipts(CUP))
+        return "R1"
+
+    scene.fal.says["POST"] = [reply]
     await submitter(scene).send(CUP, 0, CENT)
     assert seen == [[], ["0.intent"]]
 
