@@ -229,7 +229,7 @@ def test_a_table_is_a_file_standard_input_or_a_query(say: Callable[..., Said]) -
 
 
 def test_a_price_is_for_a_model_in_a_file(say: Callable[..., Said], tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="the registry knows the prices of its own"):
+    with pytest.raises(UsageError, match="only for a model from a file: the registry has the prices of its models"):
         say("--price", "0.25")
     with pytest.raises(UsageError, match="cannot be read"):
         say("--model", str(tmp_path / "none.json"), "--price", "0.25")

@@ -27,7 +27,7 @@ from dagster_gptimg.prompts import RowBatch
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.receipts.facts import Accepted, Intent, Outcome, StoredImage, Word
 from dagster_gptimg.store.root import Store
-from dagster_gptimg.store.settled_index import Settled
+from dagster_gptimg.store.settled.rows import Settled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -40,8 +40,8 @@ MODEL = get_model("gpt-image-1-mini")
 ENDPOINT = MODEL.endpoint
 RUN = "20261124T000000-0000aaaa"
 UNIT_PRICE = Decimal("0.005")
-SERVER_ERROR = Failure("free", 500, "internal_server_error", "it broke")
-REFUSAL = Failure("refused", 422, "content_policy_violation", "no")
+SERVER_ERROR = Failure(kind="free", status_code=500, error_type="internal_server_error", message="it broke")
+REFUSAL = Failure(kind="refused", status_code=422, error_type="content_policy_violation", message="no")
 
 _NUMBERS = itertools.count()
 """Each store has a folder of its own."""
@@ -153,7 +153,13 @@ class Fal:
     def request(
         self, endpoint: str, request_id: str, status_url: str = "", response_url: str = "", cancel_url: str = ""
     ) -> Submitted:
-        return Submitted(request_id, endpoint, status_url, response_url, cancel_url)
+        return Submitted(
+            request_id=request_id,
+            endpoint=endpoint,
+            status_url=status_url,
+            response_url=response_url,
+            cancel_url=cancel_url,
+        )
 
     async def submit(
         self,
@@ -169,7 +175,7 @@ class Fal:
         self.headers.append(headers)
         self.webhooks.append(webhook_url)
         answer = self._answer("POST", str(arguments["prompt"]), arguments, otherwise="R1")
-        return Submitted(answer, endpoint, f"status/{answer}", f"result/{answer}", f"cancel/{answer}")
+        return self.request(endpoint, answer, f"status/{answer}", f"result/{answer}", f"cancel/{answer}")
 
     async def status(self, request: Submitted, *, logs: bool = False) -> Any:
         return self._answer("status", request.request_id, otherwise=Completed())
@@ -245,7 +251,15 @@ class Scene:
         self.dataset = Dataset(self.store, "d")
         self.dataset.open("emulator:here")
         runtime = Runtime(self.clock, self.io, lambda: f"token {next(_NUMBERS)}")
-        self.job = Job([], MODEL, self.dataset, self.fal, runtime, self.partition, self.options)
+        self.job = Job(
+            rows=[],
+            model=MODEL,
+            dataset=self.dataset,
+            fal=self.fal,
+            runtime=runtime,
+            partition=self.partition,
+            options=self.options,
+        )
         self.results = RunResults(self.dataset, self.io, RUN)
 
     async def io(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:

@@ -191,7 +191,7 @@ def test_one_that_is_not_there_is_told_from_one_that_cannot_be_read(dataset: Dat
         dataset.store.write(f"d/{manifest_name(None)}", data)
         assert has_manifest(dataset, None)
         for read in (read_manifest, about_manifest, lambda *a: list(scan_manifest(*a))):
-            with pytest.raises(UnreadableError, match="is there and cannot be read"):
+            with pytest.raises(UnreadableError, match="exists but cannot be read"):
                 read(dataset, None)
 
 
@@ -209,7 +209,7 @@ def test_addresses_are_those_of_the_store_where_it_is_now(dataset: Dataset, tmp_
 def test_an_address_of_no_image_leads_nowhere(dataset: Dataset, uri: str, caplog: pytest.LogCaptureFixture) -> None:
     write_manifest(dataset, None, [record(dataset, uri=uri)])
     assert read_manifest(dataset, None)["uri"].to_pylist() == [None]
-    assert "name no image of a dataset" in caplog.text
+    assert "are not those of a dataset's images" in caplog.text
 
 
 def test_a_column_that_an_earlier_release_did_not_write_is_empty(

@@ -55,7 +55,8 @@ def parts(scene: Scene) -> tuple[Part, ...]:
 
 def test_each_row_has_a_record_with_what_became_of_it(scene: Scene) -> None:
     scene.results.record(scene.settled(A, "R1"))
-    scene.results.leave(Unsettled(B.key, RowStatus.HELD, "ambiguous_submit", "nobody knows"))
+    held_row = Unsettled(key=B.key, status=RowStatus.HELD, error_type="ambiguous_submit", error="nobody knows")
+    scene.results.leave(held_row)
     _write(scene, [A, B, C], scene.results, Options(table="t.csv"))
     stored, held, waiting = read_manifest(scene.dataset, None).to_pylist()
     assert (stored["status"], stored["request_id"], stored["cost_usd"]) == ("stored", "R1", Decimal("0.01"))

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
-from dagster_gptimg.base.exit_status import ExitStatus
+from dagster_gptimg.base.exit_status import STOPPED, ExitStatus, StopReason
 from dagster_gptimg.base.row_status import COMPLETE, TOLD, RowStatus
 from dagster_gptimg.definitions import metadata
 from dagster_gptimg.engine.record.results import Unsettled
-from dagster_gptimg.engine.record.summary import EXIT, Spent, StopReason, Summary, Tally, worst
+from dagster_gptimg.engine.record.summary import Spent, Summary, Tally, worst
 from dagster_gptimg.fal.registry.prices import UNKNOWN, Price
-from dagster_gptimg.store.settled_index import Brief
+from dagster_gptimg.store.settled.rows import Brief
 from tests.engine.scripted import CUP, RUN
 
 if TYPE_CHECKING:
-    from dagster_gptimg.store.settled_index import Settled
+    from dagster_gptimg.store.settled.rows import Settled
     from tests.engine.scripted import Scene
 
 CENT = Decimal("0.01")
@@ -85,7 +85,7 @@ def test_of_what_is_not_settled_only_what_this_run_has_sent_can_cost_something()
     for status in (RowStatus.HELD, RowStatus.IN_FLIGHT, RowStatus.LOST):
         for run, high in ((RUN, PRICE.high), ("another run", 0), (None, 0)):
             tally = Tally(RUN)
-            tally.request(Unsettled("k", status, bought_by=run), PRICE)
+            tally.request(Unsettled(key="k", status=status, bought_by=run), PRICE)
             assert tally.summary(0.0).cost_high == high
 
 
@@ -132,14 +132,14 @@ def test_a_plan_expects_what_is_in_flight_and_prices_what_may_be_bought(
     how: dict[str, bool], bought: int, reattached: int, low: Any, high: Any
 ) -> None:
     tally = Tally(RUN)
-    tally.expect(Unsettled("k", RowStatus.IN_FLIGHT), PRICE, 4, **how)
+    tally.expect(Unsettled(key="k", status=RowStatus.IN_FLIGHT), PRICE, 4, **how)
     summary = tally.summary(0.0)
     assert (summary.bought, summary.reattached, summary.cost_low, summary.cost_high) == (bought, reattached, low, high)
 
 
 def test_what_is_held_is_neither_expected_nor_bought() -> None:
     tally = Tally(RUN)
-    tally.expect(Unsettled("k", RowStatus.HELD), PRICE, 4, buys=False)
+    tally.expect(Unsettled(key="k", status=RowStatus.HELD), PRICE, 4, buys=False)
     summary = tally.summary(0.0)
     assert (summary.images, summary.cost_high, tally.open_requests) == (0, Decimal(0), 1)
 
@@ -161,8 +161,8 @@ def test_the_worst_request_decides_a_row() -> None:
 
 
 def test_every_reason_to_stop_has_an_exit_status_that_is_no_success() -> None:
-    assert set(EXIT) == set(get_args(StopReason))
-    for reason in EXIT:
+    assert set(STOPPED) == set(get_args(StopReason))
+    for reason in STOPPED:
         assert Summary(rows=1, stored=1, stop=reason).exit_status not in {ExitStatus.COMPLETE, ExitStatus.INCOMPLETE}
 
 

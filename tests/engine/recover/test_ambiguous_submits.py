@@ -72,7 +72,7 @@ async def test_a_history_that_cannot_be_read_is_told_and_nothing_is_concluded(sc
     scene.intent(CUP)
     scene.fal.says["history"] = [ReadError("the history is down")]
     words = await held(scene)
-    assert "could not be looked for: fal's history cannot be read now (the history is down)" in words
+    assert "could not be searched for: fal's history cannot be read now (the history is down)" in words
     assert "--again" not in words
 
 
@@ -115,7 +115,7 @@ async def test_an_intent_that_cannot_be_read_is_held_whatever_is_said(make_scene
         scene.intent(CUP)
         (name,) = (name for name, _ in scene.dataset.receipts.names(CUP.key))
         scene.store.write(f"d/receipts/{CUP.key[:2]}/{name}", b"{")
-        assert "Nothing is bought for it until that is mended" in await held(scene)
+        assert "Nothing is bought for it until this is repaired" in await held(scene)
         assert scene.clock.slept == []
 
 
@@ -209,7 +209,7 @@ async def test_the_bet_is_not_made_where_it_could_not_be_looked_for(make_scene: 
     scene.results.record(scene.settled(OTHER, "R1"))
     shows(scene, ("R1", OTHER))
     scene.fal.clock_offset = 3600.0
-    assert "how wrong it was then is not known" in await held(scene)
+    assert "its error at that time is not known" in await held(scene)
 
 
 # -- whatever else a key has

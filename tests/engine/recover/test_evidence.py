@@ -89,7 +89,7 @@ async def test_a_request_that_a_list_shows_and_its_id_does_not_is_not_adopted(sc
     scene.fal.says |= {"history": [[line("R7", CUP)]], "lookup": [says]}
     found = await adopt(scene)
     assert not found.is_adopted
-    assert "R7 in a list and not by its id" in found.missed
+    assert "R7 in a list, but not by its id" in found.missed
     assert scene.receipts(CUP) == ["0.intent"]
 
 
@@ -184,7 +184,7 @@ async def test_a_history_that_lacks_a_known_request_denies_nothing(scene: Scene,
 async def test_a_line_with_the_prompt_or_without_any_may_be_it(
     scene: Scene, known: HistoryItem, about: dict[str, Any]
 ) -> None:
-    assert await against(scene, known, line("R7", CUP, **about)) == "request R7 in the history may be it"
+    assert await against(scene, known, line("R7", CUP, **about)) == "request R7 in the history may be this one"
 
 
 @pytest.mark.parametrize(("how", "may_be_it"), [("reply", False), ("webhook", False), ("history", True)])

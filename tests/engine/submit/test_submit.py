@@ -11,7 +11,7 @@ import pytest
 
 from dagster_gptimg.base.retry_policies import ACCEPTED_RECORD
 from dagster_gptimg.engine.job import Options
-from dagster_gptimg.engine.submit.submit import Submitter, TakenError, as_submitted
+from dagster_gptimg.engine.submit.submit import Sent, Submitter, Taken, as_submitted
 from dagster_gptimg.engine.submit.webhook_urls import parse_path
 from dagster_gptimg.errors import (
     AccountLockedError,
@@ -40,6 +40,13 @@ def submitter(scene: Scene) -> Submitter:
     return Submitter(scene.job, RUN)
 
 
+async def sent(sends: Submitter, wanted: Request = CUP, word: Word | None = None) -> Sent:
+    """What the first attempt of a request has brought, which no other run has."""
+    found = await sends.send(wanted, 0, CENT, word)
+    assert isinstance(found, Sent)
+    return found
+
+
 async def test_the_intent_is_on_record_when_the_post_leaves(scene: Scene) -> None:
     seen: list[list[str]] = []
     scene.fal.says["connect"] = [lambda: seen.append(scene.receipts(CUP))]
@@ -56,7 +63,7 @@ async def test_the_intent_is_on_record_when_the_post_leaves(scene: Scene) -> Non
 async def test_the_intent_says_what_is_sent_for_how_much_and_by_whom(scene: Scene) -> None:
     scene.clock.seconds, scene.fal.clock_offset = 7.0, 1.5
     word = Word(id="w", run=RUN)
-    attempt, _ = await submitter(scene).send(CUP, 0, CENT, word)
+    attempt, _ = await sent(submitter(scene), word=word)
     intent = scene.dataset.receipts.load(CUP.key)[0].intent
     assert attempt is not None
     assert intent is not None
@@ -76,8 +83,7 @@ async def test_a_worst_case_that_nobody_knows_is_on_record_as_not_known(scene: S
 
 async def test_who_does_not_own_the_attempt_sends_nothing(scene: Scene) -> None:
     scene.intent(CUP)
-    with pytest.raises(TakenError):
-        await submitter(scene).send(CUP, 0, CENT)
+    assert await submitter(scene).send(CUP, 0, CENT) == Taken()
     assert scene.fal.count("POST") == 0
     assert scene.receipts(CUP) == ["0.intent"]
 
@@ -90,7 +96,7 @@ async def test_without_its_intent_nothing_is_sent(scene: Scene) -> None:
 
 
 async def test_the_id_is_on_record_before_anything_else_is_done(scene: Scene) -> None:
-    attempt, error = await submitter(scene).send(CUP, 0, CENT)
+    attempt, error = await sent(submitter(scene))
     assert error is None
     assert attempt is not None
     assert scene.receipts(CUP) == ["0.accepted.R1.reply", "0.intent"]
@@ -112,14 +118,14 @@ async def test_the_record_of_an_id_is_tried_again_and_the_post_is_not(scene: Sce
 
 async def test_an_id_that_the_store_does_not_take_is_named_by_the_error(scene: Scene) -> None:
     scene.fails["create_accepted"] = 10**6
-    with pytest.raises(StoreError, match="fal has request R1, and the store does not take its record"):
+    with pytest.raises(StoreError, match="fal has request R1, but the store does not accept its record"):
         await submitter(scene).send(CUP, 0, CENT)
     assert scene.fal.count("POST") == 1
 
 
 async def test_an_ambiguous_reply_leaves_the_intent_alone_and_no_second_post(scene: Scene) -> None:
     scene.fal.says["POST"] = [AmbiguousSubmitError("the reply was lost")]
-    attempt, error = await submitter(scene).send(CUP, 0, CENT)
+    attempt, error = await sent(submitter(scene))
     assert isinstance(error, AmbiguousSubmitError)
     assert attempt is not None
     assert (attempt.accepted, attempt.void) == ({}, None)
@@ -140,7 +146,7 @@ async def test_what_fal_provably_does_not_have_is_on_record_as_void(
     scene: Scene, error: SubmitError, reason: str
 ) -> None:
     scene.fal.says["POST"] = [error]
-    attempt, told = await submitter(scene).send(CUP, 0, CENT)
+    attempt, told = await sent(submitter(scene))
     assert told is error
     assert attempt is not None
     assert attempt.void is not None
@@ -151,7 +157,7 @@ async def test_what_fal_provably_does_not_have_is_on_record_as_void(
 
 async def test_a_host_that_cannot_be_reached_leaves_no_trace(scene: Scene) -> None:
     scene.fal.says["connect"] = [NotSentError("connection refused")]
-    attempt, error = await submitter(scene).send(CUP, 0, CENT)
+    attempt, error = await sent(submitter(scene))
     assert attempt is None
     assert isinstance(error, NotSentError)
     assert scene.receipts(CUP) == []
@@ -160,7 +166,7 @@ async def test_a_host_that_cannot_be_reached_leaves_no_trace(scene: Scene) -> No
 async def test_an_id_that_was_on_record_before_is_no_answer_to_this_submit(scene: Scene) -> None:
     sends = submitter(scene)
     sends.know(["R1"])
-    attempt, error = await sends.send(CUP, 0, CENT)
+    attempt, error = await sent(sends)
     assert isinstance(error, AmbiguousSubmitError)
     assert attempt is not None
     assert attempt.accepted == {}
@@ -169,8 +175,8 @@ async def test_an_id_that_was_on_record_before_is_no_answer_to_this_submit(scene
 
 async def test_an_id_that_fal_gives_twice_counts_once(scene: Scene) -> None:
     sends, other = submitter(scene), request("a mug")
-    _, first = await sends.send(CUP, 0, CENT)
-    _, second = await sends.send(other, 0, CENT)
+    _, first = await sent(sends)
+    _, second = await sent(sends, other)
     assert (first, type(second)) == (None, AmbiguousSubmitError)
     assert scene.receipts(other) == ["0.intent"]
 
