@@ -17,8 +17,8 @@ import pytest
 from dagster_gptimg.testing import NO_TLS
 from tests.emulator.account.test_edits_and_storage import EDIT, corner, picture
 from tests.emulator.harness import ENDPOINT, Emulator, until
+from tests.emulator.models.test_other_makers import PATHS
 from tests.emulator.receiver import receiving, signed_by
-from tests.emulator.test_other_makers import PATHS
 
 HERE = Path(__file__).parent / "javascript"
 LOW = {"prompt": "a red bag", "quality": "low", "image_size": "1024x1024"}

@@ -103,8 +103,7 @@ class Submitter:
         Raises:
             ImageReferenceError, ReadError: a reference image cannot be read or uploaded; nothing was sent.
             StoreError: the attempt's owner is not known, and nothing was sent; or fal has the request, and its id could
-                not
-                be recorded (the message names it).
+                not be recorded (the message names it).
         """
         attempt = Attempt()
         arguments = await self._uploads.arguments(request)

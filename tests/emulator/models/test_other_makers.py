@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from dagster_gptimg.emulator.models.models import MODELS
+from tests.emulator.account.test_edits_and_storage import data_uri, ended
 from tests.emulator.harness import Emulator
-from tests.emulator.test_edits_and_storage import data_uri, ended
 from tests.emulator.test_fal_client import _closing
 
 PATHS = {
