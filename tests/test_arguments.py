@@ -152,7 +152,7 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: by_dimensions(a=by_column("c", ["a"]), b="c"), "partitions: b is of the type str"),  # type: ignore[arg-type]
     (lambda: RequestSettings(tags={"team": 3}), "tags is of the type dict: .* names to texts"),  # type: ignore[dict-item]
     (lambda: ImageChecks(severity={"rows_settled": "WARN"}), "severity is .* to dg.AssetCheckSeverity"),  # type: ignore[dict-item]
-    (lambda: build_gptimg_checks("images"), "str, as it was given, is no image asset"),  # type: ignore[arg-type]
+    (lambda: build_gptimg_checks("images"), "str, as it was given, is not an image asset"),  # type: ignore[arg-type]
     (lambda: build_gptimg_asset("a", prompts=3), "int is not a table: give a URL"),  # type: ignore[arg-type]
     (lambda: per_image("0.05", "0.03"), "low is 0.05 and high is 0.03"),
     (lambda: per_image("cheap"), "low is 'cheap': it must be an amount of US dollars"),

@@ -105,8 +105,10 @@ def definition_of(asset: object) -> ImageAsset:
     compute = getattr(asset.node_def, "compute_fn", None) if isinstance(asset, dg.AssetsDefinition) else None
     found = getattr(getattr(compute, "decorated_fn", None), _MADE_FROM, None)
     if not isinstance(found, ImageAsset):
-        what = asset.keys if isinstance(asset, dg.AssetsDefinition) else f"{type(asset).__name__}, as it was given,"
-        raise UsageError(f"{what} is no image asset: make it with gptimg_asset or build_gptimg_asset")
+        what = f"{type(asset).__name__}, as it was given,"
+        if isinstance(asset, dg.AssetsDefinition):
+            what = ", ".join(sorted(key.to_user_string() for key in asset.keys))
+        raise UsageError(f"{what} is not an image asset: make it with gptimg_asset or build_gptimg_asset")
     return found
 
 

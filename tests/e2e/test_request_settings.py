@@ -88,7 +88,7 @@ def test_a_request_that_did_not_begin_in_time_costs_nothing_and_is_tried_again(f
         (("--header", "X-Fal-Store-IO=0"), "Set without_guarantee to allow it"),
         (("--header", "Authorization=Key x"), "the key comes from FAL_KEY"),
         (("--start-timeout", "1"), "it must be more than 1 second"),
-        (("--tag", "team"), "--tag wants NAME=VALUE"),
+        (("--tag", "team"), "--tag must be NAME=VALUE"),
         (("--without-guarantee", "--on-ambiguous", "resubmit"), "resubmit needs fal's history"),
     ],
 )

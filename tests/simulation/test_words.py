@@ -46,7 +46,7 @@ def test_a_held_row_is_not_advised_to_be_bought_again_when_it_could_not_be_looke
     world.faults = {"submit_lost": 1.0, "history": 1.0}
     assert live(world).held == 1
     [row] = manifest(world)
-    assert "could not be looked for: fal's history cannot be read now" in row["error"]
+    assert "could not be searched for: fal's history cannot be read now" in row["error"]
     assert "--again" not in row["error"]
 
 

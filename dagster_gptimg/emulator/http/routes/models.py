@@ -89,7 +89,8 @@ class ModelRoutes:
             return Decimal(mean)
         model = MODELS[endpoint_id]
         inputs, _ = checked(endpoint_id, {"prompt": "a red cup", "image_urls": [""]})
-        return Decimal(prices.cost(model.prices, inputs, self._account.settings))
+        # An endpoint without `num_images` makes one image.
+        return Decimal(prices.cost(model.prices, {"num_images": 1, **inputs}, self._account.settings))
 
 
 async def _estimated(request: Request) -> tuple[str, dict[str, Decimal]]:
