@@ -13,6 +13,7 @@ from dagster_gptimg.cli.output import printable
 from dagster_gptimg.engine.events import Event, Finished, Noticed, Planned, Updated, Warned
 from dagster_gptimg.engine.events import Progress as Step
 from dagster_gptimg.engine.wording import columns_lines, forecast, model_line, update_lines
+from dagster_gptimg.store.layout import IMAGES, dataset_of_manifest
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -115,8 +116,8 @@ class RunView:
             self._say(f"stopped ({summary.stop}): {summary.message}", "bold red")
         self._say(f"{summary.sentence()}, {summary.seconds:.1f} s", "bold")
         if event.manifest:
-            folder = event.manifest.rpartition("/manifests/")[0]
-            self._say(f"images: {folder}/images")
+            folder = dataset_of_manifest(event.manifest)
+            self._say(f"images: {folder}/{IMAGES}")
             self._say(f"manifest: {event.manifest}")
 
     def _say(self, line: str, style: str = "") -> None:

@@ -12,7 +12,8 @@ from dagster_gptimg.engine.record.image_table import write_image_table
 from dagster_gptimg.engine.record.manifest_rows import Records
 from dagster_gptimg.engine.reports import words_for
 from dagster_gptimg.errors import GptImgError, StoreError
-from dagster_gptimg.store.manifest import about_manifest, manifest_name
+from dagster_gptimg.store.layout import manifest_name
+from dagster_gptimg.store.manifest import about_manifest
 
 if TYPE_CHECKING:
     from dagster_gptimg.engine.feeder import Feeder

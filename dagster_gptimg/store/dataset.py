@@ -12,19 +12,28 @@ from typing import TYPE_CHECKING, NamedTuple
 from dagster_gptimg.base.masking import harmless
 from dagster_gptimg.errors import OriginError, StoreError, UnreadableError
 from dagster_gptimg.store.inbox import Inbox
-from dagster_gptimg.store.layout import check_dataset, parse_image
+from dagster_gptimg.store.layout import (
+    ABOUT,
+    FOLDERS,
+    IMAGES,
+    RUNS,
+    check_dataset,
+    images_folder,
+    parse_image,
+    parse_runs,
+    prefixes,
+    run_end,
+    run_start,
+)
 from dagster_gptimg.store.parallel import side_by_side
-from dagster_gptimg.store.receipts.receipts import PREFIXES, Receipts
+from dagster_gptimg.store.receipts.receipts import Receipts
 
 if TYPE_CHECKING:
     from dagster_gptimg.store.root import Store
 
 VERSION = 1
 
-FOLDERS = ("receipts", "images", "settled", "manifests", "runs", "uploads")
-"""The folders that a run writes to."""
-
-RECEIPTS = 2
+RECEIPTS_VERSION = 2
 """The version of the receipts of a new dataset. A dataset without a version began with version 1."""
 
 REREAD = "00000000T000000-receipts-1"
@@ -79,7 +88,7 @@ class Dataset:
                 images.
                 Their origin is then not known, and nothing of the dataset is used.
         """
-        name = f"{self.folder}/dataset.json"
+        name = f"{self.folder}/{ABOUT}"
         try:
             about = json.loads(self.store.read(name))
             version, origin, salt = about["version"], str(about["origin"]), str(about["salt"])
@@ -115,9 +124,10 @@ class Dataset:
         return next(self.receipts.by_key(), None) is not None
 
     def _has_images(self) -> bool:
-        folder = f"{self.folder}/images"
-        prefixes = [name for name in self.store.names(folder) if name in PREFIXES]
-        return any(parse_image(f"images/{p}/{n}") for p in prefixes for n in self.store.names(f"{folder}/{p}"))
+        for folder in map(images_folder, prefixes(self.store.names(f"{self.folder}/{IMAGES}"))):
+            if any(parse_image(f"{folder}/{name}") for name in self.store.names(f"{self.folder}/{folder}")):
+                return True
+        return False
 
     def open(self, origin: str, model: FirstModel | None = None) -> None:
         """Open the dataset for `origin`, or create it, before anything of it is used.
@@ -133,11 +143,11 @@ class Dataset:
                 "version": VERSION,
                 "origin": origin,
                 "salt": secrets.token_hex(16),
-                "receipts": RECEIPTS,
+                "receipts": RECEIPTS_VERSION,
             }
             about |= {} if model is None else {"model": model._asdict()}
             with suppress(FileExistsError):  # another run was faster, and has recorded its origin
-                self.store.create(f"{self.folder}/dataset.json", json.dumps(about).encode())
+                self.store.create(f"{self.folder}/{ABOUT}", json.dumps(about).encode())
         found = self.origin()
         if found != origin:
             msg = (
@@ -172,16 +182,16 @@ class Dataset:
             StoreError: the mark cannot be made, or a listing does not show it: then recorded receipts would not be
                 found.
         """
-        name, is_exclusive = f"{run}.start.json", False
+        path, is_exclusive = f"{self.folder}/{run_start(run)}", False
         for _ in range(2):
             try:
-                self.store.create(f"{self.folder}/runs/{name}", b"{}")
+                self.store.create(path, b"{}")
             except FileExistsError:  # the name is unique: the first create has worked, but its reply was lost
                 is_exclusive = True
                 break
-        if name not in self.store.names(f"{self.folder}/runs"):
+        if run not in parse_runs(self.store.names(f"{self.folder}/{RUNS}"))[0]:
             msg = (
-                f"{self.store.uri(f'{self.folder}/runs')} does not list an object that was just created in it: a run "
+                f"{self.uri(RUNS)} does not list an object that was just created in it: a run "
                 "would not find what earlier runs have bought. Use a store with up-to-date listings. Nothing was sent"
             )
             raise StoreError(msg)
@@ -194,7 +204,7 @@ class Dataset:
         """
         for run in runs:
             with suppress(FileExistsError):
-                self.store.create(f"{self.folder}/runs/{run}.end.json", b"{}")
+                self.store.create(f"{self.folder}/{run_end(run)}", b"{}")
             self.inbox.clear(run)
 
     def open_runs(self) -> list[str]:
@@ -205,10 +215,9 @@ class Dataset:
         """Return the open runs, and whether there was ever a run. Raises `StoreError`."""
         if not self.receipts_version:
             self.origin()
-        names = set(self.store.names(f"{self.folder}/runs"))
-        begun = [name.removesuffix(".start.json") for name in sorted(names) if name.endswith(".start.json")]
+        begun, ended = parse_runs(self.store.names(f"{self.folder}/{RUNS}"))
         first = [REREAD] if begun and self.receipts_version == 1 else []
-        return [run for run in (*first, *begun) if f"{run}.end.json" not in names], bool(begun)
+        return [run for run in (*first, *begun) if run not in ended], bool(begun)
 
 
 def _who(origin: str | None) -> str:

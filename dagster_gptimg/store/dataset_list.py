@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.store.dataset import Dataset
-from dagster_gptimg.store.layout import RESERVED, check_dataset
+from dagster_gptimg.store.layout import ABOUT, RESERVED, check_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,7 @@ def check_place(dataset: Dataset) -> None:
     store, parts = dataset.store, f"{dataset.store.root}/{dataset.folder}".split("/")
     for number, part in enumerate(parts[1:], 1):
         outer = "/".join(parts[:number])
-        if part in RESERVED and store.fs.exists(f"{outer}/dataset.json"):
+        if part in RESERVED and store.fs.exists(f"{outer}/{ABOUT}"):
             raise UsageError(
                 f"{store.uri(dataset.folder)} is within the dataset {outer!r}, which has its {part} there. Use "
                 "another name (dataset=, --dataset), or another store. Nothing was sent"
@@ -68,7 +68,7 @@ class _Walk:
         if self._seen > FOLDERS_MOST:
             msg = f"{self._store.uri('')} has more than {FOLDERS_MOST} folders: name a dataset, or the store itself"
             raise UsageError(msg)
-        is_dataset = bool(folder) and "dataset.json" in self._store.names(folder, "dataset.json")
+        is_dataset = bool(folder) and ABOUT in self._store.names(folder, ABOUT)
         if is_dataset:
             yield folder
         for name in self._store.folders(folder) if depth < DEEPEST else ():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dagster_gptimg.store.layout import prefix_of, receipts_folder
 from dagster_gptimg.store.receipts.facts import Intent, parse_fact
 from dagster_gptimg.store.receipts.receipts import parse_outcome
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from dagster_gptimg.store.dataset import Dataset
-    from dagster_gptimg.store.receipts.facts import FactName
+    from dagster_gptimg.store.layout import FactName
 
 
 def erase(dataset: Dataset, key: str, now: datetime) -> list[str]:
@@ -31,9 +32,9 @@ def erase(dataset: Dataset, key: str, now: datetime) -> list[str]:
         StoreError: the store cannot be used; run it again.
     """
     ids: list[str] = []
-    found = [(name, parsed) for name, parsed in dataset.receipts.names(key[:2]) if parsed.key == key]
+    found = [(name, parsed) for name, parsed in dataset.receipts.names(key) if parsed.key == key]
     for name, parsed in sorted(found, key=lambda pair: pair[1].kind != "outcome"):
-        path = f"{dataset.folder}/receipts/{key[:2]}/{name}"
+        path = f"{dataset.folder}/{receipts_folder(prefix_of(key))}/{name}"
         if parsed.kind == "outcome":
             ids.append(parsed.request_id)
             _erase_outcome(dataset, path, parsed, now)
@@ -54,6 +55,6 @@ def _erase_outcome(dataset: Dataset, path: str, name: FactName, now: datetime) -
 
 def is_ended(dataset: Dataset, key: str) -> bool:
     """Return, by file names alone, whether a key has outcomes, and each of its accepted requests has one."""
-    names = [parsed for _, parsed in dataset.receipts.names(key[:2]) if parsed.key == key]
+    names = [parsed for _, parsed in dataset.receipts.names(key) if parsed.key == key]
     ended = {(n.attempt, n.request_id) for n in names if n.kind == "outcome"}
     return bool(ended) and {(n.attempt, n.request_id) for n in names if n.kind == "accepted"} <= ended

@@ -8,7 +8,6 @@ is used as a path, and its URLs are checked like those of any result.
 from __future__ import annotations
 
 import json
-import re
 from contextlib import suppress
 from datetime import datetime
 from enum import Enum
@@ -17,15 +16,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dagster_gptimg.errors import StoreError, UnreadableError
+from dagster_gptimg.store.layout import INBOX_USERS, inbox_folder, parse_webhook, run_start, webhook_name
 from dagster_gptimg.store.receipts.facts import Accepted, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from dagster_gptimg.store.receipts.facts import FactName
+    from dagster_gptimg.store.layout import FactName
     from dagster_gptimg.store.receipts.receipts import Names, Receipts
-
-_NAME = re.compile(r"(?P<key>[0-9a-f]{64})\.(?P<attempt>\d{1,6})\.(?P<request_id>[A-Za-z0-9_-]+)\.json")
 
 LATE = "-late-"
 """Part of the name of the mark for a webhook that arrived when its attempt seemed to be over."""
@@ -82,7 +80,7 @@ class Inbox:
 
     def __init__(self, receipts: Receipts) -> None:
         """`receipts`: the dataset's receipts."""
-        self._receipts, self._store, self._folder = receipts, receipts.store, f"{receipts.folder}/inbox"
+        self._receipts, self._store, self._folder = receipts, receipts.store, receipts.folder
 
     def take(self, run: str, key: str, attempt: int, callback: Callback, user: str = "") -> Reception:
         """Record a webhook durably; a repetition changes nothing.
@@ -145,7 +143,7 @@ class Inbox:
         return not hows and (self._is_strange(user) or self._are_many(mine))
 
     def _note(self, user: str) -> None:
-        name = f"{self._folder}/users/{user}"
+        name = f"{self._folder}/{INBOX_USERS}/{user}"
         where = self._store.uri(name)
         if user and where not in _BOUND:
             with suppress(FileExistsError):
@@ -154,7 +152,7 @@ class Inbox:
 
     def _is_strange(self, user: str) -> bool:
         """Return whether accounts are known, but not this one."""
-        known = self._store.names(f"{self._folder}/users") if user else []
+        known = self._store.names(f"{self._folder}/{INBOX_USERS}") if user else []
         return bool(known) and user not in known
 
     @staticmethod
@@ -192,12 +190,12 @@ class Inbox:
         (An attempt with nothing but its intent keeps its run open by itself.)
         """
         with suppress(FileExistsError):
-            self._store.create(f"{self._receipts.folder}/runs/{mark}.start.json", b"{}")
+            self._store.create(f"{self._folder}/{run_start(mark)}", b"{}")
 
     def arrivals(self, run: str) -> list[Arrival]:
         """Return the webhooks of a run that were not removed. One listing; no object is opened. Raises `StoreError`."""
-        matches = (_NAME.fullmatch(name) for name in self._store.names(f"{self._folder}/{run}"))
-        return [Arrival(run, m["key"], int(m["attempt"]), m["request_id"]) for m in matches if m]
+        names = self._store.names(f"{self._folder}/{inbox_folder(run)}")
+        return [Arrival(run, *parsed) for name in names if (parsed := parse_webhook(name)) is not None]
 
     def read(self, arrival: Arrival) -> Callback | None:
         """Return a webhook; None if there is none, or it cannot be read: then the result has to be read from fal."""
@@ -216,7 +214,7 @@ class Inbox:
             self._store.delete(self._path(arrival))
 
     def _path(self, arrival: Arrival) -> str:
-        return f"{self._folder}/{arrival.run}/{arrival.key}.{arrival.attempt}.{arrival.request_id}.json"
+        return f"{self._folder}/{webhook_name(*arrival)}"
 
 
 def _is_collected(names: Names, attempt: int, request_id: str) -> bool:

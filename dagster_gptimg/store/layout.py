@@ -1,31 +1,82 @@
-"""Names as paths: untrusted names (datasets, partitions) are never used as they are.
+"""Where everything lies in a store: the only module that builds or parses names of files and folders.
 
-Objects in a store may be written by others, too: an image's path is only accepted in the form of our own paths.
+Names from outside (datasets, partitions) are never used as they are. Objects in a store may be written by others, too:
+an image's path is only accepted in the form of our own paths. Paths are relative to the dataset's folder. (Only the
+names of the settled index's pieces are those of `store/settled/piece_names.py`: they are digests of the content.)
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from typing import NamedTuple
+from dataclasses import dataclass
+from datetime import UTC
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 from urllib.parse import quote
 
 from dagster_gptimg.errors import UsageError
 
-_DATASET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}(/[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}){0,7}")
-_LONGEST = 180  # file systems allow 255 bytes; an encoded letter takes up to 12
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+    from datetime import datetime
 
-RESERVED = frozenset(
-    {"receipts", "images", "runs", "settled", "manifests", "uploads", "inbox", "dataset.json"}
-    | {"takes", "verdicts", "thumbnails"}
+How: TypeAlias = Literal["reply", "webhook", "history"]
+"""The source of the fact that fal has a request."""
+
+ABOUT = "dataset.json"
+RECEIPTS, IMAGES, SETTLED, MANIFESTS, RUNS, UPLOADS = FOLDERS = (
+    "receipts",
+    "images",
+    "settled",
+    "manifests",
+    "runs",
+    "uploads",
 )
+"""The folders that a run writes to."""
+
+INBOX = "inbox"
+INBOX_USERS = f"{INBOX}/users"
+
+RESERVED = frozenset({*FOLDERS, INBOX, ABOUT, "takes", "verdicts", "thumbnails"})
 """Names within a dataset, now or in the future: no other dataset may use them (`store/dataset_list.py`)."""
 
+PREFIX_LENGTH = 2
+"""Number of hexadecimal digits of a digest that name its folder, so that listings can be concurrent."""
+
+PREFIXES = frozenset(f"{n:0{PREFIX_LENGTH}x}" for n in range(16**PREFIX_LENGTH))
+"""All folders of receipts, images and uploads by digest."""
+
+IMAGE_FOLDER = slice(len(f"{IMAGES}/") + PREFIX_LENGTH)
+"""The part of an image's path that is its folder, as `images_folder` returns it: `path[IMAGE_FOLDER]`.
+
+A slice instead of a function, because it is used for each of a million images.
+"""
+
+_DATASET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}(/[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}){0,7}")
+_LONGEST = 180  # file systems allow 255 bytes; an encoded letter takes up to 12
 _IMAGE = re.compile(
-    r"images/(?P<folder>[0-9a-f]{2})/(?P<key>(?P=folder)[0-9a-f]{62})-(?P<request_id>[A-Za-z0-9_-]{1,200})"
-    r"-(?P<index>\d{1,5})(?:\.[a-z0-9]{1,10})?"
+    rf"{IMAGES}/(?P<folder>[0-9a-f]{{{PREFIX_LENGTH}}})/(?P<key>(?P=folder)[0-9a-f]{{{64 - PREFIX_LENGTH}}})"
+    r"-(?P<request_id>[A-Za-z0-9_-]{1,200})-(?P<index>\d{1,5})(?:\.[a-z0-9]{1,10})?"
 )
 _AT_THE_END = re.compile(rf"(?:.*/)?(?P<path>{_IMAGE.pattern})", re.DOTALL)
+
+IMAGE_AT_END = (
+    rf"(?:^|/)(?P<path>{IMAGES}/[0-9a-f]{{{PREFIX_LENGTH}}}/[0-9a-f]{{64}}-[A-Za-z0-9_-]+-[0-9]{{1,5}}"
+    r"(?:\.[a-z0-9]{1,10})?)$"
+)
+"""The path of an image at the end of a URI, as a regular expression for Arrow (RE2 has no backreferences)."""
+
+_RECEIPT = re.compile(
+    r"(?P<key>[0-9a-f]{64})\.(?P<attempt>\d{1,6})\."
+    r"(?:(?P<plain>intent|void)|accepted\.(?P<accepted>[A-Za-z0-9_-]+)\.(?P<how>reply|webhook|history)"
+    r"|outcome\.(?P<outcome>[A-Za-z0-9_-]+)(?:\.(?P<number>[1-9]\d{0,3}))?"
+    r"|(?P<about>given_up|deleted)\.(?P<request>[A-Za-z0-9_-]+))\.json"
+)
+_ANY_RECEIPT = re.compile(r"(?P<key>[0-9a-f]{64})\.(?P<attempt>\d{1,6})\..*")
+_UPLOAD = re.compile(r"(?P<sha256>[0-9a-f]{64})\.\d{8}T\d{12}\.json")
+_WEBHOOK = re.compile(r"(?P<key>[0-9a-f]{64})\.(?P<attempt>\d{1,6})\.(?P<request_id>[A-Za-z0-9_-]+)\.json")
+_START, _END = ".start.json", ".end.json"
+_MANIFEST = "manifest.parquet"
 
 WHOLE = "_whole"
 """The folder of a manifest without a partition. No partition is encoded to it: a leading "_" is escaped."""
@@ -43,6 +94,19 @@ def check_dataset(name: str) -> str:
     return name
 
 
+def prefix_of(digest: str) -> str:
+    """Return the name of the folder of a key's (or another digest's) objects."""
+    return digest[:PREFIX_LENGTH]
+
+
+def prefixes(names: Iterable[str]) -> list[str]:
+    """Return those of the names in a folder that are folders of a prefix, in their order."""
+    return [name for name in names if name in PREFIXES]
+
+
+# -- images
+
+
 class ImageName(NamedTuple):
     """The parsed path of an image.
 
@@ -54,6 +118,21 @@ class ImageName(NamedTuple):
     key: str
     request_id: str
     number: int
+
+
+def image_stem(key: str, request_id: str, number: int) -> str:
+    """Return the name of an image without its ending: two requests never write the same file."""
+    return f"{key}-{request_id}-{number}"
+
+
+def images_folder(prefix: str) -> str:
+    """Return the path of the folder of the images whose keys have this prefix."""
+    return f"{IMAGES}/{prefix}"
+
+
+def image_name(stem: str, ending: str) -> str:
+    """Return the path of the image with an `image_stem`. `ending`: without the dot."""
+    return f"{images_folder(prefix_of(stem))}/{stem}.{ending}"
 
 
 def parse_image(path: str) -> ImageName | None:
@@ -69,6 +148,137 @@ def image_in(uri: str) -> str | None:
     """
     match = _AT_THE_END.fullmatch(uri)
     return match["path"] if match else None
+
+
+def beside_image(path: str) -> tuple[str, str]:
+    """Return the folder of an image's path, and how the names of all images of its request begin."""
+    folder, _, name = path.rpartition("-")[0].rpartition("/")
+    return folder, name
+
+
+# -- receipts
+
+
+@dataclass(frozen=True, slots=True)
+class FactName:
+    """A parsed name of a receipt. `kind` is None for a name that belongs to the key, but to no known kind."""
+
+    key: str
+    attempt: int
+    kind: Literal["intent", "void", "accepted", "outcome", "given_up", "deleted"] | None
+    request_id: str = ""
+    how: How | None = None
+    number: int = 0
+
+
+def receipts_folder(prefix: str) -> str:
+    """Return the path of the folder of the receipts whose keys have this prefix."""
+    return f"{RECEIPTS}/{prefix}"
+
+
+def receipt_name(key: str, attempt: int, kind: str) -> str:
+    """Return a fact's path in its dataset.
+
+    `kind` is `intent`, `void`, `accepted.<id>.<how>`, `outcome.<id>`, `outcome.<id>.<number>`, `given_up.<id>` or
+    `deleted.<id>`.
+    """
+    return f"{receipts_folder(prefix_of(key))}/{key}.{attempt}.{kind}.json"
+
+
+def parse_receipt(name: str) -> FactName | None:
+    """Parse the name of an object in a receipts folder; None if it is not a receipt."""
+    match = _RECEIPT.fullmatch(name)
+    if match is None:
+        foreign = _ANY_RECEIPT.fullmatch(name)
+        return FactName(foreign["key"], int(foreign["attempt"]), None) if foreign else None
+    key, attempt = match["key"], int(match["attempt"])
+    if match["accepted"]:
+        return FactName(key, attempt, "accepted", match["accepted"], match["how"])  # type: ignore[arg-type]
+    if match["outcome"]:
+        return FactName(key, attempt, "outcome", match["outcome"], number=int(match["number"] or 0))
+    if match["about"]:
+        return FactName(key, attempt, match["about"], match["request"])  # type: ignore[arg-type]
+    return FactName(key, attempt, match["plain"])  # type: ignore[arg-type]
+
+
+# -- uploads
+
+
+def uploads_folder(sha256: str) -> str:
+    """Return the path of the folder of the uploads with this digest's prefix."""
+    return f"{UPLOADS}/{prefix_of(sha256)}"
+
+
+def upload_name(sha256: str, at: datetime) -> str:
+    """Return the path of the record of an upload. Names of the same content are sorted by time."""
+    return f"{uploads_folder(sha256)}/{sha256}.{at.astimezone(UTC):%Y%m%dT%H%M%S%f}.json"
+
+
+def parse_upload(name: str) -> str | None:
+    """Return the digest in the name of an object in an uploads folder; None if it is not an upload's record."""
+    match = _UPLOAD.fullmatch(name)
+    return match["sha256"] if match else None
+
+
+# -- runs, webhooks
+
+
+def run_start(run: str) -> str:
+    """Return the path of the mark that a run has begun."""
+    return f"{RUNS}/{run}{_START}"
+
+
+def run_end(run: str) -> str:
+    """Return the path of the mark that a run has ended."""
+    return f"{RUNS}/{run}{_END}"
+
+
+def parse_runs(names: Collection[str]) -> tuple[list[str], set[str]]:
+    """Return the runs that have begun, sorted, and those that have ended, by the names in the folder of marks."""
+    begun = sorted(name.removesuffix(_START) for name in names if name.endswith(_START))
+    return begun, {name.removesuffix(_END) for name in names if name.endswith(_END)}
+
+
+class WebhookName(NamedTuple):
+    """The parsed name of a webhook in the inbox of its run."""
+
+    key: str
+    attempt: int
+    request_id: str
+
+
+def inbox_folder(run: str) -> str:
+    """Return the path of the webhooks of a run."""
+    return f"{INBOX}/{run}"
+
+
+def webhook_name(run: str, key: str, attempt: int, request_id: str) -> str:
+    """Return the path of a webhook."""
+    return f"{inbox_folder(run)}/{key}.{attempt}.{request_id}.json"
+
+
+def parse_webhook(name: str) -> WebhookName | None:
+    """Parse the name of an object in an inbox; None if it is not a webhook."""
+    match = _WEBHOOK.fullmatch(name)
+    return WebhookName(match["key"], int(match["attempt"]), match["request_id"]) if match else None
+
+
+# -- manifests
+
+
+def manifest_name(partition: str | None) -> str:
+    """Return the path of a partition's manifest."""
+    return manifest_in(partition_folder(partition))
+
+
+def manifest_in(folder: str) -> str:
+    """Return the path of the manifest in a partition's folder, as `partition_folder` names it."""
+    return f"{MANIFESTS}/{folder}/{_MANIFEST}"
+
+
+def dataset_of_manifest(uri: str) -> str:
+    """Return the URI of the dataset that a manifest's URI is in."""
+    return uri.rpartition(f"/{MANIFESTS}/")[0]
 
 
 def partition_folder(partition: str | None) -> str:

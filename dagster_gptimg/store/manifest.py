@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from dagster_gptimg.base.money import rounded
 from dagster_gptimg.errors import UnreadableError
 from dagster_gptimg.store.arrow_columns import BATCH, batch_of, completed, read_parquet
-from dagster_gptimg.store.layout import partition_folder
+from dagster_gptimg.store.layout import IMAGE_AT_END, IMAGES, MANIFESTS, manifest_in, manifest_name, partition_folder
 from dagster_gptimg.store.manifest_columns import COLUMNS, MONEY_COLUMNS
 from dagster_gptimg.temporary_files import TemporaryFolder, create
 
@@ -31,11 +31,9 @@ SCHEMA = pa.schema(
 )
 """One record per image, and one per request of a row that has none."""
 
-_FILE = "manifest.parquet"
 _RECIPE = b"dagster_gptimg.recipe"
 _CONTENT = b"dagster_gptimg.content"
 _PARTS = b"dagster_gptimg.parts"
-_IMAGE_AT_END = r"(?:^|/)(?P<path>images/[0-9a-f]{2}/[0-9a-f]{64}-[A-Za-z0-9_-]+-[0-9]{1,5}(?:\.[a-z0-9]{1,10})?)$"
 _log = logging.getLogger(__name__)
 
 
@@ -67,11 +65,6 @@ class About(NamedTuple):
     parts: tuple[Part, ...] = ()
 
 
-def manifest_name(partition: str | None) -> str:
-    """Return a manifest's path in its dataset."""
-    return f"manifests/{partition_folder(partition)}/{_FILE}"
-
-
 def write_manifest(
     dataset: Dataset, partition: str | None, records: Iterable[dict[str, Any]], about: Callable[[], About] = About
 ) -> str:
@@ -90,9 +83,9 @@ def write_manifest_in(
     dataset: Dataset, folder: str, records: Iterable[dict[str, Any]], about: Callable[[], About] = About
 ) -> str:
     """Write the manifest of a partition, by the name of its folder; as `write_manifest` does."""
-    name = f"manifests/{folder}/{_FILE}"
+    name = manifest_in(folder)
     with TemporaryFolder() as made:
-        path = made / _FILE
+        path = made / "table.parquet"
         with create(path) as file:
             _write_parquet(file, records, about)
             file.flush()
@@ -112,8 +105,12 @@ def read_manifest(dataset: Dataset, partition: str | None) -> pa.Table:
 
 def has_manifest(dataset: Dataset, partition: str | None) -> bool:
     """Return whether a partition has a manifest, readable or not. Raises `StoreError`."""
-    folder, _, name = f"{dataset.folder}/{manifest_name(partition)}".rpartition("/")
-    return name in dataset.store.names(folder)
+    return _is_there(dataset, manifest_name(partition))
+
+
+def _is_there(dataset: Dataset, path: str) -> bool:
+    folder, _, name = path.rpartition("/")
+    return name in dataset.store.names(f"{dataset.folder}/{folder}", name)
 
 
 def read_all_manifests(dataset: Dataset) -> pa.Table:
@@ -126,13 +123,13 @@ def read_all_manifests(dataset: Dataset) -> pa.Table:
 
 def manifest_folders(dataset: Dataset) -> list[str]:
     """Return the folders with a manifest, one per partition; other files are ignored."""
-    folder = f"{dataset.folder}/manifests"
-    return [name for name in dataset.store.folders(folder) if _FILE in dataset.store.names(f"{folder}/{name}", _FILE)]
+    names = dataset.store.folders(f"{dataset.folder}/{MANIFESTS}")
+    return [name for name in names if _is_there(dataset, manifest_in(name))]
 
 
 def read_manifest_in(dataset: Dataset, folder: str) -> pa.Table:
     """Return the manifest in a partition's folder. Raises as `read_manifest` does."""
-    return _read(dataset, f"manifests/{folder}/{_FILE}")
+    return _read(dataset, manifest_in(folder))
 
 
 def _read(dataset: Dataset, path: str) -> pa.Table:
@@ -163,8 +160,8 @@ def _placed(table: pa.Table, dataset: Dataset) -> pa.Table:
 
 def uris_of(dataset: Dataset, uris: pa.Array) -> pa.Array:
     """Return the current URIs of the images in a manifest's URIs, by the ends of these; null for other URIs."""
-    paths = pc.struct_field(pc.extract_regex(uris, _IMAGE_AT_END), "path")
-    return pc.binary_join_element_wise(dataset.uri("images").removesuffix("images"), paths, "")
+    paths = pc.struct_field(pc.extract_regex(uris, IMAGE_AT_END), "path")
+    return pc.binary_join_element_wise(dataset.uri(IMAGES).removesuffix(IMAGES), paths, "")
 
 
 def scan_manifest(
@@ -176,7 +173,7 @@ def scan_manifest(
     """
     name = f"{dataset.folder}/{manifest_name(partition)}"
     with TemporaryFolder() as made:
-        copy = made / "manifest.parquet"
+        copy = made / "table.parquet"
         dataset.store.fetch(name, copy)
         try:
             with pq.ParquetFile(copy, pre_buffer=False) as file:

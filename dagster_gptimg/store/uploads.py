@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from dagster_gptimg.errors import UnreadableError
+from dagster_gptimg.store.layout import parse_upload, upload_name, uploads_folder
 
 if TYPE_CHECKING:
     from dagster_gptimg.store.dataset import Dataset
@@ -22,9 +23,9 @@ MARGIN = timedelta(days=2)
 
 def find_upload(dataset: Dataset, sha256: str, now: datetime) -> str | None:
     """Return the URL of a valid upload of these bytes; None if there is none. Raises `StoreError`."""
-    folder = _folder(dataset, sha256)
+    folder = f"{dataset.folder}/{uploads_folder(sha256)}"
     for name in reversed(dataset.store.names(folder)):
-        if not name.startswith(f"{sha256}."):
+        if parse_upload(name) != sha256:
             continue
         try:
             about = json.loads(dataset.store.read(f"{folder}/{name}"))
@@ -39,10 +40,5 @@ def find_upload(dataset: Dataset, sha256: str, now: datetime) -> str | None:
 def record_upload(dataset: Dataset, sha256: str, url: str, uploaded_at: datetime, expires_at: datetime) -> None:
     """Record the URL of these bytes in fal's storage. Raises `StoreError`."""
     about = {"version": 1, "url": url, "uploaded_at": uploaded_at.isoformat(), "expires_at": expires_at.isoformat()}
-    name = f"{sha256}.{uploaded_at.astimezone(UTC):%Y%m%dT%H%M%S%f}.json"
     with suppress(FileExistsError):  # another run was as quick
-        dataset.store.create(f"{_folder(dataset, sha256)}/{name}", json.dumps(about).encode())
-
-
-def _folder(dataset: Dataset, sha256: str) -> str:
-    return f"{dataset.folder}/uploads/{sha256[:2]}"
+        dataset.store.create(f"{dataset.folder}/{upload_name(sha256, uploaded_at)}", json.dumps(about).encode())

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from dagster_gptimg.errors import StoreError
-from dagster_gptimg.store.dataset import FOLDERS, Dataset
+from dagster_gptimg.store.dataset import Dataset
+from dagster_gptimg.store.layout import FOLDERS
 from dagster_gptimg.store.local_files import OLD, PART
 from dagster_gptimg.store.root import Store
 from tests.harness import Fal, Ran, cli, table, target

@@ -13,6 +13,7 @@ import pytest
 from dagster_gptimg.errors import StoreError, UnreadableError
 from dagster_gptimg.store.arrow_columns import BATCH
 from dagster_gptimg.store.dataset import Dataset
+from dagster_gptimg.store.layout import manifest_name
 from dagster_gptimg.store.manifest import (
     SCHEMA,
     About,
@@ -21,7 +22,6 @@ from dagster_gptimg.store.manifest import (
     about_of,
     has_manifest,
     manifest_folders,
-    manifest_name,
     read_all_manifests,
     read_manifest,
     scan_manifest,

@@ -27,6 +27,7 @@ from dagster_gptimg.fal.registry.builtin import model_at
 from dagster_gptimg.fal.types import Failure, Images, Pending
 from dagster_gptimg.store.images.image_files import find_image, store_image
 from dagster_gptimg.store.images.spool import Spool
+from dagster_gptimg.store.layout import image_stem
 from dagster_gptimg.store.receipts.facts import Outcome
 
 if TYPE_CHECKING:
@@ -262,7 +263,7 @@ class Collector:
         return True
 
     async def _has_image(self, case: Case, index: int, file: ImageFile) -> bool:
-        stem = f"{case.request.key}-{case.submitted.request_id}-{index}"
+        stem = image_stem(case.request.key, case.submitted.request_id, index)
         try:
             image = await self._fetch(case, stem, file)
         except (ReadError, ImageError) as error:

@@ -15,11 +15,10 @@ from dagster_gptimg.base.digest_columns import DigestCounts, digest_of
 from dagster_gptimg.base.money import exact_sum
 from dagster_gptimg.engine.maintain.dataset_lookup import check_exists
 from dagster_gptimg.errors import UsageError
-from dagster_gptimg.store.layout import image_in, parse_image, partition_folder
+from dagster_gptimg.store.layout import IMAGES, image_in, images_folder, parse_image, partition_folder, prefixes
 from dagster_gptimg.store.manifest import manifest_folders, read_manifest_in
 from dagster_gptimg.store.parallel import side_by_side
 from dagster_gptimg.store.receipts.facts import Deleted
-from dagster_gptimg.store.receipts.receipts import PREFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -152,8 +151,7 @@ class _Search:
     def run(self) -> Iterator[Superfluous]:
         """Yield the requests whose files can be deleted."""
         store, folder = self._dataset.store, self._dataset.folder
-        prefixes = [name for name in store.folders(f"{folder}/images") if name in PREFIXES]
-        for _, there in side_by_side(store, self._read, prefixes):
+        for _, there in side_by_side(store, self._read, prefixes(store.folders(f"{folder}/{IMAGES}"))):
             for (key, request_id), paths in _by_request(there.images).items():
                 names = there.receipts.get(key, [])
                 is_named = any(parsed.request_id == request_id for _, parsed in names)
@@ -175,9 +173,9 @@ class _Search:
             raise UsageError(f"{msg}. Nothing was deleted")
 
     def _read(self, prefix: str) -> _Folder:
-        store, folder = self._dataset.store, self._dataset.folder
-        sizes = store.sizes(f"{folder}/images/{prefix}")
-        images = {path: size or 0 for name, size in sizes.items() if parse_image(path := f"images/{prefix}/{name}")}
+        folder = images_folder(prefix)
+        sizes = self._dataset.store.sizes(f"{self._dataset.folder}/{folder}")
+        images = {path: size or 0 for name, size in sizes.items() if parse_image(path := f"{folder}/{name}")}
         receipts: dict[str, Names] = {}
         for name, parsed in self._dataset.receipts.names(prefix):
             receipts.setdefault(parsed.key, []).append((name, parsed))

@@ -17,8 +17,7 @@ from dagster_gptimg.engine.plan.plan import Request
 from dagster_gptimg.engine.record.receipts_by_key import every_key
 from dagster_gptimg.engine.submit.submit import as_submitted
 from dagster_gptimg.errors import UnreadableError
-from dagster_gptimg.store.layout import parse_image
-from dagster_gptimg.store.receipts.receipts import PREFIXES
+from dagster_gptimg.store.layout import IMAGES, images_folder, parse_image, prefixes
 from dagster_gptimg.store.receipts.recorded_files import not_as_recorded
 
 if TYPE_CHECKING:
@@ -135,15 +134,15 @@ class _Look:
             for attempt in facts.attempts:
                 self.verified.unreadable += attempt.unreadable
                 for request_id in {*attempt.accepted, *attempt.outcomes}:
-                    named[f"{facts.key[:2]}/{facts.key}-{request_id}"] += 1
+                    named[f"{facts.key}-{request_id}"] += 1
             self._look_at(facts)
         self.verified.unnamed = sum(stem not in named for stem in self._stems())
 
     def _stems(self) -> Iterator[str]:
-        for prefix in self._store.folders(f"{self._folder}/images"):
-            for name in self._store.sizes(f"{self._folder}/images/{prefix}") if prefix in PREFIXES else ():
-                if (told := parse_image(f"images/{prefix}/{name}")) is not None:
-                    yield f"{prefix}/{told.key}-{told.request_id}"
+        for folder in map(images_folder, prefixes(self._store.folders(f"{self._folder}/{IMAGES}"))):
+            for name in self._store.sizes(f"{self._folder}/{folder}"):
+                if (told := parse_image(f"{folder}/{name}")) is not None:
+                    yield f"{told.key}-{told.request_id}"
 
     def _look_at(self, facts: Facts) -> None:
         stored = stored_requests(facts.attempts, facts.owns)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from dagster_gptimg.store.receipts.facts import Attempt, How
+    from dagster_gptimg.store.layout import How
+    from dagster_gptimg.store.receipts.facts import Attempt
 
 State: TypeAlias = Literal["in_flight", "done", "to_buy", "held", "missing", "refused", "ended", "open"]
 Owns: TypeAlias = "Callable[[int, str], bool]"

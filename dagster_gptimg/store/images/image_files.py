@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dagster_gptimg.errors import ImageError, IncompleteImageError, StoreError, UnreadableError
 from dagster_gptimg.store.images.formats import UNKNOWN, Data, called, contradiction, kind_of, size_of, walk
+from dagster_gptimg.store.layout import image_name, images_folder, prefix_of
 from dagster_gptimg.store.receipts.facts import StoredImage
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def store_image(
     *,
     as_it_is: bool = False,
 ) -> StoredImage:
-    """Inspect an image and write it to `images/ab/<stem>.<ending>` in the dataset's `folder`.
+    """Inspect an image and write it to its place (`layout.image_name`) in the dataset's `folder`.
 
     The bytes are stored unchanged (re-encoding would remove the C2PA credentials). The ending follows the bytes, not
     fal's answer: its own example has a `.jpg` where `png` was requested.
@@ -61,7 +62,7 @@ def store_image(
     Args:
         store: the store.
         folder: the dataset's folder.
-        stem: `<key>-<request id>-<index>`: two requests never write the same file.
+        stem: its name without the ending (`layout.image_stem`).
         content: the bytes, or a local file with them.
         told: content types from the answers, the most reliable first.
         as_it_is: also store an image that is, or seems, incomplete: fal has it so.
@@ -71,7 +72,7 @@ def store_image(
         ImageError: this is not a file from fal; nothing was written.
         StoreError: it could not be written.
     """
-    found = _about(f"images/{stem[:2]}/{stem}", _data(content), told, as_it_is=as_it_is)
+    found = _about(stem, _data(content), told, as_it_is=as_it_is)
     if isinstance(content, Path):
         store.write_file(f"{folder}/{found.path}", content)
     else:
@@ -91,14 +92,14 @@ def _data(content: bytes | Path) -> Data:
 
 
 def _about(stem: str, data: Data, told: Sequence[str | None], *, as_it_is: bool) -> StoredImage:
-    """Return the record of an image, with its ending added to the path. Raises `ImageError`."""
+    """Return the record of an image. Raises `ImageError`."""
     look = inspect(data, told)
     digest = hashlib.sha256(data).hexdigest()
     wrong = look.hole or look.doubt
     if wrong and not as_it_is:
         raise IncompleteImageError(f"{wrong} ({len(data)} bytes)", digest, is_proven=bool(look.hole))
     return StoredImage(
-        path=f"{stem}.{look.kind.ending}",
+        path=image_name(stem, look.kind.ending),
         sha256=digest,
         bytes=len(data),
         width=look.width,
@@ -110,12 +111,13 @@ def _about(stem: str, data: Data, told: Sequence[str | None], *, as_it_is: bool)
 
 def find_image(store: Store, folder: str, stem: str) -> StoredImage | None:
     """Return an image that was stored under this stem before; it was accepted then. Raises `StoreError`."""
-    for name in store.names(f"{folder}/images/{stem[:2]}", stem):
+    place = images_folder(prefix_of(stem))
+    for name in store.names(f"{folder}/{place}", stem):
         if not name.startswith(f"{stem}."):
             continue
-        path = f"images/{stem[:2]}/{name}"
+        path = f"{place}/{name}"
         try:
-            found = _about(path, store.read(f"{folder}/{path}"), (), as_it_is=True)
+            found = _about(stem, store.read(f"{folder}/{path}"), (), as_it_is=True)
         except (ImageError, UnreadableError, FileNotFoundError):
             continue
         return found.model_copy(update={"path": path})

@@ -8,6 +8,7 @@ from collections import defaultdict
 from itertools import repeat
 from typing import IO, TYPE_CHECKING
 
+from dagster_gptimg.store.layout import IMAGE_FOLDER, IMAGES, images_folder
 from dagster_gptimg.store.parallel import side_by_side
 from dagster_gptimg.temporary_files import temporary_file
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from dagster_gptimg.store.dataset import Dataset
 
-_PREFIX = len("images/ab")
 _NONE = -1
 
 HELD = 2**15
@@ -25,9 +25,9 @@ HELD = 2**15
 
 def image_paths(dataset: Dataset) -> Iterator[str]:
     """Yield the paths of all image files of a dataset, relative to it. Raises `StoreError`."""
-    store, folder = dataset.store, f"{dataset.folder}/images"
+    store, folder = dataset.store, f"{dataset.folder}/{IMAGES}"
     for prefix, names in side_by_side(store, lambda prefix: store.names(f"{folder}/{prefix}"), store.names(folder)):
-        yield from map(f"images/{prefix}/".__add__, names)
+        yield from map(f"{images_folder(prefix)}/".__add__, names)
 
 
 class WantedImages:
@@ -46,7 +46,7 @@ class WantedImages:
         """Add expected images with their sizes in bytes; None if not known."""
         held = self._held
         for path, size in zip(paths, sizes, strict=False):
-            held[path[:_PREFIX]].extend((hash(path), _NONE if size is None else size))
+            held[path[IMAGE_FOLDER]].extend((hash(path), _NONE if size is None else size))
             self._count += 1
         if self._count >= HELD:
             self._spill()
@@ -83,7 +83,7 @@ class WantedImages:
 
 def _by_prefix(dataset: Dataset) -> Iterator[tuple[str, dict[int, int | None]]]:
     """Yield, by prefix, the existing files: the hash of each path, and its size if the store provides it."""
-    store, folder = dataset.store, f"{dataset.folder}/images"
+    store, folder = dataset.store, f"{dataset.folder}/{IMAGES}"
     for prefix, sizes in side_by_side(store, lambda prefix: store.sizes(f"{folder}/{prefix}"), store.names(folder)):
-        path = f"images/{prefix}"
+        path = images_folder(prefix)
         yield path, dict(zip(map(hash, map(f"{path}/".__add__, sizes)), sizes.values(), strict=True))

@@ -1,4 +1,4 @@
-"""The facts in receipts: the content of each small JSON object, and its name.
+"""The facts in receipts: the content of each small JSON object.
 
 docs/receipts.md describes the format. A fact is created once and never changed; an object that is not a fact of these
 versions raises `UnreadableError`, and never counts as missing.
@@ -6,7 +6,6 @@ versions raises `UnreadableError`, and never counts as missing.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -19,10 +18,11 @@ from dagster_gptimg.errors import UnreadableError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dagster_gptimg.store.layout import How
+
 VERSION = 2
 """The version of new facts. Version 1 based an outcome on a single read, and had no identity of `again`."""
 
-How: TypeAlias = Literal["reply", "webhook", "history"]
 OutcomeKind: TypeAlias = Literal["stored", "refused", "free", "ended", "reopened"]
 
 CANCELLED = "cancelled"
@@ -35,14 +35,6 @@ Nothing was computed, and such an outcome is not final.
 """
 
 UNPROCESSABLE = 422
-
-_NAME = re.compile(
-    r"(?P<key>[0-9a-f]{64})\.(?P<attempt>\d{1,6})\."
-    r"(?:(?P<plain>intent|void)|accepted\.(?P<accepted>[A-Za-z0-9_-]+)\.(?P<how>reply|webhook|history)"
-    r"|outcome\.(?P<outcome>[A-Za-z0-9_-]+)(?:\.(?P<number>[1-9]\d{0,3}))?"
-    r"|(?P<about>given_up|deleted)\.(?P<request>[A-Za-z0-9_-]+))\.json"
-)
-_ANY_FACT_OF_A_KEY = re.compile(r"(?P<key>[0-9a-f]{64})\.(?P<attempt>\d{1,6})\..*")
 
 
 class Word(BaseModel):
@@ -263,43 +255,6 @@ class Attempt:
         """Return whether a request has an outcome that ends its following; an unreadable one does."""
         outcome = self.outcomes.get(request_id)
         return request_id in self.outcomes and (outcome is None or outcome.is_end)
-
-
-@dataclass(frozen=True, slots=True)
-class FactName:
-    """A parsed name of a receipt. `kind` is None for a name that belongs to the key, but to no known kind."""
-
-    key: str
-    attempt: int
-    kind: Literal["intent", "void", "accepted", "outcome", "given_up", "deleted"] | None
-    request_id: str = ""
-    how: How | None = None
-    number: int = 0
-
-
-def fact_path(key: str, attempt: int, kind: str) -> str:
-    """Return a fact's path in its dataset.
-
-    `kind` is `intent`, `void`, `accepted.<id>.<how>`, `outcome.<id>`, `outcome.<id>.<number>`, `given_up.<id>` or
-    `deleted.<id>`.
-    """
-    return f"receipts/{key[:2]}/{key}.{attempt}.{kind}.json"
-
-
-def parse_name(name: str) -> FactName | None:
-    """Parse the name of an object in a receipts folder; None if it is not a receipt."""
-    match = _NAME.fullmatch(name)
-    if match is None:
-        foreign = _ANY_FACT_OF_A_KEY.fullmatch(name)
-        return FactName(foreign["key"], int(foreign["attempt"]), None) if foreign else None
-    key, attempt = match["key"], int(match["attempt"])
-    if match["accepted"]:
-        return FactName(key, attempt, "accepted", match["accepted"], match["how"])  # type: ignore[arg-type]
-    if match["outcome"]:
-        return FactName(key, attempt, "outcome", match["outcome"], number=int(match["number"] or 0))
-    if match["about"]:
-        return FactName(key, attempt, match["about"], match["request"])  # type: ignore[arg-type]
-    return FactName(key, attempt, match["plain"])  # type: ignore[arg-type]
 
 
 def parse_fact(kind: type[F], data: bytes, name: str) -> F:

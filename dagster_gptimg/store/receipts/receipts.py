@@ -6,21 +6,27 @@ from itertools import groupby
 from typing import TYPE_CHECKING, TypeAlias
 
 from dagster_gptimg.errors import StoreError, UnreadableError
-from dagster_gptimg.store.layout import parse_image
+from dagster_gptimg.store.layout import (
+    RECEIPTS,
+    FactName,
+    How,
+    parse_image,
+    parse_receipt,
+    prefix_of,
+    prefixes,
+    receipt_name,
+    receipts_folder,
+)
 from dagster_gptimg.store.parallel import side_by_side
 from dagster_gptimg.store.receipts.facts import (
     Accepted,
     Attempt,
     Deleted,
-    FactName,
     GivenUp,
-    How,
     Intent,
     Outcome,
     Void,
-    fact_path,
     parse_fact,
-    parse_name,
 )
 from dagster_gptimg.store.receipts.recorded_files import not_as_recorded
 
@@ -31,9 +37,6 @@ if TYPE_CHECKING:
 
 Names: TypeAlias = list[tuple[str, FactName]]
 """Names of receipts, each with its parsed form."""
-
-PREFIXES = frozenset(f"{n:02x}" for n in range(256))
-"""The first two digits of a key, which are the name of its folder, so that listings can be concurrent."""
 
 OUTCOMES_MOST = 100
 """Maximum outcomes of one request: each differs from the last, so there are hardly ever more than two."""
@@ -83,7 +86,7 @@ class Receipts:
         for number in range(OUTCOMES_MOST):
             kind = f"outcome.{outcome.request_id}.{number}" if number else f"outcome.{outcome.request_id}"
             name, told = (
-                f"{self.folder}/{fact_path(key, attempt, kind)}",
+                f"{self.folder}/{receipt_name(key, attempt, kind)}",
                 FactName(key, attempt, "outcome", outcome.request_id),
             )
             is_there = False
@@ -124,7 +127,7 @@ class Receipts:
     def _create(
         self, key: str, attempt: int, kind: str, fact: Intent | Accepted | Outcome | GivenUp | Deleted | Void
     ) -> None:
-        self.store.create(f"{self.folder}/{fact_path(key, attempt, kind)}", fact.model_dump_json().encode())
+        self.store.create(f"{self.folder}/{receipt_name(key, attempt, kind)}", fact.model_dump_json().encode())
 
     def _is_there(self, key: str, attempt: int, nonce: str) -> bool:
         """Return whether an acknowledged intent is ours. One that cannot be read now counts as acknowledged."""
@@ -134,7 +137,7 @@ class Receipts:
             return True
 
     def _has_nonce(self, key: str, attempt: int, nonce: str, error: Exception) -> bool:
-        name = f"{self.folder}/{fact_path(key, attempt, 'intent')}"
+        name = f"{self.folder}/{receipt_name(key, attempt, 'intent')}"
         try:
             return parse_fact(Intent, self.store.read(name), name).nonce == nonce
         except FileNotFoundError:
@@ -156,7 +159,7 @@ class Receipts:
 
         Raises `StoreError`.
         """
-        there = [name for name in self.store.names(f"{self.folder}/receipts") if name in PREFIXES]
+        there = prefixes(self.store.names(f"{self.folder}/{RECEIPTS}"))
         for _, names in side_by_side(self.store, self.names, there):
             for key, group in groupby(names, lambda found: found[1].key):
                 yield key, list(group)
@@ -191,15 +194,15 @@ class Receipts:
                 del attempt.deleted[request_id]
 
     def names(self, prefix: str) -> Names:
-        """Return the receipts whose keys have this prefix (at least two digits); no object is opened.
+        """Return the receipts whose keys have this prefix (at least that of a folder); no object is opened.
 
         Raises `StoreError`.
         """
-        names = self.store.names(f"{self.folder}/receipts/{prefix[:2]}", prefix)
-        return [(name, parsed) for name in names if (parsed := parse_name(name)) is not None]
+        names = self.store.names(f"{self.folder}/{receipts_folder(prefix_of(prefix))}", prefix)
+        return [(name, parsed) for name in names if (parsed := parse_receipt(name)) is not None]
 
     def _read_into(self, attempt: Attempt, name: str, parsed: FactName) -> None:
-        path = f"{self.folder}/receipts/{parsed.key[:2]}/{name}"
+        path = f"{self.folder}/{receipts_folder(prefix_of(parsed.key))}/{name}"
         try:
             self._read_fact(attempt, path, parsed)
         except (UnreadableError, FileNotFoundError) as error:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dagster_gptimg.store.layout import beside_image
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -26,8 +28,7 @@ def not_as_recorded(store: Store, folder: str, images: Iterable[StoredImage]) ->
         StoreError: the store cannot be listed. (A failed listing does not mean that images are missing.)
     """
     wanted, sizes = list(images), dict[str, int | None]()
-    for prefix in {image.path.rpartition("-")[0] for image in wanted}:
-        parent, _, name = prefix.rpartition("/")
+    for parent, name in {beside_image(image.path) for image in wanted}:
         sizes |= {f"{parent}/{found}": size for found, size in store.sizes(f"{folder}/{parent}", name).items()}
     # Where the store does not tell a size, the file being there has to do.
     return [image for image in wanted if sizes.get(image.path, _NONE) not in {image.bytes, None}]

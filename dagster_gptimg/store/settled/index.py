@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from dagster_gptimg.base.plain_text import words_of
 from dagster_gptimg.errors import UnreadableError
 from dagster_gptimg.store.images.listing import WantedImages
+from dagster_gptimg.store.layout import SETTLED
 from dagster_gptimg.store.settled.lines import LINE_COLUMNS, KnownLines
 from dagster_gptimg.store.settled.pieces import Pieces
 from dagster_gptimg.store.settled.row_file import Lines
@@ -73,7 +74,7 @@ class SettledIndex:
 
     def __init__(self, store: Store, folder: str) -> None:
         """`folder`: the dataset's, relative to the store."""
-        self._pieces = Pieces(store, f"{folder}/settled")
+        self._pieces = Pieces(store, f"{folder}/{SETTLED}")
         self.has_missing = False
         self.lost: list[str] = []
         self._forget()

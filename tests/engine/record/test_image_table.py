@@ -15,7 +15,8 @@ from dagster_gptimg.engine.record.manifest_rows import Records
 from dagster_gptimg.engine.record.results import RunResults, Unsettled
 from dagster_gptimg.errors import StoreError
 from dagster_gptimg.store.dataset import Dataset
-from dagster_gptimg.store.manifest import Part, about_manifest, manifest_name, read_manifest, write_manifest
+from dagster_gptimg.store.layout import manifest_name
+from dagster_gptimg.store.manifest import Part, about_manifest, read_manifest, write_manifest
 from dagster_gptimg.store.root import Store
 from tests.engine.scripted import RUN, Scene, plan, request
 

@@ -17,7 +17,6 @@ from dagster_gptimg.store.receipts.facts import (
     Attempt,
     Deleted,
     GivenUp,
-    How,
     Intent,
     Outcome,
     OutcomeKind,
@@ -32,6 +31,7 @@ from tests.specification.steps import steps
 
 if TYPE_CHECKING:
     from dagster_gptimg.engine.record.state_table import Owns
+    from dagster_gptimg.store.layout import How
     from tests.specification.protocol import Owners, Store
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from dagster_gptimg.errors import OriginError, StoreError, UnreadableError
 from dagster_gptimg.store.dataset import Dataset
-from dagster_gptimg.store.receipts.facts import Accepted, Intent, Outcome, StoredImage, Void, fact_path, parse_name
+from dagster_gptimg.store.layout import parse_receipt, receipt_name
+from dagster_gptimg.store.receipts.facts import Accepted, Intent, Outcome, StoredImage, Void
 from dagster_gptimg.store.receipts.receipts import Receipts
 from dagster_gptimg.store.root import Store
 
@@ -112,7 +113,7 @@ def test_an_outcome_whose_accepted_is_gone_still_tells_whose_the_request_is(rece
 def test_what_is_no_fact_of_this_version_is_unreadable_and_never_absent(
     receipts: Receipts, kind: str, content: bytes
 ) -> None:
-    receipts.store.create(f"d/{fact_path(KEY, 0, kind)}", content)
+    receipts.store.create(f"d/{receipt_name(KEY, 0, kind)}", content)
     [attempt] = receipts.load(KEY)
     assert len(attempt.unreadable) == 1
     assert (attempt.intent, attempt.void) == (None, None)
@@ -170,7 +171,7 @@ IDS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,60}", fullmatch=True)
 @given(IDS, st.integers(0, 999_999), st.sampled_from(["reply", "webhook", "history"]))
 def test_names_say_what_they_name(request_id: str, attempt: int, how: str) -> None:
     def parsed(kind: str) -> Any:
-        return parse_name(fact_path(KEY, attempt, kind).rpartition("/")[2])
+        return parse_receipt(receipt_name(KEY, attempt, kind).rpartition("/")[2])
 
     found = parsed(f"accepted.{request_id}.{how}")
     assert (found.key, found.attempt, found.kind) == (KEY, attempt, "accepted")
