@@ -87,7 +87,7 @@ MUTATIONS = [
     Mutation(
         "name images by key alone",
         "engine/collect/collect.py",
-        'f"{case.request.key}-{case.submitted.request_id}-{index}"',
+        "image_stem(case.request.key, case.submitted.request_id, index)",
         'f"{case.request.key}-{index}"',
         "tests/simulation/test_doubts.py",
     ),
