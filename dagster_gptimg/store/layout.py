@@ -24,14 +24,13 @@ How: TypeAlias = Literal["reply", "webhook", "history"]
 """The source of the fact that fal has a request."""
 
 ABOUT = "dataset.json"
-RECEIPTS, IMAGES, SETTLED, MANIFESTS, RUNS, UPLOADS = FOLDERS = (
-    "receipts",
-    "images",
-    "settled",
-    "manifests",
-    "runs",
-    "uploads",
-)
+RECEIPTS = "receipts"
+IMAGES = "images"
+SETTLED = "settled"
+MANIFESTS = "manifests"
+RUNS = "runs"
+UPLOADS = "uploads"
+FOLDERS = (RECEIPTS, IMAGES, SETTLED, MANIFESTS, RUNS, UPLOADS)
 """The folders that a run writes to."""
 
 INBOX = "inbox"
@@ -75,7 +74,8 @@ _RECEIPT = re.compile(
 _ANY_RECEIPT = re.compile(r"(?P<key>[0-9a-f]{64})\.(?P<attempt>\d{1,6})\..*")
 _UPLOAD = re.compile(r"(?P<sha256>[0-9a-f]{64})\.\d{8}T\d{12}\.json")
 _WEBHOOK = re.compile(r"(?P<key>[0-9a-f]{64})\.(?P<attempt>\d{1,6})\.(?P<request_id>[A-Za-z0-9_-]+)\.json")
-_START, _END = ".start.json", ".end.json"
+_START = ".start.json"
+_END = ".end.json"
 _MANIFEST = "manifest.parquet"
 
 WHOLE = "_whole"
