@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING
 from dagster_gptimg.base.version import __version__
 
 if TYPE_CHECKING:
-    from dagster_gptimg.definitions.asset_checks import build_gptimg_checks
     from dagster_gptimg.definitions.assets import build_gptimg_asset, gptimg_asset
     from dagster_gptimg.definitions.automation.sensors import (
         build_gptimg_schedule,
         build_prompt_table_sensor,
         failure_reasons,
     )
+    from dagster_gptimg.definitions.check_results import ImageChecks
     from dagster_gptimg.definitions.component import GptImgComponent
     from dagster_gptimg.definitions.generation import ImageGeneration
-    from dagster_gptimg.definitions.image_checks import ImageChecks
     from dagster_gptimg.definitions.io_manager import ManifestLoader
     from dagster_gptimg.definitions.ops import generate_images_op
     from dagster_gptimg.definitions.partitions import (
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.definitions.prompt_table import build_prompt_table
     from dagster_gptimg.definitions.resources import EmulatedFalResource, FalResource, ImageStoreResource
     from dagster_gptimg.definitions.run_config import GenerateConfig, GenerateImagesConfig
+    from dagster_gptimg.definitions.separate_step_checks import build_gptimg_checks
     from dagster_gptimg.engine.record.summary import Summary
     from dagster_gptimg.errors import GptImgError, UsageError
     from dagster_gptimg.fal.http.client import FalClient
@@ -59,7 +59,7 @@ _HOMES = {
     "GptImgComponent": "definitions.component",
     "GptImgError": "errors",
     "UsageError": "errors",
-    "ImageChecks": "definitions.image_checks",
+    "ImageChecks": "definitions.check_results",
     "ImageGeneration": "definitions.generation",
     "ImageRecord": "store.image_record",
     "ImageStoreResource": "definitions.resources",
@@ -70,7 +70,7 @@ _HOMES = {
     "TableFile": "prompts",
     "TablePartitions": "definitions.partitions",
     "build_gptimg_asset": "definitions.assets",
-    "build_gptimg_checks": "definitions.asset_checks",
+    "build_gptimg_checks": "definitions.separate_step_checks",
     "build_gptimg_schedule": "definitions.automation.sensors",
     "build_prompt_table": "definitions.prompt_table",
     "build_prompt_table_sensor": "definitions.automation.sensors",

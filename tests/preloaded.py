@@ -12,7 +12,7 @@ import dagster_gptimg.cli.commands
 import dagster_gptimg.cli.doctor
 import dagster_gptimg.cli.progress
 import dagster_gptimg.cli.webhook_receiver
-import dagster_gptimg.definitions.image_inspection
+import dagster_gptimg.definitions.image_checks
 import dagster_gptimg.emulator.__main__
 import dagster_gptimg.emulator.http.app
 import dagster_gptimg.engine.maintain.forget

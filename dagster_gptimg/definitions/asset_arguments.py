@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import dagster as dg
 
-from dagster_gptimg.definitions.image_checks import ImageChecks
+from dagster_gptimg.definitions.check_results import ImageChecks
 from dagster_gptimg.definitions.partitions import TablePartitions
 from dagster_gptimg.engine.job import Watch
 from dagster_gptimg.fal.registry.model import FalModel

@@ -18,9 +18,9 @@ from dagster_gptimg.base.plain_text import words_of
 from dagster_gptimg.definitions import metadata
 from dagster_gptimg.definitions.dagster_internals import data_version_tags, recorded_mark
 from dagster_gptimg.definitions.generation import ImageGeneration
+from dagster_gptimg.definitions.own_step_checks import OwnChecks
 from dagster_gptimg.definitions.run_config import GenerateConfig
 from dagster_gptimg.definitions.run_log import RunLog
-from dagster_gptimg.definitions.step_checks import OwnChecks
 from dagster_gptimg.engine.record.summary import Summary
 from dagster_gptimg.fal.registry.prices import Price
 from dagster_gptimg.prompts import PromptSpec, Source

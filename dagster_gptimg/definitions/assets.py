@@ -13,9 +13,9 @@ from dagster_gptimg.argument_rules import check_arguments, check_given
 from dagster_gptimg.definitions import metadata
 from dagster_gptimg.definitions.asset_arguments import AssetArguments
 from dagster_gptimg.definitions.asset_events import AssetEvent, Execute, materialized
+from dagster_gptimg.definitions.check_results import ImageChecks, in_doubt_spec
 from dagster_gptimg.definitions.dagster_internals import disable_dagster_warnings
 from dagster_gptimg.definitions.generation import ImageGeneration
-from dagster_gptimg.definitions.image_checks import ImageChecks, in_doubt_spec
 from dagster_gptimg.definitions.io_manager import loader_for
 from dagster_gptimg.definitions.partitions import TablePartitions
 from dagster_gptimg.definitions.prompt_function import NEEDED, PromptFunction, sign

@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 import dagster as dg
 
 from dagster_gptimg.base.version import __version__
+from dagster_gptimg.definitions.check_results import ImageChecks
 from dagster_gptimg.definitions.dagster_internals import DagsterLibraryRegistry
-from dagster_gptimg.definitions.image_checks import ImageChecks
 from dagster_gptimg.definitions.partitions import TablePartitions
 from dagster_gptimg.definitions.resources import resolved
 from dagster_gptimg.definitions.run_config import GenerateConfig

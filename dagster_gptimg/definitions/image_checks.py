@@ -1,213 +1,284 @@
-"""The checks of images: their names, and their results for Dagster. What each looks at is in `image_inspection.py`.
+"""Inspection of an image table. No Dagster: a manifest and its store in, findings out.
 
-Either the asset's own step makes them (`gptimg_asset(checks=...)`), or a separate step (`build_gptimg_checks`).
+Checks of the manifest itself cover every row. Checks of the image files cost a download each, and cover a sample.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import dagster as dg
-import pyarrow as pa
+from dagster_gptimg.base.plain_text import dollars
+from dagster_gptimg.base.row_status import COMPLETE, IN_DOUBT, RowStatus
+from dagster_gptimg.engine.record.summary import worst
+from dagster_gptimg.errors import ImageError, UnreadableError
+from dagster_gptimg.fal.registry.prices import Price
+from dagster_gptimg.store.image_record import read_image
+from dagster_gptimg.store.images.decoding import decoding, is_blank, most_pixels
+from dagster_gptimg.store.images.listing import WantedImages
+from dagster_gptimg.store.layout import image_in
 
-from dagster_gptimg.argument_rules import check_arguments
-from dagster_gptimg.definitions import image_inspection
-from dagster_gptimg.definitions.dagster_internals import CheckedMaterialization, disable_dagster_warnings
-from dagster_gptimg.definitions.image_inspection import Finding, ImageTable, Limits
-from dagster_gptimg.errors import UsageError
-from dagster_gptimg.fal.registry.model import FalModel
-from dagster_gptimg.options import check
-from dagster_gptimg.store.dataset import Dataset
-from dagster_gptimg.store.manifest import has_manifest, read_manifest
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-ERROR = dg.AssetCheckSeverity.ERROR
-WARN = dg.AssetCheckSeverity.WARN
-NO_ROW_IN_DOUBT = "no_row_in_doubt"
-"""The check that every image asset has: it warns while paid or possibly paid images are not in the store."""
+    import pyarrow as pa
 
+    from dagster_gptimg.fal.registry.model import FalModel
+    from dagster_gptimg.store.dataset import Dataset
 
-class Kind(NamedTuple):
-    """One check of images: how it inspects an image table, and its default severity."""
-
-    look: Callable[[ImageTable], Finding]
-    severity: dg.AssetCheckSeverity
-
-
-OF_IMAGES: Mapping[str, Kind] = {
-    "rows_settled": Kind(image_inspection.rows_settled, ERROR),
-    "failure_rate": Kind(image_inspection.failure_rate, ERROR),
-    "files_as_recorded": Kind(image_inspection.files_as_recorded, ERROR),
-    "images_decode": Kind(image_inspection.images_decode, ERROR),
-    "image_dimensions": Kind(image_inspection.image_dimensions, WARN),
-    "no_blank_images": Kind(image_inspection.no_blank_images, WARN),
-    "cost_within_budget": Kind(image_inspection.cost_within_budget, ERROR),
-}
-NO_TABLE = Finding(passed=False, words="there is no image table yet")
+FINAL = frozenset(status for status in RowStatus if status.is_final)
+MAYBE_BILLED = frozenset(status for status in RowStatus if status.may_be_billed)
+EXAMPLES = 20
 
 
 @dataclass(frozen=True)
-class ImageChecks:
-    """Checks of its images that an asset's own step makes, for each partition as soon as it is made.
-
-    They run with every run of the asset, also when it fails: no process of their own, no second reading of the table.
+class Limits:
+    """The limits that a user has set.
 
     Attributes:
-        include: names of the checks; all that apply, by default.
-        severity: by name; errors, but for `image_dimensions` and `no_blank_images`, which warn.
-        blocking: names of the checks that fail the step, so that assets downstream in the same run do not run. What was
-            made stays materialized.
-        max_failure_rate: the share of rows (0 to 1) that may be without images, refused ones among them.
-        max_cost_usd: US dollars that the images of a partition (or of the whole table) may have cost, over all runs.
-            Without it there is no `cost_within_budget`.
-        sample: images that `files_as_recorded`, `images_decode` and `no_blank_images` read; other ones in each run.
-            None reads all.
-
-    Raises:
-        UsageError: a name is not that of a check, or a blocking check would only warn.
+        failure_rate: maximum share of rows (0 to 1) without images.
+        cost_usd: maximum US dollars that the images of a partition may have cost; None: any.
+        sample: maximum number of images that are read; None: all.
     """
 
-    include: Collection[str] | None = None
-    severity: Mapping[str, dg.AssetCheckSeverity] = field(default_factory=dict)
-    blocking: Collection[str] = ()
-    max_failure_rate: float = 0.05
-    max_cost_usd: float | None = None
+    failure_rate: float = 0.05
+    cost_usd: Decimal | None = None
     sample: int | None = 20
 
-    def __post_init__(self) -> None:
-        check(max_failure_rate=self.max_failure_rate, max_cost_usd=self.max_cost_usd, sample=self.sample)
-        check_arguments(include=self.include, severity=self.severity, blocking=self.blocking)
-        object.__setattr__(self, "severity", self.severity or {})
-        named = [*(self.include or ()), *self.severity, *self.blocking]
-        check_names(named, OF_IMAGES)
-        check_blocking(self.blocking, self.severity_of)
 
-    @property
-    def names(self) -> list[str]:
-        """The names of the checks that are made, in a fixed order."""
-        if self.include is not None:
-            return [name for name in OF_IMAGES if name in self.include]
-        return [name for name in OF_IMAGES if name != "cost_within_budget" or self.max_cost_usd is not None]
+@dataclass(frozen=True)
+class Finding:
+    """The result of one check.
 
-    @property
-    def limits(self) -> Limits:
-        """The limits for the checks."""
-        cost = None if self.max_cost_usd is None else Decimal(str(self.max_cost_usd))
-        return Limits(self.max_failure_rate, cost, self.sample)
-
-    def severity_of(self, name: str) -> dg.AssetCheckSeverity:
-        """How severe a check is.
-
-        Args:
-            name: a check's name.
-        """
-        return self.severity.get(name, ERROR if name in self.blocking else OF_IMAGES[name].severity)
-
-    def specs(self, key: dg.AssetKey, partitions_def: dg.PartitionsDefinition[str] | None) -> list[dg.AssetCheckSpec]:
-        """The specs of these checks, for an asset.
-
-        Args:
-            key: the asset's.
-            partitions_def: its partitions: then each check has one result a partition. None for an asset without.
-        """
-        return [
-            spec_of(name, key, str(OF_IMAGES[name].look.__doc__), name in self.blocking, partitions_def)
-            for name in self.names
-        ]
-
-
-def check_names(named: Iterable[str], there_are: Collection[str]) -> None:
-    """Raise `UsageError` if a name is not that of a check."""
-    if unknown := [name for name in named if name not in there_are]:
-        raise UsageError(f"there is no check {unknown[0]!r}; the checks are {', '.join(there_are)}")
-
-
-def check_blocking(blocking: Collection[str], severity_of: Callable[[str], dg.AssetCheckSeverity]) -> None:
-    """Raise `UsageError` if a blocking check would only warn."""
-    if warning := [name for name in blocking if severity_of(name) == WARN]:
-        raise UsageError(f"the check {warning[0]!r} cannot block if it only warns: Dagster continues after a warning")
-
-
-def spec_of(
-    name: str,
-    key: dg.AssetKey,
-    words: str,
-    blocking: bool = False,  # noqa: FBT001, FBT002
-    partitions_def: dg.PartitionsDefinition[str] | None = None,
-    prefix: str = "",
-    deps: Collection[dg.AssetKey] = (),
-) -> dg.AssetCheckSpec:
-    """Return the spec of one check; `metadata["check"]` has its name without the prefix."""
-    with disable_dagster_warnings():  # partitions of checks are in preview: a warning of ours, in each process
-        return dg.AssetCheckSpec(
-            f"{prefix}{name}",
-            asset=key,
-            description=words,
-            blocking=blocking,
-            partitions_def=partitions_def,
-            additional_deps=deps,
-            metadata={"check": name},
-        )
-
-
-def in_doubt_spec(key: dg.AssetKey, partitions_def: dg.PartitionsDefinition[str] | None) -> dg.AssetCheckSpec:
-    """Return the spec of `no_row_in_doubt`."""
-    words = "No row is held, lost or missing: none may have been paid for without its image being in the store."
-    return spec_of(NO_ROW_IN_DOUBT, key, words, partitions_def=partitions_def)
-
-
-def images_of(
-    dataset: Dataset, model: FalModel, keys: Sequence[str | None], limits: Limits, seed: str = ""
-) -> ImageTable | None:
-    """Return the manifests of these partitions as one table; None if there is none."""
-    tables = [read_manifest(dataset, key) for key in keys if has_manifest(dataset, key)]
-    return ImageTable(pa.concat_tables(tables), dataset, model, limits, seed) if tables else None
-
-
-def result_of(spec: dg.AssetCheckSpec, finding: Finding, severity: dg.AssetCheckSeverity) -> dg.AssetCheckResult:
-    """Return a finding as a Dagster check result."""
-    found: dict[str, Any] = dict(finding.numbers)
-    if finding.rows:
-        found["row_ids"] = dg.MetadataValue.json(list(finding.rows))
-    return dg.AssetCheckResult(
-        passed=finding.passed,
-        asset_key=spec.asset_key,
-        check_name=spec.name,
-        severity=severity,
-        description=finding.words,
-        metadata=found,
-    )
-
-
-def evaluation_of(
-    instance: dg.DagsterInstance,
-    spec: dg.AssetCheckSpec,
-    result: dg.AssetCheckResult,
-    partition: str | None,
-    run: str | None = None,
-) -> dg.AssetCheckEvaluation:
-    """Return a result as Dagster records it, with the materialization that was checked.
-
-    Args:
-        instance: Dagster's instance.
-        spec: the check.
-        result: its result.
-        partition: the partition whose images were checked; None for a table without partitions.
-        run: only a materialization of this run is referred to, if there is one; None: of any run.
+    Attributes:
+        passed: whether the check passed.
+        words: one sentence; contains no untrusted text.
+        numbers: counts, shares, US dollars.
+        rows: ids of the rows concerned; the first 20.
     """
-    wanted = dg.AssetRecordsFilter(asset_key=spec.asset_key, asset_partitions=[partition] if partition else None)
-    latest = [r for r in instance.fetch_materializations(wanted, limit=1).records if run in {None, r.run_id}]
-    return dg.AssetCheckEvaluation(
-        asset_key=spec.asset_key,
-        check_name=spec.name,
-        passed=result.passed,
-        metadata=result.metadata,
-        target_materialization_data=next(
-            (CheckedMaterialization(run_id=r.run_id, storage_id=r.storage_id, timestamp=r.timestamp) for r in latest),
-            None,
-        ),
-        severity=result.severity,
-        description=result.description,
-        blocking=spec.blocking,
-        partition=partition,
+
+    passed: bool
+    words: str
+    numbers: Mapping[str, int | float] = field(default_factory=dict)
+    rows: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Look:
+    """The result of reading one image file.
+
+    Attributes:
+        is_too_large: whether it has more pixels than are decoded, or an unknown number.
+        error: why it could not be read, which says nothing about the file; empty if it was read.
+    """
+
+    row_id: str
+    as_recorded: bool
+    decodes: bool
+    is_blank: bool = False
+    is_too_large: bool = False
+    error: str = ""
+
+
+class Stored(NamedTuple):
+    """One image of the table. `asked`: the requested width and height, if known."""
+
+    row_id: str
+    uri: str
+    sha256: str
+    bytes: int | None
+    width: int | None
+    height: int | None
+    asked: tuple[int, int] | None
+
+
+class ImageTable:
+    """An image table and its limits. Images are read when a check needs them, each once."""
+
+    def __init__(self, table: pa.Table, dataset: Dataset, model: FalModel, limits: Limits, seed: str = "") -> None:
+        """`seed`: seed of the sample, different for each run."""
+        self.table, self.dataset, self.model, self.limits, self._seed = table, dataset, model, limits, seed
+
+    @cached_property
+    def rows(self) -> dict[str, str]:
+        """Each row's status: `stored` if all its images are, else the worst of its images' statuses."""
+        found: dict[str, str] = {}
+        for row_id, status in self._columns("row_id", "status"):
+            found[row_id] = status if found.get(row_id, status) == status else worst({status, found[row_id]})
+        return found
+
+    @cached_property
+    def stored(self) -> list[Stored]:
+        """Every stored image."""
+        names, found = ("row_id", "uri", "sha256", "bytes", "width", "height", "arguments"), list[Stored]()
+        for row_id, uri, sha256, size, width, height, arguments in self._columns(*names):
+            if uri:
+                asked = self.model.asked_size(json.loads(arguments))
+                found.append(Stored(row_id, uri, sha256, size, width, height, asked))
+        return found
+
+    @cached_property
+    def looks(self) -> list[Look]:
+        """The results of reading the images of the sample."""
+        most = self.limits.sample
+        if most is not None and most < len(self.stored):
+            return [self._look(image) for image in random.Random(self._seed).sample(self.stored, most)]  # noqa: S311
+        return [self._look(image) for image in self.stored]
+
+    def records(self, *columns: str) -> Iterator[dict[str, Any]]:
+        """Yield the manifest's records with these columns."""
+        for batch in self.table.select(columns).to_batches(_BATCH):
+            yield from batch.to_pylist()
+
+    def _columns(self, *columns: str) -> Iterator[tuple[Any, ...]]:
+        return zip(*(self.table[name].to_pylist() for name in columns), strict=True)
+
+    def _look(self, image: Stored) -> Look:
+        try:
+            data = read_image(self.dataset, image.uri)
+        except FileNotFoundError:
+            return Look(image.row_id, as_recorded=False, decodes=False)
+        except UnreadableError as error:
+            return Look(image.row_id, as_recorded=False, decodes=False, error=str(error))
+        as_recorded = hashlib.sha256(data).hexdigest() == image.sha256
+        try:
+            with decoding(data, (image.width, image.height), most_pixels(image.asked)) as picture:
+                return Look(image.row_id, as_recorded, decodes=True, is_blank=is_blank(picture))
+        except ImageError:
+            return Look(image.row_id, as_recorded, decodes=False, is_too_large=True)
+        except Exception:  # noqa: BLE001 - Pillow raises about everything; that is what is looked for
+            return Look(image.row_id, as_recorded, decodes=False)
+
+
+_BATCH = 2048
+
+
+def no_row_in_doubt(images: ImageTable) -> Finding:
+    """No row is held, lost or missing: none may have been paid for without its image being in the store."""
+    doubtful = {row_id: status for row_id, status in images.rows.items() if status in IN_DOUBT}
+    counts = Counter(doubtful.values())
+    numbers: dict[str, int | float] = {status.value: counts[status] for status in IN_DOUBT}
+    if not doubtful:
+        return Finding(passed=True, words="No row is held, lost or missing.", numbers=numbers)
+    costs = dict[str, Decimal]()
+    for record in images.records("request_key", "status", "arguments"):
+        if record["status"] in IN_DOUBT:
+            costs[record["request_key"]] = images.model.cost(json.loads(record["arguments"])).high
+    high = sum(costs.values(), Decimal(0))
+    if high.is_finite():
+        numbers["in_doubt_at_most_usd"] = float(high)
+    what = [f"{count} {'row is' if count == 1 else 'rows are'} {status}" for status, count in sorted(counts.items())]
+    price = f"up to {dollars(high)}" if high.is_finite() else "an amount that is not known"
+    words = (
+        f"{' and '.join(what)}: {price} may have been paid for images that are not in the store. Each run looks for "
+        "them again; docs/troubleshooting.md says what else can be done."
     )
+    return Finding(passed=False, words=words, numbers=numbers, rows=_some(doubtful))
+
+
+def rows_settled(images: ImageTable) -> Finding:
+    """No row waits for anything: each has its images, or a final refusal."""
+    words = "are neither stored nor refused: run again"
+    return _rows(images, lambda status: status not in FINAL, "unsettled", words, most=0)
+
+
+def failure_rate(images: ImageTable) -> Finding:
+    """Not too many rows are without images, refused ones among them."""
+    most = images.limits.failure_rate
+    found = _rows(images, lambda status: status not in COMPLETE, "without_images", "have no images", most)
+    total, without = found.numbers["rows"], found.numbers["without_images"]
+    words = f"all {total} rows have images" if not without else found.words
+    return Finding(found.passed, f"{words} (up to {most:.0%} may lack them)", found.numbers, found.rows)
+
+
+def files_as_recorded(images: ImageTable) -> Finding:
+    """Every file is there and as large as it was, and those of the sample have their recorded hash."""
+    wanted, paths = WantedImages(), [image_in(image.uri) or image.uri for image in images.stored]
+    wanted.add(paths, [image.bytes for image in images.stored])
+    absent = wanted.missing(images.dataset)
+    named = zip(images.stored, paths, strict=True)
+    missing = [image.row_id for image, path in named if hash(path) in absent]
+    gone = set(missing)
+    changed = [look.row_id for look in images.looks if not look.as_recorded and look.row_id not in gone]
+    total, read = len(images.stored), len(images.looks)
+    unread = _unread(images)
+    words = (
+        f"{len(missing)} of {total} files are missing or have another size; "
+        f"{len(changed)} of {read} that were read are not as recorded{unread}"
+    )
+    numbers = {"files": total, "missing": len(missing), "read": read, "changed": len(changed)}
+    return Finding(not missing and not changed, words, numbers, _some([*missing, *changed]))
+
+
+def images_decode(images: ImageTable) -> Finding:
+    """Every image of the sample can be decoded to its last pixel; one with far more pixels than asked for is not."""
+    found = _sampled(images, lambda look: not look.decodes, "broken", "cannot be decoded")
+    large = sum(look.is_too_large for look in images.looks)
+    words = f"{found.words}; {large} of them are too large to be tried" if large else found.words
+    return replace(found, words=words + _unread(images))
+
+
+def no_blank_images(images: ImageTable) -> Finding:
+    """No image of the sample is one colour, or fully transparent."""
+    found = _sampled(images, lambda look: look.is_blank, "blank", "are blank")
+    unknown = sum(not look.decodes for look in images.looks)
+    return replace(found, words=f"{found.words}; {unknown} cannot be decoded") if unknown else found
+
+
+def image_dimensions(images: ImageTable) -> Finding:
+    """Every image has the size that `image_size` asked for; where the model chooses, any will do."""
+    asked = [image for image in images.stored if image.asked is not None and image.width is not None]
+    wrong = [image.row_id for image in asked if image.asked != (image.width, image.height)]
+    words = f"{len(wrong)} of {len(asked)} images have another size than was asked for"
+    return Finding(not wrong, words, {"images": len(asked), "other_size": len(wrong)}, _some(wrong))
+
+
+def cost_within_budget(images: ImageTable) -> Finding:
+    """What the images cost is within the budget, at worst case where the cost is not known."""
+    known, unknown = Decimal(0), dict[str, Decimal]()
+    for record in images.records("request_key", "status", "cost_usd", "arguments"):
+        if record["cost_usd"] is not None:
+            known += record["cost_usd"]
+        elif record["status"] in MAYBE_BILLED:
+            unknown[record["request_key"]] = images.model.cost(json.loads(record["arguments"])).high
+    most, limit = Price(known, known + sum(unknown.values())), images.limits.cost_usd
+    words = f"{dollars(known)} billed" + (f", {most} in all ({len(unknown)} requests unknown)" if unknown else "")
+    numbers: dict[str, int | float] = {"cost_usd": float(known), "unknown": len(unknown)}
+    if most.is_known:
+        numbers["cost_high_usd"] = float(most.high)
+    if limit is None:
+        return Finding(passed=True, words=words, numbers=numbers)
+    return Finding(
+        most.high <= limit, f"{words}; the budget is {dollars(limit)}", {**numbers, "budget_usd": float(limit)}
+    )
+
+
+def _rows(images: ImageTable, is_meant: Callable[[str], bool], name: str, words: str, most: float) -> Finding:
+    meant = [row_id for row_id, status in images.rows.items() if is_meant(status)]
+    total = len(images.rows)
+    share = len(meant) / total if total else 0.0
+    numbers = {"rows": total, name: len(meant), "share": round(share, 4)}
+    return Finding(len(meant) <= most * total, f"{len(meant)} of {total} rows {words}", numbers, _some(meant))
+
+
+def _sampled(images: ImageTable, is_meant: Callable[[Look], bool], name: str, words: str) -> Finding:
+    meant = [look.row_id for look in images.looks if is_meant(look)]
+    read, total = len(images.looks), len(images.stored)
+    words = f"{len(meant)} of {read} images {words} ({read} of {total} were read)"
+    return Finding(not meant, words, {"images": total, "read": read, name: len(meant)}, _some(meant))
+
+
+def _unread(images: ImageTable) -> str:
+    """Return words about images that could not be read; empty if there are none."""
+    errors = [look.error for look in images.looks if look.error]
+    return f"; {len(errors)} could not be read ({errors[0]})" if errors else ""
+
+
+def _some(row_ids: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(row_ids))[:EXAMPLES]

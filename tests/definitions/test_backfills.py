@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from dagster_gptimg import ImageChecks, build_gptimg_checks, by_column, by_hash
-from dagster_gptimg.definitions.asset_checks import CHECKS
+from dagster_gptimg.definitions.separate_step_checks import CHECKS
 from tests.definitions.support import ROWS, dagster_instance, failure, images, metadata, over, run
 from tests.harness import Fal
 

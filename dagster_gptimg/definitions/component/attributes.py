@@ -12,8 +12,8 @@ from jinja2 import Environment, TemplateError
 from jinja2.meta import find_undeclared_variables
 from pydantic import Field
 
+from dagster_gptimg.definitions.check_results import OF_IMAGES, ImageChecks
 from dagster_gptimg.definitions.component.descriptions import Described
-from dagster_gptimg.definitions.image_checks import OF_IMAGES, ImageChecks
 from dagster_gptimg.definitions.resources import FalResource, ImageStoreResource
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.request_settings import RequestSettings

@@ -8,7 +8,6 @@ import dagster as dg
 from dagster.components.resolved.core_models import OpSpec, ResolvedAssetSpec
 from pydantic import BaseModel, Field
 
-from dagster_gptimg.definitions.asset_checks import build_gptimg_checks
 from dagster_gptimg.definitions.asset_events import AssetEvent, materialized
 from dagster_gptimg.definitions.assets import build_gptimg_asset, gptimg_asset
 from dagster_gptimg.definitions.automation.sensors import build_gptimg_schedule, build_prompt_table_sensor
@@ -37,6 +36,7 @@ from dagster_gptimg.definitions.generation import ImageGeneration
 from dagster_gptimg.definitions.partitions import partitions_from
 from dagster_gptimg.definitions.prompt_table import build_prompt_table
 from dagster_gptimg.definitions.run_config import GenerateConfig
+from dagster_gptimg.definitions.separate_step_checks import build_gptimg_checks
 from dagster_gptimg.engine.job import Watch
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.options import default, description

@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from dagster_gptimg import ImageChecks, UsageError, build_gptimg_checks
-from dagster_gptimg.definitions.asset_checks import CHECKS
+from dagster_gptimg.definitions.separate_step_checks import CHECKS
 from tests.definitions.support import dagster_instance, images, run
 from tests.harness import Fal
 
@@ -50,13 +50,13 @@ def test_a_blocking_check_of_the_own_step_fails_it_after_the_images_are_material
 def test_a_blocking_check_that_cannot_be_made_blocks_and_another_does_not(
     fal: Fal, resources: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from dagster_gptimg.definitions import step_checks
+    from dagster_gptimg.definitions import own_step_checks
     from dagster_gptimg.errors import UnreadableError
 
     def unreadable(*_: Any) -> Any:
         raise UnreadableError("the store is away")
 
-    monkeypatch.setattr(step_checks, "images_of", unreadable)
+    monkeypatch.setattr(own_step_checks, "images_of", unreadable)
     for blocking in ([], ["rows_settled"]):
         asset = images(checks=ImageChecks(include=["rows_settled"], blocking=blocking))
         result = run(asset, resources, partition_key="bags")

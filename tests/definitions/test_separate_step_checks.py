@@ -20,7 +20,7 @@ from dagster_gptimg import (
     by_dynamic,
     gptimg_asset,
 )
-from dagster_gptimg.definitions.asset_checks import CHECKS
+from dagster_gptimg.definitions.separate_step_checks import CHECKS
 from dagster_gptimg.store.manifest import write_manifest
 from tests.definitions.support import LOW, NEEDED, ROWS, dagster_instance, images, over, run
 from tests.harness import Fal, emulator

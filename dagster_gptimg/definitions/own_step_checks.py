@@ -6,9 +6,8 @@ import dagster as dg
 
 from dagster_gptimg.base.plain_text import words_of
 from dagster_gptimg.base.row_status import IN_DOUBT
-from dagster_gptimg.definitions import image_inspection
-from dagster_gptimg.definitions.generation import ImageGeneration
-from dagster_gptimg.definitions.image_checks import (
+from dagster_gptimg.definitions import image_checks
+from dagster_gptimg.definitions.check_results import (
     NO_ROW_IN_DOUBT,
     OF_IMAGES,
     WARN,
@@ -17,7 +16,8 @@ from dagster_gptimg.definitions.image_checks import (
     images_of,
     result_of,
 )
-from dagster_gptimg.definitions.image_inspection import Finding, ImageTable
+from dagster_gptimg.definitions.generation import ImageGeneration
+from dagster_gptimg.definitions.image_checks import Finding, ImageTable
 from dagster_gptimg.engine.record.summary import Summary
 
 
@@ -84,7 +84,7 @@ class OwnChecks:
         if name != NO_ROW_IN_DOUBT:
             return OF_IMAGES[name].look(images) if images else Finding(passed=False, words="there is no image table")
         if images is not None:
-            return image_inspection.no_row_in_doubt(images)
+            return image_checks.no_row_in_doubt(images)
         counts = {status.value: getattr(summary, status) for status in IN_DOUBT}
         words = (
             f"{counts['held']} rows are held, {counts['lost']} lost, {counts['missing']} missing: "

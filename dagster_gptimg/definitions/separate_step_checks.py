@@ -17,8 +17,7 @@ import dagster as dg
 
 from dagster_gptimg.argument_rules import check_arguments
 from dagster_gptimg.definitions.assets import ImageAsset, definition_of
-from dagster_gptimg.definitions.dagster_internals import disable_dagster_warnings
-from dagster_gptimg.definitions.image_checks import (
+from dagster_gptimg.definitions.check_results import (
     ERROR,
     NO_TABLE,
     OF_IMAGES,
@@ -30,7 +29,8 @@ from dagster_gptimg.definitions.image_checks import (
     result_of,
     spec_of,
 )
-from dagster_gptimg.definitions.image_inspection import Finding, ImageTable, Limits
+from dagster_gptimg.definitions.dagster_internals import disable_dagster_warnings
+from dagster_gptimg.definitions.image_checks import Finding, ImageTable, Limits
 from dagster_gptimg.definitions.prompt_function import sign
 from dagster_gptimg.definitions.resources import resolved
 from dagster_gptimg.errors import GptImgError, UsageError
