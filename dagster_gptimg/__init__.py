@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.http.portal import fal_portal
     from dagster_gptimg.fal.registry.builtin import get_model, register
     from dagster_gptimg.fal.registry.model import FalModel
-    from dagster_gptimg.fal.registry.prices import per_image, unknown_price
+    from dagster_gptimg.fal.registry.price_formulas import per_image, unknown_price
     from dagster_gptimg.fal.request_settings import RequestSettings
     from dagster_gptimg.fal.settings import FalSettings
     from dagster_gptimg.notebook import GeneratedImages, generate
@@ -85,9 +85,9 @@ _HOMES = {
     "generate_images_op": "definitions.ops",
     "get_model": "fal.registry.builtin",
     "gptimg_asset": "definitions.assets",
-    "per_image": "fal.registry.prices",
+    "per_image": "fal.registry.price_formulas",
     "register": "fal.registry.builtin",
-    "unknown_price": "fal.registry.prices",
+    "unknown_price": "fal.registry.price_formulas",
 }
 
 __all__ = [

@@ -172,7 +172,7 @@ def model_of(given: dict[str, Any], dataset: Dataset | None) -> tuple[FalModel, 
     """
     from dagster_gptimg.engine.plan.model_choice import choose
     from dagster_gptimg.fal.registry.model import FalModel
-    from dagster_gptimg.fal.registry.prices import per_image, unknown_price
+    from dagster_gptimg.fal.registry.price_formulas import per_image, unknown_price
 
     name, price = given["model"], given["price"]
     if name is not None and name.endswith(".json"):

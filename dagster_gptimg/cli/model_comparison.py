@@ -13,7 +13,7 @@ from dagster_gptimg.engine import operations
 from dagster_gptimg.engine.plan.model_choice import choose
 from dagster_gptimg.engine.wording import columns_lines
 from dagster_gptimg.errors import TableError, UsageError
-from dagster_gptimg.fal.registry.prices import ByTokens
+from dagster_gptimg.fal.registry.price_formulas import ByTokens
 from dagster_gptimg.prompts import Move, read_rows
 from dagster_gptimg.prompts.readers.formats import STDIN
 

@@ -22,7 +22,7 @@ from dagster_gptimg.definitions.own_step_checks import OwnChecks
 from dagster_gptimg.definitions.run_config import GenerateConfig
 from dagster_gptimg.definitions.run_log import RunLog
 from dagster_gptimg.engine.record.summary import Summary
-from dagster_gptimg.fal.registry.prices import Price
+from dagster_gptimg.fal.registry.price_formulas import Price
 from dagster_gptimg.prompts import PromptSpec, Source
 from dagster_gptimg.prompts.readers.unreadable import repeatable
 from dagster_gptimg.prompts.table_scan import DigestedPartition

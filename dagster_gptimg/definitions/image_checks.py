@@ -18,7 +18,7 @@ from dagster_gptimg.base.plain_text import dollars
 from dagster_gptimg.base.row_status import COMPLETE, IN_DOUBT, RowStatus
 from dagster_gptimg.engine.record.summary import worst
 from dagster_gptimg.errors import ImageError, UnreadableError
-from dagster_gptimg.fal.registry.prices import Price
+from dagster_gptimg.fal.registry.price_formulas import Price
 from dagster_gptimg.store.image_record import read_image
 from dagster_gptimg.store.images.decoding import decoding, is_blank, most_pixels
 from dagster_gptimg.store.images.listing import WantedImages

@@ -15,7 +15,7 @@ from dagster_gptimg.base.plain_text import shown, words_of
 from dagster_gptimg.base.row_status import TOLD, RowStatus
 from dagster_gptimg.engine.record.summary import Summary
 from dagster_gptimg.fal.registry.model import sides
-from dagster_gptimg.fal.registry.prices import images_of
+from dagster_gptimg.fal.registry.price_formulas import images_of
 from dagster_gptimg.prompts import PromptSpec
 from dagster_gptimg.prompts.partition_keys import RowKey
 from dagster_gptimg.store.dataset import Dataset

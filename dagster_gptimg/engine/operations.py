@@ -23,7 +23,7 @@ from dagster_gptimg.engine.system import iterate, system_runtime
 from dagster_gptimg.errors import GptImgError, UnreadableError, UsageError
 from dagster_gptimg.fal.http.client import FalClient
 from dagster_gptimg.fal.registry.builtin import all_models
-from dagster_gptimg.fal.registry.prices import unknown_price
+from dagster_gptimg.fal.registry.price_formulas import unknown_price
 from dagster_gptimg.fal.request_settings import VOIDED
 from dagster_gptimg.fal.settings import FalSettings
 from dagster_gptimg.prompts import References

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 from dagster_gptimg.base.digest_columns import SIZE, DigestCounts
 from dagster_gptimg.base.row_status import RowStatus
 from dagster_gptimg.errors import RebuyError, UnreadableError
-from dagster_gptimg.fal.registry.prices import Price
+from dagster_gptimg.fal.registry.price_formulas import Price
 from dagster_gptimg.store.manifest import about_manifest, scan_manifest
 
 if TYPE_CHECKING:

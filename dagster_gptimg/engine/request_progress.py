@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from dagster_gptimg.engine.plan.plan import Request
     from dagster_gptimg.engine.submit.in_flight_limit import Place
-    from dagster_gptimg.fal.registry.prices import Price
+    from dagster_gptimg.fal.registry.price_formulas import Price
     from dagster_gptimg.store.receipts.facts import Deleted, Word
 
 WORDS: Mapping[str, RowStatus] = {

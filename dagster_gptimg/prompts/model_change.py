@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from dagster_gptimg.errors import ArgumentsError
-from dagster_gptimg.fal.registry.prices import ByTokens
+from dagster_gptimg.fal.registry.price_formulas import ByTokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,7 +10,7 @@ from unittest.mock import patch
 from dagster_gptimg.errors import GptImgError
 from dagster_gptimg.fal.http import storage
 from dagster_gptimg.fal.registry.model import FalModel
-from dagster_gptimg.fal.registry.prices import unknown_price
+from dagster_gptimg.fal.registry.price_formulas import unknown_price
 from tests.bender import judge
 from tests.bender.cells import Cell, all_cells
 from tests.bender.fal import ENDPOINT, KEY

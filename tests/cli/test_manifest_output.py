@@ -8,7 +8,7 @@ import pytest
 
 from dagster_gptimg.base.plain_text import dollars
 from dagster_gptimg.cli.manifest_output import _print_table
-from dagster_gptimg.fal.registry.prices import Price
+from dagster_gptimg.fal.registry.price_formulas import Price
 from dagster_gptimg.store.manifest import SCHEMA
 
 FOLDER = "file:///home/someone/images/catalog/"

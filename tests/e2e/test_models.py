@@ -18,7 +18,7 @@ import pytest
 from dagster_gptimg import FalModel, ImageStoreResource, build_gptimg_asset
 from dagster_gptimg.errors import ArgumentsError
 from dagster_gptimg.fal.registry.builtin import all_models
-from dagster_gptimg.fal.registry.prices import per_image, unknown_price
+from dagster_gptimg.fal.registry.price_formulas import per_image, unknown_price
 from tests.harness import Fal, Ran, begin, cli, records, until
 from tests.support import ROOT
 

@@ -21,7 +21,7 @@ from dagster_gptimg.engine.request_progress import RequestProgress
 from dagster_gptimg.engine.submit.in_flight_limit import InFlightLimit, Place
 from dagster_gptimg.errors import ReadError, StoreError
 from dagster_gptimg.fal.registry.builtin import get_model
-from dagster_gptimg.fal.registry.prices import Price
+from dagster_gptimg.fal.registry.price_formulas import Price
 from dagster_gptimg.fal.types import Completed, Failure, HistoryItem, HistoryPage, ImageFile, Images, Submitted
 from dagster_gptimg.prompts import RowBatch
 from dagster_gptimg.store.dataset import Dataset

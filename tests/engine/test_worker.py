@@ -15,7 +15,7 @@ from dagster_gptimg.engine.submit.in_flight_limit import InFlightLimit
 from dagster_gptimg.engine.submit.stop import Stop
 from dagster_gptimg.engine.worker import Worker
 from dagster_gptimg.errors import AmbiguousSubmitError, NotSentError, ReadError, RejectedError, StoreError
-from dagster_gptimg.fal.registry.prices import Price
+from dagster_gptimg.fal.registry.price_formulas import Price
 from dagster_gptimg.fal.types import Completed
 from dagster_gptimg.store.settled.rows import Settled
 from tests.engine.scripted import CUP, REFUSAL, SERVER_ERROR, UNIT_PRICE, Scene, images, line

@@ -332,7 +332,7 @@ MUTATIONS = [
     ),
     Mutation(
         "reserve and keep one image where a generation may give several",
-        "fal/registry/prices.py",
+        "fal/registry/price_formulas.py",
         "return Images(count, count * each)",
         "return Images(count, count)",
         "tests/e2e/test_other_makers.py -k may_come",

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.engine.follow.webhook_events import WebhookEvents
     from dagster_gptimg.engine.job import Job, Take
     from dagster_gptimg.engine.plan.plan import Request
-    from dagster_gptimg.fal.registry.prices import Price
+    from dagster_gptimg.fal.registry.price_formulas import Price
     from dagster_gptimg.fal.types import HistoryItem, ImageFile, Submitted
     from dagster_gptimg.store.receipts.facts import OutcomeKind, StoredImage
 

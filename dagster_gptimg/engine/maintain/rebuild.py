@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.engine.job import Io
     from dagster_gptimg.engine.record.state_table import Owns
     from dagster_gptimg.fal.registry.model import FalModel
-    from dagster_gptimg.fal.registry.prices import Price
+    from dagster_gptimg.fal.registry.price_formulas import Price
     from dagster_gptimg.store.dataset import Dataset
     from dagster_gptimg.store.receipts.facts import Attempt, Intent
 

@@ -18,14 +18,14 @@ import pyarrow.compute as pc
 
 from dagster_gptimg.base.digest_columns import KEY, DigestCounts
 from dagster_gptimg.engine.plan.request_keys import cut, keys_of, request_key
-from dagster_gptimg.fal.registry.prices import images_of
+from dagster_gptimg.fal.registry.price_formulas import images_of
 from dagster_gptimg.temporary_files import temporary_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from dagster_gptimg.fal.registry.model import FalModel
-    from dagster_gptimg.fal.registry.prices import Price
+    from dagster_gptimg.fal.registry.price_formulas import Price
     from dagster_gptimg.fal.types import Json
     from dagster_gptimg.prompts import RowBatch
 

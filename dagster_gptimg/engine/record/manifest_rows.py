@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.engine.job import Options
     from dagster_gptimg.engine.plan.plan import Request
     from dagster_gptimg.engine.record.results import Result, RunResults
-    from dagster_gptimg.fal.registry.prices import Price
+    from dagster_gptimg.fal.registry.price_formulas import Price
     from dagster_gptimg.store.dataset import Dataset
     from dagster_gptimg.store.settled.rows import Brief
 

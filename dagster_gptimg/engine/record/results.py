@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from dagster_gptimg.base.digest_columns import KEY
 from dagster_gptimg.base.money import total
 from dagster_gptimg.engine.record.summary import Spent, Tally
-from dagster_gptimg.fal.registry.prices import UNKNOWN
+from dagster_gptimg.fal.registry.price_formulas import UNKNOWN
 from dagster_gptimg.store.images.listing import WantedImages
 from dagster_gptimg.store.settled.index import SettledIndex
 from dagster_gptimg.store.settled.rows import Brief, Settled

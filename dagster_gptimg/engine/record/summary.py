@@ -11,7 +11,7 @@ from dagster_gptimg.base.exit_status import STOPPED, ExitStatus, StopReason
 from dagster_gptimg.base.money import rounded
 from dagster_gptimg.base.plain_text import counted, dollars
 from dagster_gptimg.base.row_status import COMPLETE, TOLD, RowStatus
-from dagster_gptimg.fal.registry.prices import Price
+from dagster_gptimg.fal.registry.price_formulas import Price
 from dagster_gptimg.store.settled.rows import Brief, Settled
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from dagster_gptimg.engine.record.manifest_rows import all_ended, row_status
 from dagster_gptimg.engine.record.results import EARLIER, Result, RunResults, Unsettled, settled_of
 from dagster_gptimg.engine.record.state_table import Found, Owns, accepted_at, given_up, owners, searching, state_of
 from dagster_gptimg.engine.record.summary import Tally
-from dagster_gptimg.fal.registry.prices import Price
+from dagster_gptimg.fal.registry.price_formulas import Price
 from dagster_gptimg.store.dataset import REREAD
 from dagster_gptimg.store.parallel import side_by_side
 from dagster_gptimg.store.settled.rows import Settled

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dagster_gptimg.fal.registry.prices import Price
+    from dagster_gptimg.fal.registry.price_formulas import Price
 
 ZERO = Decimal(0)
 

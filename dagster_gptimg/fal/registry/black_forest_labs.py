@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dagster_gptimg.fal.registry import inputs
 from dagster_gptimg.fal.registry.model import FalModel, page, sides
-from dagster_gptimg.fal.registry.prices import MICRO, Price, images_of, reference_count
+from dagster_gptimg.fal.registry.price_formulas import MICRO, Price, images_of, reference_count
 
 if TYPE_CHECKING:
     from dagster_gptimg.fal.types import Json

@@ -12,7 +12,7 @@ from dagster_gptimg.argument_rules import check_arguments
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.registry import black_forest_labs, bytedance, google, inputs, openai
 from dagster_gptimg.fal.registry.model import FalModel
-from dagster_gptimg.fal.registry.prices import unknown_price
+from dagster_gptimg.fal.registry.price_formulas import unknown_price
 
 DEFAULT_MODEL = "gpt-image-2.5-flare"
 """The model of a new dataset if the user names none."""

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from dagster_gptimg.fal.registry import inputs
 from dagster_gptimg.fal.registry.model import FalModel, page
-from dagster_gptimg.fal.registry.prices import Price, images_of
+from dagster_gptimg.fal.registry.price_formulas import Price, images_of
 
 if TYPE_CHECKING:
     from dagster_gptimg.fal.types import Json

@@ -19,7 +19,7 @@ from dagster_gptimg.argument_rules import check_given
 from dagster_gptimg.errors import ArgumentsError
 from dagster_gptimg.fal.registry.input_errors import problems_of
 from dagster_gptimg.fal.registry.inputs import WITHOUT_GUARANTEE
-from dagster_gptimg.fal.registry.prices import Price, PriceFunction
+from dagster_gptimg.fal.registry.price_formulas import Price, PriceFunction
 from dagster_gptimg.fal.types import Json
 
 NEAR = timedelta(days=60)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dagster_gptimg.fal.registry import inputs
 from dagster_gptimg.fal.registry.model import FalModel, page
-from dagster_gptimg.fal.registry.prices import PRESETS_2, PRESETS_25, TEN_THOUSANDTH, ByTable, ByTokens
+from dagster_gptimg.fal.registry.price_formulas import PRESETS_2, PRESETS_25, TEN_THOUSANDTH, ByTable, ByTokens
 
 if TYPE_CHECKING:
     from dagster_gptimg.fal.types import Json

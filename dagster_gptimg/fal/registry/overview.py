@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Union, ge
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen, MultipleOf
 from pydantic import BaseModel
 
-from dagster_gptimg.fal.registry.prices import unit_of
+from dagster_gptimg.fal.registry.price_formulas import unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import date
 
     from dagster_gptimg.fal.registry.model import FalModel
-    from dagster_gptimg.fal.registry.prices import Price
+    from dagster_gptimg.fal.registry.price_formulas import Price
     from dagster_gptimg.fal.types import Json
 
 A_REFERENCE = "https://example.com/reference.png"

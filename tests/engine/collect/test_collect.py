@@ -12,7 +12,7 @@ from dagster_gptimg.engine.collect.collect import Case, Collector, Lost
 from dagster_gptimg.engine.collect.outcomes import AGREED_APART, FAR_APART, REFUSAL_APART, WORDS_APART
 from dagster_gptimg.engine.follow.tracked_request import Seen, TooLate
 from dagster_gptimg.errors import GoneError, ReadError, StoreError
-from dagster_gptimg.fal.registry.prices import Price
+from dagster_gptimg.fal.registry.price_formulas import Price
 from dagster_gptimg.fal.types import Failure, HistoryItem, Pending
 from dagster_gptimg.store.receipts.facts import Outcome
 from tests.engine.scripted import (

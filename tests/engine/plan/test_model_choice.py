@@ -24,7 +24,7 @@ from dagster_gptimg.engine.job import Options
 from dagster_gptimg.engine.plan.model_choice import choose
 from dagster_gptimg.errors import UnreadableError, UsageError
 from dagster_gptimg.fal.registry import builtin
-from dagster_gptimg.fal.registry.prices import unknown_price
+from dagster_gptimg.fal.registry.price_formulas import unknown_price
 from dagster_gptimg.fal.settings import FalUrls
 from dagster_gptimg.prompts import PromptSpec, read_rows
 from dagster_gptimg.store.dataset import Dataset, FirstModel

@@ -13,7 +13,7 @@ from dagster_gptimg.base.row_status import RowStatus
 from dagster_gptimg.engine.record.manifest_rows import _shares, row_status
 from dagster_gptimg.engine.record.results import Unsettled
 from dagster_gptimg.engine.record.summary import Spent, Tally
-from dagster_gptimg.fal.registry.prices import Price
+from dagster_gptimg.fal.registry.price_formulas import Price
 from dagster_gptimg.store.settled.rows import Settled
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)

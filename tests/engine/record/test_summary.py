@@ -12,7 +12,7 @@ from dagster_gptimg.base.row_status import COMPLETE, TOLD, RowStatus
 from dagster_gptimg.definitions import metadata
 from dagster_gptimg.engine.record.results import Unsettled
 from dagster_gptimg.engine.record.summary import Spent, Summary, Tally, worst
-from dagster_gptimg.fal.registry.prices import UNKNOWN, Price
+from dagster_gptimg.fal.registry.price_formulas import UNKNOWN, Price
 from dagster_gptimg.store.settled.rows import Brief
 from tests.engine.scripted import CUP, RUN
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dagster_gptimg.engine.submit.budget import Budget
-from dagster_gptimg.fal.registry.prices import UNKNOWN, Price
+from dagster_gptimg.fal.registry.price_formulas import UNKNOWN, Price
 
 CENT = Decimal("0.01")
 WIDE = Price(CENT, CENT * 6)

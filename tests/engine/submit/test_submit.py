@@ -23,7 +23,7 @@ from dagster_gptimg.errors import (
     StoreError,
     SubmitError,
 )
-from dagster_gptimg.fal.registry.prices import UNKNOWN
+from dagster_gptimg.fal.registry.price_formulas import UNKNOWN
 from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.store.receipts.facts import Word
 from tests.engine.scripted import CUP, RUN, Scene, at, png, request

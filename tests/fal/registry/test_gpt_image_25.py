@@ -11,7 +11,7 @@ import pytest
 from dagster_gptimg.engine.plan.request_keys import cut
 from dagster_gptimg.errors import ArgumentsError
 from dagster_gptimg.fal.registry.builtin import get_model
-from dagster_gptimg.fal.registry.prices import MICRO, PRESETS_25, ByTokens, Price
+from dagster_gptimg.fal.registry.price_formulas import MICRO, PRESETS_25, ByTokens, Price
 from dagster_gptimg.fal.types import Json
 
 KINDS = ("flare", "sunburst")

@@ -13,7 +13,7 @@ from dagster_gptimg.engine.plan.request_keys import request_key
 from dagster_gptimg.errors import ArgumentsError, ReadError, UsageError
 from dagster_gptimg.fal.registry.builtin import all_models, get_model, model_at
 from dagster_gptimg.fal.registry.model import FalModel
-from dagster_gptimg.fal.registry.prices import per_image, unknown_price
+from dagster_gptimg.fal.registry.price_formulas import per_image, unknown_price
 from tests.fal.scripted import Connection, client, scripted
 from tests.support import ROOT
 

@@ -11,7 +11,7 @@ from dagster_gptimg.engine.plan.plan import Shape
 from dagster_gptimg.errors import ArgumentsError
 from dagster_gptimg.fal.registry.builtin import get_model
 from dagster_gptimg.fal.registry.model import FalModel
-from dagster_gptimg.fal.registry.prices import Price, images_of, per_image
+from dagster_gptimg.fal.registry.price_formulas import Price, images_of, per_image
 from dagster_gptimg.fal.types import Json
 
 REFERENCE = "https://example.com/a.png"
