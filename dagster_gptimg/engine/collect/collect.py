@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
-from dagster_gptimg.engine.collect.download_limit import DownloadLimit
-from dagster_gptimg.engine.collect.outcomes import (
+from dagster_gptimg.engine.collect.confirm_failure import (
     FAR_APART,
     REFUSAL_APART,
     Readings,
@@ -20,6 +19,7 @@ from dagster_gptimg.engine.collect.outcomes import (
     is_young,
     pauses,
 )
+from dagster_gptimg.engine.collect.download_limit import DownloadLimit
 from dagster_gptimg.engine.collect.unit_prices import UnitPrices
 from dagster_gptimg.engine.follow.tracked_request import Seen
 from dagster_gptimg.errors import GoneError, ImageError, IncompleteImageError, ReadError

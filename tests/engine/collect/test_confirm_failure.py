@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dagster_gptimg.engine.collect.outcomes import (
+from dagster_gptimg.engine.collect.confirm_failure import (
     AGREED_APART,
     FAR_APART,
     REFUSAL_APART,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dagster_gptimg.engine.recover.evidence import Evidence
+from dagster_gptimg.engine.recover.history_evidence import Evidence
 from dagster_gptimg.engine.recover.history_search import AFTER, BEFORE
 from dagster_gptimg.errors import ReadError
 from dagster_gptimg.fal.types import HistoryItem, HistoryPage
@@ -15,7 +15,7 @@ from tests.engine.scripted import CUP, EPOCH, Scene, at, line, request
 
 if TYPE_CHECKING:
     from dagster_gptimg.engine.plan.plan import Request
-    from dagster_gptimg.engine.recover.evidence import Search
+    from dagster_gptimg.engine.recover.history_evidence import Search
 
 COPY = request(copy=1)
 """The same request once more, as a table has it that wants two images of a prompt."""
