@@ -99,14 +99,3 @@ def nginx(status_code: int) -> Response:
         "<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
     )
     return Response(page, status_code, media_type="text/html")
-
-
-def peer_is_local(scope: Scope) -> bool:
-    """Whether the caller sits on this machine."""
-    client: tuple[str, int] | None = scope.get("client")
-    return client is not None and (client[0].startswith("127.") or client[0] in ("::1", "::ffff:127.0.0.1"))
-
-
-def header(headers: Mapping[str, str], *names: str) -> str | None:
-    """The first of these headers that is there."""
-    return next((headers[name] for name in names if name in headers), None)

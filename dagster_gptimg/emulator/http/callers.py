@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from starlette.types import Scope
+
 OWN_HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?", re.IGNORECASE)
 """The names of this machine, with any port: one may be forwarded to ours."""
 
@@ -39,6 +41,12 @@ def why_not(method: str, path: str, headers: Mapping[str, str]) -> tuple[int, st
     if path.startswith("/emulator/") and method not in {*_READS, "DELETE"} and not _is_json(headers):
         return 415, "the emulator is steered with Content-Type: application/json"
     return None
+
+
+def peer_is_local(scope: Scope) -> bool:
+    """Whether the caller sits on this machine."""
+    client: tuple[str, int] | None = scope.get("client")
+    return client is not None and (client[0].startswith("127.") or client[0] in ("::1", "::ffff:127.0.0.1"))
 
 
 def _is_json(headers: Mapping[str, str]) -> bool:

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from dagster_gptimg.emulator.account.account import Account
 from dagster_gptimg.emulator.faults import Rule, split_name
 from dagster_gptimg.emulator.http.bill import bill
-from dagster_gptimg.emulator.http.broken_replies import peer_is_local
+from dagster_gptimg.emulator.http.callers import peer_is_local
 from dagster_gptimg.emulator.http.replies import Handler, answer
 
 

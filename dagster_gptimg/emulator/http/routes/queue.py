@@ -18,10 +18,10 @@ from dagster_gptimg.emulator.faults import Phase
 from dagster_gptimg.emulator.http.api_keys import with_key
 from dagster_gptimg.emulator.http.broken_replies import Cut, Dropped, nginx
 from dagster_gptimg.emulator.http.drawing_threads import DrawingThreads
+from dagster_gptimg.emulator.http.parse_submission import BadRequestError, is_too_long, read_submission
 from dagster_gptimg.emulator.http.replies import REQUEST_ID, answer, base_url, retry_hint, told
 from dagster_gptimg.emulator.http.results import ending
 from dagster_gptimg.emulator.http.status import lines, missing, status_body, urls, wants_logs
-from dagster_gptimg.emulator.http.submitted import BadRequestError, is_too_long, read_submission
 from dagster_gptimg.emulator.models.model import app_of
 from dagster_gptimg.emulator.models.models import APPS, reference_urls
 from dagster_gptimg.emulator.settings import Settings

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 
 from starlette.requests import Request
 
 from dagster_gptimg.emulator.account.storage import expiry_seconds
 from dagster_gptimg.emulator.account.submission import LIFECYCLE, Submission
-from dagster_gptimg.emulator.http.broken_replies import header
 from dagster_gptimg.emulator.http.replies import base_url
 
 LEAST_START_TIMEOUT = 0.1
@@ -33,7 +33,7 @@ async def read_submission(request: Request, endpoint_id: str) -> Submission:
         body=body.decode("utf-8", "replace"),
         arguments=_parsed(body),
         # The deprecated name is still what the SDKs send; the new one wins.
-        start_timeout=_start_timeout(header(headers, "x-fal-request-start-timeout", "x-fal-request-timeout")),
+        start_timeout=_start_timeout(_header(headers, "x-fal-request-start-timeout", "x-fal-request-timeout")),
         low_priority=headers.get("x-fal-queue-priority", "").lower() == "low",
         store_io=headers.get("x-fal-store-io") != "0",
         no_retry=headers.get("x-fal-no-retry", "").lower() in ("1", "true", "yes"),
@@ -56,6 +56,11 @@ def tags_of(text: str) -> dict[str, str]:
         if size <= MOST_TAG_BYTES:
             kept[found[1]] = found[2]
     return kept
+
+
+def _header(headers: Mapping[str, str], *names: str) -> str | None:
+    """The first of these headers that is there."""
+    return next((headers[name] for name in names if name in headers), None)
 
 
 def _check_lifecycle(text: str | None) -> None:
