@@ -196,7 +196,7 @@ def _text(url: str) -> str:
 
 def _inputs(given: Sequence[str]) -> Sequence[str] | str | None:
     """Return the columns of `--inputs a,b --inputs c`; None if the option is not given."""
-    from dagster_gptimg.prompts.column_roles import NONE
+    from dagster_gptimg.prompts.spec import NONE
 
     columns = [name.strip() for text in given for name in text.split(",") if name.strip()]
     return columns[0] if [name.lower() for name in columns] == [NONE] else columns or None

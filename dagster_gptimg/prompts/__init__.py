@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dagster_gptimg.prompts.column_roles import Seen
 from dagster_gptimg.prompts.model_change import Move
 from dagster_gptimg.prompts.readers.formats import FORMATS, TableFile, with_format
 from dagster_gptimg.prompts.readers.sources import Source, known_as
@@ -10,7 +9,7 @@ from dagster_gptimg.prompts.readers.sql import SqlTable
 from dagster_gptimg.prompts.references import ReferenceRoot, References
 from dagster_gptimg.prompts.row_batch import RowBatch
 from dagster_gptimg.prompts.rows import read_rows
-from dagster_gptimg.prompts.spec import PromptRow, PromptSpec
+from dagster_gptimg.prompts.spec import PromptRow, PromptSpec, Seen
 
 __all__ = [
     "FORMATS",

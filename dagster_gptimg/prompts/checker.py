@@ -18,6 +18,7 @@ from dagster_gptimg.prompts.cell_values import (
     json_of,
     unsendable,
 )
+from dagster_gptimg.prompts.columns import TableColumns
 from dagster_gptimg.prompts.partition_keys import OnePartition, has_cells
 from dagster_gptimg.prompts.problems import Problems
 from dagster_gptimg.prompts.quoting import MOST, listed, meant, quoted
@@ -27,7 +28,6 @@ from dagster_gptimg.prompts.row_batch import RowBatch
 from dagster_gptimg.prompts.row_ids import RowIds, Unnamed
 from dagster_gptimg.prompts.row_inputs import NO_SOURCES, RowInputs
 from dagster_gptimg.prompts.spec import PromptSpec
-from dagster_gptimg.prompts.table_columns import TableColumns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

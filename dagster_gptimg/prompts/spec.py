@@ -1,10 +1,13 @@
-"""The class of a validated row, and the settings by which a table becomes rows."""
+"""The class of a validated row, the settings by which a table becomes rows, and the roles its columns were seen in."""
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import re
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -12,12 +15,17 @@ from typing import Any, NamedTuple
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.registry.model import FalModel
 from dagster_gptimg.fal.types import Json
-from dagster_gptimg.prompts.column_roles import Seen, check_inputs, inputs_of
 from dagster_gptimg.prompts.model_change import Move
 from dagster_gptimg.prompts.partition_keys import ByValue, OnePartition, RowFilter
-from dagster_gptimg.prompts.quoting import quoted
+from dagster_gptimg.prompts.quoting import listed, meant, quoted
 from dagster_gptimg.prompts.references import References
 from dagster_gptimg.prompts.template import Template
+
+NONE = "none"
+"""Value of `inputs` that means "no column is an input"."""
+
+_GAPS = re.compile(r"[\s_-]+")
+_NEAR = 0.85
 
 
 class PromptRow(NamedTuple):
@@ -39,6 +47,43 @@ class PromptRow(NamedTuple):
     columns: Mapping[str, Json]
     line: int
     references: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass
+class Seen:
+    """The roles of a table's columns, as far as the table was read; for plans and logs.
+
+    Attributes:
+        prompt: the column that holds the prompt; None if a template makes it.
+        inputs: the columns that are inputs of the model, with the inputs' names.
+        carried: the columns that are only carried along. (Those of reference images are inputs, and carried, too.)
+        warning: a message if the requested partition has no row; else empty.
+    """
+
+    prompt: str | None = None
+    inputs: dict[str, str] = field(default_factory=dict)
+    carried: list[str] = field(default_factory=list)
+    warning: str = ""
+
+    def sentence(self, input_names: Collection[str] = ()) -> str:
+        """Return one line for people, empty if there is nothing to report; similar names are pointed out."""
+        if not self.inputs and not self.carried:
+            return ""
+        as_inputs = [
+            quoted(column) if column == name else f"{quoted(column)} (as {name})"
+            for column, name in self.inputs.items()
+        ]
+        # A column with the name of an input was left aside on purpose: by `inputs`, or the prompt comes from elsewhere.
+        others = [name for name in self.carried if name not in input_names]
+        candidates = [name for name in input_names if name != "prompt"]
+        near = {name: difflib.get_close_matches(folded(name)[:80], candidates, 1, _NEAR) for name in others[:50]}
+        hints = [
+            f"; {quoted(name)} is not used as the input {found[0]}: rename the column if it should be"
+            for name, found in near.items()
+            if found
+        ]
+        parts = [f"inputs {', '.join(as_inputs) or NONE}", f"carried along {listed(self.carried) or NONE}"]
+        return f"columns: {'; '.join(parts)}{''.join(hints)}"
 
 
 @dataclass(frozen=True)
@@ -156,3 +201,31 @@ class PromptSpec:
     def row_filter(self) -> RowFilter | None:
         """The filter for the rows that are read; None for all rows."""
         return OnePartition(ByValue(self.where[0]), self.where[1]) if isinstance(self.where, tuple) else self.where
+
+
+def folded(name: str) -> str:
+    """Normalize a column's name: ` Image Size` becomes `image_size`."""
+    return _GAPS.sub("_", unicodedata.normalize("NFKC", name).strip().lower())
+
+
+def inputs_of(given: Sequence[str] | str | None) -> tuple[str, ...] | None:
+    """Return the columns that a user has named as inputs of the model; None: the columns that are called like an input.
+
+    Raises:
+        UsageError: the value is a text other than `none`.
+    """
+    if given is None:
+        return None
+    if isinstance(given, str):
+        if given.strip().lower() == NONE:
+            return ()
+        raise UsageError(f"inputs must be a list of columns or {NONE!r}, not the text {quoted(given)}")
+    return tuple(map(str, given))
+
+
+def check_inputs(inputs: Iterable[str], known: Collection[str], model: str) -> None:
+    """Raise `UsageError` if a named column cannot be an input."""
+    for name in inputs:
+        if folded(name) not in known or folded(name) == "prompt":
+            hint = meant(name, known) or f"; it has {', '.join(sorted(known))}"
+            raise UsageError(f"inputs: {model} has no input {quoted(name)}{hint}")

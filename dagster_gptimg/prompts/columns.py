@@ -1,16 +1,16 @@
-"""The columns of one table: which of them is the prompt, which hold inputs, and which are carried along."""
+"""The role of each column of a table: the prompt, the id, an input of the model, or carried along."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from dagster_gptimg.errors import TableError
-from dagster_gptimg.prompts import column_roles
 from dagster_gptimg.prompts.cell_values import unsendable
 from dagster_gptimg.prompts.quoting import listed, meant, quoted
+from dagster_gptimg.prompts.spec import folded
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable, Mapping
 
     from dagster_gptimg.prompts.row_inputs import RowInputs
     from dagster_gptimg.prompts.spec import PromptSpec
@@ -44,10 +44,10 @@ class TableColumns:
         self.met |= columns
         spec = self._spec
         if self._template is None and self.prompt is None:
-            self.prompt = column_roles.column_named_prompt(self.met, self._source)
+            self.prompt = column_named_prompt(self.met, self._source)
         others = self.met - {self.prompt, spec.id_column, *spec.image_columns}
         mine = others if spec.inputs is None else others.intersection(spec.inputs)
-        self._inputs.take(column_roles.input_columns(mine, self._inputs.names, self._inputs.taken, self._source))
+        self._inputs.take(input_columns(mine, self._inputs.names, self._inputs.taken, self._source))
         # References stay among the carried columns: the arguments have only their content hash.
         held = {column for column in self._inputs.taken if column not in self._inputs.image_columns}
         self.used = frozenset(held | {self.prompt, spec.id_column})
@@ -72,3 +72,45 @@ class TableColumns:
         for what, name in named:
             if name is not None and name not in columns:
                 raise TableError(f"{source} has no column {quoted(name)} (the {what}){meant(name, columns)}; {has}")
+
+
+def column_named_prompt(columns: Iterable[str], source: str) -> str | None:
+    """Return the column `prompt`, or the only one whose normalized name is `prompt`.
+
+    Raises:
+        TableError: several columns have that normalized name.
+    """
+    found = sorted(column for column in columns if folded(column) == "prompt")
+    if "prompt" not in found and len(found) > 1:
+        raise TableError(f"{source} has the columns {listed(found)}: name the prompt column")
+    return "prompt" if "prompt" in found else next(iter(found), None)
+
+
+def input_columns(
+    columns: Iterable[str], inputs: Collection[str], taken: Mapping[str, str], source: str
+) -> dict[str, str]:
+    """Return the columns that are used as inputs, with the inputs' names; an exact name is preferred.
+
+    Args:
+        columns: the columns that may be inputs.
+        inputs: the names of inputs.
+        taken: the result for earlier rows, if the rows have different columns.
+        source: the table's name for messages.
+
+    Raises:
+        TableError: several columns match one input.
+    """
+    meaning: dict[str, list[str]] = {}
+    for column in sorted(columns):
+        name = column if column in inputs else folded(column)
+        if name in inputs:
+            meaning.setdefault(name, []).append(column)
+    found: dict[str, str] = {}
+    for name, several in sorted(meaning.items()):
+        column = name if name in several else several[0]
+        before = next((other for other, input_ in taken.items() if input_ == name), column)
+        if (column != name and len(several) > 1) or before != column:
+            words = f"all match the input {name}: rename all but one, or name the column with inputs="
+            raise TableError(f"{source}: the columns {listed(several)} {words}")
+        found[column] = name
+    return found
