@@ -53,8 +53,11 @@ GROUPS = {
     ("Checked rows", f"{PACKAGE}.prompts"): ("read_rows", "PromptSpec", "PromptRow", "RowBatch"),
     ("Models", PACKAGE): ("get_model", "register", "FalModel", "per_image", "unknown_price"),
     ("Inputs of models", f"{PACKAGE}.fal.registry.inputs"): (
-        "Inputs", "ImageInputs", "References", "TextToImage", "Edit", "Edit1", "TextToImage15", "Edit15",
-        "TextToImage2", "Edit2", "TextToImage25", "Edit25", "Pixels",
+        "Inputs", "ImageInputs", "References",
+    ),
+    ("Inputs of OpenAI's models", f"{PACKAGE}.fal.registry.openai"): (
+        "TextToImage", "Edit", "Edit1", "TextToImage15", "Edit15", "TextToImage2", "Edit2", "TextToImage25", "Edit25",
+        "Pixels",
     ),
     ("Calls of your own", PACKAGE): ("fal_portal", "FalClient", "FalSettings"),
     ("What fal says", f"{PACKAGE}.fal.types"): (

@@ -1,8 +1,9 @@
-"""The typed inputs of fal's image endpoints; names, enums, ranges and descriptions are fal's own.
+"""What the typed inputs of fal's image endpoints have in common; names, enums, ranges and descriptions are fal's own.
 
-Each class is the "Schema" part of one endpoint's page. No input is required here: an asset's arguments, a row's columns
-and a prompt are checked separately, and together make a request. `num_images` counts a row's images: the engine splits
-it into requests of at most as many as the model makes at once.
+The inputs of one endpoint are a class in its maker's module (`openai.py`, ...): the "Schema" part of the endpoint's
+page. No input is required here: an asset's arguments, a row's columns and a prompt are checked separately, and together
+make a request. `num_images` counts a row's images: the engine splits it into requests of at most as many as the model
+makes at once.
 """
 
 from __future__ import annotations
@@ -106,122 +107,6 @@ class References(BaseModel):
     @classmethod
     def _listed(cls, value: object) -> object:
         return references(value)
-
-
-class TextToImage(ImageInputs):
-    """`fal-ai/gpt-image-1-mini` and `fal-ai/gpt-image-1/text-to-image`."""
-
-    image_size: Literal["auto", "1024x1024", "1536x1024", "1024x1536"] | None = Field(
-        None, description="Aspect ratio for the generated image"
-    )
-    background: Literal["auto", "transparent", "opaque"] | None = Field(
-        None, description="Background for the generated image"
-    )
-    quality: Literal["auto", "low", "medium", "high"] | None = Field(
-        None, description="Quality for the generated image"
-    )
-
-
-class Edit(References, TextToImage):
-    """`fal-ai/gpt-image-1-mini/edit`."""
-
-
-class Edit1(Edit):
-    """`fal-ai/gpt-image-1/edit-image`."""
-
-    input_fidelity: Literal["low", "high"] | None = Field(None, description="Input fidelity for the generated image")
-
-
-class TextToImage15(ImageInputs):
-    """`fal-ai/gpt-image-1.5`."""
-
-    image_size: Literal["1024x1024", "1536x1024", "1024x1536"] | None = Field(
-        None, description="Aspect ratio for the generated image"
-    )
-    background: Literal["auto", "transparent", "opaque"] | None = Field(
-        None, description="Background for the generated image"
-    )
-    quality: Literal["low", "medium", "high"] | None = Field(None, description="Quality for the generated image")
-
-
-class Edit15(References, TextToImage15):
-    """`fal-ai/gpt-image-1.5/edit`."""
-
-    image_size: Literal["auto", "1024x1024", "1536x1024", "1024x1536"] | None = Field(  # type: ignore[assignment]
-        None, description="Aspect ratio for the generated image"
-    )
-    input_fidelity: Literal["low", "high"] | None = Field(None, description="Input fidelity for the generated image")
-    mask_image_url: str | None = Field(None, description="The URL of the mask image: which part of it to edit")
-
-
-class Pixels(BaseModel):
-    """A custom image size in pixels (the rules are from the page of `openai/gpt-image-2`)."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    width: int = Field(description="A multiple of 16, 3840 at most", multiple_of=16, ge=16, le=3840)
-    height: int = Field(description="A multiple of 16, 3840 at most", multiple_of=16, ge=16, le=3840)
-
-    @model_validator(mode="after")
-    def _shape(self) -> Pixels:
-        if max(self.width, self.height) > 3 * min(self.width, self.height):
-            raise ValueError("one side is more than three times the other")
-        if not LEAST_PIXELS <= self.width * self.height <= MOST_PIXELS:
-            raise ValueError(f"the size must have {LEAST_PIXELS:,} to {MOST_PIXELS:,} pixels")
-        return self
-
-
-LEAST_PIXELS = 655_360
-"""Minimum pixels (width times height) of a custom size, from the page of `openai/gpt-image-2`."""
-MOST_PIXELS = 8_294_400
-"""Maximum pixels (width times height) of a custom size, from the page of `openai/gpt-image-2`."""
-Preset = Literal["square_hd", "square", "portrait_4_3", "portrait_16_9", "landscape_4_3", "landscape_16_9", "auto"]
-
-
-class TextToImage2(ImageInputs):
-    """`openai/gpt-image-2`: presets, or any width and height; no transparent background."""
-
-    image_size: Preset | Pixels | None = Field(None, description="The size of the image: a preset, or width and height")
-    quality: Literal["auto", "low", "medium", "high"] | None = Field(
-        None, description="Quality for the generated image"
-    )
-
-    @field_validator("image_size", mode="before")
-    @classmethod
-    def _pixels(cls, value: object) -> object:
-        """Accept `1024x1536`, the notation of the older models, as width and height."""
-        return pixels(value)
-
-
-class Edit2(References, TextToImage2):
-    """`openai/gpt-image-2/edit`."""
-
-    mask_url: str | None = Field(None, description="The URL of the mask image: which part of it to edit")
-
-
-class TextToImage25(TextToImage2):
-    """`openai/gpt-image-2.5/flare/text-to-image` and `openai/gpt-image-2.5/sunburst/text-to-image`."""
-
-    background: Literal["auto", "transparent", "opaque"] | None = Field(
-        None, description="Background for the generated image"
-    )
-    quality: Literal["auto", "low", "medium", "high", "xhigh", "max"] | None = Field(  # type: ignore[assignment]
-        None, description="Quality for the generated image"
-    )
-    output_compression: int | None = Field(
-        None, description="Compression level from 0 to 100, for jpeg and webp only", ge=0, le=100
-    )
-
-    @field_validator("output_compression", mode="before")
-    @classmethod
-    def _level(cls, value: object) -> object:
-        return whole(value)
-
-
-class Edit25(References, TextToImage25):
-    """`openai/gpt-image-2.5/flare/edit` and `openai/gpt-image-2.5/sunburst/edit`."""
-
-    mask_url: str | None = Field(None, description="The URL of the mask image: which part of it to edit")
 
 
 # -- cells of text tables, as values

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from dagster_gptimg.fal.registry import inputs
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from dagster_gptimg.fal.registry.inputs import ImageInputs, References, pixels, whole
 from dagster_gptimg.fal.registry.model import FalModel, page
 from dagster_gptimg.fal.registry.price_formulas import PRESETS_2, PRESETS_25, TEN_THOUSANDTH, ByTable, ByTokens
 
@@ -30,6 +32,124 @@ _DEFAULTS: dict[str, Json] = {
 }
 
 
+class TextToImage(ImageInputs):
+    """`fal-ai/gpt-image-1-mini` and `fal-ai/gpt-image-1/text-to-image`."""
+
+    image_size: Literal["auto", "1024x1024", "1536x1024", "1024x1536"] | None = Field(
+        None, description="Aspect ratio for the generated image"
+    )
+    background: Literal["auto", "transparent", "opaque"] | None = Field(
+        None, description="Background for the generated image"
+    )
+    quality: Literal["auto", "low", "medium", "high"] | None = Field(
+        None, description="Quality for the generated image"
+    )
+
+
+class Edit(References, TextToImage):
+    """`fal-ai/gpt-image-1-mini/edit`."""
+
+
+class Edit1(Edit):
+    """`fal-ai/gpt-image-1/edit-image`."""
+
+    input_fidelity: Literal["low", "high"] | None = Field(None, description="Input fidelity for the generated image")
+
+
+class TextToImage15(ImageInputs):
+    """`fal-ai/gpt-image-1.5`."""
+
+    image_size: Literal["1024x1024", "1536x1024", "1024x1536"] | None = Field(
+        None, description="Aspect ratio for the generated image"
+    )
+    background: Literal["auto", "transparent", "opaque"] | None = Field(
+        None, description="Background for the generated image"
+    )
+    quality: Literal["low", "medium", "high"] | None = Field(None, description="Quality for the generated image")
+
+
+class Edit15(References, TextToImage15):
+    """`fal-ai/gpt-image-1.5/edit`."""
+
+    image_size: Literal["auto", "1024x1024", "1536x1024", "1024x1536"] | None = Field(  # type: ignore[assignment]
+        None, description="Aspect ratio for the generated image"
+    )
+    input_fidelity: Literal["low", "high"] | None = Field(None, description="Input fidelity for the generated image")
+    mask_image_url: str | None = Field(None, description="The URL of the mask image: which part of it to edit")
+
+
+class Pixels(BaseModel):
+    """A custom image size in pixels (the rules are from the page of `openai/gpt-image-2`)."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    width: int = Field(description="A multiple of 16, 3840 at most", multiple_of=16, ge=16, le=3840)
+    height: int = Field(description="A multiple of 16, 3840 at most", multiple_of=16, ge=16, le=3840)
+
+    @model_validator(mode="after")
+    def _shape(self) -> Pixels:
+        if max(self.width, self.height) > 3 * min(self.width, self.height):
+            raise ValueError("one side is more than three times the other")
+        if not LEAST_PIXELS <= self.width * self.height <= MOST_PIXELS:
+            raise ValueError(f"the size must have {LEAST_PIXELS:,} to {MOST_PIXELS:,} pixels")
+        return self
+
+
+LEAST_PIXELS = 655_360
+"""Minimum pixels (width times height) of a custom size, from the page of `openai/gpt-image-2`."""
+MOST_PIXELS = 8_294_400
+"""Maximum pixels (width times height) of a custom size, from the page of `openai/gpt-image-2`."""
+Preset = Literal["square_hd", "square", "portrait_4_3", "portrait_16_9", "landscape_4_3", "landscape_16_9", "auto"]
+
+
+class TextToImage2(ImageInputs):
+    """`openai/gpt-image-2`: presets, or any width and height; no transparent background."""
+
+    image_size: Preset | Pixels | None = Field(None, description="The size of the image: a preset, or width and height")
+    quality: Literal["auto", "low", "medium", "high"] | None = Field(
+        None, description="Quality for the generated image"
+    )
+
+    @field_validator("image_size", mode="before")
+    @classmethod
+    def _pixels(cls, value: object) -> object:
+        """Accept `1024x1536`, the notation of the older models, as width and height."""
+        return pixels(value)
+
+
+class Edit2(References, TextToImage2):
+    """`openai/gpt-image-2/edit`."""
+
+    mask_url: str | None = Field(None, description="The URL of the mask image: which part of it to edit")
+
+
+class TextToImage25(TextToImage2):
+    """`openai/gpt-image-2.5/flare/text-to-image` and `openai/gpt-image-2.5/sunburst/text-to-image`."""
+
+    background: Literal["auto", "transparent", "opaque"] | None = Field(
+        None, description="Background for the generated image"
+    )
+    quality: Literal["auto", "low", "medium", "high", "xhigh", "max"] | None = Field(  # type: ignore[assignment]
+        None, description="Quality for the generated image"
+    )
+    output_compression: int | None = Field(
+        None, description="Compression level from 0 to 100, for jpeg and webp only", ge=0, le=100
+    )
+
+    @field_validator("output_compression", mode="before")
+    @classmethod
+    def _level(cls, value: object) -> object:
+        return whole(value)
+
+
+class Edit25(References, TextToImage25):
+    """`openai/gpt-image-2.5/flare/edit` and `openai/gpt-image-2.5/sunburst/edit`."""
+
+    mask_url: str | None = Field(None, description="The URL of the mask image: which part of it to edit")
+
+
+# -- the models
+
 _MINI = ByTable(
     images={
         "low": ("0.005", "0.006", "0.006"),
@@ -42,7 +162,7 @@ _MINI = ByTable(
 GPT_IMAGE_1_MINI = FalModel(
     name="gpt-image-1-mini",
     endpoint="fal-ai/gpt-image-1-mini",
-    inputs=inputs.TextToImage,
+    inputs=TextToImage,
     key_defaults=_DEFAULTS,
     price=_MINI,
     sunset=date(2026, 12, 1),
@@ -52,7 +172,7 @@ GPT_IMAGE_1_MINI = FalModel(
     edit=FalModel(
         name="gpt-image-1-mini/edit",
         endpoint="fal-ai/gpt-image-1-mini/edit",
-        inputs=inputs.Edit,
+        inputs=Edit,
         required=_IMAGES,
         key_defaults=_DEFAULTS,
         price=_MINI,
@@ -75,7 +195,7 @@ _GPT_IMAGE_1 = ByTable(
 GPT_IMAGE_1 = FalModel(
     name="gpt-image-1",
     endpoint="fal-ai/gpt-image-1/text-to-image",
-    inputs=inputs.TextToImage,
+    inputs=TextToImage,
     key_defaults=_DEFAULTS,
     price=_GPT_IMAGE_1,
     sunset=date(2026, 10, 23),
@@ -85,7 +205,7 @@ GPT_IMAGE_1 = FalModel(
     edit=FalModel(
         name="gpt-image-1/edit",
         endpoint="fal-ai/gpt-image-1/edit-image",
-        inputs=inputs.Edit1,
+        inputs=Edit1,
         required=_IMAGES,
         key_defaults={**_DEFAULTS, "input_fidelity": "high"},
         price=replace(_GPT_IMAGE_1, fidelity="high"),
@@ -113,7 +233,7 @@ _DEFAULTS_15: dict[str, Json] = {**_DEFAULTS, "image_size": "1024x1024", "qualit
 GPT_IMAGE_15 = FalModel(
     name="gpt-image-1.5",
     endpoint="fal-ai/gpt-image-1.5",
-    inputs=inputs.TextToImage15,
+    inputs=TextToImage15,
     key_defaults=_DEFAULTS_15,
     price=_GPT_IMAGE_15,
     sunset=date(2026, 12, 1),
@@ -123,7 +243,7 @@ GPT_IMAGE_15 = FalModel(
     edit=FalModel(
         name="gpt-image-1.5/edit",
         endpoint="fal-ai/gpt-image-1.5/edit",
-        inputs=inputs.Edit15,
+        inputs=Edit15,
         required=_IMAGES,
         key_defaults={**_DEFAULTS_15, "image_size": "auto", "input_fidelity": "high"},
         price=replace(_GPT_IMAGE_15, image_size="auto", fidelity="high"),
@@ -145,7 +265,7 @@ _GPT_IMAGE_2 = ByTokens(edges={"low": 16, "medium": 48, "high": 96}, presets=PRE
 GPT_IMAGE_2 = FalModel(
     name="gpt-image-2",
     endpoint="openai/gpt-image-2",
-    inputs=inputs.TextToImage2,
+    inputs=TextToImage2,
     key_defaults=_DEFAULTS_2,
     price=_GPT_IMAGE_2,
     source=(page("openai/gpt-image-2"),),
@@ -153,7 +273,7 @@ GPT_IMAGE_2 = FalModel(
     edit=FalModel(
         name="gpt-image-2/edit",
         endpoint="openai/gpt-image-2/edit",
-        inputs=inputs.Edit2,
+        inputs=Edit2,
         required=_IMAGES,
         key_defaults={**_DEFAULTS_2, "image_size": "auto"},
         price=replace(_GPT_IMAGE_2, image_size="auto"),
@@ -174,7 +294,7 @@ def _gpt_image_25(kind: str) -> FalModel:
     return FalModel(
         name=name,
         endpoint=f"{endpoint}/text-to-image",
-        inputs=inputs.TextToImage25,
+        inputs=TextToImage25,
         key_defaults=_DEFAULTS_25,
         price=_GPT_IMAGE_25,
         max_images_per_request=10,
@@ -183,7 +303,7 @@ def _gpt_image_25(kind: str) -> FalModel:
         edit=FalModel(
             name=f"{name}/edit",
             endpoint=f"{endpoint}/edit",
-            inputs=inputs.Edit25,
+            inputs=Edit25,
             required=_IMAGES,
             key_defaults={**_DEFAULTS_25, "image_size": "auto"},
             price=replace(_GPT_IMAGE_25, image_size="auto"),

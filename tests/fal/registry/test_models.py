@@ -12,8 +12,8 @@ import pytest
 from dagster_gptimg.errors import ArgumentsError, UsageError
 from dagster_gptimg.fal.registry import builtin
 from dagster_gptimg.fal.registry.builtin import all_models, get_model, register
-from dagster_gptimg.fal.registry.inputs import TextToImage
 from dagster_gptimg.fal.registry.model import FalModel
+from dagster_gptimg.fal.registry.openai import TextToImage
 from dagster_gptimg.fal.registry.overview import overview
 from dagster_gptimg.fal.registry.price_formulas import Price
 from dagster_gptimg.fal.types import Json
