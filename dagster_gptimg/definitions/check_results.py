@@ -3,7 +3,8 @@
 Either the asset's own step makes them (`gptimg_asset(checks=...)`), or a separate step (`build_gptimg_checks`).
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from dagster_gptimg.argument_rules import check_arguments
 from dagster_gptimg.definitions import image_checks
 from dagster_gptimg.definitions.dagster_internals import CheckedMaterialization, disable_dagster_warnings
 from dagster_gptimg.definitions.image_checks import Finding, ImageTable, Limits
-from dagster_gptimg.errors import UsageError
+from dagster_gptimg.errors import GptImgError, UsageError
 from dagster_gptimg.fal.registry.model import FalModel
 from dagster_gptimg.options import check
 from dagster_gptimg.store.dataset import Dataset
@@ -211,3 +212,12 @@ def evaluation_of(
         blocking=spec.blocking,
         partition=partition,
     )
+
+
+@contextmanager
+def errors_fail_the_step() -> Iterator[None]:
+    """Raise an error of the step if a check cannot be made, which is not the same as a failed check."""
+    try:
+        yield
+    except GptImgError as error:
+        raise dg.Failure(str(error), allow_retries=False) from None

@@ -1,17 +1,14 @@
-"""Asset checks of an image asset's stored images, and of the whole prompt table before anything is bought.
+"""The checks of `build_gptimg_checks`: in steps of their own, after the asset's or before anything is bought.
 
-The checks of images are made here in a step of their own, after the asset's; `gptimg_asset(checks=...)` makes the same
-checks in the asset's own step. The checks of the table belong to the table's asset, if there is one: they run once,
-when the table is made or observed, and a blocking one keeps invalid rows from being bought.
+The checks of images are made here, in one step; `gptimg_asset(checks=...)` makes the same checks in the asset's own
+step (`own_step_checks.py`). Those of the prompt table are in `table_checks.py`.
 """
 
-import inspect
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import dagster as dg
 
@@ -24,6 +21,7 @@ from dagster_gptimg.definitions.check_results import (
     WARN,
     check_blocking,
     check_names,
+    errors_fail_the_step,
     evaluation_of,
     images_of,
     result_of,
@@ -31,23 +29,15 @@ from dagster_gptimg.definitions.check_results import (
 )
 from dagster_gptimg.definitions.dagster_internals import disable_dagster_warnings
 from dagster_gptimg.definitions.image_checks import Finding, ImageTable, Limits
-from dagster_gptimg.definitions.prompt_function import sign
-from dagster_gptimg.definitions.resources import resolved
-from dagster_gptimg.errors import GptImgError, UsageError
+from dagster_gptimg.definitions.table_checks import OF_TABLE, checks_of_table
+from dagster_gptimg.errors import UsageError
 from dagster_gptimg.options import check
-from dagster_gptimg.prompts.table_scan import TableReport, look_over
 from dagster_gptimg.store.manifest import has_manifest
 
 _Event: TypeAlias = "dg.AssetCheckResult | dg.AssetCheckEvaluation | dg.Output[None]"
 
-SHOWN = 20
-VALUES_SHOWN = 100
 _SCHEMA = "column_schema_change"
-_OF_TABLE = {
-    "prompts_valid": ("Every row of the prompt table can become a request.", ERROR),
-    "rows_in_partitions": ("Every row of the prompt table belongs to a partition.", WARN),
-}
-CHECKS = (*OF_IMAGES, _SCHEMA, *_OF_TABLE)
+CHECKS = (*OF_IMAGES, _SCHEMA, *OF_TABLE)
 """The names of all available checks."""
 
 
@@ -61,7 +51,7 @@ class _Choice:
 
     def severity_of(self, name: str) -> dg.AssetCheckSeverity:
         given = {name: kind.severity for name, kind in OF_IMAGES.items()} | {_SCHEMA: WARN}
-        given |= {name: severity for name, (_, severity) in _OF_TABLE.items()} | dict.fromkeys(self.blocking, ERROR)
+        given |= {name: severity for name, (_, severity) in OF_TABLE.items()} | dict.fromkeys(self.blocking, ERROR)
         return self.severity.get(name, given[name])
 
 
@@ -116,8 +106,8 @@ def build_gptimg_checks(
     if _SCHEMA in wanted:
         with disable_dagster_warnings():
             found += dg.build_column_schema_change_checks(assets=[asset.key], severity=chosen.severity_of(_SCHEMA))
-    if names := [name for name in _OF_TABLE if name in wanted]:
-        found.append(_checks_of_table(asset, made, names, chosen))
+    if names := [name for name in OF_TABLE if name in wanted]:
+        found.append(checks_of_table(asset, made, names, chosen.blocking, chosen.severity_of))
     return found
 
 
@@ -126,7 +116,7 @@ def _applying(made: ImageAsset, max_cost_usd: float | None) -> list[str]:
     own = made.generation.checks
     without = {"cost_within_budget"} if max_cost_usd is None else set()
     without |= set(OF_IMAGES) if own is not None else set()
-    without |= set() if made.asks.is_plain else set(_OF_TABLE)
+    without |= set() if made.asks.is_plain else set(OF_TABLE)
     if made.generation.partitions is None:
         without.add("rows_in_partitions")
     return [name for name in CHECKS if name not in without]
@@ -137,7 +127,7 @@ def _checked(chosen: _Choice, made: ImageAsset) -> _Choice:
     own = made.generation.checks.names if made.generation.checks is not None else []
     if twice := [name for name in chosen.names if name in own]:
         raise UsageError(f"the asset already makes the check {twice[0]!r} itself: remove it from one of the two")
-    if not made.asks.is_plain and (named := [name for name in chosen.names if name in _OF_TABLE]):
+    if not made.asks.is_plain and (named := [name for name in chosen.names if name in OF_TABLE]):
         words = f"the check {named[0]!r} reads the table outside the asset's own run, but the asset's function takes"
         raise UsageError(f"{words} a context, config or resources: check the upstream asset instead")
     check_blocking(chosen.blocking, chosen.severity_of)
@@ -161,7 +151,7 @@ def _checks_of_images(
     def image_checks(context: dg.AssetCheckExecutionContext) -> Iterator[_Event]:
         step = context.op_execution_context
         selected = [spec for spec in specs if spec.key in context.selected_asset_check_keys]
-        with _told():
+        with errors_fail_the_step():
             if specs[0].partitions_def is not None:
                 yield from _by_partition(made, step, selected, chosen, limits)
                 return
@@ -213,88 +203,3 @@ def _made_partitions(made: ImageAsset, step: dg.OpExecutionContext) -> Sequence[
         return [None]
     dataset = made.generation.dataset_in(step)
     return [key for key in made.generation.partitions.get_partition_keys(step.instance) if has_manifest(dataset, key)]
-
-
-# -- of the whole prompt table
-
-
-def _checks_of_table(
-    asset: dg.AssetsDefinition, made: ImageAsset, names: list[str], chosen: _Choice
-) -> dg.AssetChecksDefinition:
-    """Make both checks of the table with one read of it; its rows are read as in a run."""
-    inputs = made.inputs(asset)
-    key = next(iter(inputs.values()), made.prompts_key or asset.key)
-    own = asset.key.to_python_identifier()
-    others = [other for other in inputs.values() if other != key]
-    prefix = "" if key == asset.key else f"{own}_"
-    specs = [spec_of(name, key, _OF_TABLE[name][0], name in chosen.blocking, None, prefix, others) for name in names]
-
-    def table_checks(
-        context: dg.AssetCheckExecutionContext,
-        **tables: Any,  # noqa: ANN401 - upstream assets
-    ) -> Iterator[dg.AssetCheckResult]:
-        with _told():
-            report = _report(made, context.op_execution_context, tables)
-        for spec in specs:
-            if spec.key in context.selected_asset_check_keys:
-                finding, shown = _FINDINGS[spec.metadata["check"]](report)
-                result = result_of(spec, finding, chosen.severity_of(spec.metadata["check"]))
-                yield result.with_metadata({**result.metadata, **shown})
-
-    first = inspect.Parameter(
-        "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=dg.AssetCheckExecutionContext
-    )
-    sign(table_checks, inspect.Signature([first, *(made.asks.parameters[name] for name in inputs)]))
-    decorate = dg.multi_asset_check(
-        specs=specs,
-        name=f"{own}_table_checks",
-        can_subset=True,
-        required_resource_keys={"image_store"},
-        ins={name: dg.AssetIn(upstream) for name, upstream in inputs.items()},
-    )
-    return decorate(table_checks)
-
-
-def _report(made: ImageAsset, step: dg.OpExecutionContext, tables: Mapping[str, Any]) -> TableReport:
-    generation = made.generation
-    keys = set(generation.partitions.get_partition_keys(step.instance)) if generation.partitions else set()
-    by = generation.partitions.rows if generation.partitions else None
-    options = resolved(generation.storage_options)
-    return look_over(made.function(**tables), generation.spec_in(step), by, keys.__contains__, options)
-
-
-def _validity(report: TableReport) -> tuple[Finding, dict[str, Any]]:
-    invalid = len({problem.line for problem in report.problems})
-    finding = Finding(
-        not report.problems,
-        f"{report.rows} rows are valid, {invalid} are not",
-        {"rows": report.rows, "invalid": invalid},
-    )
-    shown = [{"line": p.line, "column": p.column, "reason": p.reason} for p in report.problems[:SHOWN]]
-    return finding, {"problems": dg.MetadataValue.json(shown)} if shown else {}
-
-
-def _partitioning(report: TableReport) -> tuple[Finding, dict[str, Any]]:
-    total = report.rows + len({problem.line for problem in report.problems})
-    finding = Finding(
-        not report.outside_rows,
-        f"{report.outside_rows} of {total} rows belong to no partition: no run makes their images",
-        {"rows": total, "outside": report.outside_rows},
-    )
-    values = dict(report.outside[:VALUES_SHOWN])
-    return finding, {"values": dg.MetadataValue.json(values)} if values else {}
-
-
-_FINDINGS: Mapping[str, Callable[[TableReport], tuple[Finding, dict[str, Any]]]] = {
-    "prompts_valid": _validity,
-    "rows_in_partitions": _partitioning,
-}
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Raise an error of the step if a check cannot be made, which is not the same as a failed check."""
-    try:
-        yield
-    except GptImgError as error:
-        raise dg.Failure(str(error), allow_retries=False) from None

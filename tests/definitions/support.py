@@ -74,6 +74,13 @@ def run(asset: Any, resources: dict[str, Any], config: dict[str, Any] | None = N
     )
 
 
+def run_checks(assets: Any, checks: Any, resources: dict[str, Any], tags: dict[str, str] | None = None) -> Any:
+    """Run these checks alone."""
+    jobs = [dg.define_asset_job("checks", selection=dg.AssetSelection.checks(*checks))]
+    defs = dg.Definitions(assets=assets, asset_checks=checks, resources={**NEEDED, **resources}, jobs=jobs)
+    return defs.resolve_job_def("checks").execute_in_process(tags=tags, raise_on_error=False)
+
+
 def metadata(result: Any) -> dict[str, Any]:
     """The metadata of the one materialization of `images`."""
     [event] = result.asset_materializations_for_node("images")
