@@ -105,6 +105,12 @@ class RowStatus(StrEnum):
 TOLD = tuple(status for status in RowStatus if status is not RowStatus.STORED)
 """Statuses that a summary tells in its line where their counts are not zero; `stored` is told by its images."""
 
+FINAL_STATUSES = frozenset(status for status in RowStatus if status.is_final)
+"""Statuses of rows that no run changes by itself."""
+
+MAYBE_BILLED = frozenset(status for status in RowStatus if status.may_be_billed)
+"""Statuses of rows whose requests fal may have billed."""
+
 COMPLETE = frozenset({RowStatus.STORED, RowStatus.ERASED})
 """Statuses of rows of which nobody waits for an image."""
 

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dagster_gptimg.base.plain_text import dollars
-from dagster_gptimg.base.row_status import COMPLETE, IN_DOUBT, RowStatus
+from dagster_gptimg.base.row_status import COMPLETE, FINAL_STATUSES, IN_DOUBT, MAYBE_BILLED
 from dagster_gptimg.engine.record.summary import worst
 from dagster_gptimg.errors import ImageError, UnreadableError
 from dagster_gptimg.fal.registry.price_formulas import Price
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.registry.model import FalModel
     from dagster_gptimg.store.dataset import Dataset
 
-FINAL = frozenset(status for status in RowStatus if status.is_final)
-MAYBE_BILLED = frozenset(status for status in RowStatus if status.may_be_billed)
 EXAMPLES = 20
 
 
@@ -185,7 +183,7 @@ def no_row_in_doubt(images: ImageTable) -> Finding:
 def rows_settled(images: ImageTable) -> Finding:
     """No row waits for anything: each has its images, or a final refusal."""
     words = "are neither stored nor refused: run again"
-    return _rows(images, lambda status: status not in FINAL, "unsettled", words, most=0)
+    return _rows(images, lambda status: status not in FINAL_STATUSES, "unsettled", words, most=0)
 
 
 def failure_rate(images: ImageTable) -> Finding:

@@ -155,7 +155,9 @@ class Feeder:
             left=self._job.options.attempts,
             place=place,
             word=word,
-            spoken=self._receipts.spoken_of(request.key, attempts, word) if self._job.options.again else 0,
+            again_applies_to=(
+                self._receipts.again_applies_to(request.key, attempts, word) if self._job.options.again else 0
+            ),
             seen_at=self._receipts.read_at,
             is_missing=self._results.is_missing(request.key),
         )

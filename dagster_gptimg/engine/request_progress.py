@@ -7,24 +7,16 @@ from typing import TYPE_CHECKING
 
 from dagster_gptimg.base.row_status import RowStatus
 from dagster_gptimg.engine.record.results import Unsettled
-from dagster_gptimg.engine.record.state_table import Owns, View, state_of
+from dagster_gptimg.engine.record.state_table import AGAIN_NAMES, Owns, View, state_of
 from dagster_gptimg.store.receipts.facts import Attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
 
     from dagster_gptimg.engine.plan.plan import Request
     from dagster_gptimg.engine.submit.in_flight_limit import Place
     from dagster_gptimg.fal.registry.price_formulas import Price
     from dagster_gptimg.store.receipts.facts import Deleted, Word
-
-WORDS: Mapping[str, RowStatus] = {
-    "missing": RowStatus.MISSING,
-    "refused": RowStatus.REFUSED,
-    "ended": RowStatus.LOST,
-    "held": RowStatus.HELD,
-}
-"""By state, what the user says to buy such a request again: the status of its row."""
 
 
 @dataclass(slots=True)
@@ -38,8 +30,8 @@ class RequestProgress:
         buys: False for a request that no row needs any more: it is collected, but never bought.
         left: number of attempts that this run may still make after free failures.
         place: its place in the in-flight limit.
-        word: identity of this run's `again`.
-        spoken: number of attempts on record when the run began; `again` applies to no others.
+        word: identity of this run's `again`, recorded with the attempt that it opens: one `again` buys once.
+        again_applies_to: the number of attempts on record when the run began; `again` applies to these only.
         seen_at: when this run first read its facts, in seconds of the run's clock.
         sent: whether this run has created an attempt of it.
         reserved: the attempts for which its price is reserved now.
@@ -61,7 +53,7 @@ class RequestProgress:
     left: int
     place: Place
     word: Word
-    spoken: int
+    again_applies_to: int
     seen_at: float
     sent: bool = False
     reserved: set[int] = field(default_factory=set)
@@ -91,8 +83,8 @@ class RequestProgress:
         It applies to attempts that were on record when the run began, never to those that this run, or another one with
         the same `again`, has opened since.
         """
-        is_named = self.request.row_id in again or WORDS.get(view.state, RowStatus.LOST) in again
-        return self.buys and view.attempt < self.spoken and is_named
+        is_named = self.request.row_id in again or AGAIN_NAMES.get(view.state) in again
+        return self.buys and view.attempt < self.again_applies_to and is_named
 
     def unsettled(self, status: RowStatus, error: str = "") -> Unsettled:
         """Return the request as one without a final outcome."""

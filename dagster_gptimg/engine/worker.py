@@ -1,7 +1,8 @@
-"""The processing of one request: read the state from its facts, do what the state table says, and repeat.
+"""The processing of one request: read its state from its facts, do what the state table says, and repeat.
 
-Every step adds a fact, and only the state table decides the next step. A worker holds no lock and may die at any point:
-what it knew is either on record, or is shown as in doubt.
+The state table says what the facts call for. Whether this run does it now depends on what only the run knows, too: its
+`again`, its budget and stop, and what it has looked for in vain. A worker holds no lock and may die at any point: what
+it knew is either on record, or is shown as in doubt.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dagster_gptimg.engine.follow.tracked_request import TooLate
 from dagster_gptimg.engine.follow.watcher import Watcher
 from dagster_gptimg.engine.follow.webhook_events import WebhookEvents
 from dagster_gptimg.engine.record.results import EARLIER, Result, RunResults, Unsettled, as_missing, settled_of
-from dagster_gptimg.engine.record.state_table import View, given_up, in_flight
+from dagster_gptimg.engine.record.state_table import AGAIN_OPENS, View, given_up, in_flight
 from dagster_gptimg.engine.recover.ambiguous_submits import AmbiguousSubmits
 from dagster_gptimg.engine.request_progress import RequestProgress
 from dagster_gptimg.engine.submit.rejections import Rejections
@@ -46,9 +47,6 @@ Further ones keep their places: while images are not available, buying slows dow
 
 GIVEN_UP_SECONDS = 30.0
 """Seconds that a run waits for a request that was given up."""
-
-FINAL = frozenset({"missing", "refused", "ended"})
-"""States in which nothing is done by default; `again` opens the next attempt."""
 
 
 class Worker:
@@ -149,12 +147,12 @@ class Worker:
         if view.state == "held":
             progress.place.leave()  # the search may take minutes, and others can be bought meanwhile
             return await self._ambiguous.resolve(progress, view)
-        is_final = view.state in FINAL
-        if view.state == "done" or (is_final and not progress.is_meant(view, self._job.options.again)):
+        needs_again = view.state in AGAIN_OPENS
+        if view.state == "done" or (needs_again and not progress.is_meant(view, self._job.options.again)):
             return self._settled(progress, view)
         if not progress.buys or self._stop.reason:
             return progress.unsettled(RowStatus.NOT_SUBMITTED, self._stop.message)
-        if is_final:
+        if needs_again:
             await self._missing_images.record(progress)
             return await self._buy(progress, view.attempt + 1, progress.word)
         return await self._buy(progress, view.attempt, progress.word_for(view.attempt))

@@ -288,7 +288,7 @@ class Scene:
         attempts = self.dataset.receipts.load(wanted.key)
         told: dict[str, Any] = {
             "owns": owns_all, "price": Price(Decimal("0.01"), Decimal("0.01")), "buys": True, "left": 3,
-            "place": Place(InFlightLimit()), "word": Word(id="the word", run=RUN), "spoken": len(attempts),
+            "place": Place(InFlightLimit()), "word": Word(id="the word", run=RUN), "again_applies_to": len(attempts),
             "seen_at": self.clock.monotonic(),
         }  # fmt: skip
         return RequestProgress(wanted, attempts, **(told | about))

@@ -213,7 +213,7 @@ MUTATIONS = [
     Mutation(
         "have the user's word speak of what was opened since",
         "engine/request_progress.py",
-        "        return self.buys and view.attempt < self.spoken and is_named\n",
+        "        return self.buys and view.attempt < self.again_applies_to and is_named\n",
         "        return self.buys and is_named\n",
         "tests/bender/test_ends.py -k once_in_a_run",
     ),
@@ -291,8 +291,8 @@ MUTATIONS = [
     Mutation(
         "buy what is missing without the user's word",
         "engine/worker.py",
-        '        if view.state == "done" or (is_final and not progress.is_meant(view, self._job.options.again)):\n',
-        '        if view.state == "done" or (is_final and view.state != "missing"):\n',
+        '        if view.state == "done" or (needs_again and not progress.is_meant(view, self._job.options.again)):\n',
+        '        if view.state == "done" or (needs_again and view.state != "missing"):\n',
         "tests/engine/collect/test_missing_images.py -k trouble",
     ),
     Mutation(

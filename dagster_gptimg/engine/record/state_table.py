@@ -9,13 +9,31 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
+from dagster_gptimg.base.row_status import RowStatus
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from dagster_gptimg.store.layout import How
     from dagster_gptimg.store.receipts.facts import Attempt
 
 State: TypeAlias = Literal["in_flight", "done", "to_buy", "held", "missing", "refused", "ended", "open"]
+
+AGAIN_OPENS: frozenset[State] = frozenset({"missing", "refused", "ended"})
+"""States of requests for which no run buys anything by itself: only `again` opens their next attempt."""
+
+AGAIN_NAMES: Mapping[State, RowStatus] = {
+    "missing": RowStatus.MISSING,
+    "refused": RowStatus.REFUSED,
+    "ended": RowStatus.LOST,
+    "in_flight": RowStatus.LOST,
+    "held": RowStatus.HELD,
+}
+"""By state, the status that `again` has to name (or the row's id) before such a request is bought again.
+
+One in flight has to be looked for in vain before, and a held one searched for.
+"""
+
 Owns: TypeAlias = "Callable[[int, str], bool]"
 """Returns whether an attempt of the key owns a request id."""
 

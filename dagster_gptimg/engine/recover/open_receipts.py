@@ -148,7 +148,7 @@ class OpenReceipts:
         facts = (attempts[n].given_up[request_id] for n, request_id in given_up(attempts, owns))
         return any(fact is None or fact.recorded_at > since for fact in facts)
 
-    def spoken_of(self, key: str, attempts: list[Attempt], word: Word) -> int:
+    def again_applies_to(self, key: str, attempts: list[Attempt], word: Word) -> int:
         """Return how many attempts of a key `again` applies to: those on record when the run began.
 
         It does not apply to attempts (or later ones) that were opened by the same `again`, or by that of another run

@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 import pytest
 
-from dagster_gptimg.engine.record.state_table import Found, State, accepted_at, given_up, owners, searching, state_of
+from dagster_gptimg.base.row_status import AGAIN, RowStatus
+from dagster_gptimg.engine.record.state_table import (
+    AGAIN_NAMES,
+    AGAIN_OPENS,
+    Found,
+    State,
+    accepted_at,
+    given_up,
+    owners,
+    searching,
+    state_of,
+)
 from dagster_gptimg.store.receipts.facts import (
     Accepted,
     Attempt,
@@ -27,7 +38,7 @@ from tests.specification import protocol
 from tests.specification.outcomes import kind_of, says
 from tests.specification.receipts import CONFIGS, canon, rest
 from tests.specification.runs import given_up_by
-from tests.specification.steps import steps
+from tests.specification.steps import WORDS, steps
 
 if TYPE_CHECKING:
     from dagster_gptimg.engine.record.state_table import Owns
@@ -199,6 +210,11 @@ def test_every_kind_of_outcome_and_every_state_is_met() -> None:
             states.add(state_of(attempts, owns).state)
     assert kinds == {*get_args(OutcomeKind), *WRONGLY, "given", "deleted", "gone"}
     assert states == set(get_args(State))
+
+
+def test_again_opens_a_new_attempt_in_the_states_and_by_the_words_of_the_specification() -> None:
+    assert {state: str(AGAIN_NAMES[state]) for state in AGAIN_OPENS} == WORDS
+    assert set(AGAIN_NAMES.values()) == set(AGAIN) - {RowStatus.FAILED}, "failed rows need no word"
 
 
 def test_an_id_that_two_replies_have_named_is_the_first_ones_by_fals_clock() -> None:

@@ -148,7 +148,9 @@ async def test_what_is_found_is_not_given_up_although_it_was_said(make_scene: Ca
     assert scene.receipts(CUP) == ["0.accepted.R7.history", "0.intent"]
 
 
-@pytest.mark.parametrize("about", [{"spoken": 0}, {"buys": False}], ids=["opened since", "no row asks for it"])
+@pytest.mark.parametrize(
+    "about", [{"again_applies_to": 0}, {"buys": False}], ids=["opened since", "no row asks for it"]
+)
 async def test_the_word_speaks_of_what_stood_on_record_and_a_row_asks_for(
     make_scene: Callable[..., Scene], about: dict[str, Any]
 ) -> None:

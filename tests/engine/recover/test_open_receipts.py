@@ -184,7 +184,7 @@ async def test_a_plan_counts_what_is_open_as_paid_for_and_the_rest_as_to_buy(sce
 
 
 @pytest.mark.parametrize(
-    ("opened_by", "spoken"),
+    ("opened_by", "applies_to"),
     [
         (None, 2),
         (Word(id="another", run="an ended run"), 2),
@@ -193,12 +193,14 @@ async def test_a_plan_counts_what_is_open_as_paid_for_and_the_rest_as_to_buy(sce
     ],
     ids=["no word", "an earlier word", "the same word", "a run at the same time"],
 )
-async def test_a_word_speaks_of_what_stood_on_record_and_buys_once(scene: Scene, opened_by: Any, spoken: int) -> None:
+async def test_a_word_speaks_of_what_stood_on_record_and_buys_once(
+    scene: Scene, opened_by: Any, applies_to: int
+) -> None:
     begun(scene)
     scene.intent(CUP)
     scene.intent(CUP, n=1, word=opened_by)
     found = await read(scene)
     attempts = found.facts[CUP.key]
-    assert found.spoken_of(CUP.key, attempts, WORD) == spoken
+    assert found.again_applies_to(CUP.key, attempts, WORD) == applies_to
     scene.intent(CUP, n=2)
-    assert found.spoken_of(CUP.key, scene.dataset.receipts.load(CUP.key), WORD) == spoken
+    assert found.again_applies_to(CUP.key, scene.dataset.receipts.load(CUP.key), WORD) == applies_to
