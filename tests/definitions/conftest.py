@@ -17,6 +17,13 @@ def fal(tmp_path: Path) -> Iterator[Fal]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def shared_fal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fal]:
+    """Such an emulator for all tests of a file."""
+    with emulator(tmp_path_factory.mktemp("emulator"), "--latency", "0.1", "--slots", "20") as running:
+        yield running
+
+
 @pytest.fixture
 def resources(fal: Fal, tmp_path: Path) -> dict[str, Any]:
     """The two resources that an image asset needs."""

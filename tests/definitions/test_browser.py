@@ -9,7 +9,7 @@ from playwright.sync_api import Page, Route
 
 from tests.definitions import ui
 from tests.definitions.daemon import Dev, dagster_dev
-from tests.harness import Fal, emulator
+from tests.harness import Fal
 
 pytestmark = [pytest.mark.dagster, pytest.mark.xdist_group("daemon")]
 
@@ -57,16 +57,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def bank(folder: Path) -> Iterator[Fal]:
-    with emulator(folder / "emulator", "--latency", "0.1", "--slots", "20") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def dev(folder: Path, bank: Fal) -> Iterator[Dev]:
+def dev(folder: Path, shared_fal: Fal) -> Iterator[Dev]:
     """Two partitions are made, one has failed, one is left; and what is around them."""
-    bank.fail("mugs number 1")
-    with dagster_dev(folder, ["-f", "pipeline.py"], {**bank.env, "FAL_KEY": KEY}) as running:
+    shared_fal.fail("mugs number 1")
+    with dagster_dev(folder, ["-f", "pipeline.py"], {**shared_fal.env, "FAL_KEY": KEY}) as running:
         runs = [running.launch("catalog"), *(running.launch("photos", kind) for kind in KINDS[:3])]
         assert [running.run_ended(run) for run in runs] == ["SUCCESS"] * 3 + ["FAILURE"]
         assert running.run_ended(running.launch("contact_sheet")) == "SUCCESS"
@@ -129,14 +123,14 @@ def test_the_prompt_table_shows_its_rows_and_its_checks(page: Page, dev: Dev) ->
     assert page.get_by_text("Succeeded", exact=True).count() == 2
 
 
-def test_a_launchpad_run_keeps_the_budget_in_its_config(page: Page, dev: Dev, bank: Fal, folder: Path) -> None:
-    before = len(bank.charged())
+def test_a_launchpad_run_keeps_the_budget_in_its_config(page: Page, dev: Dev, shared_fal: Fal, folder: Path) -> None:
+    before = len(shared_fal.charged())
     config = ui.open_launchpad(page, dev.url, "photos", "shoes")
     assert "********" in config  # Dagster's mask in place of the key: the run gets the key all the same
     assert "plan_only: false\n" in config
     run = ui.launch(page, config.replace("plan_only: false\n", "plan_only: false\n      max_cost_usd: 0.02\n"))
     assert dev.run_ended(run) == "FAILURE"
-    assert [row["cost_usd"] for row in bank.charged()[before:]] == ["0.01", "0.01"]
+    assert [row["cost_usd"] for row in shared_fal.charged()[before:]] == ["0.01", "0.01"]
     intents = folder.glob("images/photos/receipts/*/*.intent.json")
     assert len({json.loads(path.read_bytes())["account"] for path in intents}) == 1
     page.goto(f"{dev.url}/runs/{run}", wait_until="networkidle")

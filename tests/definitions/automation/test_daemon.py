@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.definitions.daemon import Dev, dagster_dev
-from tests.harness import Fal, emulator
+from tests.harness import Fal
 from tests.prompt_table import COLUMNS, Row, rows
 
 pytestmark = [pytest.mark.dagster, pytest.mark.xdist_group("daemon")]
@@ -70,40 +70,34 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def bank(folder: Path) -> Iterator[Fal]:
-    with emulator(folder / "emulator", "--latency", "0.1", "--slots", "20") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def dev(folder: Path, bank: Fal) -> Iterator[Dev]:
-    env = {**bank.env, "STORE": str(folder / "store")}
+def dev(folder: Path, shared_fal: Fal) -> Iterator[Dev]:
+    env = {**shared_fal.env, "STORE": str(folder / "store")}
     with dagster_dev(folder, ["-f", "pipeline.py"], env) as running:
         yield running
 
 
 def test_a_backfill_shows_exactly_the_failed_partition_and_a_second_one_buys_only_what_is_missing(
-    dev: Dev, bank: Fal, folder: Path
+    dev: Dev, shared_fal: Fal, folder: Path
 ) -> None:
     keys = (folder / "categories.txt").read_text(encoding="utf-8").splitlines()
     assert len(keys) == 12
     lines = (folder / "prompts.tsv").read_text(encoding="utf-8").splitlines()
     unlucky = next(line.split("\t")[0] for line in lines if line.split("\t")[1] == "People")
-    bank.fail(unlucky)
+    shared_fal.fail(unlucky)
     assets = ("one_run_each", "one_run")
     ends = [dev.ended(backfill) for backfill in [dev.backfill(asset, keys) for asset in assets]]
     for asset, end in zip(assets, ends, strict=True):
         assert end == {"status": "COMPLETED_FAILED", "materialized": 11, "failed": 1, "targeted": 12}, asset
         shown = dev.statuses(asset)
         assert (shown["failed"], len(shown["materialized"])) == (["People"], 11), asset
-    before = bank.charged()
+    before = shared_fal.charged()
     assert len(before) == 2 * (12 * A_PARTITION - 1)  # a dataset each
-    bank.mend()
+    shared_fal.mend()
     ends = [dev.ended(backfill) for backfill in [dev.backfill(asset, ["People"]) for asset in assets]]
     assert [end["status"] for end in ends] == ["COMPLETED_SUCCESS"] * 2
     for asset in assets:
         assert (dev.statuses(asset)["failed"], len(dev.statuses(asset)["materialized"])) == ([], 12)
-    assert [row["prompt"] for row in bank.charged()[len(before) :]] == [unlucky] * 2
+    assert [row["prompt"] for row in shared_fal.charged()[len(before) :]] == [unlucky] * 2
 
 
 def test_assets_downstream_of_one_run_follow_whatever_their_policy(dev: Dev) -> None:
