@@ -138,12 +138,12 @@ class Checker:
         self._problems.finish()
         self._spec.seen.warning = ""
         if self._others is not None and isinstance(self.filter, OnePartition):
-            hint = meant(self.filter.key, self._others)
-            words = f"no row belongs to the partition {quoted(self.filter.key)}{hint}"
-            if self._others:
-                words = self._spec.seen.warning = f"{words}; the table has {listed(sorted(self._others))}"
+            found, key = sorted(self._others), self.filter.key
+            has = f"; the table has {listed(found)}{meant(key, found)}" if found else ""
+            words = f"no row belongs to the partition {quoted(key)}"
+            self._spec.seen.warning = f"{words}{has}" if has else ""
             if self._spec.is_first and self._has_rows:
-                raise TableError(f"{words}. {self._source} was read to its end, and nothing was sent.")
+                raise TableError(f"{self._source}: {words}, and nothing was sent{has}")
 
     def _is_wanted(self, partition: RowFilter, line: int, cells: Mapping[str, object]) -> bool:
         """Return whether a row belongs to the partition. Other rows are not validated any further."""

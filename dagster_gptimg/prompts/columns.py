@@ -71,7 +71,7 @@ class TableColumns:
         named += [("input's column", name) for name in self._spec.inputs or ()]
         for what, name in named:
             if name is not None and name not in columns:
-                raise TableError(f"{source} has no column {quoted(name)} (the {what}){meant(name, columns)}; {has}")
+                raise TableError(f"{source} has no column {quoted(name)} (the {what}); {has}{meant(name, columns)}")
 
 
 def column_named_prompt(columns: Iterable[str], source: str) -> str | None:

@@ -291,4 +291,5 @@ def test_a_partition_without_rows_warns_of_the_values_that_there_are(resources: 
     asset = images(partitions=by_column("category", ["bag", "shoes"]))
     found = metadata(run(asset, resources, partition_key="bag"))
     assert found["images"] == 0
-    assert "no row belongs to the partition 'bag'; did you mean 'bags'?" in found["warnings"]
+    assert "no row belongs to the partition 'bag'; the table has" in found["warnings"]
+    assert "did you mean 'bags'?" in found["warnings"]

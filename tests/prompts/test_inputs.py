@@ -92,7 +92,7 @@ def test_what_is_said_of_inputs_is_checked() -> None:
         PromptSpec(MODEL, inputs=["prompt"])
     with pytest.raises(UsageError, match="must be a list of columns or 'none', not the text 'quality'"):
         PromptSpec(MODEL, inputs="quality")
-    with pytest.raises(TableError, match=r"no column 'quality' \(the input's column\); did you mean 'Quality'"):
+    with pytest.raises(TableError, match=r"no column 'quality' \(the input.*; did you mean 'Quality'\?$"):
         rows([{"prompt": "x", "Quality": "low"}], inputs=["quality"])
 
 
@@ -131,7 +131,7 @@ def test_nobody_is_told_to_rename_a_column_that_was_left_aside_on_purpose(
 
 
 def test_messages_show_names_as_they_are() -> None:
-    with pytest.raises(TableError, match=r"has no column 'product'.*; did you mean ' Product'.*it has ' Product'"):
+    with pytest.raises(TableError, match=r"has no column 'product'.*; it has ' Product'; did you mean ' Product'\?$"):
         rows([{" Product": "x"}], template="{product}")
     with pytest.raises(TableError) as caught:
         rows([{" note": ["\ud83d"], "prompt": "x"}])
@@ -163,7 +163,7 @@ def test_messages_are_short_however_long_the_text_is() -> None:
 def test_a_partition_without_rows_is_no_error_and_its_key_may_be_misspelt() -> None:
     table = [{"prompt": "x", "kind": kind} for kind in ("bags", "shoes", "", "bags")]
     for key, warning in (
-        ("bagz", "no row belongs to the partition 'bagz'; did you mean 'bags'?; the table has 'bags', 'shoes'"),
+        ("bagz", "no row belongs to the partition 'bagz'; the table has 'bags', 'shoes'; did you mean 'bags'?"),
         ("bags", ""),
         ("zzz", "no row belongs to the partition 'zzz'; the table has 'bags', 'shoes'"),
     ):
@@ -183,15 +183,15 @@ def test_the_first_rows_of_a_partition_must_be_there_since_its_value_may_be_miss
     query = SqlTable(f"sqlite:///{tmp_path}/t.db", "SELECT * FROM t", ("kind",))
     for source in (rows, str(tmp_path / "t.parquet"), query):
         for key, words in (
-            ("bagz", "no row belongs to the partition 'bagz'; did you mean 'bags'?; the table has 'bags', 'shoes'. "),
-            ("zzz", "no row belongs to the partition 'zzz'; the table has 'bags', 'shoes'. "),
+            ("bagz", "the partition 'bagz', and nothing was sent; the table has 'bags', 'shoes'; did you mean 'bags'?"),
+            ("zzz", "the partition 'zzz', and nothing was sent; the table has 'bags', 'shoes'"),
         ):
             with pytest.raises(TableError) as refused:
                 list(read_rows(source, PromptSpec(MODEL, where=("kind", key), is_first=True)))
-            assert str(refused.value).startswith(words), source
+            assert str(refused.value).endswith(words), source
             assert list(read_rows(source, PromptSpec(MODEL, where=("kind", key)))) == [], "rows may have left"
         assert sum(map(len, read_rows(source, PromptSpec(MODEL, where=("kind", "bags"), is_first=True)))) == 2
-    with pytest.raises(TableError, match=r"^no row belongs to the partition 'bags'\. "):
+    with pytest.raises(TableError, match=r"^list: no row belongs to the partition 'bags', and nothing was sent$"):
         list(read_rows([{"prompt": "x", "kind": ""}], PromptSpec(MODEL, where=("kind", "bags"), is_first=True)))
     assert list(read_rows([], PromptSpec(MODEL, where=("kind", "bags"), is_first=True))) == []
 
