@@ -33,7 +33,7 @@ from dagster_gptimg.errors import (
 )
 from dagster_gptimg.fal.registry.builtin import MODEL_BEFORE, get_model
 from dagster_gptimg.fal.registry.model import FalModel
-from dagster_gptimg.fal.request_settings import MOST_TAGS, RequestSettings
+from dagster_gptimg.fal.request_settings import ENGINES_TAGS, MOST_OWN_TAGS, RequestSettings
 from dagster_gptimg.prompts import Move, PromptSpec, ReferenceRoot, References, Source, known_as, read_rows
 from dagster_gptimg.store.dataset import Dataset
 
@@ -254,7 +254,7 @@ class ImageGeneration:
         """What its requests are sent with: the asset's settings, then the resource's, then what tells the asset."""
         said = self.request.over(context.resources.fal.request_settings())
         more = {name: text for name, text in request_tags(context).items() if name not in said.tags}
-        room = max(MOST_TAGS - len(_ENGINES_TAGS) - len(said.tags), 0)
+        room = max(MOST_OWN_TAGS - len(said.tags), 0)
         return replace(said, tags={**said.tags, **dict(list(more.items())[:room])})
 
 
@@ -292,12 +292,10 @@ def request_tags(context: Context) -> dict[str, str]:
         ours["group"] = str(spec.group_name)
     if spec.owners:
         ours["owner"] = " ".join(spec.owners)
-    taken = {*ours, *_ENGINES_TAGS}
+    taken = {*ours, *ENGINES_TAGS}
     theirs = {name: text for name, text in spec.tags.items() if not name.startswith("dagster/") and name not in taken}
     return {**ours, **theirs}
 
-
-_ENGINES_TAGS = ("dataset", "key", "partition")
 
 _REASONS: tuple[tuple[type[GptImgError], str], ...] = (
     (StoreError, "store"),

@@ -19,6 +19,10 @@ from dagster_gptimg.options import check
 
 MOST_TAGS = 10
 """Maximum number of tags (fal's limit, docs/fal-wire.md#submit)."""
+ENGINES_TAGS = ("dataset", "key", "partition")
+"""Tags that a run gives each request by itself; settings may replace them."""
+MOST_OWN_TAGS = MOST_TAGS - len(ENGINES_TAGS)
+"""Maximum number of other tags: with more, fal would drop some without a word."""
 MOST_KEY = 64
 """Maximum characters of a tag's key (fal's limit)."""
 MOST_VALUE = 256
@@ -57,7 +61,7 @@ class RequestSettings:
         priority: `low` lets other callers of the endpoint go first; fal has nothing above `normal`.
         start_timeout: seconds (more than 1) until a request must have begun, queue and fal's own retries included; then
             it ends as an error that costs nothing.
-        tags: for fal's billing reports; at most 10. What fal would drop is percent-encoded.
+        tags: for fal's billing reports; at most 7. What fal would drop is percent-encoded.
         lifecycle: seconds that fal's CDN keeps the output files. The images are in the store by then; they must stay
             long enough to be fetched.
         headers: other headers of fal's platform, by name.
@@ -85,8 +89,10 @@ class RequestSettings:
         )
         object.__setattr__(self, "tags", self.tags or {})
         object.__setattr__(self, "headers", self.headers or {})
-        if len(self.tags) > MOST_TAGS:
-            msg = f"there are {len(self.tags)} tags, and fal accepts at most {MOST_TAGS}"
+        own = len(self.tags.keys() - set(ENGINES_TAGS))
+        if own > MOST_OWN_TAGS:
+            with_run = f"at most {MOST_TAGS}, with {', '.join(ENGINES_TAGS)}, which each request has"
+            msg = f"there are {own} tags, and fal accepts {with_run}: give {MOST_OWN_TAGS} at most"
             raise UsageError(msg)
         for name in self.headers:
             self._check_header(name)
@@ -96,12 +102,15 @@ class RequestSettings:
 
         Args:
             others: the settings for everything that these leave open.
+
+        Raises:
+            UsageError: there are too many tags together, or `others` would void the guarantee.
         """
         tags = dict(self.tags) | {name: value for name, value in others.tags.items() if name not in self.tags}
         return RequestSettings(
             priority=self.priority or others.priority,
             start_timeout=self.start_timeout or others.start_timeout,
-            tags=dict(list(tags.items())[:MOST_TAGS]),
+            tags=tags,
             lifecycle=self.lifecycle or others.lifecycle,
             headers={**others.headers, **self.headers},
             without_guarantee=self.without_guarantee,

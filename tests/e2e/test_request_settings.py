@@ -169,6 +169,10 @@ def test_assets_and_the_resource_say_how_requests_are_sent(fal: Fal, tmp_path: P
     assert {"team": "ads", "cost": "7", "dataset": "cups"}.items() <= last["tags"].items()
     assert last["headers"]["x-fal-no-retry"] == "1"
     assert "86400" in last["headers"]["x-fal-object-lifecycle-preference"]
+    sent = len(own_rows(fal))
+    seven = {f"tag{n}": "x" for n in range(7)}
+    assert "there are 8 tags" in failure(made(fal, tmp_path / "other", request=asset, tags=seven))
+    assert len(own_rows(fal)) == sent
     assert "more than 1 second" in failure(made(fal, tmp_path, start_timeout=0.5))
     assert "could not be found in its history" in failure(made(fal, tmp_path, headers={"X-Fal-Store-IO": "0"}))
 
