@@ -40,7 +40,11 @@ def _end() -> None:
 
 
 def main() -> None:
-    """The command line; errors of this package become one line on stderr and `ExitStatus.USAGE`."""
+    """Run the command line, and exit with an `ExitStatus`.
+
+    An error of this package becomes one line on stderr, and `USAGE`, or `UNUSABLE` if it is a `TemporaryError`.
+    A signal becomes `INTERRUPTED`.
+    """
     # Arrow's own allocator keeps what was freed, and a run may last days on a small worker. Read on its import.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     # A SIGTERM is an interrupt like Ctrl-C: queued requests are cancelled, the others are on record.

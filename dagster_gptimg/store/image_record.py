@@ -42,7 +42,8 @@ class ImageRecord:
         request_id: fal's id of the request; None where there is none.
         endpoint: fal's full id of the model.
         arguments: the model's inputs as they were sent, the prompt among them.
-        cost_usd: this image's share of its request, in US dollars, exact; None when it is not known.
+        cost_usd: this image's share of its request, in US dollars; the shares add up to the request's cost, rounded up
+            to a millionth. None when it is not known.
         shared_with: the partition that bought the image, where that is another one.
         billable_units: what fal said it billed, where it said so.
         error_type: fal's word for what went wrong.

@@ -1,4 +1,4 @@
-"""A POST that is about to be accepted, as the account takes it (docs/fal-wire.md#submit)."""
+"""The parsed content of a well-formed POST; the account makes a request of it (docs/fal-wire.md#submit)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LIFECYCLE = "x-fal-object-lifecycle-preference"
 
 @dataclass(frozen=True)
 class Submission:
-    """A POST that is about to be accepted."""
+    """The content of a POST, as `emulator/http/parse_submission.py` has parsed it."""
 
     endpoint_id: str
     body: str

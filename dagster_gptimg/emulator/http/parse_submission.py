@@ -1,4 +1,4 @@
-"""A received POST: body, platform headers, query (docs/fal-wire.md#submit)."""
+"""Parsing of a received POST: body, platform headers, query (docs/fal-wire.md#submit)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class BadRequestError(ValueError):
 
 
 async def read_submission(request: Request, endpoint_id: str) -> Submission:
-    """The order in a POST; raises BadRequestError for one that the gateway refuses."""
+    """Return what a POST asks for; raises BadRequestError if the gateway refuses it as malformed."""
     body, headers = await request.body(), request.headers
     _check_lifecycle(headers.get(LIFECYCLE))
     return Submission(

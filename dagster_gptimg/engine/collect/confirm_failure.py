@@ -1,4 +1,4 @@
-"""Outcomes: the one place where reads of a request without images become an outcome (docs/receipts.md#evidence).
+"""When repeated reads confirm that a request failed: only then it is an outcome (docs/receipts.md#evidence).
 
 A single read is never sufficient, because a gateway, a lagging replica or a restarting service may give a wrong answer
 for a moment. This is written by hand: no client of fal's distinguishes a failed read from a failed request.
@@ -89,7 +89,7 @@ class Readings:
         """Return in words why an error of the result is now an outcome; empty while the evidence is not sufficient.
 
         Args:
-            failure: the error that the result has just had.
+            failure: the error that the latest read of the result has returned.
             item: the request's entry in fal's history, if it could be read. An entry that differs contradicts all other
                 evidence.
             now: seconds of the run's clock.

@@ -141,7 +141,7 @@ class FalClient(PlatformApi):
     # -- reads
 
     async def status(self, request: Submitted, *, logs: bool = False) -> Status:
-        """Where a request is.
+        """Read the status of a request: queued (and its place), in progress, or completed.
 
         Args:
             request: as `submit` or `request` gave it.

@@ -90,7 +90,7 @@ class PlatformApi:
         return next((item for item in page.items if item.request_id == request_id), None)
 
     async def unit_price(self, endpoint: str) -> Decimal | None:
-        """US dollars a billable unit, as fal's price list has it today; None when it has no such line that is sound.
+        """US dollars for a billable unit by fal's price list of today; None if it has no valid price in US dollars.
 
         Args:
             endpoint: fal's full id of a model.

@@ -149,7 +149,7 @@ class QueueRoutes:
 
 
 def too_many(settings: Settings, message: str, error_type: str | None = None) -> Response:
-    """A 429."""
+    """A reply that there are too many requests: HTTP 429, with `Retry-After` if the settings have one."""
     wait = {} if settings.retry_after is None else {"Retry-After": f"{settings.retry_after:g}"}
     return told(429, message, error_type, {**retry_hint(settings, again=True), **wait})
 
