@@ -11,7 +11,7 @@ from pathlib import Path
 
 import dagster_gptimg
 
-EXTRAS = ("polars", "pandas", "starlette", "uvicorn", "s3fs", "gcsfs", "adlfs", "fal_client", "openpyxl")
+EXTRAS = ("polars", "pandas", "starlette", "uvicorn", "s3fs", "gcsfs", "adlfs", "fal_client", "openpyxl", "c2pa")
 
 
 def main() -> None:

@@ -42,6 +42,9 @@ OF_IMAGES: Mapping[str, Kind] = {
     "images_decode": Kind(image_checks.images_decode, ERROR),
     "image_dimensions": Kind(image_checks.image_dimensions, WARN),
     "no_blank_images": Kind(image_checks.no_blank_images, WARN),
+    "no_censored_images": Kind(image_checks.no_censored_images, WARN),
+    "no_repeated_images": Kind(image_checks.no_repeated_images, WARN),
+    "provenance_kept": Kind(image_checks.provenance_kept, ERROR),
     "cost_within_budget": Kind(image_checks.cost_within_budget, ERROR),
 }
 NO_TABLE = Finding(passed=False, words="there is no image table yet")
@@ -55,14 +58,15 @@ class ImageChecks:
 
     Attributes:
         include: names of the checks; all that apply, by default.
-        severity: by name; errors, but for `image_dimensions` and `no_blank_images`, which warn.
+        severity: by name; errors, but for `image_dimensions`, `no_blank_images`, `no_censored_images` and
+            `no_repeated_images`, which warn.
         blocking: names of the checks that fail the step, so that assets downstream in the same run do not run. What was
             made stays materialized.
         max_failure_rate: the share of rows (0 to 1) that may be without images, refused ones among them.
         max_cost_usd: US dollars that the images of a partition (or of the whole table) may have cost, over all runs.
             Without it there is no `cost_within_budget`.
-        sample: images that `files_as_recorded`, `images_decode` and `no_blank_images` read; other ones in each run.
-            None reads all.
+        sample: images that `files_as_recorded`, `images_decode`, `no_blank_images` and `provenance_kept` read; other
+            ones in each run. None reads all.
 
     Raises:
         UsageError: a name is not that of a check, or a blocking check would only warn.

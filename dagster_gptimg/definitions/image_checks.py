@@ -21,6 +21,7 @@ from dagster_gptimg.errors import ImageError, UnreadableError
 from dagster_gptimg.fal.registry.price_formulas import Price
 from dagster_gptimg.store.image_record import read_image
 from dagster_gptimg.store.images.decoding import decoding, is_blank, most_pixels
+from dagster_gptimg.store.images.image_files import carries_c2pa
 from dagster_gptimg.store.images.listing import WantedImages
 from dagster_gptimg.store.layout import image_in
 
@@ -73,6 +74,7 @@ class Look:
 
     Attributes:
         is_too_large: whether it has more pixels than are decoded, or an unknown number.
+        has_lost_c2pa: whether it came with a C2PA manifest and has none now.
         error: why it could not be read, which says nothing about the file; empty if it was read.
     """
 
@@ -81,11 +83,17 @@ class Look:
     decodes: bool
     is_blank: bool = False
     is_too_large: bool = False
+    has_lost_c2pa: bool = False
     error: str = ""
 
 
 class Stored(NamedTuple):
-    """One image of the table. `asked`: the requested width and height, if known."""
+    """One image of the table.
+
+    Attributes:
+        c2pa: whether it came with a C2PA manifest; None if that is not on record.
+        asked: the requested width and height, if known.
+    """
 
     row_id: str
     uri: str
@@ -93,6 +101,7 @@ class Stored(NamedTuple):
     bytes: int | None
     width: int | None
     height: int | None
+    c2pa: bool | None
     asked: tuple[int, int] | None
 
 
@@ -114,11 +123,11 @@ class ImageTable:
     @cached_property
     def stored(self) -> list[Stored]:
         """Every stored image."""
-        names, found = ("row_id", "uri", "sha256", "bytes", "width", "height", "arguments"), list[Stored]()
-        for row_id, uri, sha256, size, width, height, arguments in self._columns(*names):
+        names, found = ("row_id", "uri", "sha256", "bytes", "width", "height", "c2pa", "arguments"), list[Stored]()
+        for row_id, uri, sha256, size, width, height, c2pa, arguments in self._columns(*names):
             if uri:
                 asked = self.model.asked_size(json.loads(arguments))
-                found.append(Stored(row_id, uri, sha256, size, width, height, asked))
+                found.append(Stored(row_id, uri, sha256, size, width, height, c2pa, asked))
         return found
 
     @cached_property
@@ -145,13 +154,14 @@ class ImageTable:
         except UnreadableError as error:
             return Look(image.row_id, as_recorded=False, decodes=False, error=str(error))
         as_recorded = hashlib.sha256(data).hexdigest() == image.sha256
+        look = Look(image.row_id, as_recorded, decodes=False, has_lost_c2pa=bool(image.c2pa) and not carries_c2pa(data))
         try:
             with decoding(data, (image.width, image.height), most_pixels(image.asked)) as picture:
-                return Look(image.row_id, as_recorded, decodes=True, is_blank=is_blank(picture))
+                return replace(look, decodes=True, is_blank=is_blank(picture))
         except ImageError:
-            return Look(image.row_id, as_recorded, decodes=False, is_too_large=True)
+            return replace(look, is_too_large=True)
         except Exception:  # noqa: BLE001 - Pillow raises about everything; that is what is looked for
-            return Look(image.row_id, as_recorded, decodes=False)
+            return look
 
 
 _BATCH = 2048
@@ -227,6 +237,44 @@ def no_blank_images(images: ImageTable) -> Finding:
     found = _sampled(images, lambda look: look.is_blank, "blank", "are blank")
     unknown = sum(not look.decodes for look in images.looks)
     return replace(found, words=f"{found.words}; {unknown} cannot be decoded") if unknown else found
+
+
+def no_censored_images(images: ImageTable) -> Finding:
+    """No image is flagged by fal as not safe for work, or black all over, as providers give for what they censor."""
+    flagged, black, unknown, rows = 0, 0, 0, list[str]()
+    for record in images.records("row_id", "uri", "nsfw", "black"):
+        if record["uri"] is None:
+            continue
+        flagged += bool(record["nsfw"])
+        black += bool(record["black"] and not record["nsfw"])
+        unknown += record["black"] is None
+        if record["nsfw"] or record["black"]:
+            rows.append(record["row_id"])
+    total = len(images.stored)
+    words = f"of {total} images, fal flags {flagged} as not safe for work, and {black} more are black all over"
+    words += f"; of {unknown} this is not on record" if unknown else ""
+    return Finding(not rows, words, {"images": total, "flagged": flagged, "black": black}, _some(rows))
+
+
+def no_repeated_images(images: ImageTable) -> Finding:
+    """No image has the same bytes as another one of the same request: fal bills each of them."""
+    seen, rows = set[tuple[str, str]](), list[str]()
+    for record in images.records("row_id", "uri", "request_id", "sha256"):
+        one = record["request_id"], record["sha256"]
+        if record["uri"] is not None and one in seen:
+            rows.append(record["row_id"])
+        seen.add(one)
+    total = len(images.stored)
+    words = f"{len(rows)} of {total} images have the same bytes as another one of their request"
+    return Finding(not rows, words, {"images": total, "repeated": len(rows)}, _some(rows))
+
+
+def provenance_kept(images: ImageTable) -> Finding:
+    """Every image of the sample that came with a C2PA manifest has one still."""
+    found = _sampled(images, lambda look: look.has_lost_c2pa, "lost", "have lost the C2PA manifest that they came with")
+    came = sum(bool(image.c2pa) for image in images.stored)
+    words = f"{found.words}; {came} images came with one{_unread(images)}"
+    return replace(found, words=words, numbers={**found.numbers, "with_manifest": came})
 
 
 def image_dimensions(images: ImageTable) -> Finding:

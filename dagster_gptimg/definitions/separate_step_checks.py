@@ -69,21 +69,22 @@ def build_gptimg_checks(
     """Checks of an image asset, for `dg.Definitions(asset_checks=...)`.
 
     Of the images: `rows_settled`, `failure_rate`, `files_as_recorded`, `images_decode`, `image_dimensions`,
-    `no_blank_images`, `cost_within_budget`; Dagster's own `column_schema_change`. Of the whole prompt table:
-    `prompts_valid`, and `rows_in_partitions` (rows that no partition holds, with their values). These two belong to
-    the table's asset, and are called there `<image asset>_prompts_valid`, ...
+    `no_blank_images`, `no_censored_images`, `no_repeated_images`, `provenance_kept`, `cost_within_budget`; and
+    `column_schema_change`, which is Dagster's own. Of the whole prompt table: `prompts_valid`, and `rows_in_partitions`
+    (rows that no partition holds, with their values). These two belong to the table's asset, and are called there
+    `<image asset>_prompts_valid`, ...
 
     Args:
         asset: an image asset.
         include: names of the checks; all that apply, by default.
-        severity: by name; errors, but for `image_dimensions`, `no_blank_images`, `rows_in_partitions` and
-            `column_schema_change`, which warn.
+        severity: by name; errors, but for `image_dimensions`, `no_blank_images`, `no_censored_images`,
+            `no_repeated_images`, `rows_in_partitions` and `column_schema_change`, which warn.
         blocking: names of the checks that keep assets downstream from running in the same run.
         max_failure_rate: the share of rows (0 to 1) that may be without images, refused ones among them.
         max_cost_usd: US dollars that the images of a partition (or of the whole table) may have cost, over all runs.
             Without it there is no `cost_within_budget`.
-        sample: images that `files_as_recorded`, `images_decode` and `no_blank_images` read; other ones in each run.
-            None reads all.
+        sample: images that `files_as_recorded`, `images_decode`, `no_blank_images` and `provenance_kept` read; other
+            ones in each run. None reads all.
         partitioned: one result a partition (in preview in Dagster 1.13), or one over all partitions.
 
     Raises:

@@ -32,7 +32,7 @@ class Finisher:
 
     async def finish(self) -> Finished:
         """Write index and manifest, and mark the run's end if nothing is open."""
-        if words := str(self._feeder.odd):
+        for words in self._feeder.odd.warnings():
             self._reports.warn_once(words)
         if (uri := await self._unchanged()) is not None:
             if await has_written_index(self._results, self._reports):

@@ -5,10 +5,11 @@ Field names are fal's (docs/fal-wire.md#endpoints-and-fields). Everything that f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
     from decimal import Decimal
 
@@ -125,6 +126,7 @@ class ImageFile:
         width: pixels.
         height: pixels.
         held: where its bytes are, if the result has brought them itself; `url` is a data URI then, without its data.
+        nsfw: whether the result flags it (`has_nsfw_concepts`); None where it does not say.
     """
 
     url: str
@@ -134,6 +136,24 @@ class ImageFile:
     width: int | None = None
     height: int | None = None
     held: Held | None = None
+    nsfw: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What a result says beside its images, bounded. Text from outside; nothing is decided by it.
+
+    Attributes:
+        seed: for all images of the request.
+        description: the model's words.
+        revised_prompt: what the model made of the prompt.
+        timings: seconds, by fal's name of what took them.
+    """
+
+    seed: int | None = None
+    description: str | None = None
+    revised_prompt: str | None = None
+    timings: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +165,14 @@ class Images:
         billable_units: what fal says it billed for, when it says so.
         answers_for: the request that the answer's own header names; None where it names none.
         unreadable: entries of the list that name no file: a reading of which one hopes for better.
+        details: what it says beside them.
     """
 
     images: tuple[ImageFile, ...]
     billable_units: Decimal | None = None
     answers_for: str | None = None
     unreadable: int = 0
+    details: Details = field(default_factory=Details)
 
 
 Ending: TypeAlias = Literal["free", "refused", "ended"]

@@ -47,7 +47,7 @@ def erase(dataset: Dataset, key: str, now: datetime) -> list[str]:
 
 def _erase_outcome(dataset: Dataset, path: str, name: FactName, now: datetime) -> None:
     outcome = parse_outcome(dataset.store.read(path), path, name)
-    less = outcome.model_copy(update={"error": None, "erased_at": outcome.erased_at or now})
+    less = outcome.model_copy(update={"error": None, "details": None, "erased_at": outcome.erased_at or now})
     dataset.store.write(path, less.model_dump_json().encode())
     for image in outcome.images:
         dataset.store.delete(f"{dataset.folder}/{image.path}")

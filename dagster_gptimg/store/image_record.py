@@ -54,6 +54,15 @@ class ImageRecord:
         inference_s: seconds that the model took, where fal says so.
         columns: the row's other columns, by name.
         notes: what is odd about an image, in words; None where nothing is.
+        seed: the one that fal's result names, for all images of the request; None where it names none.
+        description: the model's words beside the images of the request.
+        revised_prompt: what the model made of the prompt.
+        timings: seconds, by fal's name of what took them; empty where the result says none.
+        nsfw: whether fal flags the image; None where it does not say.
+        black: whether it is black all over; None where nobody has looked.
+        c2pa: whether it carries a C2PA manifest; None where nobody has looked, or can tell.
+        c2pa_claim_generator: what made the manifest's claim, as it says itself; None where nobody has read it.
+        c2pa_issuer: whose certificate has signed the claim, as the manifest says; likewise.
         dataset: the dataset that the image is read from.
     """
 
@@ -83,6 +92,15 @@ class ImageRecord:
     inference_s: float | None
     columns: dict[str, Any]
     notes: str | None = None
+    seed: int | None = None
+    description: str | None = None
+    revised_prompt: str | None = None
+    timings: dict[str, Any] = field(default_factory=dict)
+    nsfw: bool | None = None
+    black: bool | None = None
+    c2pa: bool | None = None
+    c2pa_claim_generator: str | None = None
+    c2pa_issuer: str | None = None
     dataset: Dataset = field(repr=False, compare=False)
 
     def read_image(self) -> Data:
@@ -130,5 +148,5 @@ def records_of(table: pa.Table, dataset: Dataset) -> Iterator[ImageRecord]:
     """The records of a manifest."""
     for batch in table.to_batches(_BATCH):
         for row in batch.to_pylist():
-            own = {name: json.loads(row[name]) for name in JSON_COLUMNS}
+            own = {name: json.loads(row[name] or "{}") for name in JSON_COLUMNS}
             yield ImageRecord(**{**row, **own}, dataset=dataset)

@@ -27,6 +27,17 @@ class Column(NamedTuple):
     is_json: bool = False
 
 
+_DETAILS = (
+    Column("seed", pa.int64(), "The seed that fal's result names; it names one for all images of a request."),
+    Column("description", pa.string(), "The model's words beside the images of the request."),
+    Column("revised_prompt", pa.string(), "What the model made of the prompt, where fal's result says so."),
+    Column("timings", pa.string(), "Seconds, by fal's name of what took them.", is_json=True),
+    Column("nsfw", pa.bool_(), "Whether fal flags the image (`has_nsfw_concepts`); empty where it does not say."),
+    Column("black", pa.bool_(), "Whether it is black all over, as a provider's censored images are."),
+    Column("c2pa", pa.bool_(), "Whether it carries a C2PA manifest; looked at in PNG, JPEG and WebP."),
+    Column("c2pa_claim_generator", pa.string(), "What made the manifest's claim, as it says itself."),
+    Column("c2pa_issuer", pa.string(), "Whose certificate has signed the claim, as the manifest says."),
+)
 COLUMNS = (
     Column("row_id", pa.string(), "The row of the prompt table."),
     Column("prompt", pa.string(), "As it was sent."),
@@ -58,9 +69,13 @@ COLUMNS = (
     Column("inference_s", pa.float64(), "Seconds that the model took, where fal says so."),
     Column("columns", pa.string(), "The row's other columns.", is_json=True),
     Column("notes", pa.string(), "What is odd about the image, which is kept as it came."),
+    *_DETAILS,
 )
 """In the order in which they stand in the file."""
 
 MEANINGS = {column.name: column.meaning for column in COLUMNS}
+DETAILS = tuple(column.name for column in _DETAILS)
+"""Columns that are of images only, mostly empty, and nothing that a run decides by."""
+
 JSON_COLUMNS = tuple(column.name for column in COLUMNS if column.is_json)
 MONEY_COLUMNS = tuple(column.name for column in COLUMNS if column.type == MONEY)

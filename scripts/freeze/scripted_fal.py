@@ -57,6 +57,7 @@ class Fate:
         shown: whether the history shows it in the end.
         told: what the status and the result are answered for the time being, by name.
         units: what is billed for it, in units of a cent; None: one an image, and nothing for an error.
+        said: what its result says beside its images.
     """
 
     reply: Literal["accepted", "lost", "never arrived", "429"] = "accepted"
@@ -65,6 +66,7 @@ class Fate:
     shown: bool = True
     told: tuple[tuple[str, Json], ...] = ()
     units: str | None = None
+    said: tuple[tuple[str, Any], ...] = ()
 
 
 class ScriptedFal(RecordedFal):
@@ -118,6 +120,10 @@ class ScriptedFal(RecordedFal):
         if fate.units is not None:
             result = {**recorded.result, "headers": {"X-Fal-Billable-Units": fate.units}}
             recorded = replace(recorded, result=result, billed_units=fate.units)
+        if fate.said:
+            output = {**recorded.result["body"], **dict(fate.said)}
+            line = {**(recorded.history or {}), "json_output": output}
+            recorded = replace(recorded, result={**recorded.result, "body": output}, history=line)
         if fate.is_gone:
             gone = {"code": 404, "body": NOT_FOUND}
             recorded = replace(recorded, status=gone, result=gone)

@@ -375,3 +375,16 @@ def another_model(make: Maker) -> None:
     """The first run was given a model, and the later ones none: they take it from `dataset.json`."""
     make.generate(STOOLS[:2], "--model", "gpt-image-2")
     make.generate(STOOLS)
+
+
+SAID = rows("a lamp", "a torch", "a candle")
+
+
+@story(SAID, only({"rows": 3, "images": 3, "reused": 3}), read={"stored": 3}, manifest={"stored": 3})
+def what_results_say(make: Maker) -> None:
+    """Three rows, bought and stored; of two, the result says something beside its images."""
+    make.fal.fates["a lamp"] = [
+        Fate(said=(("seed", 41), ("has_nsfw_concepts", [True]), ("timings", {"inference": 1.5})))
+    ]
+    make.fal.fates["a torch"] = [Fate(said=(("description", "Here it is."), ("revised_prompt", "a torch, at night")))]
+    make.generate(SAID)

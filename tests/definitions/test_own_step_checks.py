@@ -25,7 +25,7 @@ def test_a_run_of_one_partition_makes_the_checks_in_its_own_step(
         result = run(asset, resources, partition_key=key, instance=instance)
         assert (result.success, {e.step_key for e in result.all_events if e.step_key}) == (True, {"images"})
         found = {e.check_name: e for e in result.get_asset_check_evaluations()}
-        assert set(found) == {*CHECKS[:7], "no_row_in_doubt"}
+        assert set(found) == {*CHECKS[:10], "no_row_in_doubt"}
         assert {name for name, e in found.items() if not e.passed} == bad_ones
         assert {e.partition for e in found.values()} == {key}
         looked_at = {e.target_materialization_data.run_id for e in found.values() if e.target_materialization_data}

@@ -50,7 +50,7 @@ def copy(made: Path) -> Path:
 
 def look(store: Path, tags: dict[str, str], **options: Any) -> dict[tuple[str, str | None], Any]:
     """Run the checks of images alone, and return their evaluations by name and partition."""
-    checks = build_gptimg_checks(images(), **{"max_failure_rate": 0.0, "include": CHECKS[:7], **options})
+    checks = build_gptimg_checks(images(), **{"max_failure_rate": 0.0, "include": CHECKS[:10], **options})
     result = run_checks([images()], checks, {"image_store": ImageStoreResource(root=str(store))}, tags)
     assert result.success
     return {(found.check_name, found.partition): found for found in result.get_asset_check_evaluations()}
@@ -76,15 +76,15 @@ def test_a_good_partition_passes_all_and_each_partition_has_its_result(
     found = {e.check_name: e for e in result.get_asset_check_evaluations()}
     assert set(found) == {*CHECKS, "no_row_in_doubt"}
     assert all(e.passed for e in found.values())
-    assert {name for name, e in found.items() if e.partition == "bags"} == {*CHECKS[:7], "no_row_in_doubt"}
-    looked_at = [found[name].target_materialization_data for name in CHECKS[:7]]
+    assert {name for name, e in found.items() if e.partition == "bags"} == {*CHECKS[:10], "no_row_in_doubt"}
+    looked_at = [found[name].target_materialization_data for name in CHECKS[:10]]
     assert {data.run_id for data in looked_at if data} == {result.run_id}
     assert found["cost_within_budget"].metadata["cost_usd"].value == 0.03
 
 
 def test_nothing_is_wrong_with_what_a_run_made_but_the_refused_row(copy: Path) -> None:
     found = look(copy, over("bags", "shoes"), max_cost_usd=0.03)
-    assert set(found) == {(name, key) for name in CHECKS[:7] for key in ("bags", "shoes")}
+    assert set(found) == {(name, key) for name in CHECKS[:10] for key in ("bags", "shoes")}
     assert bad(found) == {("failure_rate", "shoes")}
     shoes = found["failure_rate", "shoes"]
     assert shoes.metadata["without_images"].value == 1
@@ -102,7 +102,7 @@ def test_a_run_over_no_partition_looks_at_all_and_says_so(copy: Path) -> None:
 
 def test_without_partitions_there_is_one_result_over_all(copy: Path) -> None:
     found = look(copy, {}, partitioned=False)
-    assert set(found) == {(name, None) for name in CHECKS[:7]}
+    assert set(found) == {(name, None) for name in CHECKS[:10]}
     assert found["failure_rate", None].metadata["rows"].value == 6
 
 
@@ -197,7 +197,7 @@ def test_what_is_not_there_yet_does_not_pass_and_what_cannot_be_read_is_no_resul
     assert found["rows_settled", "shoes"].passed
     shutil.rmtree(copy / "images/manifests/shoes")
     found = look(copy, {"dagster/partition": "shoes"})
-    assert bad(found) == {(name, "shoes") for name in CHECKS[:7]}
+    assert bad(found) == {(name, "shoes") for name in CHECKS[:10]}
     assert found["rows_settled", "shoes"].description == "there is no image table yet"
     (copy / "images/manifests/bags/manifest.parquet").write_bytes(b"PAR1")
     checks = build_gptimg_checks(images(), include=["rows_settled"])

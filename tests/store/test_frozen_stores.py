@@ -6,22 +6,20 @@ a stand-in for fal that goes on with the same story is the judge.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import shutil
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dagster_gptimg.engine.plan.model_choice import choose
 from dagster_gptimg.store.dataset import Dataset
+from dagster_gptimg.store.manifest_columns import DETAILS
 from dagster_gptimg.store.root import Store
-from tests.frozen_stores import STORES, copied, counts, stories
+from tests.frozen_stores import STORES, Story, copied, counts, stories
 from tests.harness import cli
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.frozen_stores import Story
-
-RELEASES = ("211b316", "first-model")
+RELEASES = ("211b316", "first-model", "what-results-say")
 EVERY = [(release, story) for release in RELEASES for story in stories(release)]
 ALL = [pytest.param(release, story, id=f"{release}-{story.dataset}") for release, story in EVERY]
 RIGHT = [case for case, (_, story) in zip(ALL, EVERY, strict=True) if not story.wrong]
@@ -76,5 +74,26 @@ def test_every_dataset_of_the_store_is_known_by_its_first_model() -> None:
     assert {name.partition(" ")[0]: model for name, model in found.items()} == {
         "211b316": "gpt-image-1-mini",
         "first-model": "gpt-image-2.5-flare",
+        "what-results-say": "gpt-image-2.5-flare",
     }
     assert {model for name, model in found.items() if name.startswith("211b316")} == {"gpt-image-1-mini"}
+
+
+def test_what_results_said_is_read_from_its_receipts_and_of_earlier_ones_nothing_is_made_up(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    told = dict[str, dict[str, Any]]()
+    for release, name in (("what-results-say", "what_results_say"), ("first-model", "done")):
+        story = Story.load(release, name)
+        with copied(release, story, tmp_path / release, request) as copy:
+            for folder in ("settled", "manifests"):
+                shutil.rmtree(Path(copy.store, name, folder))
+            assert cli(None, "rebuild", "--store", copy.store, "--dataset", name, env=copy.env).status == 0
+            told |= {record["prompt"]: {key: record[key] for key in DETAILS} for record in copy.records()}
+    empty = {**dict.fromkeys(DETAILS), "black": False, "c2pa": False}
+    assert told == {
+        "a lamp": {**empty, "seed": 41, "nsfw": True, "timings": {"inference": 1.5}},
+        "a torch": {**empty, "description": "Here it is.", "revised_prompt": "a torch, at night"},
+        "a candle": empty,
+        **dict.fromkeys(("a cup", "a jug", "a vase"), dict.fromkeys(DETAILS)),
+    }

@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
-VALUES = {pa.string(): "text", pa.int32(): 1, pa.int64(): 2**40, pa.float64(): 0.5, MONEY: Decimal("0.010000")}
+VALUES = {
+    pa.string(): "text",
+    pa.int32(): 1,
+    pa.int64(): 2**40,
+    pa.float64(): 0.5,
+    pa.bool_(): True,
+    MONEY: Decimal("0.010000"),
+}
 """A value of each type; every other type is a moment."""
 
 

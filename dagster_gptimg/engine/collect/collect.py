@@ -6,7 +6,7 @@ cannot be had now is `Lost`, and is looked for again by every run.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,18 +20,20 @@ from dagster_gptimg.engine.collect.confirm_failure import (
     pauses,
 )
 from dagster_gptimg.engine.collect.download_limit import DownloadLimit
+from dagster_gptimg.engine.collect.odd_images import oddities, with_repeats_noted
 from dagster_gptimg.engine.collect.unit_prices import UnitPrices
 from dagster_gptimg.engine.follow.tracked_request import Seen
 from dagster_gptimg.errors import GoneError, ImageError, IncompleteImageError, ReadError
 from dagster_gptimg.fal.registry.builtin import model_at
+from dagster_gptimg.fal.types import Details as Said
 from dagster_gptimg.fal.types import Failure, Images, Pending
 from dagster_gptimg.store.images.image_files import find_image, store_image
 from dagster_gptimg.store.images.spool import Spool
 from dagster_gptimg.store.layout import image_stem
-from dagster_gptimg.store.receipts.facts import Outcome
+from dagster_gptimg.store.receipts.facts import Details, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from datetime import datetime
 
     from dagster_gptimg.engine.follow.status_changes import StatusChanges
@@ -273,8 +275,9 @@ class Collector:
                 case.gone.update({file.url} if isinstance(error, GoneError) else set())
                 return False
             image = found
-        oddities = (*image.notes, *self._oddities(case, image, file))
-        case.images[index] = image.model_copy(update={"notes": oddities})
+        asked = model_at(case.request.endpoint, self._job.model).asked_size(case.request.arguments)
+        notes = (*image.notes, *oddities(image, file, asked))
+        case.images[index] = image.model_copy(update={"notes": notes, "nsfw": file.nsfw})
         return True
 
     async def _fetch(self, case: Case, stem: str, file: ImageFile) -> StoredImage:
@@ -302,14 +305,6 @@ class Collector:
                     raise
             return await io(store_image, dataset.store, dataset.folder, stem, content, told, as_it_is=True)
 
-    def _oddities(self, case: Case, image: StoredImage, file: ImageFile) -> Iterator[str]:
-        """Yield the contradictions between an image and its description, or the requested size."""
-        if file.file_size not in {None, image.bytes}:
-            yield f"fal says that it has {file.file_size} bytes, but it has {image.bytes}"
-        asked = model_at(case.request.endpoint, self._job.model).asked_size(case.request.arguments)
-        if asked is not None and image.width is not None and asked != (image.width, image.height):
-            yield f"it has {image.width} x {image.height} pixels instead of {asked[0]} x {asked[1]}"
-
     async def _here(self, stem: str) -> StoredImage | None:
         """Return an image that was stored before its run was killed, so that only its record is missing."""
         dataset = self._job.dataset
@@ -333,7 +328,10 @@ class Collector:
         if answer.answers_for not in {None, case.submitted.request_id}:
             notes.append(f"the result's header named request {answer.answers_for}")
         images = tuple(case.images[index] for index in sorted(case.images))
-        return found.model_copy(update={"images": images, "notes": tuple(notes)})
+        details = None if answer.details == Said() else Details(**asdict(answer.details))
+        return found.model_copy(
+            update={"images": with_repeats_noted(images), "notes": tuple(notes), "details": details}
+        )
 
     async def _failed(self, case: Case, failure: Failure, item: HistoryItem | None) -> Outcome | None:
         """Return the outcome of a request without images, if there is enough evidence."""

@@ -22,6 +22,7 @@ from dagster_gptimg.store.manifest import (
     read_manifest_in,
     write_manifest_in,
 )
+from dagster_gptimg.store.manifest_columns import DETAILS
 from dagster_gptimg.store.settled.index import SettledIndex
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from dagster_gptimg.store.dataset import Dataset
 
-_NOTHING = {"prompt": "", "uri": None, "arguments": "{}", "columns": "{}", "error": None}
+_NOTHING = dict.fromkeys(DETAILS) | {"prompt": "", "uri": None, "arguments": "{}", "columns": "{}", "error": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,10 @@ def _manifests(dataset: Dataset) -> pa.Table:
 def _note_in_index(dataset: Dataset, keys: list[str], now: datetime) -> None:
     lines = (settled_of(key, dataset.receipts.load(key), owns_all, EARLIER) for key in keys)
     index = SettledIndex(dataset.store, dataset.folder)
-    index.write(f"{now:%Y%m%dT%H%M%S%f}-erased", [line for line in lines if line is not None])
+    index.load()
+    name = f"{now:%Y%m%dT%H%M%S%f}-erased"
+    index.write(name, [line for line in lines if line is not None])
+    index.merge(f"{name}-merged", above=1)  # the lines of before have words about the images in them
 
 
 def _erase_from_manifests(dataset: Dataset, keys: set[str]) -> list[str]:

@@ -156,10 +156,11 @@ class Records:
             yield common | {"status": result.status, "cost_usd": result.cost_usd if is_buyer else Decimal(0)}
             return
         costs = _shares(result.cost_usd if is_buyer else Decimal(0), len(result.images))
-        notes = result.notes or [None] * len(result.images)
-        for place, (image, cost, note) in enumerate(zip(result.images, costs, notes, strict=True)):
+        nothing = [None] * len(result.images)
+        notes, details = result.notes or nothing, result.details or nothing
+        for place, (image, cost, note, more) in enumerate(zip(result.images, costs, notes, details, strict=True)):
             own = {"image_index": first + place, "cost_usd": cost, "status": RowStatus.STORED, "notes": note}
-            yield common | self._image(image) | own
+            yield common | self._image(image) | own | (json.loads(more) if more else {})
 
     def _common(self, row: Row, request: Request, result: Result) -> dict[str, Any]:
         return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -11,6 +12,8 @@ from dagster_gptimg.base.money import total
 from dagster_gptimg.engine.record.summary import Spent, Tally
 from dagster_gptimg.fal.registry.price_formulas import UNKNOWN
 from dagster_gptimg.store.images.listing import WantedImages
+from dagster_gptimg.store.manifest_columns import DETAILS
+from dagster_gptimg.store.receipts.facts import StoredImage
 from dagster_gptimg.store.settled.index import SettledIndex
 from dagster_gptimg.store.settled.rows import Brief, Settled
 
@@ -22,8 +25,14 @@ if TYPE_CHECKING:
     from dagster_gptimg.engine.job import Io
     from dagster_gptimg.engine.record.state_table import Owns
     from dagster_gptimg.store.dataset import Dataset
-    from dagster_gptimg.store.receipts.facts import Attempt, Deleted, OutcomeKind
+    from dagster_gptimg.store.receipts.facts import Attempt, Deleted, Outcome, OutcomeKind
     from dagster_gptimg.store.settled.rows import Kind
+
+_OF_FILE = {"path", "sha256", "bytes", "width", "height", "content_type"}
+"""What the index keeps of each image in columns of their own."""
+
+_OF_IMAGE = {*DETAILS} & StoredImage.model_fields.keys()
+"""What it keeps of each image in `details`, beside what the result says of all."""
 
 CHECKPOINT = 1000
 """Outcomes after which a piece of the index is written: at most these must be read from receipts after a crash."""
@@ -197,12 +206,13 @@ def settled_of(key: str, attempts: Sequence[Attempt], owns: Owns, run: str) -> S
     record = accepted[1] if accepted else None
     images = () if outcome.erased_at else outcome.images
     notes = ["; ".join((*image.notes, *outcome.notes)) or None for image in images]
+    details = [_details(outcome, image) for image in images]
     return Settled(
         key=key,
         attempt=n,
         request_id=request_id,
         kind="erased" if outcome.erased_at else _kind(outcome.meaning),
-        images=[image.model_dump(exclude={"notes"}) for image in images],
+        images=[image.model_dump(include=_OF_FILE) for image in images],
         cost_usd=total(end[2].cost_usd for end in ends),
         billable_units=outcome.billable_units,
         error_type=outcome.error_type,
@@ -215,7 +225,17 @@ def settled_of(key: str, attempts: Sequence[Attempt], owns: Owns, run: str) -> S
         completed_at=outcome.completed_at,
         stored_at=outcome.recorded_at,
         notes=notes if any(notes) else None,
+        details=details if any(details) else None,
     )
+
+
+def _details(outcome: Outcome, image: StoredImage) -> str | None:
+    """Those columns of the image table as JSON that are seldom filled; None where none of them is."""
+    said = {} if outcome.details is None else outcome.details.model_dump(exclude_defaults=True)
+    if "timings" in said:
+        said["timings"] = json.dumps(said["timings"], ensure_ascii=False)
+    said |= image.model_dump(include=_OF_IMAGE, exclude_none=True)
+    return json.dumps(said, ensure_ascii=False) if said else None
 
 
 def as_missing(settled: Settled, deleted: Deleted | None = None, why: str = "") -> Settled:

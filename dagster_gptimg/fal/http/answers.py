@@ -10,6 +10,7 @@ An answer to a read says something about the request only if it has fal's own sh
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ from dagster_gptimg.errors import (
     SubmitError,
 )
 from dagster_gptimg.fal.http.bodies import amount, parse_object, seconds, whole_number
+from dagster_gptimg.fal.http.details import details_of, nsfw_flags
 from dagster_gptimg.fal.http.request_ids import accepted_id, header_id, is_request_id
 from dagster_gptimg.fal.http.texts import Texts
 from dagster_gptimg.fal.types import (
@@ -230,18 +232,21 @@ class Answers:
                 billable_units=units,
             )
         found = self.images(body)
-        return Images(found.images, units, self._texts.clean(header_id(reply)) or None, found.unreadable)
+        return replace(found, billable_units=units, answers_for=self._texts.clean(header_id(reply)) or None)
 
     def images(self, output: Mapping[str, Json] | None) -> Images:
         """Return the images that a model's output lists. Raises `ReadError` if it lists none."""
-        files = (output or {}).get("images")
-        read = [self._image(file) for file in files[:IMAGES_MOST]] if isinstance(files, list) else []
+        output = output or {}
+        files = output.get("images")
+        listed = files if isinstance(files, list) else []
+        flags = nsfw_flags(output, len(listed))
+        read = [self._image(file, flags.get(place)) for place, file in enumerate(listed[:IMAGES_MOST])]
         found = tuple(file for file in read if file is not None)
         if not found:
             raise ReadError("fal's result has no images")
-        return Images(found, unreadable=len(read) - len(found))
+        return Images(found, unreadable=len(read) - len(found), details=details_of(output, self._texts))
 
-    def _image(self, file: Json) -> ImageFile | None:
+    def _image(self, file: Json, nsfw: bool | None) -> ImageFile | None:  # noqa: FBT001
         about = file if isinstance(file, dict) else {}
         url = about.get("url")
         holds = isinstance(url, str) and url.startswith("data:") and url.isascii()
@@ -255,6 +260,7 @@ class Answers:
             whole_number(about.get("file_size")),
             whole_number(about.get("width"), 10**6),
             whole_number(about.get("height"), 10**6),
+            nsfw=nsfw,
         )
 
     # -- history

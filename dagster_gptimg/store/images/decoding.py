@@ -100,6 +100,35 @@ def is_blank(image: Image.Image) -> bool:
     return is_uniform or (plain.mode == "RGBA" and channels[-1][1] <= UNIFORM)
 
 
+_BLACK_PIXELS = 17_000_000
+"""Pixels of an image that is looked at for being black, at most: 4096 x 4096."""
+
+_OPAQUE = 255 - UNIFORM
+
+_PIXELS_A_BYTE, _MORE_BYTES = 16, 32 * 1024
+"""A picture that is black all over is compressed to fewer bytes than its pixels by the first, and the second."""
+
+
+def is_black(data: Data, size: Size) -> bool:
+    """Whether an image is opaque and black all over, as providers give in the place of what they have censored.
+
+    Only a file that is so small for its pixels that it may be is decoded: hardly any. One that is black and not
+    compressed is not found.
+    """
+    pixels = (size[0] or 0) * (size[1] or 0)
+    if not 0 < pixels <= _BLACK_PIXELS or len(data) > pixels // _PIXELS_A_BYTE + _MORE_BYTES:
+        return False
+    try:
+        with decoding(data, size, _BLACK_PIXELS) as image:
+            is_plain = image.mode == "RGB" and "transparency" not in image.info
+            plain = image if is_plain else image.convert("RGBA")
+            channels = cast("tuple[tuple[int, int], ...]", plain.getextrema())
+    except Exception:  # noqa: BLE001 - Pillow raises about everything for bytes from outside
+        return False
+    is_opaque = plain.mode == "RGB" or channels[-1][0] >= _OPAQUE
+    return is_opaque and all(high <= UNIFORM for _, high in channels[:3])
+
+
 _PADDING = 8
 """Bytes that let a decoder finish the last block of a scan, since it reads ahead."""
 

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from dagster_gptimg.errors import ImageError, IncompleteImageError, StoreError, UnreadableError
+from dagster_gptimg.store.images.decoding import is_black
 from dagster_gptimg.store.images.formats import UNKNOWN, Data, called, contradiction, kind_of, size_of, walk
+from dagster_gptimg.store.images.provenance import NO_CLAIM, claim_in
 from dagster_gptimg.store.layout import image_name, images_folder, prefix_of
 from dagster_gptimg.store.receipts.facts import StoredImage
 
@@ -35,6 +37,7 @@ class Looked(NamedTuple):
         hole: what proves that bytes are missing or were changed; empty if nothing does.
         doubt: what suggests it without proving it.
         notes: anomalies, in words.
+        c2pa: whether they contain a C2PA manifest; None if not known.
     """
 
     kind: Kind
@@ -43,6 +46,7 @@ class Looked(NamedTuple):
     hole: str
     doubt: str
     notes: tuple[str, ...]
+    c2pa: bool | None = None
 
 
 def store_image(
@@ -95,7 +99,7 @@ def _about(stem: str, data: Data, told: Sequence[str | None], *, as_it_is: bool)
     """Return the record of an image. Raises `ImageError`."""
     look = inspect(data, told)
     digest = hashlib.sha256(data).hexdigest()
-    wrong = look.hole or look.doubt
+    wrong, claim = look.hole or look.doubt, claim_in(data, look.kind.content_type) if look.c2pa else NO_CLAIM
     if wrong and not as_it_is:
         raise IncompleteImageError(f"{wrong} ({len(data)} bytes)", digest, is_proven=bool(look.hole))
     return StoredImage(
@@ -106,6 +110,10 @@ def _about(stem: str, data: Data, told: Sequence[str | None], *, as_it_is: bool)
         height=look.height,
         content_type=look.kind.content_type,
         notes=(*((f"{wrong}, and it came so again",) if wrong else ()), *look.notes),
+        black=is_black(data, (look.width, look.height)),
+        c2pa=look.c2pa,
+        c2pa_claim_generator=claim.generator,
+        c2pa_issuer=claim.issuer,
     )
 
 
@@ -122,6 +130,14 @@ def find_image(store: Store, folder: str, stem: str) -> StoredImage | None:
             continue
         return found.model_copy(update={"path": path})
     return None
+
+
+def carries_c2pa(data: Data) -> bool:
+    """Whether a C2PA manifest is in an image, as far as its structure can be read."""
+    try:
+        return bool(inspect(data).c2pa)
+    except ImageError:
+        return False
 
 
 def inspect(data: Data, told: Sequence[str | None] = ()) -> Looked:
@@ -143,4 +159,4 @@ def inspect(data: Data, told: Sequence[str | None] = ()) -> Looked:
         notes.append(f"fal calls it {wrong}, and its bytes are {kind.content_type}")
     elif kind is UNKNOWN:
         notes.append("its bytes are of no kind that is known here")
-    return Looked(called(kind, told), width, height, found.hole, doubt, tuple(notes))
+    return Looked(called(kind, told), width, height, found.hole, doubt, tuple(notes), found.c2pa)

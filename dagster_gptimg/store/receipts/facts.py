@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     from dagster_gptimg.store.layout import How
 
-VERSION = 2
-"""The version of new facts. Version 1 based an outcome on a single read, and had no identity of `again`."""
+VERSION = 3
+"""The version of new outcomes; other new facts have version 2. Version 1 based an outcome on a single read, and had no
+identity of `again`. Version 2 did not keep the details of a result."""
 
 OutcomeKind: TypeAlias = Literal["stored", "refused", "free", "ended", "reopened"]
 
@@ -93,6 +94,24 @@ class Accepted(_Fact):
 F = TypeVar("F", bound=_Fact)
 
 
+class Details(BaseModel):
+    """What fal's result says beside its images. No step of the protocol looks at any of it.
+
+    Attributes:
+        seed: the one that the result names.
+        description: the model's words beside its images.
+        revised_prompt: what the model made of the prompt.
+        timings: seconds, by fal's name of what took them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int | None = None
+    description: str | None = None
+    revised_prompt: str | None = None
+    timings: dict[str, float] = {}
+
+
 class StoredImage(BaseModel):
     """One image in the store, as inspected before this was written.
 
@@ -102,6 +121,11 @@ class StoredImage(BaseModel):
         width: pixels; None if not known.
         height: pixels; None if not known.
         notes: anomalies, in words.
+        nsfw: whether fal flags it (`has_nsfw_concepts`); None if the result does not say.
+        black: whether it is opaque and black everywhere; None if not known.
+        c2pa: whether it contains a C2PA manifest; None if not known.
+        c2pa_claim_generator: the program that made the manifest's claim, as the manifest says; None if not read.
+        c2pa_issuer: the issuer in the certificate that signed the claim, as the manifest says; None if not read.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -113,6 +137,11 @@ class StoredImage(BaseModel):
     height: int | None
     content_type: str
     notes: tuple[str, ...] = ()
+    nsfw: bool | None = None
+    black: bool | None = None
+    c2pa: bool | None = None
+    c2pa_claim_generator: str | None = None
+    c2pa_issuer: str | None = None
 
 
 class Outcome(_Fact):
@@ -127,7 +156,10 @@ class Outcome(_Fact):
         notes: anomalies, in words.
         inference_s: seconds that the model took, if fal says it.
         erased_at: when its images, prompt and arguments were erased on request; hashes and cost stay.
+        details: what the result says besides its images; None if nothing.
     """
+
+    version: Literal[1, 2, 3] = VERSION  # type: ignore[assignment]
 
     request_id: str
     kind: OutcomeKind
@@ -143,6 +175,7 @@ class Outcome(_Fact):
     erased_at: datetime | None = None
     evidence: str = ""
     notes: tuple[str, ...] = ()
+    details: Details | None = None
 
     @property
     def is_doubtful(self) -> bool:

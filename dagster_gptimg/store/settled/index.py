@@ -202,10 +202,13 @@ class SettledIndex:
         self.write(piece, rows)
         self._pieces.remove_files(old)
 
-    def merge(self, piece: str) -> None:
-        """Merge many pieces into one, which is written before the others are removed. Raises `StoreError`."""
+    def merge(self, piece: str, above: int | None = None) -> None:
+        """Merge more than `above` pieces (many, by default) into one, written before the others are removed.
+
+        The result lacks the lines that another one of the same key supersedes. Raises `StoreError`.
+        """
         old = list(self._pieces.names)
-        if len(old) > MERGE_ABOVE:
+        if len(old) > (MERGE_ABOVE if above is None else above):
             self._pieces.put(self._pieces.lay_out(piece, self._alive()))
             self._pieces.remove(old)
 

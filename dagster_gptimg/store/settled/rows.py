@@ -43,6 +43,7 @@ SCHEMA = pa.schema(
         ("completed_at", TIME),
         ("stored_at", TIME),
         ("notes", pa.list_(pa.string())),
+        ("details", pa.list_(pa.string())),
     ],
     metadata={"dagster_gptimg.settled.version": "1"},
 )
@@ -71,6 +72,8 @@ class Settled(NamedTuple):
         settled_by: the run that recorded the outcome.
         images: fields of `StoredImage`, each as a dict.
         notes: for each image its anomalies, in words, or None; None if there are none at all.
+        details: for each image a JSON object of its non-empty columns among `DETAILS`, or None; None if there are none
+            at all.
     """
 
     key: str
@@ -90,6 +93,7 @@ class Settled(NamedTuple):
     completed_at: datetime
     stored_at: datetime
     notes: Sequence[str | None] | None = None
+    details: Sequence[str | None] | None = None
 
     @property
     def status(self) -> RowStatus:

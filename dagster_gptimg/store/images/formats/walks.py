@@ -25,16 +25,24 @@ class Walked(NamedTuple):
         end: where the image ends, in bytes; later bytes are a trailer. None: at the file's end, or not known.
         hole: in words, what proves that bytes are missing or were changed; empty if nothing does.
         note: in words, other anomalies of the structure.
+        c2pa: whether it contains a C2PA manifest; None if this was not looked for, or not to the end.
     """
 
     end: int | None = None
     hole: str = ""
     note: str = ""
+    c2pa: bool | None = None
 
 
 def _cut(where: str) -> Walked:
     return Walked(hole=f"it is cut off {where}")
 
+
+C2PA_CHUNK = b"caBX"
+"""The chunk of a PNG that holds a C2PA manifest, and nothing else (https://spec.c2pa.org, Embedding manifests)."""
+
+C2PA_BOX = bytes.fromhex("63327061 0011 0010 8000 00aa00389b71")
+"""The type of the JUMBF box that is a C2PA manifest store (same source, Use of JUMBF)."""
 
 PNG_HEAD = 8
 """Bytes before the first chunk of a PNG."""
@@ -53,7 +61,7 @@ def walk_png(data: Data) -> Walked:
     changed; in other chunks it is a note.
     """
     view, at, size = memoryview(data), PNG_HEAD, len(data)
-    wrong = dict[bool, str]()
+    wrong, c2pa = dict[bool, str](), False
     while at + 12 <= size:
         length, kind = struct.unpack_from(">I4s", view, at)
         end = at + 12 + length
@@ -62,12 +70,13 @@ def walk_png(data: Data) -> Walked:
         (crc,) = struct.unpack_from(">I", view, end - 4)
         if zlib.crc32(view[at + 4 : end - 4]) != crc:
             wrong.setdefault(kind not in ANCILLARY, f"the checksum of its chunk {_name(kind)} at byte {at} is wrong")
+        c2pa |= kind == C2PA_CHUNK
         if kind == b"IEND":
-            return Walked(end, wrong.get(True, ""), wrong.get(False, ""))
+            return Walked(end, wrong.get(True, ""), wrong.get(False, ""), c2pa)
         if at == PNG_HEAD and kind != b"IHDR":
             return Walked(hole=f"its first chunk is {_name(kind)}, and not IHDR")
         at = end
-    return _cut(f"before its chunk IEND, behind byte {at}")
+    return _cut(f"before its chunk IEND, behind byte {at}")._replace(c2pa=c2pa or None)
 
 
 def _name(kind: bytes) -> str:
@@ -82,6 +91,7 @@ _SEQUENTIAL = frozenset({0xC0, 0xC1})
 _SOI = 0xD8
 _EOI = 0xD9
 _SOS = 0xDA
+_APP11 = 0xEB
 
 
 def walk_jpeg(data: Data) -> Walked:
@@ -89,11 +99,11 @@ def walk_jpeg(data: Data) -> Walked:
 
     Some programs omit EOI. Only then a decoder is used, to check whether all pixels are there.
     """
-    at, size, scans, frame = 2, len(data), 0, 0
+    at, size, scans, frame, c2pa = 2, len(data), 0, 0, False
     while found := _MARKER.search(data, at):
         marker, at = data[found.start() + 1], found.end()
         if marker == _EOI:
-            return Walked(_behind_picture(data, at))
+            return Walked(_behind_picture(data, at), c2pa=c2pa)
         if marker == _SOI:
             continue
         length = int.from_bytes(data[at : at + 2], "big")
@@ -101,10 +111,16 @@ def walk_jpeg(data: Data) -> Walked:
             break
         frame = frame or (marker if marker in _SOF else 0)
         scans += marker == _SOS
+        c2pa |= marker == _APP11 and _begins_c2pa(data[at + 2 : at + 66])
         at += length
     if scans == 1 and frame in _SEQUENTIAL and decodes_to_its_end(data):
-        return Walked(note="its end marker is missing")
-    return _cut("before its end marker")
+        return Walked(note="its end marker is missing", c2pa=c2pa)
+    return _cut("before its end marker")._replace(c2pa=c2pa or None)
+
+
+def _begins_c2pa(segment: bytes) -> bool:
+    """Whether a segment APP11 of a JPEG begins a C2PA manifest (JUMBF in `JP` packets, ISO/IEC 19566-5, annex D)."""
+    return segment.startswith(b"JP") and segment[12:16] == b"jumb" and C2PA_BOX in segment
 
 
 def _behind_picture(data: Data, at: int) -> int | None:
@@ -151,7 +167,21 @@ def _behind_blocks(data: Data, at: int) -> int:
 def walk_webp(data: Data) -> Walked:
     """Check the size in the RIFF header (https://developers.google.com/speed/webp/docs/riff_container)."""
     end = int.from_bytes(data[4:8], "little") + 8
-    return Walked(end) if end <= len(data) else _cut(f"before the {end} bytes that its header speaks of")
+    c2pa = _has_chunk(data, b"C2PA", min(end, len(data)))
+    if end <= len(data):
+        return Walked(end, c2pa=c2pa)
+    return _cut(f"before the {end} bytes that its header speaks of")._replace(c2pa=c2pa or None)
+
+
+def _has_chunk(data: Data, name: bytes, end: int) -> bool:
+    """Whether a WebP has a chunk of this name before a place; only the chunks' heads are read."""
+    at = 12
+    for _ in range(_MOST_BOXES):
+        if at + 8 > end or data[at : at + 4] == name:
+            break
+        length = int.from_bytes(data[at + 4 : at + 8], "little")
+        at += 8 + length + (length & 1)
+    return at + 8 <= end and data[at : at + 4] == name
 
 
 _PAYLOADS = frozenset({b"mdat", b"jxlc", b"jxlp", b"jp2c"})
