@@ -230,7 +230,7 @@ def settled_of(key: str, attempts: Sequence[Attempt], owns: Owns, run: str) -> S
 
 
 def _details(outcome: Outcome, image: StoredImage) -> str | None:
-    """Those columns of the image table as JSON that are seldom filled; None where none of them is."""
+    """Return an image's columns of `DETAILS` that are not empty, as JSON; None if all are empty."""
     said = {} if outcome.details is None else outcome.details.model_dump(exclude_defaults=True)
     if "timings" in said:
         said["timings"] = json.dumps(said["timings"], ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""What a result says beside its images: a few names that public recordings show, bounded, and for people only."""
+"""Details of a result besides its images: the fields that public recordings show, bounded; no decision uses them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ SEED_MOST = 2**63 - 1
 WORDS_LETTERS = 4000
 """Letters of a description or a revised prompt that are kept."""
 
-TIMINGS_MOST, NAME_LETTERS = 16, 40
-"""Timings that are kept, and letters of the name of each."""
+TIMINGS_MOST = 16
+"""Timings that are kept."""
+
+NAME_LETTERS = 40
+"""Letters of the name of a timing that are kept."""
 
 
 def details_of(output: Mapping[str, Json], texts: Texts) -> Details:
-    """What a model's output says beside its images; what has another type than it should is left out."""
+    """Return what a model's output says besides its images; values of another type are left out."""
     timings = output.get("timings")
     named = list(timings.items())[:TIMINGS_MOST] if isinstance(timings, dict) else []
     took = {texts.clean(name, NAME_LETTERS): seconds(value) for name, value in named}
@@ -37,7 +40,7 @@ def details_of(output: Mapping[str, Json], texts: Texts) -> Details:
 
 
 def nsfw_flags(output: Mapping[str, Json], count: int) -> dict[int, bool]:
-    """Whether fal flags an image, by its place among so many; of none where there is not one flag for each."""
+    """Return fal's flags by the image's place among `count` images; none unless there is one for each image."""
     told = output.get("has_nsfw_concepts")
     flags = told if isinstance(told, list) and len(told) == count else []
     return {place: flag for place, flag in enumerate(flags) if isinstance(flag, bool)}

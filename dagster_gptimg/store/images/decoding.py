@@ -105,15 +105,17 @@ _BLACK_PIXELS = 17_000_000
 
 _OPAQUE = 255 - UNIFORM
 
-_PIXELS_A_BYTE, _MORE_BYTES = 16, 32 * 1024
-"""A picture that is black all over is compressed to fewer bytes than its pixels by the first, and the second."""
+_PIXELS_A_BYTE = 16
+"""A picture that is black everywhere is compressed to fewer bytes than its pixels by this factor."""
+
+_MORE_BYTES = 32 * 1024
+"""Bytes besides, for metadata."""
 
 
 def is_black(data: Data, size: Size) -> bool:
-    """Whether an image is opaque and black all over, as providers give in the place of what they have censored.
+    """Return whether an image is opaque and black everywhere, as censored images are.
 
-    Only a file that is so small for its pixels that it may be is decoded: hardly any. One that is black and not
-    compressed is not found.
+    Only a file that is small enough for its pixels is decoded; a black image without compression is not found.
     """
     pixels = (size[0] or 0) * (size[1] or 0)
     if not 0 < pixels <= _BLACK_PIXELS or len(data) > pixels // _PIXELS_A_BYTE + _MORE_BYTES:

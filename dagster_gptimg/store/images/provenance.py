@@ -42,7 +42,7 @@ _one = threading.Lock()
 
 
 class Claim(NamedTuple):
-    """Who claims to have made an image, as its manifest says; each None where it does not say, or nobody can read it.
+    """The maker of an image, as its manifest claims; each field is None if the manifest cannot be read or lacks it.
 
     Attributes:
         generator: the program, with its version.
