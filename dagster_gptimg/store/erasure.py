@@ -15,6 +15,8 @@ from dagster_gptimg.store.receipts.receipts import parse_outcome
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from pydantic import BaseModel
+
     from dagster_gptimg.store.dataset import Dataset
     from dagster_gptimg.store.layout import FactName
 
@@ -41,16 +43,22 @@ def erase(dataset: Dataset, key: str, now: datetime) -> list[str]:
         elif parsed.kind == "intent":
             intent = parse_fact(Intent, dataset.store.read(path), path)
             less = intent.model_copy(update={"arguments": {}, "row_id": ""})
-            dataset.store.write(path, less.model_dump_json().encode())
+            dataset.store.write(path, _as_read(less))
     return ids
 
 
 def _erase_outcome(dataset: Dataset, path: str, name: FactName, now: datetime) -> None:
     outcome = parse_outcome(dataset.store.read(path), path, name)
-    less = outcome.model_copy(update={"error": None, "details": None, "erased_at": outcome.erased_at or now})
-    dataset.store.write(path, less.model_dump_json().encode())
+    said = {} if outcome.details is None else {"details": None}
+    less = outcome.model_copy(update={"error": None, "erased_at": outcome.erased_at or now, **said})
+    dataset.store.write(path, _as_read(less))
     for image in outcome.images:
         dataset.store.delete(f"{dataset.folder}/{image.path}")
+
+
+def _as_read(fact: BaseModel) -> bytes:
+    """Return a fact as JSON, with no fields besides those that it was read with: its version has no others."""
+    return fact.model_dump_json(exclude_unset=True).encode()
 
 
 def is_ended(dataset: Dataset, key: str) -> bool:

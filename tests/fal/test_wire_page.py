@@ -37,12 +37,7 @@ READ_NOTHING = {
 
 NEVER_TOLD = {
     "detail.message",  # the client reads it, and no document names it
-    "description",
-    "has_nsfw_concepts",
-    "revised_prompt",
-    "seed",
-    "timings",  # told by models that it does not have
-    "images[].file_size",  # told by some models; the GPT Image models leave it out, or say null
+    "revised_prompt",  # told by models that it does not have
     "models[].openapi.components.schemas.*.properties.*.allOf",  # in documents of other models
     "models[].openapi.components.schemas.*.properties.*.oneOf",
 }

@@ -251,8 +251,16 @@ async def _submits(world: World) -> None:
     world.set(validates_at_submit=False)
 
 
+TALKATIVE = {"fal-ai/flux-2": {"image_size": "square"}, "fal-ai/nano-banana-2": {"aspect_ratio": "1:1"}}
+"""Models whose results say more than which images they have."""
+
+
 async def _reads(world: World) -> None:
     get = world.http.get
+    for endpoint, inputs in TALKATIVE.items():
+        told = await world.submitted(endpoint, **inputs)
+        await world.reaches(told, "COMPLETED")
+        await get(told["response_url"])
     done = await world.submitted()
     await world.reaches(done, "COMPLETED")
     world.set(**BUSY)
