@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from dagster_gptimg.store.manifest_columns import DETAILS
 from tests.harness import Fal, Ran, cli, records
 
 SMALL: dict[str, tuple[str, ...]] = {
@@ -21,6 +22,9 @@ SMALL: dict[str, tuple[str, ...]] = {
     "flux-2-pro": ("image_size=square", "safety_tolerance=5"),
 }
 """Models, and arguments that make small images of known prices."""
+
+TOLD = {"seedream-5-lite": {"seed"}, "flux-2": {"seed", "timings", "nsfw"}, "flux-2-pro": {"seed"}}
+"""What results of these models say besides their images."""
 
 
 @pytest.fixture
@@ -60,6 +64,9 @@ def test_images_and_edits_are_bought_once_also_when_replies_are_lost(
     found = records(store, "d")
     assert sum(Decimal(str(row["cost_usd"])) for row in found) == pytest.approx(Decimal(fal.bill()["total_usd"]))
     assert len({row["endpoint"] for row in found}) == 2
+    told = {name for name in DETAILS for row in found if row[name] is not None}
+    assert told == {"black", "c2pa"} | TOLD.get(model, set())
+    assert model != "flux-2" or {(row["seed"], row["nsfw"]) for row in found} == {(7, False)}
     assert call(fal, "generate", source, store, model).summary["bought"] == 0
     assert len(fal.charged()) == 5
 

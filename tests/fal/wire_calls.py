@@ -251,7 +251,10 @@ async def _submits(world: World) -> None:
     world.set(validates_at_submit=False)
 
 
-TALKATIVE = {"fal-ai/flux-2": {"image_size": "square"}, "fal-ai/nano-banana-2": {"aspect_ratio": "1:1"}}
+TALKATIVE: dict[str, dict[str, Any]] = {
+    "fal-ai/flux-2": {"image_size": "square"},
+    "fal-ai/nano-banana-2": {"aspect_ratio": "1:1"},
+}
 """Models whose results say more than which images they have."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -27,7 +28,7 @@ from dagster_gptimg.store.manifest import (
     scan_manifest,
     write_manifest,
 )
-from dagster_gptimg.store.manifest_columns import COLUMNS
+from dagster_gptimg.store.manifest_columns import COLUMNS, DETAILS
 from dagster_gptimg.store.root import Store
 
 if TYPE_CHECKING:
@@ -89,6 +90,15 @@ def test_more_records_than_are_in_memory_at_once_keep_their_order(dataset: Datas
     count = 2 * BATCH + 1
     write_manifest(dataset, None, (record(dataset, row_id=f"r{n}", image_index=n) for n in range(count)))
     assert read_manifest(dataset, None)["image_index"].to_pylist() == list(range(count))
+
+
+def test_details_of_which_most_are_empty_or_alike_cost_next_to_nothing(dataset: Dataset) -> None:
+    sizes = list[int]()
+    for details in (dict.fromkeys(DETAILS), {**dict.fromkeys(DETAILS), "nsfw": False, "black": False, "c2pa": False}):
+        hashes = (hashlib.sha256(bytes([n % 256, n // 256])).hexdigest() for n in range(10_000))
+        write_manifest(dataset, None, (record(dataset, request_key=h, sha256=h[::-1], **details) for h in hashes))
+        sizes.append(len(lies(dataset)))
+    assert sizes[1] - sizes[0] < 0.002 * sizes[0]
 
 
 def test_a_manifest_without_records_is_there_and_empty(dataset: Dataset) -> None:
