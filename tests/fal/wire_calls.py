@@ -251,16 +251,16 @@ async def _submits(world: World) -> None:
     world.set(validates_at_submit=False)
 
 
-TALKATIVE: dict[str, dict[str, Any]] = {
+WITH_DETAILS: dict[str, dict[str, Any]] = {
     "fal-ai/flux-2": {"image_size": "square"},
     "fal-ai/nano-banana-2": {"aspect_ratio": "1:1"},
 }
-"""Models whose results say more than which images they have."""
+"""Models whose results have fields besides their images, with inputs."""
 
 
 async def _reads(world: World) -> None:
     get = world.http.get
-    for endpoint, inputs in TALKATIVE.items():
+    for endpoint, inputs in WITH_DETAILS.items():
         told = await world.submitted(endpoint, **inputs)
         await world.reaches(told, "COMPLETED")
         await get(told["response_url"])

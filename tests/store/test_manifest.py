@@ -92,7 +92,7 @@ def test_more_records_than_are_in_memory_at_once_keep_their_order(dataset: Datas
     assert read_manifest(dataset, None)["image_index"].to_pylist() == list(range(count))
 
 
-def test_details_of_which_most_are_empty_or_alike_cost_next_to_nothing(dataset: Dataset) -> None:
+def test_details_that_are_empty_or_alike_add_less_than_a_five_hundredth(dataset: Dataset) -> None:
     sizes = list[int]()
     for details in (dict.fromkeys(DETAILS), {**dict.fromkeys(DETAILS), "nsfw": False, "black": False, "c2pa": False}):
         hashes = (hashlib.sha256(bytes([n % 256, n // 256])).hexdigest() for n in range(10_000))
