@@ -31,7 +31,7 @@ FIELDS = read_fields()
 
 READ_NOTHING = {
     "addresses", "inputs", "model", "builtin", "overview", "openai", "google", "bytedance", "black_forest_labs",
-    "portal", "prices", "proxies", "request_settings", "resolver", "settings",
+    "portal", "price_formulas", "proxies", "request_settings", "resolver", "settings",
 }  # fmt: skip
 """Modules of `fal/` that read no answer of fal's. One that is new is looked at."""
 
