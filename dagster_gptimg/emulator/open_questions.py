@@ -97,6 +97,15 @@ class Readings:
     auto_size: Literal["1024x1024", "1536x1024", "1024x1536"] = "1024x1024"
     """The size that `auto` is billed as (docs/fal-wire.md#prices-and-units)."""
 
+    megapixel: Literal[1_048_576, 1_000_000] = 1_048_576
+    """Pixels in a megapixel of the upscalers, whose pages do not say it (docs/fal-wire.md#prices-and-units)."""
+    megapixels_rounded: bool = True
+    """Whether megapixels of Clarity Upscaler are billed rounded up, or as they are
+    (docs/fal-wire.md#prices-and-units)."""
+    compute_seconds_billed: bool = True
+    """Whether compute seconds of BiRefNet cost what an older page says, as one bill suggests. Otherwise nothing, as
+    the newer page says (docs/fal-wire.md#prices-and-units)."""
+
     # -- history and billing events
 
     history_lag: float = 0.0

@@ -15,11 +15,12 @@ from dagster_gptimg.emulator.account.deliveries import Delivery
 from dagster_gptimg.emulator.account.records import FREE, Outcome, Record, State
 from dagster_gptimg.emulator.account.schedule import Schedule, ended
 from dagster_gptimg.emulator.account.storage import expiry_seconds
-from dagster_gptimg.emulator.account.submission import LIFECYCLE, Submission
+from dagster_gptimg.emulator.account.submission import LIFECYCLE, Source, Submission
 from dagster_gptimg.emulator.faults import Dice, Phase, draw
 from dagster_gptimg.emulator.models import prices, schema
 from dagster_gptimg.emulator.models.model import app_of
 from dagster_gptimg.emulator.models.models import MODELS
+from dagster_gptimg.emulator.models.one_image import MOST_SIDE, SOURCE_SIZE
 from dagster_gptimg.emulator.models.policy import refused_word
 from dagster_gptimg.emulator.settings import Settings
 
@@ -84,9 +85,11 @@ class Account:
         digest = digest_of(submission.endpoint_id, inputs or submission.arguments)
         twin, twin_of = self.database.twins(digest)
         fault = self.dice.strike(Phase.ACCEPTED, f"{digest}:{twin}", prompt)
-        outcome = _outcome(submission, prompt, errors, fault)
+        source = submission.source or Source("", 0, 0)
         if inputs:
-            inputs["num_images"] = self._made(inputs, fault, f"{digest}:{twin}")
+            inputs |= {"num_images": self._made(submission.endpoint_id, inputs, fault, f"{digest}:{twin}")}
+            inputs |= {SOURCE_SIZE: (source.width, source.height)} if submission.source else {}
+        outcome = _outcome(submission, prompt, inputs, errors, fault)
         return Record(
             request_id=str(uuid.uuid4()),
             endpoint_id=submission.endpoint_id,
@@ -103,13 +106,18 @@ class Account:
             start_by=None if submission.start_timeout is None else now + submission.start_timeout,
             low_priority=submission.low_priority,
             store_io=submission.store_io,
+            source=source.name or None,
+            source_width=source.width,
+            source_height=source.height,
             headers=json.dumps(submission.headers),
             tags=json.dumps(submission.tags),
             requeues=1 if fault == "requeue" and outcome is Outcome.OK else 0,
         )
 
-    def _made(self, inputs: dict[str, Any], fault: str | None, key: str) -> int:
+    def _made(self, endpoint_id: str, inputs: dict[str, Any], fault: str | None, key: str) -> int:
         """Return how many images are made and billed; with `max_images` above 1 the model decides."""
+        if MODELS[endpoint_id].has_one_image:
+            return 1
         count = int(inputs.get("num_images") or 1)
         most = count * int(inputs.get("max_images") or 1)
         made = count + int(draw(self.settings.seed, "images", key) * (most - count + 1))
@@ -139,7 +147,7 @@ class Account:
     def _kept(self, record: Record) -> float:
         """Return the seconds for which the result stays readable after its end."""
         # A data URI is far over the 10 KB and mostly over the 1 MB that fal still stores.
-        in_line = bool(record.inputs.get("sync_mode")) and record.outcome is Outcome.OK
+        in_line = is_in_line(record) and record.outcome is Outcome.OK
         if record.store_io and not in_line:
             return self.settings.stored_seconds
         large = in_line or (
@@ -189,6 +197,17 @@ def checked(endpoint_id: str, arguments: object) -> tuple[dict[str, Any], list[d
     return ({} if errors else inputs), errors
 
 
+def inputs_of(record: Record) -> dict[str, Any]:
+    """Return a request's inputs with defaults filled in, and the size of the image that it brought along."""
+    size = {SOURCE_SIZE: (record.source_width, record.source_height)} if record.source else {}
+    return {**checked(record.endpoint_id, json.loads(record.arguments))[0], **size}
+
+
+def is_in_line(record: Record) -> bool:
+    """Whether the result holds its images itself, as data URIs (`sync_mode`)."""
+    return bool(inputs_of(record).get("sync_mode"))
+
+
 def prompt_of(arguments: object) -> str:
     """The prompt in the arguments, or nothing. A lone surrogate, which no UTF-8 can hold, becomes a question mark."""
     prompt = arguments.get("prompt") if isinstance(arguments, dict) else None
@@ -201,19 +220,29 @@ def digest_of(endpoint_id: str, arguments: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _outcome(submission: Submission, prompt: str, errors: list[dict[str, Any]], fault: str | None) -> Outcome:
+def _outcome(
+    submission: Submission, prompt: str, inputs: dict[str, Any], errors: list[dict[str, Any]], fault: str | None
+) -> Outcome:
     if submission.endpoint_id not in MODELS:
         return Outcome.UNKNOWN_PATH
     if errors:
         return Outcome.INVALID
-    if submission.bad_reference:
-        return Outcome.BAD_REFERENCE
+    problem = submission.problem or _too_large(submission, inputs)
+    if problem is not None:
+        return problem
     if fault == "refused" or refused_word(prompt):
         return Outcome.REFUSED
     if fault == "failed_runner" or (fault == "requeue" and submission.no_retry):
         return Outcome.RUNNER_LOST
     ends = {"failed": Outcome.FAILED, "failed_downstream": Outcome.DOWNSTREAM, "stuck": Outcome.STUCK}
     return ends.get(fault or "", Outcome.OK)
+
+
+def _too_large(submission: Submission, inputs: dict[str, Any]) -> Outcome | None:
+    """The end of a request for an image that would become too large."""
+    if submission.source is None or max(MODELS[submission.endpoint_id].size(inputs)) <= MOST_SIDE:
+        return None
+    return Outcome.TOO_LARGE
 
 
 def _images(inputs: dict[str, Any], outcome: Outcome, fault: str | None) -> int:

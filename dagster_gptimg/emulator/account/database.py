@@ -38,6 +38,9 @@ CREATE TABLE IF NOT EXISTS requests (
     store_io INTEGER NOT NULL,
     headers TEXT NOT NULL,
     tags TEXT NOT NULL,
+    source TEXT,
+    source_width INTEGER NOT NULL,
+    source_height INTEGER NOT NULL,
     erased INTEGER NOT NULL,
     requeues INTEGER NOT NULL,
     attempt INTEGER NOT NULL,
@@ -55,6 +58,9 @@ _NEWER_COLUMNS = {
     "headers": "TEXT NOT NULL DEFAULT '{}'",
     "tags": "TEXT NOT NULL DEFAULT '{}'",
     "erased": "INTEGER NOT NULL DEFAULT 0",
+    "source": "TEXT",
+    "source_width": "INTEGER NOT NULL DEFAULT 0",
+    "source_height": "INTEGER NOT NULL DEFAULT 0",
 }
 
 # S608: the names are this module's own columns.

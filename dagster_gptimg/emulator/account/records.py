@@ -28,6 +28,8 @@ class Outcome(StrEnum):
     """Content policy: 422."""
     BAD_REFERENCE = "bad_reference"
     """A reference image of an edit cannot be loaded: 422, free."""
+    TOO_LARGE = "too_large"
+    """An image that is sent, or the one that would be made of it, has too many pixels: 422, free."""
     UNKNOWN_PATH = "unknown_path"
     """The app exists, the path below it does not: 404, free."""
     FAILED = "failed"
@@ -50,6 +52,7 @@ FREE = frozenset(
     {
         Outcome.INVALID,
         Outcome.BAD_REFERENCE,
+        Outcome.TOO_LARGE,
         Outcome.UNKNOWN_PATH,
         Outcome.FAILED,
         Outcome.DOWNSTREAM,
@@ -65,6 +68,7 @@ _STATUS_CODES = {
     Outcome.INVALID: 422,
     Outcome.REFUSED: 422,
     Outcome.BAD_REFERENCE: 422,
+    Outcome.TOO_LARGE: 422,
     Outcome.UNKNOWN_PATH: 404,
     Outcome.FAILED: 500,
     Outcome.RUNNER_LOST: 503,
@@ -107,6 +111,11 @@ class Record:
     """The platform's headers with which it was sent, as a JSON object; names in lower case."""
     tags: str = "{}"
     """The tags that fal keeps of `X-Fal-Tags`, as a JSON object."""
+    source: str | None = None
+    """Name of the file that keeps the image of `image_url`; None where an endpoint takes none, or it is none."""
+    source_width: int = 0
+    """Pixels of that image."""
+    source_height: int = 0
     erased: bool = False
     """Whether its payloads and files were deleted through the platform API."""
     requeues: int = 0

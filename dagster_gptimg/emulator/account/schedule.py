@@ -21,7 +21,7 @@ SPREAD = 0.3
 
 INVALID_SHARE = 0.05
 """Share of the latency that a request with an invalid schema takes: no image is made."""
-_NO_WORK = frozenset({Outcome.INVALID, Outcome.BAD_REFERENCE, Outcome.UNKNOWN_PATH})
+_NO_WORK = frozenset({Outcome.INVALID, Outcome.BAD_REFERENCE, Outcome.TOO_LARGE, Outcome.UNKNOWN_PATH})
 
 
 class Event(IntEnum):

@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from dagster_gptimg.emulator.account.records import Outcome
+
 LIFECYCLE = "x-fal-object-lifecycle-preference"
+
+
+@dataclass(frozen=True)
+class Source:
+    """The image that an endpoint without a prompt is to work on, as it is kept."""
+
+    name: str
+    """The file's name."""
+    width: int
+    """Pixels."""
+    height: int
 
 
 @dataclass(frozen=True)
@@ -29,5 +42,6 @@ class Submission:
     """Where the result is to be sent."""
     base_url: str = ""
     """Where the caller found us."""
-    bad_reference: bool = False
-    """Whether an image that it brings along cannot be loaded."""
+    problem: Outcome | None = None
+    """The end to which an image that it brings along leads: one that cannot be loaded, or is too large."""
+    source: Source | None = None

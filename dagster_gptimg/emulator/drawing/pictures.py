@@ -17,10 +17,11 @@ from dagster_gptimg.emulator.drawing.scenes import PALETTES, SCENES, Palette
 MOST_SHOWN = 4
 """References that are shown; no more fit above the text."""
 
-_SAVE: dict[str, dict[str, int]] = {
+SAVE: dict[str, dict[str, int]] = {
     "png": {"compress_level": 1, "compress_type": 3},
     "jpeg": {"quality": 88},
     "webp": {"quality": 85, "method": 0},
+    "gif": {},
 }
 """Quick to compress: what counts is that the bytes are right, not that they are few."""
 
@@ -50,7 +51,7 @@ def paint(picture: Picture) -> bytes:
     mark(canvas, palette)
     _show(canvas, picture.references)
     out = io.BytesIO()
-    canvas.save(out, picture.form, **_SAVE[picture.form])
+    canvas.save(out, picture.form, **SAVE[picture.form])
     return out.getvalue()
 
 

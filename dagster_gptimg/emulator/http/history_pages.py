@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from dagster_gptimg.emulator.account.account import Account, checked
+from dagster_gptimg.emulator.account.account import Account, checked, is_in_line
 from dagster_gptimg.emulator.account.records import Outcome, Record, State, status_code
 from dagster_gptimg.emulator.account.references import decoded
 from dagster_gptimg.emulator.account.storage import Storage
@@ -151,7 +151,7 @@ class Payloads:
         """`X-Fal-Store-IO: 0` keeps both out of the history, `sync_mode` the output (docs/fal-wire.md#history)."""
         if not record.store_io or record.erased:
             return {"json_input": None, "json_output": None}
-        in_line = record.outcome is Outcome.OK and bool(record.inputs.get("sync_mode"))
+        in_line = record.outcome is Outcome.OK and is_in_line(record)
         shown = record.state is State.COMPLETED and not in_line
         output = ending(record, self._base, self._account.settings).body if shown else None
         return {"json_input": self._input(record), "json_output": output}

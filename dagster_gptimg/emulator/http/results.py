@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from dagster_gptimg.emulator.account.account import checked
+from dagster_gptimg.emulator.account.account import checked, inputs_of
 from dagster_gptimg.emulator.account.records import Outcome, Record, status_code
 from dagster_gptimg.emulator.faults import draw
 from dagster_gptimg.emulator.http.replies import retry_hint
 from dagster_gptimg.emulator.models.model import CENTS, Unit
 from dagster_gptimg.emulator.models.models import MODELS
+from dagster_gptimg.emulator.models.one_image import MOST_SIDE
 from dagster_gptimg.emulator.models.policy import refused_word
 from dagster_gptimg.emulator.settings import Settings
 
@@ -45,6 +46,9 @@ _REQUEST_ERRORS = {
 }
 
 
+_NOT_LOADED = "Failed to load the image. Please check the URL."
+_TOO_LARGE = f"Image is too large. Maximum size is {MOST_SIDE}x{MOST_SIDE}."
+_MOST = {"max_height": MOST_SIDE, "max_width": MOST_SIDE}
 _RETRYABLE = frozenset({Outcome.RUNNER_LOST, Outcome.DOWNSTREAM, Outcome.FAILED})
 
 
@@ -54,11 +58,27 @@ def ending(record: Record, base_url: str, settings: Settings, data_uri: DataUri 
     if record.outcome in _REQUEST_ERRORS:
         return _request_error(record, headers, settings)
     if record.outcome is Outcome.OK:
-        images = [image(record, index, base_url, data_uri) for index in range(record.images)]
+        names = file_names(record)
+        files = [image(record, index, base_url, data_uri) for index in range(len(names))]
         seed = int(draw(settings.seed, "seed", record.draw_key) * 2**31)
-        more = MODELS[record.endpoint_id].more(record.inputs, seed, record.images)
-        return Ending(200, {"images": images, **more}, headers)
+        model = MODELS[record.endpoint_id]
+        told = {"image": None, **dict(zip(names, files, strict=True))} if model.has_one_image else {"images": files}
+        return Ending(200, {**told, **model.more(inputs_of(record), seed, record.images)}, headers)
     return _model_error_ending(record, headers, settings)
+
+
+def file_names(record: Record) -> tuple[str, ...]:
+    """Return the names of a result's files, in the order of their indices on the CDN."""
+    model = MODELS[record.endpoint_id]
+    if not model.has_one_image:
+        return ("images",) * record.images
+    return model.files(inputs_of(record)) if record.images else ()
+
+
+def file_urls(body: dict[str, Any]) -> list[str]:
+    """Return the URLs of all files in a result."""
+    files = body.get("images") or [body.get(name) for name in ("image", "mask_image")]
+    return [file["url"] for file in files if file is not None]
 
 
 def _headers(record: Record, settings: Settings) -> dict[str, str]:
@@ -96,8 +116,14 @@ def _detail(record: Record, seed: int) -> str | list[dict[str, Any]]:
     if record.outcome is Outcome.REFUSED:
         return [_refusal(record)]
     if record.outcome is Outcome.BAD_REFERENCE:
-        return [_model_error("image_urls", "Failed to load the image. Please check the URL.", "image_load_error")]
+        return [_model_error(_image_input(record), _NOT_LOADED, "image_load_error")]
+    if record.outcome is Outcome.TOO_LARGE:
+        return [{**_model_error(_image_input(record), _TOO_LARGE, "image_too_large"), "ctx": _MOST}]
     return [_failure(record, seed)]
+
+
+def _image_input(record: Record) -> str:
+    return "image_url" if MODELS[record.endpoint_id].has_one_image else "image_urls"
 
 
 def _refusal(record: Record) -> dict[str, Any]:
@@ -121,7 +147,7 @@ def _model_error(name: str | None, message: str, kind: str) -> dict[str, Any]:
 def image(record: Record, index: int, base_url: str, data_uri: DataUri | None = None) -> dict[str, Any]:
     """One ImageFile. All but the URL is optional in fal's schema, so some of it is missing or null now and then."""
     form, model = output_format(record), MODELS[record.endpoint_id]
-    width, height = model.size(record.inputs)
+    width, height = model.size(inputs_of(record))
     name = image_name(record, index)
     shape = int(draw(0, "shape", record.request_id, index) * 8)
     file: dict[str, Any] = {"url": data_uri(index) if data_uri else f"{base_url}/files/{animal(record)}/{name}"}
@@ -132,12 +158,13 @@ def image(record: Record, index: int, base_url: str, data_uri: DataUri | None = 
     if model.untold:
         return {**file, **dict.fromkeys(model.untold)}
     size = (None, None) if shape in (2, 3) else (width, height)
-    return {**file, "width": size[0], "height": size[1]}
+    sides = {"width": size[0], "height": size[1]}
+    return {**file, **{name: side for name, side in sides.items() if name not in model.left_out}}
 
 
 def output_format(record: Record) -> str:
-    """`png`, `jpeg` or `webp`."""
-    return MODELS[record.endpoint_id].form(record.inputs)
+    """`png`, `jpeg`, `webp` or `gif`."""
+    return MODELS[record.endpoint_id].form(inputs_of(record))
 
 
 def unit_of(record: Record) -> Unit:

@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from dagster_gptimg.emulator.account.account import Account
+from dagster_gptimg.emulator.account.account import Account, is_in_line
 from dagster_gptimg.emulator.account.deliveries import Delivery, End
 from dagster_gptimg.emulator.account.records import Outcome, Record, State
 from dagster_gptimg.emulator.faults import Phase
@@ -111,7 +111,7 @@ class Webhooks:
         return self._postponed(record, delivery, len(body))
 
     async def _body(self, record: Record, delivery: Delivery, fault: str | None) -> bytes:
-        uris = await self._drawing_threads.data_uris(record) if record.inputs.get("sync_mode") else None
+        uris = await self._drawing_threads.data_uris(record) if is_in_line(record) else None
         end = ending(record, delivery.base_url, self._account.settings, uris.__getitem__ if uris else None)
         told: dict[str, Any] = {"request_id": record.request_id, "gateway_request_id": gateway_request_id(record)}
         if end.status_code != httpx.codes.OK:

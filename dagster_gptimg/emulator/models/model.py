@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 from dagster_gptimg.emulator.models.prices import Prices, pixels
 from dagster_gptimg.emulator.models.schema import Schema
+from dagster_gptimg.emulator.open_questions import Readings
 
 MICRO_USD = 1_000_000
 
@@ -25,10 +26,18 @@ class Unit:
         """The unit's price in millionths of a dollar."""
         return self.usd * MICRO_USD
 
+    def usd_by(self, readings: Readings) -> Decimal:
+        """Return the unit's price in US dollars by one reading of fal's documents."""
+        free = self.name == COMPUTE_SECONDS and not readings.compute_seconds_billed
+        return Decimal(0) if free else self.usd
+
     def billed(self, micro_usd: int) -> str:
         """Convert millionths of a dollar to units: for cents 40000 -> "4", 34100 -> "3.41"; at most six decimals."""
         return f"{round(Decimal(micro_usd) / self.micro_usd, 6).normalize():f}"
 
+
+COMPUTE_SECONDS = "compute seconds"
+"""The name of the unit of models that are billed by the time of their computation."""
 
 CENTS = Unit("cents", Decimal("0.01"))
 """The unit of OpenAI's models, which fal bills in dollars: a cent."""
@@ -52,12 +61,16 @@ class Model:
     unit: Unit = CENTS
     untold: tuple[str, ...] = ()
     """Fields among `file_size`, `width` and `height` that are null in its results (docs/fal-wire.md#result)."""
+    left_out: tuple[str, ...] = ()
+    """Fields among `width` and `height` that its results do not have."""
     size: Callable[[Mapping[str, Any]], tuple[int, int]] = pixels
     """Function of the inputs: width and height in pixels of the images that they ask for."""
     more: Callable[[Mapping[str, Any], int, int], dict[str, Any]] = nothing_more
     """Function of the inputs, a drawn seed and the number of images: the fields of a result besides its images."""
     same_by_seed: bool = False
     """Whether all images of a request with a `seed` are the same (docs/fal-wire.md#result)."""
+    made: Literal["drawn", "cut out", "enlarged"] = "drawn"
+    """Drawn from the prompt, or made of the image of `image_url`: without its background, or larger."""
 
     @property
     def app(self) -> str:
@@ -67,15 +80,25 @@ class Model:
     @property
     def category(self) -> str:
         """Fal's category of the endpoint."""
-        return "image-to-image" if "image_urls" in self.inputs else "text-to-image"
+        return "image-to-image" if "image_urls" in self.inputs or self.has_one_image else "text-to-image"
+
+    @property
+    def has_one_image(self) -> bool:
+        """Whether it takes one image (`image_url`), and its result is one `image` instead of `images`."""
+        return "image_url" in self.inputs
 
     @property
     def description(self) -> str:
         """A sentence."""
-        return f"{self.display_name} makes images from text. (Emulated.)"
+        source = "an image" if self.has_one_image else "text"
+        return f"{self.display_name} makes images from {source}. (Emulated.)"
+
+    def files(self, inputs: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the names of the files in a result with one image: with a mask, if these inputs ask for one."""
+        return ("image", "mask_image") if inputs.get("output_mask") and not inputs.get("mask_only") else ("image",)
 
     def form(self, inputs: Mapping[str, Any]) -> str:
-        """Return `png`, `jpeg` or `webp`: the format of the images that these inputs ask for."""
+        """Return `png`, `jpeg`, `webp` or `gif`: the format of the images that these inputs ask for."""
         field = self.inputs.get("output_format")
         return str(inputs.get("output_format") or (field.default if field else None) or "png")
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dagster_gptimg.emulator.models import black_forest_labs, bytedance, google, openai
+from dagster_gptimg.emulator.models import birefnet, black_forest_labs, bria, bytedance, clarity, google, openai, topaz
 from dagster_gptimg.emulator.models.model import Model
 
 MODELS: dict[str, Model] = {
-    model.endpoint_id: model for maker in (openai, google, bytedance, black_forest_labs) for model in maker.MODELS
+    model.endpoint_id: model
+    for maker in (openai, google, bytedance, black_forest_labs, birefnet, bria, clarity, topaz)
+    for model in maker.MODELS
 }
 """Endpoint id -> model."""
 
@@ -21,4 +23,5 @@ MASKS = ("mask_image_url", "mask_url")
 
 def reference_urls(inputs: Mapping[str, Any]) -> list[str]:
     """Where the images are that these valid inputs bring along, masks last."""
-    return [*(inputs.get("image_urls") or ()), *(inputs[name] for name in MASKS if inputs.get(name))]
+    one = [inputs["image_url"]] if "image_url" in inputs else []
+    return [*one, *(inputs.get("image_urls") or ()), *(inputs[name] for name in MASKS if inputs.get(name))]

@@ -41,6 +41,25 @@ _DESCRIPTIONS = {
     "num_inference_steps": "The number of inference steps to perform.",
     "acceleration": "The acceleration level to use for the image generation.",
     "enable_prompt_expansion": "If set to true, the prompt will be expanded for better results.",
+    "image_url": "The URL of the image to work on.",
+    "negative_prompt": "What the image is not to show.",
+    "upscale_factor": "The number by which width and height are multiplied.",
+    "creativity": "How far the result may depart from the image: 0 not at all, 1 the most.",
+    "resemblance": "How close the result is kept to the image: 0 not at all, 1 the most.",
+    "model": "The variant of the model to use.",
+    "operating_resolution": "The resolution at which the foreground is looked for. 2304x2304: General Use (Dynamic).",
+    "output_mask": "Whether to return the mask, too.",
+    "refine_foreground": "Whether to refine the foreground by the mask.",
+    "mask_only": "Whether to return the mask instead of the image.",
+    "crop_to_fill": "Whether to crop the image to the size of the result.",
+    "subject_detection": "The part of the image that is enhanced.",
+    "face_enhancement": "Whether to enhance faces.",
+    "face_enhancement_creativity": "How far enhanced faces may depart from the image, from 0 to 1.",
+    "face_enhancement_strength": "How strongly faces are enhanced, from 0 to 1.",
+    "sharpen": "How much to sharpen, from 0 to 1; the model decides when it is not set.",
+    "denoise": "How much noise to remove, from 0 to 1; the model decides when it is not set.",
+    "fix_compression": "How much to remove of compression artifacts, from 0 to 1.",
+    "strength": "How strongly to enhance, from 0.01 to 1. Text Refine only.",
     "sync_mode": "If `True`, the media will be returned as a data URI and the output data won't be available in the "
     "request history.",
 }
@@ -91,8 +110,8 @@ def _schemas(model: Model, name: str) -> dict[str, Any]:
     return {
         "QueueStatus": _QUEUE_STATUS,
         f"{name}Input": inputs,
-        f"{name}Output": _OUTPUT,
-        "ImageFile": _IMAGE_FILE,
+        f"{name}Output": _output(model),
+        _file(model): _image_file(model),
         **({"ImageSize": _IMAGE_SIZE} if free else {}),
     }
 
@@ -108,9 +127,57 @@ def _property(name: str, field: Field) -> dict[str, Any]:
     if field.choices:
         return {**about, **_enum(field.choices)}
     kind = {"type": _TYPES[field.kind], **_limits(field)}
-    if field.kind is int and field.default is None and not field.required:
+    if field.kind in (int, float) and field.default is None and not field.required:
         return {**about, "anyOf": [kind, {"type": "null"}]}
     return {**about, **kind}
+
+
+def _output(model: Model) -> dict[str, Any]:
+    """The schema of a result, whose further fields are those of an example."""
+    file = _ref(_file(model))
+    more = {name: {"title": name.replace("_", " ").title(), **_shape(value)} for name, value in _example(model).items()}
+    if not model.has_one_image:
+        files = {"images": _described("array", "Images", "The generated images.", items=file)}
+    else:
+        titles = {"image": ("Image", "The resulting image."), "mask_image": ("Mask Image", "The mask, if asked for.")}
+        names = model.files({"output_mask": "output_mask" in model.inputs})
+        files = {name: {"title": titles[name][0], "description": titles[name][1], "allOf": [file]} for name in names}
+    properties = {**files, **more}
+    return {
+        "title": "Output" if model.has_one_image else "ImageResponse",
+        "type": "object",
+        "x-fal-order-properties": list(properties),
+        "properties": properties,
+        "required": [name for name in properties if name != "mask_image"],
+    }
+
+
+def _example(model: Model) -> dict[str, Any]:
+    return model.more({"prompt": ""}, 0, 1)
+
+
+def _shape(value: object) -> dict[str, Any]:
+    if isinstance(value, list):
+        return {"type": "array", "items": _shape(value[0])}
+    if isinstance(value, dict):
+        return {"type": "object", "additionalProperties": {"type": "number"}}
+    return {"type": _TYPES[type(value)]}
+
+
+def _file(model: Model) -> str:
+    """The component of a file: fal's `File` has no sides."""
+    return "File" if model.left_out else "ImageFile"
+
+
+def _image_file(model: Model) -> dict[str, Any]:
+    kept = {name: about for name, about in _FILE_PROPERTIES.items() if name not in model.left_out}
+    return {
+        "title": _file(model),
+        "type": "object",
+        "x-fal-order-properties": list(kept),
+        "properties": kept,
+        "required": ["url"],
+    }
 
 
 def _enum(choices: tuple[str, ...]) -> dict[str, Any]:
@@ -180,31 +247,14 @@ _QUEUE_STATUS = {
     },
     "required": ["status", "request_id"],
 }
-_OUTPUT = {
-    "title": "ImageResponse",
-    "type": "object",
-    "x-fal-order-properties": ["images"],
-    "properties": {
-        "images": _described("array", "Images", "The generated images.", items=_ref("ImageFile")),
-    },
-    "required": ["images"],
-}
-_IMAGE_FILE = {
-    "title": "ImageFile",
-    "type": "object",
-    "x-fal-order-properties": ["url", "content_type", "file_name", "file_size", "file_data", "width", "height"],
-    "properties": {
-        "url": _described("string", "Url", "The URL where the file can be downloaded from."),
-        "content_type": _described("string", "Content Type", "The mime type of the file.", examples=["image/png"]),
-        "file_name": _described(
-            "string", "File Name", "The name of the file. It will be auto-generated if not provided."
-        ),
-        "file_size": _described("integer", "File Size", "The size of the file in bytes."),
-        "file_data": _described("string", "File Data", "File data", format="binary"),
-        "width": _described("integer", "Width", "The width of the image"),
-        "height": _described("integer", "Height", "The height of the image"),
-    },
-    "required": ["url"],
+_FILE_PROPERTIES = {
+    "url": _described("string", "Url", "The URL where the file can be downloaded from."),
+    "content_type": _described("string", "Content Type", "The mime type of the file.", examples=["image/png"]),
+    "file_name": _described("string", "File Name", "The name of the file. It will be auto-generated if not provided."),
+    "file_size": _described("integer", "File Size", "The size of the file in bytes."),
+    "file_data": _described("string", "File Data", "File data", format="binary"),
+    "width": _described("integer", "Width", "The width of the image"),
+    "height": _described("integer", "Height", "The height of the image"),
 }
 _IMAGE_SIZE = {
     "title": "ImageSize",

@@ -25,6 +25,10 @@ REFERENCE_TOKENS = {"low": 135, "high": 3_050}
 """Tokens of one reference image by input fidelity (fal: 1024x1024)."""
 
 
+_READ = ("megapixel", "megapixels_rounded", "compute_seconds_billed")
+"""Readings that prices see among the arguments, under their own names."""
+
+
 class Prices(Protocol):
     """Computes the cost of one request."""
 
@@ -39,7 +43,9 @@ class Prices(Protocol):
 def cost(prices: Prices, inputs: Mapping[str, Any], readings: Readings) -> int:
     """Millionths of a dollar that a request is billed, by one reading of fal's documents."""
     autos = {"quality": readings.auto_quality, "image_size": readings.auto_size}
-    total = prices.micro_usd({**inputs, **{name: tier for name, tier in autos.items() if inputs.get(name) == "auto"}})
+    read = {name: getattr(readings, name) for name in _READ}
+    told = {name: tier for name, tier in autos.items() if inputs.get(name) == "auto"}
+    total = prices.micro_usd({**inputs, **told, **read})
     step = {"printed": prices.step, "always": max(prices.step, MICRO_USD_PER_CENT), "never": 1}[readings.rounding]
     return -(-total // step) * step
 

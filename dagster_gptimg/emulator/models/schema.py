@@ -35,8 +35,8 @@ class Field:
     default: str | int | float | bool | None = None
     required: bool = False
     choices: tuple[str, ...] = ()
-    least: int | None = None
-    most: int | None = None
+    least: float | None = None
+    most: float | None = None
     size: Size | None = None
 
 

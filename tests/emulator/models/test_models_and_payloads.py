@@ -10,6 +10,7 @@ import pytest
 from dagster_gptimg.emulator.models.models import MODELS
 from dagster_gptimg.emulator.models.openapi import component
 from tests.emulator.harness import ADMIN, ENDPOINT, Emulator, until
+from tests.emulator.models.test_one_image import ONE_IMAGE
 
 OPENAPI = "/api/openapi/queue/openapi.json"
 ESTIMATE = "/v1/models/pricing/estimate"
@@ -24,7 +25,8 @@ def test_a_document_is_complete(endpoint_id: str, quick: Emulator) -> None:
     document = httpx.get(f"{quick.url}{OPENAPI}", params={"endpoint_id": endpoint_id}).json()
     about = document["info"]["x-fal-metadata"]
     assert about["endpointId"] == endpoint_id
-    assert about["category"] == ("image-to-image" if "edit" in endpoint_id else "text-to-image")
+    from_images = "edit" in endpoint_id or endpoint_id in ONE_IMAGE
+    assert about["category"] == ("image-to-image" if from_images else "text-to-image")
     assert document["servers"] == [{"url": quick.url}]
     schemas, name = document["components"]["schemas"], component(endpoint_id)
     post = document["paths"][f"/{endpoint_id}"]["post"]

@@ -11,7 +11,7 @@ from dagster_gptimg.emulator.account.records import Record
 from dagster_gptimg.emulator.faults import Phase, draw
 from dagster_gptimg.emulator.http.broken_replies import Cut
 from dagster_gptimg.emulator.http.drawing_threads import DrawingThreads
-from dagster_gptimg.emulator.http.results import animal, image_name, output_format
+from dagster_gptimg.emulator.http.results import animal, file_names, image_name, output_format
 
 _PAGE = b"<!doctype html><html><head><title>Welcome</title></head><body><h1>Sign in to continue</h1></body></html>"
 
@@ -50,7 +50,7 @@ class FileRoutes:
         index = rest.partition(".")[0]
         if record is None or not self._account.has_files(record):
             return None
-        if not index.isdecimal() or int(index) >= record.images:
+        if not index.isdecimal() or int(index) >= len(file_names(record)):
             return None
         exact = beast == animal(record) and name == image_name(record, int(index))
         return (record, int(index)) if exact else None

@@ -67,7 +67,12 @@ class ModelRoutes:
             return platform_error(404, "not_found", f"Unknown endpoint: {', '.join(unknown)}")
         units = [(name, MODELS[name].unit) for name in wanted]
         listed = [
-            {"endpoint_id": name, "unit_price": float(unit.usd), "unit": unit.name, "currency": CURRENCY}
+            {
+                "endpoint_id": name,
+                "unit_price": float(unit.usd_by(self._account.settings)),
+                "unit": unit.name,
+                "currency": CURRENCY,
+            }
             for name, unit in units
         ]
         return answer({"prices": listed, "next_cursor": None, "has_more": False})
@@ -88,7 +93,7 @@ class ModelRoutes:
         if mean is not None:
             return Decimal(mean)
         model = MODELS[endpoint_id]
-        inputs, _ = checked(endpoint_id, {"prompt": "a red cup", "image_urls": [""]})
+        inputs, _ = checked(endpoint_id, {"prompt": "a red cup", "image_urls": [""], "image_url": ""})
         # An endpoint without `num_images` makes one image.
         return Decimal(prices.cost(model.prices, {"num_images": 1, **inputs}, self._account.settings))
 

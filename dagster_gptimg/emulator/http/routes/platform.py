@@ -25,7 +25,7 @@ from dagster_gptimg.emulator.http.api_keys import with_admin_key, with_platform_
 from dagster_gptimg.emulator.http.history_pages import Page, Query
 from dagster_gptimg.emulator.http.queries import BadQueryError, checked, choice, ids, limit, many, time
 from dagster_gptimg.emulator.http.replies import answer, base_url, platform_error
-from dagster_gptimg.emulator.http.results import ending
+from dagster_gptimg.emulator.http.results import ending, file_urls
 
 VERSION = 1
 """Version of the emulator's own part of `/v1/meta`."""
@@ -81,8 +81,7 @@ class PlatformRoutes:
             return platform_error(404, "not_found", "Request not found")
         links = []
         if record.outcome is Outcome.OK:
-            images = ending(record, base_url(request), self._account.settings).body["images"]
-            links = [image["url"] for image in images]
+            links = file_urls(ending(record, base_url(request), self._account.settings).body)
         self._account.erase(record)
         return answer({"cdn_delete_results": [{"link": link, "exception": None} for link in links]})
 

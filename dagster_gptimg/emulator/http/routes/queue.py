@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from PIL import Image
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from dagster_gptimg.emulator.account.account import Account, Cancel, checked, digest_of, prompt_of
+from dagster_gptimg.emulator.account.account import Account, Cancel, checked, digest_of, is_in_line, prompt_of
 from dagster_gptimg.emulator.account.records import Record, State
-from dagster_gptimg.emulator.account.references import References
+from dagster_gptimg.emulator.account.references import Brought, References
 from dagster_gptimg.emulator.account.submission import Submission
 from dagster_gptimg.emulator.faults import Phase
 from dagster_gptimg.emulator.http.api_keys import with_key
@@ -23,7 +22,7 @@ from dagster_gptimg.emulator.http.replies import REQUEST_ID, answer, base_url, r
 from dagster_gptimg.emulator.http.results import ending
 from dagster_gptimg.emulator.http.status import lines, missing, status_body, urls, wants_logs
 from dagster_gptimg.emulator.models.model import app_of
-from dagster_gptimg.emulator.models.models import APPS, reference_urls
+from dagster_gptimg.emulator.models.models import APPS, MODELS, reference_urls
 from dagster_gptimg.emulator.settings import Settings
 
 _CANCEL_CODES = {
@@ -72,19 +71,21 @@ class QueueRoutes:
         inputs, errors = checked(endpoint_id, submission.arguments)
         if errors and self._account.settings.validates_at_submit:
             return told(422, errors)
-        return await self._taken(request, submission, await self._references.load(reference_urls(inputs)))
+        is_source = endpoint_id in MODELS and MODELS[endpoint_id].has_one_image
+        brought = await self._references.load(reference_urls(inputs), is_source=is_source)
+        return await self._taken(request, submission, brought)
 
     def _waiting(self) -> int:
         self._account.now()
         return self._account.schedule.waiting()
 
-    async def _taken(self, request: Request, submission: Submission, images: list[Image.Image] | None) -> Response:
+    async def _taken(self, request: Request, submission: Submission, brought: Brought) -> Response:
         key = digest_of(submission.endpoint_id, submission.arguments)
         fault = self._account.dice.strike(Phase.SUBMIT, key, prompt_of(submission.arguments))
         if fault is not None and fault not in _REPLY_FAULTS:
             return _not_accepted(fault, self._account.settings)
-        record = self._account.accept(replace(submission, bad_reference=images is None))
-        self._references.keep(record.request_id, images or [])
+        record = self._account.accept(replace(submission, problem=brought.problem, source=brought.source))
+        self._references.keep(record.request_id, () if brought.source else brought.thumbnails)
         if fault == "submit_slow":
             await asyncio.sleep(self._account.settings.slow_seconds)
         return _mangled(self._receipt(record, base_url(request)), fault)
@@ -127,7 +128,7 @@ class QueueRoutes:
             return _unreadable(fault, self._account.settings)
         if record.state is not State.COMPLETED:
             return self._too_early(request, record)
-        uris = await self._drawing_threads.data_uris(record) if record.inputs.get("sync_mode") else None
+        uris = await self._drawing_threads.data_uris(record) if is_in_line(record) else None
         end = ending(record, base_url(request), self._account.settings, uris.__getitem__ if uris else None)
         return answer(end.body, end.status_code, {REQUEST_ID: record.request_id, **end.headers})
 
