@@ -17,6 +17,7 @@ import pytest
 from dagster_gptimg.testing import NO_TLS
 from tests.emulator.account.test_edits_and_storage import EDIT, corner, picture
 from tests.emulator.harness import ENDPOINT, Emulator, until
+from tests.emulator.models.test_one_image import ONE_IMAGE, opened, product
 from tests.emulator.models.test_other_makers import PATHS
 from tests.emulator.receiver import receiving, signed_by
 
@@ -139,6 +140,17 @@ def test_other_makers_models(endpoint_id: str, judge: Judge, quick: Emulator) ->
     assert httpx.get(second["arguments"]["image_urls"][0]).content == picture("lime")
     wrong = judge("failing", endpoint=endpoint_id, input={**asked, "sync_mode": "perhaps"})
     assert dict(wrong["fields"]) == {"sync_mode": "bool_parsing"}
+
+
+def test_endpoints_that_take_an_image_and_no_prompt(judge: Judge, quick: Emulator) -> None:
+    found = judge("fromImage", endpoints=ONE_IMAGE, image=base64.b64encode(product()).decode())["found"]
+    for endpoint_id in ONE_IMAGE:
+        assert opened(found[endpoint_id]["data"]["image"]).size in ((64, 48), (128, 96))
+        wrong = found[endpoint_id]["wrong"]
+        assert (wrong["name"], wrong["fields"]) == ("ValidationError", [["image_url", "missing"]])
+    rows = [row for row in quick.bill()["rows"] if row["outcome"] == "ok"][-len(ONE_IMAGE) :]
+    assert [row["endpoint_id"] for row in rows] == list(ONE_IMAGE)
+    assert httpx.get(rows[0]["arguments"]["image_url"]).content == product()
 
 
 def test_cancel(judge: Judge, quick: Emulator) -> None:

@@ -12,6 +12,7 @@ import hashlib
 import io
 import uuid
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +56,7 @@ class References:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "references"
-        self._decoding = asyncio.Lock()
+        self._decoding = ThreadPoolExecutor(1, thread_name_prefix="large-reference")
 
     async def load(self, urls: Sequence[str], *, is_source: bool = False) -> Brought:
         """Small copies of these images, and with `is_source` the first one kept as it is."""
@@ -81,8 +82,7 @@ class References:
     async def _thumbnail(self, data: bytes, size: tuple[int, int]) -> Image.Image | None:
         if size[0] * size[1] <= _QUICK_PIXELS:
             return _thumbnail(data)
-        async with self._decoding:
-            return await asyncio.to_thread(_thumbnail, data)
+        return await asyncio.get_running_loop().run_in_executor(self._decoding, _thumbnail, data)
 
     def _kept(self, data: bytes, size: tuple[int, int]) -> Source:
         """Keep a whole image under a name that its content gives; before the request is accepted, so never too late."""
@@ -94,6 +94,10 @@ class References:
             begun.write_bytes(data)
             begun.replace(path)
         return Source(name, *size)
+
+    def close(self) -> None:
+        """Decode nothing more."""
+        self._decoding.shutdown(wait=False, cancel_futures=True)
 
     def keep(self, request_id: str, images: Sequence[Image.Image]) -> None:
         """Keep the thumbnails of a request."""

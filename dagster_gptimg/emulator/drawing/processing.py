@@ -1,7 +1,8 @@
 """What is made of an image that was sent: cut out of its background, the mask of that, or enlarged.
 
 Real pixels of that image, changed by simple rules, so that a pipeline's next step has something to work on. The same
-image and format always give the same bytes. Memory: two images of the size of the larger one, four bytes a pixel.
+image and format always give the same bytes. Memory: about six bytes for each pixel of the larger image; no second copy
+of it is made.
 """
 
 from __future__ import annotations
@@ -27,25 +28,31 @@ _MARKED = 220
 
 def cut_out(source: Path, form: str) -> bytes:
     """Return the image without its background, in its own size."""
-    with Image.open(source) as opened:
-        image = opened.convert("RGBA")
+    image = _pixels(source)
     image.putalpha(_foreground(image))
     return _saved(image, form)
 
 
 def foreground_mask(source: Path, form: str) -> bytes:
     """Return the mask alone: white where the foreground is, black elsewhere."""
-    with Image.open(source) as opened:
-        found = _foreground(opened.convert("RGBA"))
+    found = _foreground(_pixels(source))
     return _saved(found.convert("RGB") if form == "webp" else found, form, is_marked=False)
 
 
 def enlarged(source: Path, width: int, height: int, form: str) -> bytes:
     """Return the image in another size, with its transparency where the format has any."""
-    with Image.open(source) as opened:
-        small = opened.convert("RGBA" if opened.has_transparency_data and form != "jpeg" else "RGB")
+    small = _pixels(source)
+    small = small if form != "jpeg" else small.convert("RGB")
     # Each pixel repeated: quick to make, and to compress.
     return _saved(small.resize((width, height), Image.Resampling.NEAREST), form)
+
+
+def _pixels(source: Path) -> Image.Image:
+    """The image as RGB, or as RGBA if anything of it may be transparent."""
+    with Image.open(source) as opened:
+        opened.load()  # What is loaded outlives the file, and is not copied.
+        mode = "RGBA" if opened.has_transparency_data else "RGB"
+        return opened if opened.mode == mode else opened.convert(mode)
 
 
 def _saved(image: Image.Image, form: str, *, is_marked: bool = True) -> bytes:
@@ -58,12 +65,12 @@ def _saved(image: Image.Image, form: str, *, is_marked: bool = True) -> bytes:
 
 def _foreground(image: Image.Image) -> Image.Image:
     """The alpha channel of an image without its background: its own, or what differs from the image's corners."""
-    own = image.getchannel("A")
-    if own.getextrema() != (255, 255):
+    own = image.getchannel("A") if image.mode == "RGBA" else None
+    if own is not None and own.getextrema() != (255, 255):
         return own
-    small = image.copy()
-    small.thumbnail((_EDGE, _EDGE))
-    small = small.convert("RGB")
+    scale = min(1.0, _EDGE / max(image.size))
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    small = image.resize(size, Image.Resampling.NEAREST).convert("RGB")
     red, green, blue = ImageChops.difference(small, _background(small)).split()
     apart = ImageChops.lighter(ImageChops.lighter(red, green), blue)
     found = apart.point([255 * (value >= _APART) for value in range(256)])

@@ -36,6 +36,7 @@ class App:
     def __init__(self, account: Account, folder: Path) -> None:
         references, storage, signer = References(folder), Storage(folder), Signer(folder, account.database.id)
         self._drawing_threads = DrawingThreads(references)
+        self._references = references
         self._account, self._timers = account, Timers(account)
         self._webhooks = Webhooks(account, self._drawing_threads, signer)
         self._calls = 0
@@ -61,6 +62,7 @@ class App:
         self._timers.stop()
         await self._webhooks.stop()
         self._drawing_threads.close()
+        self._references.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one call, unless a web page has sent it."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
-import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 
 from dagster_gptimg.emulator.account.account import inputs_of
 from dagster_gptimg.emulator.account.records import Record
@@ -26,12 +24,14 @@ class DrawingThreads:
 
     def __init__(self, references: References) -> None:
         self._references = references
-        self._large = threading.Lock()
         self._pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="picture")
+        self._large = ThreadPoolExecutor(1, thread_name_prefix="large-picture")
 
     async def image(self, record: Record, index: int) -> bytes:
         """The bytes of one image."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._painted, record, index)
+        width, height = MODELS[record.endpoint_id].size(inputs_of(record))
+        pool = self._large if width * height > _LARGE else self._pool
+        return await asyncio.get_running_loop().run_in_executor(pool, self._painted, record, index)
 
     def _painted(self, record: Record, index: int) -> bytes:
         if record.source is not None:
@@ -42,11 +42,10 @@ class DrawingThreads:
     def _made_of_source(self, record: Record, name: str, index: int) -> bytes:
         inputs, model, form = inputs_of(record), MODELS[record.endpoint_id], output_format(record)
         source, (width, height) = self._references.source(name), model.size(inputs)
-        with self._large if width * height > _LARGE else nullcontext():
-            if model.made == "enlarged":
-                return enlarged(source, width, height, form)
-            is_mask = inputs.get("mask_only") or file_names(record)[index] == "mask_image"
-            return (foreground_mask if is_mask else cut_out)(source, form)
+        if model.made == "enlarged":
+            return enlarged(source, width, height, form)
+        is_mask = inputs.get("mask_only") or file_names(record)[index] == "mask_image"
+        return (foreground_mask if is_mask else cut_out)(source, form)
 
     async def data_uris(self, record: Record) -> list[str]:
         """All images of the request as data URIs (`sync_mode`)."""
@@ -56,7 +55,8 @@ class DrawingThreads:
 
     def close(self) -> None:
         """Finish nothing more."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._large):
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def picture_of(record: Record, index: int, references: tuple[bytes, ...] = ()) -> Picture:

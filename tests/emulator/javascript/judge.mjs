@@ -99,6 +99,16 @@ const scenarios = {
     return fal.subscribe(endpoint, { input: { ...input, image_urls: blobs }, pollInterval: 20 });
   },
 
+  async fromImage({ endpoints, image }) {
+    const found = {};
+    for (const endpoint of endpoints) {
+      const blob = new Blob([Buffer.from(image, "base64")], { type: "image/png" });
+      const { data } = await fal.subscribe(endpoint, { input: { image_url: blob }, pollInterval: 20 });
+      found[endpoint] = { data, wrong: await failure(fal.subscribe(endpoint, { input: {}, pollInterval: 20 })) };
+    }
+    return { found };
+  },
+
   async failing({ endpoint, key, ...options }) {
     return failure(client(key).subscribe(endpoint, { pollInterval: 20, ...options }));
   },

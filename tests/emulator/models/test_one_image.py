@@ -9,7 +9,9 @@ import base64
 import io
 import struct
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import fal_client
@@ -370,6 +372,19 @@ def test_what_was_sent_outlives_the_process(start: Any) -> None:
     emulator.start()
     first = opened(emulator.finished(handle).json()["image"])
     assert first.size == (128, 96)
+
+
+@pytest.mark.long
+def test_many_large_images_at_once_take_the_memory_of_one(start: Any) -> None:
+    emulator = start(latency=0.02)
+    asked = [made(emulator, CLARITY, blank(2048, 2048), upscale_factor=4, seed=seed) for seed in range(3)]
+    urls = [result.json()["image"]["url"] for result in asked]
+    with ThreadPoolExecutor(len(urls)) as pool:
+        found = list(pool.map(lambda url: httpx.get(url, timeout=120).status_code, urls))
+    assert found == [200, 200, 200]
+    said = Path(f"/proc/{emulator.process.pid}/status").read_text()
+    most = next(line.split()[1] for line in said.splitlines() if line.startswith("VmHWM"))
+    assert int(most) < 600_000, "kB; an image of 8192x8192 takes 268,000"
 
 
 def test_fals_own_python_client_gets_each_image(quick: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
