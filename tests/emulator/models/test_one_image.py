@@ -156,10 +156,14 @@ def test_a_cut_out_is_the_image_without_its_background(endpoint_id: str, form: s
     assert max(green, blue) < 20
 
 
-def test_a_cut_out_of_a_cut_out_keeps_its_transparency(quick: Emulator) -> None:
-    first = made(quick, BRIA).json()["image"]["url"]
-    again = opened(ended(quick, BIREFNET, {"image_url": first}).json()["image"])
-    assert [alpha(again, *at) for at in ((0, 0), (32, 24))] == [0, 255]
+def test_what_is_transparent_already_stays_so(quick: Emulator) -> None:
+    image = Image.new("RGBA", (64, 48), "red")
+    image.paste((255, 0, 0, 0), (0, 0, 32, 48))
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    for endpoint_id in (BIREFNET, BRIA):
+        again = opened(made(quick, endpoint_id, file.getvalue()).json()["image"])
+        assert [alpha(again, *at) for at in ((0, 0), (20, 24), (40, 24), (63, 47))] == [0, 0, 255, 255]
 
 
 @pytest.mark.parametrize("colors", ["white", "black"])
