@@ -12,7 +12,7 @@ from dagster_gptimg.emulator.account.account import checked, inputs_of
 from dagster_gptimg.emulator.account.records import Outcome, Record, status_code
 from dagster_gptimg.emulator.faults import draw
 from dagster_gptimg.emulator.http.replies import retry_hint
-from dagster_gptimg.emulator.models.model import CENTS, Unit
+from dagster_gptimg.emulator.models.model import DOLLARS, Unit
 from dagster_gptimg.emulator.models.models import MODELS
 from dagster_gptimg.emulator.models.one_image import MOST_SIDE
 from dagster_gptimg.emulator.models.policy import refused_word
@@ -170,7 +170,7 @@ def output_format(record: Record) -> str:
 def unit_of(record: Record) -> Unit:
     """Return the unit in which a request is billed; for an unknown path, the unit of OpenAI's models."""
     model = MODELS.get(record.endpoint_id)
-    return CENTS if model is None else model.unit
+    return DOLLARS if model is None else model.unit
 
 
 def image_name(record: Record, index: int) -> str:

@@ -32,15 +32,15 @@ class Unit:
         return Decimal(0) if free else self.usd
 
     def billed(self, micro_usd: int) -> str:
-        """Convert millionths of a dollar to units: for cents 40000 -> "4", 34100 -> "3.41"; at most six decimals."""
+        """Convert millionths of a dollar to units: for dollars 40000 -> "0.04"; at most six decimals."""
         return f"{round(Decimal(micro_usd) / self.micro_usd, 6).normalize():f}"
 
 
 COMPUTE_SECONDS = "compute seconds"
 """The name of the unit of models that are billed by the time of their computation."""
 
-CENTS = Unit("cents", Decimal("0.01"))
-"""The unit of OpenAI's models, which fal bills in dollars: a cent."""
+DOLLARS = Unit("units", Decimal(1))
+"""The unit of OpenAI's models: a dollar, as GPT Image 1.5 was recorded (docs/fal-wire.md#prices-and-units)."""
 
 
 def nothing_more(_inputs: Mapping[str, Any], _seed: int, _images: int) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class Model:
     prices: Prices
     status: str = "active"
     """`active` or `deprecated` (platform API, `metadata.status`)."""
-    unit: Unit = CENTS
+    unit: Unit = DOLLARS
     untold: tuple[str, ...] = ()
     """Fields among `file_size`, `width` and `height` that are null in its results (docs/fal-wire.md#result)."""
     left_out: tuple[str, ...] = ()

@@ -102,7 +102,7 @@ def test_each_family_has_its_own_price(endpoint: str, arguments: dict[str, Any],
     more = {"image_urls": [data_uri("red")]} if "edit" in endpoint else {}
     result = ended(quick, endpoint, {**arguments, "prompt": "a red bag", **more})
     assert quick.bill()["rows"][-1]["cost_usd"] == dollars
-    assert float(result.headers["x-fal-billable-units"]) == pytest.approx(float(dollars) * 100)
+    assert float(result.headers["x-fal-billable-units"]) == pytest.approx(float(dollars))
 
 
 SCRIPT = """

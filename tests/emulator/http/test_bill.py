@@ -94,7 +94,7 @@ def test_refusals_are_billed_when_told(quick: Emulator) -> None:
     assert quick.row(quick.submit("nsfw", num_images=2))["cost_usd"] == "0.00"
     quick.set(refusals_billed=True)
     handle = quick.submit("nsfw", num_images=2)
-    assert quick.finished(handle).headers["x-fal-billable-units"] == "2"
+    assert quick.finished(handle).headers["x-fal-billable-units"] == "0.02"
     assert (quick.row(handle)["cost_usd"], quick.row(handle)["images"]) == ("0.02", 0)
 
 

@@ -38,7 +38,7 @@ def test_prices_are_rounded_up_to_a_hundredth_of_a_cent(
     more = {"image_urls": [data_uri("red")]} if path == "edit" else {}
     result = ended(quick, f"{root}/{path}", {"prompt": "a red bag", **arguments, **more})
     assert float(quick.bill()["rows"][-1]["cost_usd"]) == float(dollars)
-    assert float(result.headers["x-fal-billable-units"]) == pytest.approx(float(dollars) * 100)
+    assert float(result.headers["x-fal-billable-units"]) == pytest.approx(float(dollars))
 
 
 @pytest.mark.parametrize(("reading", "dollars"), [("printed", "0.006"), ("always", "0.01"), ("never", "0.00594")])

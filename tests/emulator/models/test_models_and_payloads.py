@@ -103,7 +103,7 @@ def test_estimates_by_units_and_by_calls(quick: Emulator) -> None:
 
     assert estimate("unit_price", "unit_quantity", 250) == {
         "estimate_type": "unit_price",
-        "total_cost": 2.5,
+        "total_cost": 250.0,
         "currency": "USD",
     }
     other = "fal-ai/gpt-image-1/edit-image"

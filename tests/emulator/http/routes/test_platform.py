@@ -167,7 +167,7 @@ def test_models(quick: Emulator) -> None:
 
 def test_pricing(quick: Emulator) -> None:
     reply = quick.http.get("/v1/models/pricing", params={"endpoint_id": ENDPOINT}).json()
-    assert reply["prices"] == [{"endpoint_id": ENDPOINT, "unit_price": 0.01, "unit": "cents", "currency": "USD"}]
+    assert reply["prices"] == [{"endpoint_id": ENDPOINT, "unit_price": 1.0, "unit": "units", "currency": "USD"}]
     assert quick.http.get("/v1/models/pricing").status_code == 400
     assert quick.http.get("/v1/models/pricing", params={"endpoint_id": "fal-ai/other"}).status_code == 404
 

@@ -54,7 +54,7 @@ def test_logs_parameter(logs: str | None, *, told: bool, quick: Emulator) -> Non
 def test_result(quick: Emulator) -> None:
     reply = quick.finished(quick.submit(num_images=4))
     assert reply.status_code == 200
-    assert reply.headers["x-fal-billable-units"] == "3"
+    assert reply.headers["x-fal-billable-units"] == "0.03"
     assert reply.headers["x-fal-request-id"]
     assert len(reply.json()["images"]) == 4
     assert all("file_size" not in image for image in reply.json()["images"])
