@@ -100,7 +100,7 @@ _LITE: Schema = {
     "max_images": Field(int, 1, least=1, most=6),
     **_CHECKED,
 }
-_PRO_UNIT = Unit("images", Decimal("0.0675"))
+_PRO_UNIT = Unit("images", Decimal("0.0675"), has_point=True)
 _LITE_UNIT = Unit("images", Decimal("0.035"))
 _UNTOLD = ("width", "height")
 

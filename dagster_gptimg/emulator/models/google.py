@@ -69,7 +69,7 @@ _IMAGES: Schema = {"image_urls": Field(list, required=True, least=1)}
 _THINKING: Schema = {"thinking_level": Field(str, choices=("minimal", "high"))}
 _SECOND = {**_inputs(_PROMPT, "auto", resolutions=("0.5K", "1K", "2K", "4K"), is_limited=True), **_THINKING}
 _SECOND_PRICES = ResolutionPrices({"0.5K": 60_000, "1K": 80_000, "2K": 120_000, "4K": 160_000})
-_SECOND_UNIT = Unit("images", Decimal("0.08"))
+_SECOND_UNIT = Unit("images", Decimal("0.08"), has_point=True)
 _PRO_PRICES = ResolutionPrices({"1K": 150_000, "2K": 150_000, "4K": 300_000})
 _PRO_UNIT = Unit("images", Decimal("0.15"))
 

@@ -20,6 +20,8 @@ class Unit:
 
     name: str
     usd: Decimal
+    has_point: bool = False
+    """Whether whole numbers are told as `1.0`, as recordings of some models have them."""
 
     @property
     def micro_usd(self) -> Decimal:
@@ -33,7 +35,8 @@ class Unit:
 
     def billed(self, micro_usd: int) -> str:
         """Convert millionths of a dollar to units: for dollars 40000 -> "0.04"; at most six decimals."""
-        return f"{round(Decimal(micro_usd) / self.micro_usd, 6).normalize():f}"
+        units = f"{round(Decimal(micro_usd) / self.micro_usd, 6).normalize():f}"
+        return f"{units}.0" if self.has_point and micro_usd and "." not in units else units
 
 
 COMPUTE_SECONDS = "compute seconds"

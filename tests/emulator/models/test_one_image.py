@@ -112,6 +112,16 @@ def test_prices_by_each_reading(
     assert billed == pytest.approx(Decimal(dollars), abs=Decimal("0.00001"))
 
 
+def test_what_is_free_has_no_price_in_the_list_either(quick: Emulator) -> None:
+    def listed() -> float:
+        prices = quick.http.get("/v1/models/pricing", params={"endpoint_id": BIREFNET}).json()["prices"]
+        return float(prices[0]["unit_price"])
+
+    assert listed() == 0.00111
+    quick.set(compute_seconds_billed=False)
+    assert listed() == 0
+
+
 # -- results
 
 

@@ -29,15 +29,15 @@ LARGE: dict[str, Any] = {"image_size": {"width": 2048, "height": 2048}}
 RED = "data:red"
 
 BILLED: list[tuple[str, dict[str, Any], str, str]] = [
-    (NANO, {}, "0.08", "1"),
-    (NANO, {"resolution": "4K"}, "0.16", "2"),
+    (NANO, {}, "0.08", "1.0"),  # as it was recorded
+    (NANO, {"resolution": "4K"}, "0.16", "2.0"),
     (NANO, {"resolution": "0.5K", "num_images": 2}, "0.12", "1.5"),
     (NANO, {"enable_web_search": True, "thinking_level": "high"}, "0.097", "1.2125"),
-    (f"{NANO}/edit", {"image_urls": [RED]}, "0.08", "1"),
+    (f"{NANO}/edit", {"image_urls": [RED]}, "0.08", "1.0"),
     (PRO, {"resolution": "4K", "num_images": 2}, "0.60", "4"),
     (f"{PRO}/edit", {"image_urls": [RED, RED]}, "0.15", "1"),
-    (SEEDREAM, {"image_size": "square_hd"}, "0.135", "2"),  # as it was recorded
-    (SEEDREAM, {"image_size": {"width": 1024, "height": 1024}}, "0.0675", "1"),
+    (SEEDREAM, {"image_size": "square_hd"}, "0.135", "2.0"),  # as it was recorded
+    (SEEDREAM, {"image_size": {"width": 1024, "height": 1024}}, "0.0675", "1.0"),
     (PATHS[SEEDREAM], {"image_size": "square", "image_urls": [RED, RED]}, "0.072", "1.066667"),
     (LITE, {"num_images": 3}, "0.105", "3"),
     (PATHS[LITE], {"image_urls": [RED]}, "0.035", "1"),
