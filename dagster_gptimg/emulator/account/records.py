@@ -112,7 +112,7 @@ class Record:
     tags: str = "{}"
     """The tags that fal keeps of `X-Fal-Tags`, as a JSON object."""
     source: str | None = None
-    """Name of the file that keeps the image of `image_url`; None where an endpoint takes none, or it is none."""
+    """Name of the file that keeps the image of `image_url`; None for an endpoint without that input, or a bad image."""
     source_width: int = 0
     """Pixels of that image."""
     source_height: int = 0

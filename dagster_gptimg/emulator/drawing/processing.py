@@ -20,8 +20,10 @@ _EDGE = 512
 """Pixels of the longer side of the copy in which the foreground is looked for."""
 _APART = 40
 """Difference of a colour channel, 0 to 255, from which on a pixel is foreground."""
-_LEAST, _MOST = 0.01, 0.99
-"""Share of foreground pixels below and above which nothing was found: an ellipse in the middle is taken then."""
+_LEAST = 0.01
+"""Share of foreground pixels below which nothing was found: an ellipse in the middle is taken then."""
+_MOST = 0.99
+"""Share of foreground pixels above which the background was not found, with the same consequence."""
 _MARKED = 220
 """Pixels of the shorter side from which on the mark can be read."""
 
