@@ -38,8 +38,7 @@ READ_NOTHING = {
 NEVER_TOLD = {
     "detail.message",  # the client reads it, and no document names it
     "revised_prompt",  # told by models that it does not have
-    "models[].openapi.components.schemas.*.properties.*.allOf",  # in documents of other models
-    "models[].openapi.components.schemas.*.properties.*.oneOf",
+    "models[].openapi.components.schemas.*.properties.*.oneOf",  # in documents of other models
 }
 """Fields that the emulator never answers with."""
 
