@@ -4,6 +4,7 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,11 +31,13 @@ class Docstring(NamedTuple):
     text: str
 
 
+reads_the_package = pytest.mark.xdist_group("docstrings")
+"""For the tests that parse all modules: one process does so, once."""
+
+
+@cache
 def _modules() -> dict[str, ast.Module]:
     return {str(p.relative_to(ROOT)): ast.parse(p.read_text("utf-8")) for p in sorted(PACKAGE.rglob("*.py"))}
-
-
-MODULES = _modules()
 
 
 def _text(statement: ast.stmt) -> str | None:
@@ -43,16 +46,16 @@ def _text(statement: ast.stmt) -> str | None:
     return value if is_text and isinstance(value := statement.value.value, str) else None  # type: ignore[attr-defined]
 
 
-def _docstrings() -> Iterator[Docstring]:
-    for path, module in MODULES.items():
-        for node in ast.walk(module):
-            if isinstance(node, (ast.Module, *DEFINITIONS)):
-                for statement in node.body:
-                    if (text := _text(statement)) is not None:
-                        yield Docstring(f"{path}:{statement.lineno}", text)
-
-
-DOCSTRINGS = list(_docstrings())
+@cache
+def _docstrings() -> list[Docstring]:
+    return [
+        Docstring(f"{path}:{statement.lineno}", text)
+        for path, module in _modules().items()
+        for node in ast.walk(module)
+        if isinstance(node, (ast.Module, *DEFINITIONS))
+        for statement in node.body
+        if (text := _text(statement)) is not None
+    ]
 
 
 def _refers_back(text: str) -> bool:
@@ -60,8 +63,9 @@ def _refers_back(text: str) -> bool:
     return first in ANAPHORS or (first, second) == ("The", "same")
 
 
+@reads_the_package
 def test_the_docstrings_are_found() -> None:
-    assert len(DOCSTRINGS) > 2000
+    assert len(_docstrings()) > 2000
 
 
 @pytest.mark.parametrize("text", ["That, as a digest.", "The same in brief.", "Its rows.", "So many rows.", "These."])
@@ -74,8 +78,9 @@ def test_a_text_that_stands_alone_is_known(text: str) -> None:
     assert not _refers_back(text) or text.startswith("`")
 
 
+@reads_the_package
 def test_no_docstring_begins_with_a_word_that_rests_on_another_text() -> None:
-    assert [f"{d.place} {d.text[:60]}" for d in DOCSTRINGS if _refers_back(d.text)] == []
+    assert [f"{d.place} {d.text[:60]}" for d in _docstrings() if _refers_back(d.text)] == []
 
 
 PHRASES = re.compile(
@@ -83,14 +88,16 @@ PHRASES = re.compile(
 )
 
 
+@reads_the_package
 def test_no_docstring_has_a_phrase_that_must_be_read_twice() -> None:
-    assert [f"{d.place} {m[0]}" for d in DOCSTRINGS if (m := PHRASES.search(d.text))] == []
+    assert [f"{d.place} {m[0]}" for d in _docstrings() if (m := PHRASES.search(d.text))] == []
 
 
+@reads_the_package
 def test_a_constant_has_a_line_of_its_own() -> None:
     packed = [
         f"{path}:{statement.lineno} {ast.unparse(statement)}"
-        for path, module in MODULES.items()
+        for path, module in _modules().items()
         for statement in module.body
         if isinstance(statement, ast.Assign) and any(isinstance(t, ast.Tuple) for t in statement.targets)
     ]
