@@ -38,13 +38,12 @@ def _empty_home() -> TemporaryDirectory[str]:
 
 
 def _instance(home: Path) -> dg.DagsterInstance:
-    """An instance with one database of events, as on Postgres: a database for each run takes a second a run to make."""
-    events = {
-        "module": "dagster._core.storage.event_log",
-        "class": "ConsolidatedSqliteEventLogStorage",
-        "config": {"base_dir": str(home / "events")},
+    storage = {
+        "module": "tests.definitions.dagster_storage",
+        "class": "SqliteStorage",
+        "config": {"base_dir": str(home / "storage")},
     }
-    settings = {"telemetry": {"enabled": False}, "event_log_storage": events}
+    settings = {"telemetry": {"enabled": False}, "storage": {"custom": storage}}
     return dg.DagsterInstance.local_temp(str(home), overrides=settings)
 
 
