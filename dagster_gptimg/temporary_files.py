@@ -114,18 +114,21 @@ def _look_once(folder: str) -> None:
 def remove_left_behind(folder: Path) -> None:
     """Remove abandoned folders of this user. Folders that cannot be examined are left alone."""
     with suppress(OSError):
-        for path in folder.glob(f"{PREFIX}*"):
+        with os.scandir(folder) as entries:
+            ours = [entry for entry in entries if entry.name.startswith(PREFIX)]
+        for entry in ours:
             with suppress(OSError):
-                if _is_left_behind(path):
-                    shutil.rmtree(path, ignore_errors=True)
+                if _is_left_behind(entry):
+                    shutil.rmtree(entry, ignore_errors=True)
 
 
-def _is_left_behind(path: Path) -> bool:
-    about = path.lstat()
-    if about.st_uid != os.getuid() or not path.is_dir() or path.is_symlink():
+def _is_left_behind(entry: os.DirEntry[str]) -> bool:
+    if not entry.is_dir(follow_symlinks=False):
         return False
-    if time.time() - about.st_mtime < OLD:  # it may be about to be locked
+    about = entry.stat(follow_symlinks=False)
+    if about.st_uid != os.getuid() or time.time() - about.st_mtime < OLD:  # it may be about to be locked
         return False
+    path = Path(entry)
     try:
         lock = os.open(path / LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
