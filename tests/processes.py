@@ -7,6 +7,7 @@ What signals are sent to, and what is measured, is started as users start it (`t
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import sys
@@ -64,4 +65,7 @@ def _become(
             os.dup2(file.fileno(), stream.fileno())
     if stdin is not None:
         sys.stdin = stdin.open(encoding="utf-8")
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    finally:
+        atexit._run_exitfuncs()  # as at the end of any process; one of multiprocessing's ends without
