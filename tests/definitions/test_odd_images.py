@@ -30,6 +30,9 @@ class Odd(RecordedFal):
         return known
 
 
+pytestmark = pytest.mark.xdist_group("odd images")  # one process makes the run, once
+
+
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The result of a run with checks, and where its store is."""

@@ -20,6 +20,8 @@ from dagster_gptimg.store.manifest import write_manifest
 from tests.definitions.support import ROWS, dagster_instance, images, over, run, run_checks
 from tests.harness import Fal, emulator
 
+pytestmark = pytest.mark.xdist_group("separate checks")  # one process makes the store of most of them, once
+
 WARN = dg.AssetCheckSeverity.WARN
 BAGS = {"dagster/partition": "bags"}
 

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from dagster_gptimg.store.layout import How
     from tests.specification.protocol import Owners, Store
 
+pytestmark = pytest.mark.xdist_group("state table")  # one process makes the stores, once
+
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 STATES = {"in flight": "in_flight", "to buy": "to_buy"}
 REASONS = {"proof": "not_sent", "word": "word", "settled": "settled"}
