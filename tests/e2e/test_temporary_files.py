@@ -129,6 +129,15 @@ def test_doctor_tries_it(fal: Fal) -> None:
     assert "MiB left" in check_room()
 
 
+def test_a_run_that_ends_leaves_no_temporary_file(fal: Fal, store: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    rows = table(tmp_path / "t.jsonl", 1)
+    ran = cli(fal, "generate", rows, *target(store), *MINI_LOW, env={"TMPDIR": str(folder)})
+    assert ran.status == 0, ran.stderr
+    assert list(folder.iterdir()) == []
+
+
 def test_what_a_killed_process_has_left_is_removed_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
