@@ -12,8 +12,6 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from example_project import definitions as example
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -30,6 +28,8 @@ def noise(path: Path, seed: int) -> str:
 def test_the_contact_sheet_is_shown_on_its_page_within_bounds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, each: int
 ) -> None:
+    from example_project import definitions as example  # loads all of the project: only where it is needed
+
     monkeypatch.setattr(example, "HOME", tmp_path)
     uris = [noise(tmp_path / f"{n}.png", n) for n in range(each)]
     tables = {key: pl.DataFrame({"uri": [*uris, None]}) for key in example.CATEGORIES}
