@@ -35,6 +35,7 @@ from dagster_gptimg.prompts import PromptSpec, ReferenceRoot, References, Seen, 
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.image_record import ImageRecord, records_of
 from dagster_gptimg.store.images.decoding import MOST_PIXELS, thumbnail
+from dagster_gptimg.store.images.viewing import undrawn
 from dagster_gptimg.store.manifest import SCHEMA, about_of, has_manifest, read_manifest
 from dagster_gptimg.store.root import Store
 
@@ -268,9 +269,11 @@ class GeneratedImages(Sequence[ImageRecord]):
 
 def _figure(record: ImageRecord) -> str:
     prompt, row = escape(_short(record.prompt)), escape(record.row_id[:CAPTION])
+    image = escape(undrawn(record.content_type, record.bytes))
     try:
-        small = thumbnail(record.read_image(), (record.width, record.height), MOST_PIXELS, PIXELS)
-        image = f'<img src="{small}" title="{row}" alt="{prompt}">'
+        if not image:
+            small = thumbnail(record.read_image(), (record.width, record.height), MOST_PIXELS, PIXELS)
+            image = f'<img src="{small}" title="{row}" alt="{prompt}">'
     except Exception as error:  # noqa: BLE001 - gone since, or nothing that can be shown here: the others are
         image = escape(words_of(error))
     caption = f'<figcaption style="font-size:smaller">{prompt}</figcaption>'

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from dagster_gptimg.cli.commands import main
+from dagster_gptimg.cli.commands import main as cli_main
 from dagster_gptimg.emulator.__main__ import main as emulate
 from dagster_gptimg.testing import NO_TLS
 from dagster_gptimg.testing import EmulatedFal as Fal
@@ -25,7 +25,7 @@ from tests.processes import first_line, fork
 from tests.support import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from multiprocessing.context import ForkServerProcess
 
 __all__ = [
@@ -51,14 +51,15 @@ RUN_DEADLINE = 900.0  # only so that a hang ends; machines differ
 
 
 @contextmanager
-def emulator(state: Path, *arguments: str) -> Iterator[Fal]:
+def emulator(state: Path, *arguments: str, main: Callable[..., int] = emulate) -> Iterator[Fal]:
     """Run one emulator on a state folder, with arguments of `python -m dagster_gptimg.emulator`.
 
-    (What users of `dagster_gptimg.testing` get does the same, and starts it by its command.)
+    (What users of `dagster_gptimg.testing` get does the same, and starts it by its command.) `main`: another program
+    than the emulator's own, which starts it in turn.
     """
     said = state.with_name(f"{state.name}-stdout")
     command = ["--state", str(state), "--seed", "7", *arguments]
-    process = fork(emulate, command, os.environ, said, state.with_name(f"{state.name}-stderr"))
+    process = fork(main, command, os.environ, said, state.with_name(f"{state.name}-stderr"))
     try:
         line = first_line(process, said)
         assert line.startswith("emulator: "), line
@@ -119,7 +120,7 @@ def cli(fal: Fal | None, *arguments: str, env: dict[str, str] | None = None, std
     with TemporaryDirectory() as folder:
         stdout, stderr, given_input = (Path(folder, name) for name in ("stdout", "stderr", "stdin"))
         given_input.write_bytes(stdin or b"")
-        process = fork(main, arguments, given, stdout, stderr, None if stdin is None else given_input)
+        process = fork(cli_main, arguments, given, stdout, stderr, None if stdin is None else given_input)
         process.join(RUN_DEADLINE)
         if process.exitcode is None:
             process.kill()
@@ -155,7 +156,7 @@ def start(fal: Fal, *arguments: str, env: dict[str, str] | None = None) -> subpr
 def begin(fal: Fal, *arguments: str, env: dict[str, str] | None = None) -> ForkServerProcess:
     """Start the CLI, without its imports, and go on: for moments drawn at random, half of which they would swallow."""
     nowhere = Path(os.devnull)
-    return fork(main, arguments, {**fal.env, **(env or {})}, nowhere, nowhere)
+    return fork(cli_main, arguments, {**fal.env, **(env or {})}, nowhere, nowhere)
 
 
 def kill(process: subprocess.Popen[str]) -> None:

@@ -83,6 +83,25 @@ def without_end(jpeg: bytes) -> bytes:
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="96" height="96"><circle cx="48" cy="48" r="40"/></svg>'
 
+_HOSTILE = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+_FILE = '<!DOCTYPE svg [<!ENTITY a SYSTEM "a.txt">]>'
+_PARTS = {
+    "a script": "<script>alert(1)</script>",
+    "a handler": '<rect width="9" height="9" onload="alert(1)" onclick="alert(1)"/>',
+    "an address": '<image width="9" height="9" xlink:href="https://example.com/a.png"/>',
+    "a link": '<a xlink:href="javascript:alert(1)"><text>click</text></a>',
+    "a page": '<foreignObject><body xmlns="http://www.w3.org/1999/xhtml"><img src="x"/></body></foreignObject>',
+    "a style": "<style>@import url(https://example.com/a.css);</style>",
+}
+HOSTILE = {
+    **{name: f"<svg {_HOSTILE}>{part}</svg>".encode() for name, part in _PARTS.items()},
+    "everything": f'<svg {_HOSTILE} onload="alert(1)">{"".join(_PARTS.values())}</svg>'.encode(),
+    "an entity": f'<!DOCTYPE svg [<!ENTITY a "aa">]><svg {_HOSTILE}><text>&a;&a;</text></svg>'.encode(),
+    "an entity of a file": f"{_FILE}<svg {_HOSTILE}><text>&a;</text></svg>".encode(),
+    "a parameter entity": f'<!DOCTYPE svg [<!ENTITY % a "b"> %a;]><svg {_HOSTILE}><path/></svg>'.encode(),
+}
+"""SVGs with what a viewer might execute, load or expand; harmless here and elsewhere."""
+
 
 @cache
 def pictures() -> dict[str, Picture]:

@@ -20,9 +20,11 @@ from dagster_gptimg.engine.record.summary import worst
 from dagster_gptimg.errors import ImageError, UnreadableError
 from dagster_gptimg.fal.registry.price_formulas import Price
 from dagster_gptimg.store.image_record import read_image
-from dagster_gptimg.store.images.decoding import decoding, is_blank, most_pixels
+from dagster_gptimg.store.images.decoding import most_pixels
+from dagster_gptimg.store.images.formats.kinds import SVG
 from dagster_gptimg.store.images.image_files import carries_c2pa
 from dagster_gptimg.store.images.listing import WantedImages
+from dagster_gptimg.store.images.viewing import shows_nothing
 from dagster_gptimg.store.layout import image_in
 
 if TYPE_CHECKING:
@@ -92,7 +94,7 @@ class Stored(NamedTuple):
 
     Attributes:
         c2pa: whether it came with a C2PA manifest; None if that is not on record.
-        asked: the requested width and height, if known.
+        asked: the width and height in pixels that it must have, if known.
     """
 
     row_id: str
@@ -123,10 +125,12 @@ class ImageTable:
     @cached_property
     def stored(self) -> list[Stored]:
         """Every stored image."""
-        names, found = ("row_id", "uri", "sha256", "bytes", "width", "height", "c2pa", "arguments"), list[Stored]()
-        for row_id, uri, sha256, size, width, height, c2pa, arguments in self._columns(*names):
+        found = list[Stored]()
+        names = ("row_id", "uri", "sha256", "bytes", "width", "height", "c2pa", "content_type", "arguments")
+        for row_id, uri, sha256, size, width, height, c2pa, content_type, arguments in self._columns(*names):
             if uri:
-                asked = self.model.asked_size(json.loads(arguments))
+                is_scaled = content_type == SVG.content_type  # a viewer draws it in any size
+                asked = None if is_scaled else self.model.asked_size(json.loads(arguments))
                 found.append(Stored(row_id, uri, sha256, size, width, height, c2pa, asked))
         return found
 
@@ -156,8 +160,8 @@ class ImageTable:
         as_recorded = hashlib.sha256(data).hexdigest() == image.sha256
         look = Look(image.row_id, as_recorded, decodes=False, has_lost_c2pa=bool(image.c2pa) and not carries_c2pa(data))
         try:
-            with decoding(data, (image.width, image.height), most_pixels(image.asked)) as picture:
-                return replace(look, decodes=True, is_blank=is_blank(picture))
+            is_blank = shows_nothing(data, (image.width, image.height), most_pixels(image.asked))
+            return replace(look, decodes=True, is_blank=is_blank)
         except ImageError:
             return replace(look, is_too_large=True)
         except Exception:  # noqa: BLE001 - Pillow raises about everything; that is what is looked for
@@ -225,7 +229,7 @@ def files_as_recorded(images: ImageTable) -> Finding:
 
 
 def images_decode(images: ImageTable) -> Finding:
-    """Every image of the sample can be decoded to its last pixel; one with far more pixels than asked for is not."""
+    """Every image of the sample can be decoded to its last frame, and each SVG parsed; far too large ones are not."""
     found = _sampled(images, lambda look: not look.decodes, "broken", "cannot be decoded")
     large = sum(look.is_too_large for look in images.looks)
     words = f"{found.words}; {large} of them are too large to be tried" if large else found.words
@@ -233,7 +237,7 @@ def images_decode(images: ImageTable) -> Finding:
 
 
 def no_blank_images(images: ImageTable) -> Finding:
-    """No image of the sample is one colour, or fully transparent."""
+    """No image of the sample is one colour, or fully transparent, in all its frames; no SVG is without a shape."""
     found = _sampled(images, lambda look: look.is_blank, "blank", "are blank")
     unknown = sum(not look.decodes for look in images.looks)
     return replace(found, words=f"{found.words}; {unknown} cannot be decoded") if unknown else found
@@ -278,7 +282,7 @@ def provenance_kept(images: ImageTable) -> Finding:
 
 
 def image_dimensions(images: ImageTable) -> Finding:
-    """Every image has the size that `image_size` asked for; where the model chooses, any will do."""
+    """Every image has the size that `image_size` asked for; where the model chooses, and of an SVG, any will do."""
     asked = [image for image in images.stored if image.asked is not None and image.width is not None]
     wrong = [image.row_id for image in asked if image.asked != (image.width, image.height)]
     words = f"{len(wrong)} of {len(asked)} images have another size than was asked for"

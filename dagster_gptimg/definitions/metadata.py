@@ -21,6 +21,7 @@ from dagster_gptimg.prompts.partition_keys import RowKey
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.image_record import read_image
 from dagster_gptimg.store.images.decoding import most_pixels, thumbnail
+from dagster_gptimg.store.images.viewing import undrawn
 from dagster_gptimg.store.manifest_columns import MEANINGS
 
 ROWS_TAG = "dagster_gptimg/rows"
@@ -115,8 +116,8 @@ def code(value: str) -> str:
 def of_manifest(table: pa.Table, dataset: Dataset, *, preview: bool = True) -> dict[str, Any]:
     """Return the preview (if requested), the odd images, and the rows without images."""
     found: dict[str, Any] = {}
-    names = ["row_id", "prompt", "status", "uri", "width", "height", "arguments", "error_type", "error", "notes"]
-    records = table.select(names).to_pylist()
+    names = ["row_id", "prompt", "status", "uri", "width", "height", "content_type", "bytes", "arguments", "notes"]
+    records = table.select([*names, "error_type", "error"]).to_pylist()
     if preview and (pictures := thumbnails((r for r in records if r["status"] == RowStatus.STORED), dataset)):
         found["preview"] = dg.MetadataValue.md(pictures)
     if odd := _odd([record for record in records if record["notes"]]):
@@ -213,13 +214,17 @@ def data_version(table: pa.Table) -> dg.DataVersion:
 def thumbnails(records: Iterable[Mapping[str, Any]], dataset: Dataset) -> str:
     """Return up to 8 thumbnails with their prompts, as a Markdown table of at most 32 KB; empty if there is no image.
 
-    An image that cannot be read or decoded, or has far more pixels than were asked for, is left out. WebP data URIs in
-    a table render in Dagster's own Markdown; raw HTML and s3:// addresses do not (its sanitizer).
+    An image that cannot be read or decoded, or has far more pixels than were asked for, is left out. Of an animation,
+    the first frame is shown; of an SVG, kind and size in words. WebP data URIs in a table render in Dagster's own
+    Markdown; raw HTML and s3:// addresses do not (its sanitizer).
     """
     cells: list[tuple[str, str]] = []
     for record in islice(records, TRIED):
         if len(cells) == THUMBNAILS:
             break
+        if words := undrawn(record["content_type"], record["bytes"]):
+            cells.append((f"{text(words)}: {text(record['row_id'])}", text(record["prompt"])))
+            continue
         try:
             most = most_pixels(sides(json.loads(record["arguments"]).get("image_size")))
             size = record["width"], record["height"]

@@ -15,6 +15,7 @@ from PIL import Image
 from dagster_gptimg.errors import UnreadableError, UsageError
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.images.decoding import readable
+from dagster_gptimg.store.images.formats.kinds import SVG
 from dagster_gptimg.store.layout import image_in
 from dagster_gptimg.store.manifest_columns import JSON_COLUMNS
 
@@ -116,14 +117,25 @@ class ImageRecord:
         return read_image(self.dataset, self.uri)
 
     def open(self) -> Image.Image:
-        """The image, decoded when its pixels are needed, whatever its size.
+        """The image, decoded when its pixels are needed, whatever its size; an animation has its frames in it.
 
-        Raises what `read_image` does, and what Pillow does: it does not know every kind of image that is kept.
+        Pillow does not know every kind of image that is kept; then it raises an error of its own.
+
+        Raises:
+            UsageError: the row has no image, or an SVG, which is never drawn here.
+            FileNotFoundError: the file is gone.
+            UnreadableError: it is there and cannot be read.
         """
+        if self.content_type == SVG.content_type:
+            msg = (
+                f"the image of row {self.row_id!r} is an SVG, which Pillow cannot open: `read_image()` returns its "
+                "bytes, and `uri` is its address. An SVG may hold scripts: do not put it into a page"
+            )
+            raise UsageError(msg)
         return Image.open(io.BytesIO(self.read_image()), formats=readable())
 
     def show(self) -> None:
-        """Show it: in the notebook, or else in the system's own viewer. Raises what `read_image` does."""
+        """Show it: in the notebook, or else in the system's own viewer. Raises what `open` does."""
         ipython = sys.modules.get("IPython")
         if ipython is not None and ipython.get_ipython() is not None:
             ipython.display.display(self.open())

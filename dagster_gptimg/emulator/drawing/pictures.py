@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from html import escape
 from random import Random
 
 from PIL import Image, ImageOps
 
-from dagster_gptimg.emulator.drawing.captions import caption, mark
-from dagster_gptimg.emulator.drawing.scenes import PALETTES, SCENES, Palette
+from dagster_gptimg.emulator.drawing.captions import MARK, caption, clean, mark
+from dagster_gptimg.emulator.drawing.scenes import PALETTES, SCENES, Colour, Palette
 
 MOST_SHOWN = 4
 """References that are shown; no more fit above the text."""
@@ -25,6 +26,10 @@ SAVE: dict[str, dict[str, int]] = {
 }
 """Quick to compress: what counts is that the bytes are right, not that they are few."""
 
+_FRAMES = 3
+"""Frames of a GIF, which is always an animation here."""
+_FRAME_MS = 200
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -36,7 +41,7 @@ class Picture:
     width: int
     height: int
     form: str
-    """`png`, `jpeg` or `webp`."""
+    """`png`, `jpeg`, `webp`, `gif` or `svg`."""
     transparent: bool = False
     references: tuple[bytes, ...] = ()
     """Thumbnails of the images that an edit was made from, as PNG; they are shown."""
@@ -46,13 +51,42 @@ def paint(picture: Picture) -> bytes:
     """The bytes of the picture."""
     dice = Random(picture.name)  # noqa: S311 - colours, no secrets
     palette = dice.choice(PALETTES)
+    if picture.form == "svg":
+        return _vectors(picture, palette, dice)
+    canvas, out = _drawn(picture, palette, dice), io.BytesIO()
+    if picture.form == "gif":
+        more = [_drawn(picture, palette, dice) for _ in range(_FRAMES - 1)]
+        canvas.save(out, "gif", save_all=True, append_images=more, duration=_FRAME_MS, loop=0)
+    else:
+        canvas.save(out, picture.form, **SAVE[picture.form])
+    return out.getvalue()
+
+
+def _drawn(picture: Picture, palette: Palette, dice: Random) -> Image.Image:
     canvas = _scene(picture, palette, dice)
     caption(canvas, picture.prompt, palette)
     mark(canvas, palette)
     _show(canvas, picture.references)
-    out = io.BytesIO()
-    canvas.save(out, picture.form, **SAVE[picture.form])
-    return out.getvalue()
+    return canvas
+
+
+def _vectors(picture: Picture, palette: Palette, dice: Random) -> bytes:
+    """Return an SVG: a ground unless it is transparent, a disc, the prompt, and the mark."""
+    width, height, unit = picture.width, picture.height, min(picture.width, picture.height)
+    ground = "" if picture.transparent else f'<rect width="{width}" height="{height}" fill="{_hex(palette.ground)}"/>'
+    x, y = round(width * dice.uniform(0.3, 0.7)), round(height * dice.uniform(0.3, 0.5))
+    font = f'font-family="sans-serif" fill="{_hex(palette.ink)}"'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">'
+        f'{ground}<circle cx="{x}" cy="{y}" r="{unit // 5}" fill="{_hex(palette.accents[0])}"/>'
+        f'<text x="{unit // 24}" y="{unit // 12}" font-size="{unit // 40}" {font}>{MARK}</text>'
+        f'<text x="{unit // 24}" y="{height - unit // 12}" font-size="{unit // 24}" {font}>'
+        f"{escape(clean(picture.prompt))}</text></svg>\n"
+    ).encode()
+
+
+def _hex(colour: Colour) -> str:
+    return "#" + bytes(colour).hex()
 
 
 def _show(canvas: Image.Image, references: tuple[bytes, ...]) -> None:

@@ -12,7 +12,7 @@ from dagster_gptimg.emulator.account.records import Record
 from dagster_gptimg.emulator.account.references import References
 from dagster_gptimg.emulator.drawing.pictures import Picture, paint
 from dagster_gptimg.emulator.drawing.processing import cut_out, enlarged, foreground_mask
-from dagster_gptimg.emulator.http.results import file_names, output_format
+from dagster_gptimg.emulator.http.results import content_type, file_names, output_format
 from dagster_gptimg.emulator.models.models import MODELS
 
 _LARGE = 12_000_000
@@ -50,7 +50,7 @@ class DrawingThreads:
     async def data_uris(self, record: Record) -> list[str]:
         """All images of the request as data URIs (`sync_mode`)."""
         images = [await self.image(record, index) for index in range(len(file_names(record)))]
-        prefix = f"data:image/{output_format(record)};base64,"
+        prefix = f"data:{content_type(record)};base64,"
         return [prefix + base64.b64encode(data).decode() for data in images]
 
     def close(self) -> None:

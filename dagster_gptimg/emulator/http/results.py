@@ -146,13 +146,13 @@ def _model_error(name: str | None, message: str, kind: str) -> dict[str, Any]:
 
 def image(record: Record, index: int, base_url: str, data_uri: DataUri | None = None) -> dict[str, Any]:
     """One ImageFile. All but the URL is optional in fal's schema, so some of it is missing or null now and then."""
-    form, model = output_format(record), MODELS[record.endpoint_id]
+    model = MODELS[record.endpoint_id]
     width, height = model.size(inputs_of(record))
     name = image_name(record, index)
     shape = int(draw(0, "shape", record.request_id, index) * 8)
     file: dict[str, Any] = {"url": data_uri(index) if data_uri else f"{base_url}/files/{animal(record)}/{name}"}
     if shape != 0:
-        file["content_type"] = f"image/{form}"
+        file["content_type"] = content_type(record)
     if shape != 1:
         file["file_name"] = name
     if model.untold:
@@ -163,8 +163,14 @@ def image(record: Record, index: int, base_url: str, data_uri: DataUri | None = 
 
 
 def output_format(record: Record) -> str:
-    """`png`, `jpeg`, `webp` or `gif`."""
+    """`png`, `jpeg`, `webp`, `gif` or `svg`."""
     return MODELS[record.endpoint_id].form(inputs_of(record))
+
+
+def content_type(record: Record) -> str:
+    """The content type of a request's images."""
+    form = output_format(record)
+    return "image/svg+xml" if form == "svg" else f"image/{form}"
 
 
 def unit_of(record: Record) -> Unit:

@@ -101,7 +101,7 @@ class Model:
         return ("image", "mask_image") if inputs.get("output_mask") and not inputs.get("mask_only") else ("image",)
 
     def form(self, inputs: Mapping[str, Any]) -> str:
-        """Return `png`, `jpeg`, `webp` or `gif`: the format of the images that these inputs ask for."""
+        """Return `png`, `jpeg`, `webp`, `gif` or `svg`: the format of the images that these inputs ask for."""
         field = self.inputs.get("output_format")
         return str(inputs.get("output_format") or (field.default if field else None) or "png")
 

@@ -21,6 +21,7 @@ _DESCRIPTIONS = {
     "image_size": "Aspect ratio for the generated image",
     "background": "Background for the generated image",
     "quality": "Quality for the generated image",
+    "complexity": "How much detail the generated image has",
     "input_fidelity": "Input fidelity for the generated image",
     "mask_image_url": _MASK,
     "mask_url": _MASK,

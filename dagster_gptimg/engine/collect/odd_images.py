@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from dagster_gptimg.base.plain_text import counted
+from dagster_gptimg.store.images.formats.kinds import SVG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -73,7 +74,8 @@ def oddities(image: StoredImage, file: ImageFile, asked: tuple[int, int] | None)
     """
     if file.file_size not in {None, image.bytes}:
         yield f"fal says that it has {file.file_size} bytes, but it has {image.bytes}"
-    if asked is not None and image.width is not None and asked != (image.width, image.height):
+    is_scaled = image.content_type == SVG.content_type  # a viewer draws it in any size
+    if asked is not None and not is_scaled and image.width is not None and asked != (image.width, image.height):
         yield f"it has {image.width} x {image.height} pixels instead of {asked[0]} x {asked[1]}"
     if file.nsfw:
         yield "fal flags it as not safe for work, so it may be censored"

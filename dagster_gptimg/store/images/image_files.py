@@ -147,7 +147,7 @@ def inspect(data: Data, told: Sequence[str | None] = ()) -> Looked:
         ImageError: there are no bytes, or a text page that is not an image.
     """
     kind = kind_of(data)
-    found, (width, height) = walk(kind, data), size_of(data)
+    found, (width, height) = walk(kind, data), size_of(kind, data)
     notes = [found.note] if found.note else []
     if found.end is not None and found.end < len(data):
         behind = len(data) - found.end

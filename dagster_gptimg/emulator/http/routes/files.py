@@ -11,7 +11,7 @@ from dagster_gptimg.emulator.account.records import Record
 from dagster_gptimg.emulator.faults import Phase, draw
 from dagster_gptimg.emulator.http.broken_replies import Cut
 from dagster_gptimg.emulator.http.drawing_threads import DrawingThreads
-from dagster_gptimg.emulator.http.results import animal, file_names, image_name, output_format
+from dagster_gptimg.emulator.http.results import animal, content_type, file_names, image_name
 
 _PAGE = b"<!doctype html><html><head><title>Welcome</title></head><body><h1>Sign in to continue</h1></body></html>"
 
@@ -39,7 +39,7 @@ class FileRoutes:
         key = f"{record.draw_key}/{index}"
         fault = self._account.dice.strike(Phase.IMAGE, key, record.prompt)
         data = await self._drawing_threads.image(record, index)
-        whole = Response(data, media_type=f"image/{output_format(record)}")
+        whole = Response(data, media_type=content_type(record))
         return self._spoiled(whole, fault, key) if fault else whole
 
     def _image(self, beast: str, name: str) -> tuple[Record, int] | None:

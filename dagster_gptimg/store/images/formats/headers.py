@@ -1,4 +1,4 @@
-"""Parsing of image headers by Pillow: size, and the position of the pixels."""
+"""Parsing of image headers: size, and the position of the pixels. Pillow parses those of pictures."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from typing import IO, TYPE_CHECKING, Any, Literal, cast
 from PIL import Image, ImageFile, ImageSequence
 
 from dagster_gptimg.store.images.decoding import readable
+from dagster_gptimg.store.images.formats.kinds import SVG
+from dagster_gptimg.store.images.formats.svg import svg_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dagster_gptimg.store.images.formats.kinds import Data
+    from dagster_gptimg.store.images.formats.kinds import Data, Kind
 
 _PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 
@@ -23,8 +25,18 @@ _MOST_DIRECTORIES = 1000
 """Maximum number of directories of a TIFF file that are read."""
 
 
-def size_of(data: Data) -> tuple[int | None, int | None]:
-    """Return width and height in pixels from the header; None if Pillow does not know the kind."""
+_MOST_SIDE = 2**31 - 1
+"""Maximum pixels of a side: what PNG allows, and what a column of the image table holds."""
+
+
+def size_of(kind: Kind, data: Data) -> tuple[int | None, int | None]:
+    """Return width and height in pixels from the header; None if the kind has none, or it is not possible."""
+    width, height = svg_size(data) if kind == SVG else _size(data)
+    is_possible = width is not None and height is not None and 0 < width <= _MOST_SIDE and 0 < height <= _MOST_SIDE
+    return (width, height) if is_possible else (None, None)
+
+
+def _size(data: Data) -> tuple[int | None, int | None]:
     if data[:16] == _PNG:  # Pillow reads all chunks before the picture into memory
         width, height = struct.unpack_from(">II", data, 16) if len(data) >= 24 else (None, None)  # noqa: PLR2004
         return width, height

@@ -12,7 +12,8 @@ import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from dagster_gptimg.store.images.decoding import decodes_to_its_end
-from dagster_gptimg.store.images.formats.kinds import HEAD, MARKS_UTF16, svg_from
+from dagster_gptimg.store.images.formats.kinds import HEAD, MARKS_UTF16
+from dagster_gptimg.store.images.formats.svg import root_of
 
 if TYPE_CHECKING:
     from dagster_gptimg.store.images.formats.kinds import Data
@@ -237,14 +238,11 @@ def _box(data: Data, at: int) -> tuple[bytes, int]:
     return kind, at + length if length >= 8 else at  # noqa: PLR2004 - a box's head
 
 
-_ROOT = re.compile(r"""<((?:[A-Za-z_][\w.-]*:)?svg)(?=[\s/>])((?:[^"'>]|"[^"]*"|'[^']*')*)>""")
-
-
 def walk_svg(data: Data) -> Walked:
     """Check that the root element of an SVG is closed."""
     if data[:2] in MARKS_UTF16:
         return Walked()
-    root = _ROOT.match(svg_from(data))
+    root = root_of(data)
     if root is None:  # its first tag has no end, as far as that was read
         return Walked() if len(data) > HEAD else _cut("within its root element")
     is_closed = root[2].endswith("/") or data.rfind(f"</{root[1]}".encode()) >= 0
