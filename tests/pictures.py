@@ -57,6 +57,11 @@ def with_chunk(png: bytes, kind: bytes, data: bytes, *, flipped: bool = False) -
     return png[:33] + more + png[33:]
 
 
+def with_sides(png: bytes, width: int, height: int) -> bytes:
+    """A PNG whose header has other sides."""
+    return png[:8] + chunk(b"IHDR", struct.pack(">II", width, height) + png[24:29]) + png[33:]
+
+
 @cache
 def large_png(width: int, height: int) -> bytes:
     """A PNG of one bit a pixel, all of them black, of any size, in little memory."""

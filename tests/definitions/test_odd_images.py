@@ -63,6 +63,9 @@ def test_a_run_with_images_that_do_not_decode_materializes_and_shows_the_others(
     odd = event.metadata["odd_images"].value
     assert "no kind that is known" in odd
     assert "1 byte stands behind its end" in odd
+    svgs = [str(number) for number, name in enumerate(ODD) if "svg" in name]
+    assert all(f"| {row} | fal calls it image/png, and its bytes are" in odd.replace("\\", "") for row in svgs)
+    assert not any(f"| {row} | it has" in odd for row in svgs)  # 96 x 96 pixels instead of 1024 x 1024
 
 
 def test_checks_tell_what_does_not_decode_and_raise_nothing(ran: Any) -> None:
@@ -73,6 +76,9 @@ def test_checks_tell_what_does_not_decode_and_raise_nothing(ran: Any) -> None:
     unknown = str(list(ODD).index("no kind that is known"))
     assert set(found["images_decode"].metadata["row_ids"].value) == {*broken, unknown}
     assert "2 of them are too large" in found["images_decode"].description
+    assert set(found["image_dimensions"].metadata["row_ids"].value).isdisjoint(
+        str(number) for number, name in enumerate(ODD) if "svg" in name
+    )
     assert found["files_as_recorded"].passed
     assert found["rows_settled"].passed
     assert found["no_blank_images"].passed

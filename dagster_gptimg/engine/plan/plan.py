@@ -112,13 +112,20 @@ class Shape:
     """
 
     def __init__(self, model: FalModel, arguments: Mapping[str, Json]) -> None:
-        """Compute the values. `num_images` is always set explicitly, so that it is on record."""
+        """Compute the values. How many images come is always set explicitly, so that it is on record.
+
+        `max_images` is set only where an endpoint has another default than 1: there a row would buy more images than it
+        asks for.
+        """
         variant = model.variant(arguments)
         self.endpoint, self._model, self._price = variant.endpoint, model, variant.price
-        self._cut: list[dict[str, Json]] = [dict(arguments)]
+        given = dict(arguments)
+        if variant.key_defaults.get("max_images", 1) != 1:
+            given.setdefault("max_images", 1)
+        self._cut: list[dict[str, Json]] = [given]
         if "num_images" in variant.inputs.model_fields:
             counts = cut(_images(arguments), variant.max_images_per_request)
-            self._cut = [{**arguments, "num_images": count} for count in counts]
+            self._cut = [{**given, "num_images": count} for count in counts]
         self.images = [images_of(part).high for part in self._cut]
         self._keys = [keys_of(model, {"prompt": "", **part}, 0) for part in self._cut]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -9,7 +11,10 @@ import pytest
 from dagster_gptimg.engine.plan.plan import Plan, PlannedRow
 from dagster_gptimg.engine.plan.request_keys import request_key
 from dagster_gptimg.fal.registry.builtin import get_model
+from dagster_gptimg.fal.registry.model import FalModel
+from dagster_gptimg.fal.registry.prices import per_image
 from dagster_gptimg.prompts import PromptSpec, read_rows
+from tests import gpt_image_26
 
 MINI = get_model("gpt-image-1-mini")
 
@@ -71,3 +76,18 @@ def test_a_plan_is_known_by_all_that_its_rows_say(change: dict[str, str]) -> Non
     rows = {"id": "1", "prompt": "a", "note": "old"}, {"id": "2", "prompt": "b", "note": "old"}
     assert digest(*rows) == digest(*rows)
     assert digest({**rows[0], **change}, rows[1]) != digest(*rows) != digest(*rows[::-1])
+
+
+@pytest.mark.parametrize("name", ["num_images", "max_images"])
+def test_an_endpoint_that_makes_four_images_unasked_is_asked_for_one(name: str) -> None:
+    document = json.loads(gpt_image_26.FILE.read_text(encoding="utf-8"))
+    inputs = document["components"]["schemas"]["GptImage26Input"]["properties"]
+    inputs.pop("num_images")
+    inputs[name] = {"type": "integer", "minimum": 1, "maximum": 4, "default": 4}
+    model = FalModel.from_openapi(document, price=per_image("0.05"))
+    cases: list[tuple[dict[str, int], int]] = [({}, 1), ({name: 3}, 3)]
+    for given, images in cases:
+        with Plan(read_rows([{"prompt": "a cup", **given}], PromptSpec(model)), model) as plan:
+            [row] = plan
+        assert row.requests[0].arguments == {"prompt": "a cup", name: images}
+        assert (row.images, row.prices[0].high) == ([images], Decimal("0.05") * images)

@@ -191,6 +191,43 @@ def test_a_newer_document_with_other_defaults_is_another_recipe() -> None:
     assert FalModel.from_openapi(larger, price=unknown_price).key_digest != PAINTER.key_digest
 
 
+def with_input(name: str, schema: dict[str, Any] | None) -> FalModel:
+    """The model of a document in which one input is another one, or is left out."""
+    made = document("gpt-image-2.6")
+    inputs = made["components"]["schemas"]["GptImage26Input"]["properties"]
+    inputs.pop(name) if schema is None else inputs.update({name: schema})
+    return FalModel.from_openapi(made, price=per_image("0.05"))
+
+
+@pytest.mark.parametrize(
+    ("schema", "most"),
+    [
+        ({"type": "integer", "minimum": 1, "maximum": 10, "default": 1}, 10),
+        ({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 6}, {"type": "null"}], "default": 1}, 6),
+        ({"type": "integer", "minimum": 1, "maximum": 9_999}, 1000),
+        ({"type": "integer", "minimum": 1, "default": 1}, 1),
+        ({"type": "integer", "enum": [1, 2, 4], "default": 1}, 1),
+        (None, 1),
+    ],
+)
+def test_a_request_has_one_image_unless_the_document_names_a_larger_number(
+    schema: dict[str, Any] | None, most: int
+) -> None:
+    assert with_input("num_images", schema).max_images_per_request == most
+
+
+def test_a_size_of_two_numbers_is_width_and_height_and_one_purchase_however_written() -> None:
+    size = document("gpt-image-2.6")["components"]["schemas"]["GptImage26Input"]["properties"]["image_size"]
+    default = with_input("image_size", {**size, "default": {"height": 2048, "width": 2048}})
+    written = ("2048x2048", '{"width": 2048, "height": 2048}', {"height": 2048, "width": 2048}, None)
+    keys = {request_key(default, {"prompt": "x", **default.check({"image_size": one})}, 0) for one in written}
+    assert len(keys) == 1
+    assert default.asked_size({}) == (2048, 2048)
+    named = with_input("image_size", {"anyOf": [*size["anyOf"], {"type": "string", "enum": ["1024x1024"]}]})
+    assert named.check({"image_size": "1024x1024"}) == {"image_size": "1024x1024"}
+    assert named.check({"image_size": "1024x768"}) == {"image_size": {"width": 1024, "height": 768}}
+
+
 def test_a_price_that_nobody_knows_is_no_price() -> None:
     price = RETOUCH.cost({"num_images": 4})
     assert not price.is_known

@@ -12,7 +12,7 @@ import pytest
 from dagster_gptimg.errors import ImageError, IncompleteImageError
 from dagster_gptimg.store.images.image_files import find_image, inspect, store_image
 from dagster_gptimg.store.root import Store
-from tests.pictures import cut, large_png, pictures, saved, with_chunk
+from tests.pictures import cut, large_png, pictures, saved, with_chunk, with_sides
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +44,13 @@ def test_the_size_in_pixels_is_known(name: str) -> None:
 def test_the_size_of_a_picture_that_no_decoder_takes_is_known() -> None:
     found = inspect(large_png(30_000, 40_000))
     assert (found.width, found.height, found.hole) == (30_000, 40_000, "")
+
+
+def test_a_side_that_no_column_holds_is_not_taken_for_a_size() -> None:
+    """One such number would take the whole list of a request's images out of the settled index."""
+    found = inspect(with_sides(saved("PNG"), 2**32 - 1, 96))
+    assert (found.width, found.height, found.hole) == (None, None, "")
+    assert inspect(with_sides(saved("PNG"), 2**31 - 1, 96)).width == 2**31 - 1
 
 
 @pytest.mark.parametrize("name", CUT)
