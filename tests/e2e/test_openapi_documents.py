@@ -56,7 +56,9 @@ def at_fal(fal: Fal, request_id: str) -> bytes:
     """The image of a request as fal's CDN serves it."""
     key = {"Authorization": "Key a:b"}
     result = httpx.get(f"{fal.url}/{gpt_image_26.ENDPOINT}/requests/{request_id}", headers=key, verify=NO_TLS)
-    return httpx.get(result.json()["images"][0]["url"], verify=NO_TLS).content
+    reply = httpx.get(result.json()["images"][0]["url"], verify=NO_TLS)
+    assert reply.headers["content-type"] in {"image/svg+xml", "image/gif", "image/png"}
+    return reply.content
 
 
 def test_svg_and_gif_are_bought_once_and_kept_as_they_came(fal: Fal, store: Path) -> None:

@@ -82,6 +82,7 @@ _SAME = {
     "image/pjpeg": "image/jpeg",
     "image/apng": "image/png",
     "image/heif": "image/heic",
+    "image/svg": "image/svg+xml",
     "image/x-icon": "image/vnd.microsoft.icon",
     "image/x-ms-bmp": "image/bmp",
     "image/jpx": "image/jp2",
