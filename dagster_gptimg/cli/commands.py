@@ -323,13 +323,13 @@ def receive(store: str, host: str, port: int) -> None:
 @click.argument("name", metavar="[NAME]", required=False)
 @given_as.json_option
 def models(name: str | None, *, as_json: bool) -> None:
-    """List the models of the registry; of NAME (or its endpoint) the inputs, with ranges and defaults."""
+    """List the models of the registry; of NAME (its endpoint, or FILE.json) the inputs, with ranges and defaults."""
     from dagster_gptimg.cli import model_list
 
     if name is None:
         model_list.print_models(as_json=as_json)
     else:
-        model_list.print_model(name, as_json=as_json)
+        model_list.print_model(given_as.model_of({"model": name, "price": None}, None)[0], as_json=as_json)
 
 
 @cli.command()

@@ -7,7 +7,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from dagster_gptimg.cli.output import tell, tell_json
-from dagster_gptimg.fal.registry.builtin import all_models, get_model
+from dagster_gptimg.fal.registry.builtin import all_models
 from dagster_gptimg.fal.registry.overview import Overview, inputs_of, overview
 
 if TYPE_CHECKING:
@@ -39,9 +39,8 @@ def print_models(*, as_json: bool) -> None:
         tell(line)
 
 
-def print_model(name: str, *, as_json: bool) -> None:
-    """Print one model with its inputs, and those of its endpoint for edits. Raises `UsageError`."""
-    model = get_model(name)
+def print_model(model: FalModel, *, as_json: bool) -> None:
+    """Print one model with its inputs, and those of its endpoint for edits."""
     parts = [part for part in (model, model.edit) if part is not None]
     if as_json:
         tell_json(_as_json(model) | {"edit": _as_json(model.edit) if model.edit else None})

@@ -9,6 +9,7 @@ import pytest
 from dagster_gptimg.fal.registry.builtin import all_models
 from dagster_gptimg.fal.registry.model import FalModel
 from dagster_gptimg.fal.registry.overview import inputs_of, overview
+from tests import gpt_image_26
 from tests.harness import cli
 
 
@@ -39,6 +40,19 @@ def test_one_model_has_its_inputs_with_ranges_and_defaults() -> None:
     assert "compute seconds" in words
     unknown = cli(None, "models", "flux-3")
     assert (unknown.status, "did you mean flux-2?" in unknown.stderr) == (2, True)
+
+
+def test_a_file_with_a_document_has_its_inputs_before_anything_is_bought() -> None:
+    ran = cli(None, "models", str(gpt_image_26.FILE))
+    assert (ran.status, ran.stderr) == (0, "")
+    words = " ".join(ran.stdout.split())
+    assert "fal-ai/gpt-image-2.6: fal-ai/gpt-image-2.6 one image: an unknown price" in words
+    assert 'complexity: low, medium, high; by default "medium". How much detail' in words
+    assert "num_images up to 10 a request" in words
+    one = json.loads(cli(None, "models", str(gpt_image_26.FILE), "--json").stdout)
+    assert one["price_usd"] == {"low": None, "high": None}
+    gone = cli(None, "models", "gone.json")
+    assert (gone.status, "gone.json cannot be read" in gone.stderr) == (2, True)
 
 
 def test_json_has_the_same() -> None:
