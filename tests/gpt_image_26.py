@@ -16,7 +16,7 @@ from dagster_gptimg.emulator.models.openai import MODELS as OPENAI
 from dagster_gptimg.emulator.models.openai import NO_SIZES
 from dagster_gptimg.emulator.models.schema import Field
 from dagster_gptimg.fal.registry.model import FalModel
-from dagster_gptimg.fal.registry.prices import per_image
+from dagster_gptimg.fal.registry.price_formulas import per_image
 from tests.support import ROOT
 
 if TYPE_CHECKING:

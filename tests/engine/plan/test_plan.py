@@ -12,7 +12,7 @@ from dagster_gptimg.engine.plan.plan import Plan, PlannedRow
 from dagster_gptimg.engine.plan.request_keys import request_key
 from dagster_gptimg.fal.registry.builtin import get_model
 from dagster_gptimg.fal.registry.model import FalModel
-from dagster_gptimg.fal.registry.prices import per_image
+from dagster_gptimg.fal.registry.price_formulas import per_image
 from dagster_gptimg.prompts import PromptSpec, read_rows
 from tests import gpt_image_26
 
