@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from xml.parsers import expat
 
 import pytest
@@ -40,6 +41,13 @@ def test_the_size_is_that_of_the_attributes_or_of_the_view_box(
     text = f"<?xml version='1.0'?><!-- <svg width='1' height='1'> --><svg {NAMESPACE} {attributes}><path/></svg>"
     assert svg_size(text.encode()) == size
     assert svg_size(text.encode("utf-16")) == size
+
+
+@pytest.mark.parametrize("tag", ["a" * 65_000, "a " * 32_000, "a=" * 32_000, '"a" ' * 16_000, f"a{' ' * 65_000}="])
+def test_a_long_first_tag_is_read_in_no_time(tag: str) -> None:
+    began = time.process_time()
+    assert inspect(f"<svg {NAMESPACE} {tag}></svg>".encode()).width is None
+    assert time.process_time() - began < 5  # thirty seconds and more where the time grows with the square
 
 
 def test_a_side_that_no_column_holds_is_not_taken_for_a_size() -> None:
