@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from xml.etree import ElementTree as ET
 
 import pytest
 from PIL import Image, ImageChops
@@ -50,6 +51,21 @@ def test_each_is_different_and_each_download_is_the_same(quick: Emulator) -> Non
     contents = [quick.http.get(image["url"]).content for image in images]
     assert len(set(contents)) == 8
     assert quick.http.get(images[0]["url"]).content == contents[0]
+
+
+def test_a_gif_moves_and_an_svg_holds_the_prompt_as_text() -> None:
+    gif = paint(Picture("a:0", "a cat", 320, 240, "gif"))
+    assert paint(Picture("a:0", "a cat", 320, 240, "gif")) == gif
+    with Image.open(io.BytesIO(gif)) as moving:
+        assert (moving.format, moving.size, getattr(moving, "n_frames")) == ("GIF", (320, 240), 3)  # noqa: B009
+    prompt = "</text><script>alert(1)</script> & \"'"
+    svg = paint(Picture("a:0", prompt, 320, 240, "svg"))
+    root = ET.fromstring(svg)
+    assert (root.get("width"), root.get("height")) == ("320", "240")
+    assert prompt in [element.text for element in root]
+    assert {element.tag.partition("}")[2] for element in root} == {"rect", "circle", "text"}
+    clear = ET.fromstring(paint(Picture("a:0", prompt, 320, 240, "svg", transparent=True)))
+    assert "rect" not in {element.tag.partition("}")[2] for element in clear}
 
 
 def test_links_that_lead_nowhere(quick: Emulator) -> None:
