@@ -64,6 +64,7 @@ class ImageRecord:
         c2pa: whether it carries a C2PA manifest; None where nobody has looked, or can tell.
         c2pa_claim_generator: what made the manifest's claim, as it says itself; None where nobody has read it.
         c2pa_issuer: whose certificate has signed the claim, as the manifest says; likewise.
+        frames: how many frames a GIF has; None of other kinds.
         dataset: the dataset that the image is read from.
     """
 
@@ -102,6 +103,7 @@ class ImageRecord:
     c2pa: bool | None = None
     c2pa_claim_generator: str | None = None
     c2pa_issuer: str | None = None
+    frames: int | None = None
     dataset: Dataset = field(repr=False, compare=False)
 
     def read_image(self) -> Data:

@@ -37,6 +37,7 @@ _DETAILS = (
     Column("c2pa", pa.bool_(), "Whether it carries a C2PA manifest; looked at in PNG, JPEG and WebP."),
     Column("c2pa_claim_generator", pa.string(), "What made the manifest's claim, as it says itself."),
     Column("c2pa_issuer", pa.string(), "Whose certificate has signed the claim, as the manifest says."),
+    Column("frames", pa.int32(), "How many frames a GIF has: more than 1 of an animation. Empty of other kinds."),
 )
 COLUMNS = (
     Column("row_id", pa.string(), "The row of the prompt table."),

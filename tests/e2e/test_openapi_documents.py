@@ -75,6 +75,7 @@ def test_svg_and_gif_are_bought_once_and_kept_as_they_came(fal: Fal, store: Path
         assert file.read_bytes() == at_fal(fal, row["request_id"])
         assert row["uri"].endswith(f".{form}")
         assert (row["content_type"], row["width"], row["height"], row["notes"]) == (kind, 1024, 640, None)
+        assert (row["frames"], row["black"]) == {"svg": (None, None), "gif": (3, False), "png": (None, False)}[form]
     rows = bought(fal, "a <b>red</b> cup")
     assert {row["endpoint_id"] for row in rows} == {gpt_image_26.ENDPOINT}
     assert sum(Decimal(str(row["cost_usd"])) for row in found.values()) == sum(Decimal(row["cost_usd"]) for row in rows)

@@ -61,6 +61,7 @@ def record(dataset: Dataset, **about: Any) -> dict[str, Any]:
         "stored_at": NOW, "inference_s": 2.5, "columns": '{"sku": "1"}', "notes": "odd",
         "seed": 2**53 + 1, "description": "a cup", "revised_prompt": "one cup", "timings": '{"inference": 1.5}',
         "nsfw": False, "black": True, "c2pa": True, "c2pa_claim_generator": "a model 1.2", "c2pa_issuer": "a maker",
+        "frames": 3,
     }  # fmt: skip
     assert set(told) == {column.name for column in COLUMNS}
     return told | about

@@ -122,6 +122,8 @@ def is_black(data: Data, size: Size) -> bool:
         return False
     try:
         with decoding(data, size, _BLACK_PIXELS) as image:
+            if getattr(image, "n_frames", 1) > 1:  # an animation may begin in black
+                return False
             is_plain = image.mode == "RGB" and "transparency" not in image.info
             plain = image if is_plain else image.convert("RGBA")
             channels = cast("tuple[tuple[int, int], ...]", plain.getextrema())

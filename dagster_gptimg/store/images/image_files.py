@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dagster_gptimg.errors import ImageError, IncompleteImageError, StoreError, UnreadableError
 from dagster_gptimg.store.images.decoding import is_black
 from dagster_gptimg.store.images.formats import UNKNOWN, Data, called, contradiction, kind_of, size_of, walk
+from dagster_gptimg.store.images.formats.kinds import SVG
 from dagster_gptimg.store.images.provenance import NO_CLAIM, claim_in
 from dagster_gptimg.store.layout import image_name, images_folder, prefix_of
 from dagster_gptimg.store.receipts.facts import StoredImage
@@ -38,6 +39,7 @@ class Looked(NamedTuple):
         doubt: what suggests it without proving it.
         notes: anomalies, in words.
         c2pa: whether they contain a C2PA manifest; None if not known.
+        frames: how many images a GIF has; None for other kinds, and if not known.
     """
 
     kind: Kind
@@ -47,6 +49,7 @@ class Looked(NamedTuple):
     doubt: str
     notes: tuple[str, ...]
     c2pa: bool | None = None
+    frames: int | None = None
 
 
 def store_image(
@@ -110,10 +113,11 @@ def _about(stem: str, data: Data, told: Sequence[str | None], *, as_it_is: bool)
         height=look.height,
         content_type=look.kind.content_type,
         notes=(*((f"{wrong}, and it came so again",) if wrong else ()), *look.notes),
-        black=is_black(data, (look.width, look.height)),
+        black=None if look.kind == SVG else is_black(data, (look.width, look.height)),
         c2pa=look.c2pa,
         c2pa_claim_generator=claim.generator,
         c2pa_issuer=claim.issuer,
+        frames=look.frames,
     )
 
 
@@ -159,4 +163,4 @@ def inspect(data: Data, told: Sequence[str | None] = ()) -> Looked:
         notes.append(f"fal calls it {wrong}, and its bytes are {kind.content_type}")
     elif kind is UNKNOWN:
         notes.append("its bytes are of no kind that is known here")
-    return Looked(called(kind, told), width, height, found.hole, doubt, tuple(notes), found.c2pa)
+    return Looked(called(kind, told), width, height, found.hole, doubt, tuple(notes), found.c2pa, found.frames)

@@ -126,6 +126,7 @@ class StoredImage(BaseModel):
         c2pa: whether it contains a C2PA manifest; None if not known.
         c2pa_claim_generator: the program that made the manifest's claim, as the manifest says; None if not read.
         c2pa_issuer: the issuer in the certificate that signed the claim, as the manifest says; None if not read.
+        frames: how many images a GIF has, 1 unless it is an animation; None for other kinds, and if not known.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -142,6 +143,7 @@ class StoredImage(BaseModel):
     c2pa: bool | None = None
     c2pa_claim_generator: str | None = None
     c2pa_issuer: str | None = None
+    frames: int | None = None
 
 
 class Outcome(_Fact):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import random
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image
 
 from dagster_gptimg.errors import ImageError, IncompleteImageError
+from dagster_gptimg.store.images.decoding import is_black
 from dagster_gptimg.store.images.image_files import find_image, inspect, store_image
 from dagster_gptimg.store.root import Store
 from tests.pictures import cut, large_png, pictures, saved, with_chunk, with_sides
@@ -44,6 +47,20 @@ def test_the_size_in_pixels_is_known(name: str) -> None:
 def test_the_size_of_a_picture_that_no_decoder_takes_is_known() -> None:
     found = inspect(large_png(30_000, 40_000))
     assert (found.width, found.height, found.hole) == (30_000, 40_000, "")
+
+
+def test_the_frames_of_a_gif_are_counted() -> None:
+    found = {name: inspect(pictures()[name].data).frames for name in ("gif", "gif animated", "gif without its end")}
+    assert found == {"gif": 1, "gif animated": 3, "gif without its end": 1}
+    assert inspect(pictures()["png animated"].data).frames is None
+
+
+def test_an_animation_that_begins_in_black_is_not_black() -> None:
+    black, white = (Image.new("RGB", (96, 96), colour) for colour in ("black", "white"))
+    for frames, found in (([], True), ([white], False)):
+        buffer = io.BytesIO()
+        black.save(buffer, "GIF", save_all=True, append_images=frames)
+        assert is_black(buffer.getvalue(), (96, 96)) == found
 
 
 def test_a_side_that_no_column_holds_is_not_taken_for_a_size() -> None:

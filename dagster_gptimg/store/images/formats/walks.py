@@ -27,12 +27,14 @@ class Walked(NamedTuple):
         hole: in words, what proves that bytes are missing or were changed; empty if nothing does.
         note: in words, other anomalies of the structure.
         c2pa: whether it contains a C2PA manifest; None if this was not looked for, or not to the end.
+        frames: how many images a GIF has; None for other kinds, and if it is not read to its end.
     """
 
     end: int | None = None
     hole: str = ""
     note: str = ""
     c2pa: bool | None = None
+    frames: int | None = None
 
 
 def _cut(where: str) -> Walked:
@@ -138,7 +140,7 @@ def walk_gif(data: Data) -> Walked:
     while at < size:
         block = data[at]
         if block == 0x3B:  # noqa: PLR2004 - the trailer
-            return Walked(at + 1)
+            return Walked(at + 1, frames=images)
         if block == 0x21:  # noqa: PLR2004 - an extension
             at = _behind_blocks(data, at + 2)
         elif block == 0x2C and at + 10 < size:  # noqa: PLR2004 - an image
@@ -148,7 +150,7 @@ def walk_gif(data: Data) -> Walked:
         else:
             return Walked(note=f"there is an unknown block at byte {at}")
     if at == size and images:
-        return Walked(note="its end marker is missing")
+        return Walked(note="its end marker is missing", frames=images)
     return _cut("within a block")
 
 
