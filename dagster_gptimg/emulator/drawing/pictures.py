@@ -27,7 +27,7 @@ SAVE: dict[str, dict[str, int]] = {
 """Quick to compress: what counts is that the bytes are right, not that they are few."""
 
 _FRAMES = 3
-"""Frames of a GIF, which is always an animation here."""
+"""Frames of a GIF that is drawn: each is an animation."""
 _FRAME_MS = 200
 
 
