@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from dagster_gptimg.base.row_status import RowStatus
 from dagster_gptimg.engine.collect.odd_images import Odd
 from dagster_gptimg.engine.events import Noticed, Progress
+from dagster_gptimg.engine.purchase_rules import Owns, state_of
 from dagster_gptimg.engine.record.results import Unsettled
-from dagster_gptimg.engine.record.state_table import Owns, state_of
 from dagster_gptimg.engine.recover.cancel_queued import cancel_queued
 from dagster_gptimg.engine.recover.open_receipts import paid_requests
 from dagster_gptimg.engine.reports import words_for

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dagster_gptimg.base.row_status import RowStatus
+from dagster_gptimg.engine.purchase_rules import AGAIN_NAMES, Owns, View, state_of
 from dagster_gptimg.engine.record.results import Unsettled
-from dagster_gptimg.engine.record.state_table import AGAIN_NAMES, Owns, View, state_of
 from dagster_gptimg.store.receipts.facts import Attempt
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from dagster_gptimg.engine.follow.status_streams import Streams
 from dagster_gptimg.engine.follow.tracked_request import TooLate
 from dagster_gptimg.engine.follow.watcher import Watcher
 from dagster_gptimg.engine.follow.webhook_events import WebhookEvents
+from dagster_gptimg.engine.purchase_rules import AGAIN_OPENS, View, given_up, in_flight
 from dagster_gptimg.engine.record.results import EARLIER, Result, RunResults, Unsettled, as_missing, settled_of
-from dagster_gptimg.engine.record.state_table import AGAIN_OPENS, View, given_up, in_flight
 from dagster_gptimg.engine.recover.ambiguous_submits import AmbiguousSubmits
 from dagster_gptimg.engine.request_progress import RequestProgress
 from dagster_gptimg.engine.submit.rejections import Rejections

@@ -15,8 +15,8 @@ from PIL import Image
 from dagster_gptimg.engine.job import Job, Options, Runtime
 from dagster_gptimg.engine.plan.plan import Plan, Request
 from dagster_gptimg.engine.plan.request_keys import request_key
+from dagster_gptimg.engine.purchase_rules import owns_all
 from dagster_gptimg.engine.record.results import RunResults
-from dagster_gptimg.engine.record.state_table import owns_all
 from dagster_gptimg.engine.request_progress import RequestProgress
 from dagster_gptimg.engine.submit.in_flight_limit import InFlightLimit, Place
 from dagster_gptimg.errors import ReadError, StoreError

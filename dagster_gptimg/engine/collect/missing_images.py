@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dagster_gptimg.engine.job import Job
-    from dagster_gptimg.engine.record.state_table import Owns
+    from dagster_gptimg.engine.purchase_rules import Owns
     from dagster_gptimg.engine.request_progress import RequestProgress
     from dagster_gptimg.store.receipts.facts import Attempt, Outcome, StoredImage
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dagster_gptimg.engine.purchase_rules import searching
 from dagster_gptimg.engine.record.receipts_by_key import every_key
-from dagster_gptimg.engine.record.state_table import searching
 from dagster_gptimg.engine.submit.submit import accepted_fact
 from dagster_gptimg.errors import ReadError, UsageError
 

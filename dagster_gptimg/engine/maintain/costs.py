@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
 
 from dagster_gptimg.base.digest_columns import DigestCounts, digest_of
 from dagster_gptimg.base.money import exact_sum
+from dagster_gptimg.engine.purchase_rules import searching
 from dagster_gptimg.engine.record.receipts_by_key import every_key
-from dagster_gptimg.engine.record.state_table import searching
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.registry.builtin import all_models
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from dagster_gptimg.engine.record.state_table import Owns
+    from dagster_gptimg.engine.purchase_rules import Owns
     from dagster_gptimg.store.dataset import Dataset
     from dagster_gptimg.store.receipts.facts import Attempt, Outcome
 

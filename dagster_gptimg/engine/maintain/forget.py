@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dagster_gptimg.base.row_status import RowStatus
+from dagster_gptimg.engine.purchase_rules import owns_all
 from dagster_gptimg.engine.record.results import EARLIER, settled_of
-from dagster_gptimg.engine.record.state_table import owns_all
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.store.erasure import erase, is_ended
 from dagster_gptimg.store.manifest import (

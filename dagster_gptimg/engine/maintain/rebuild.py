@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dagster_gptimg.base.row_status import RowStatus
 from dagster_gptimg.engine.plan.plan import Request
+from dagster_gptimg.engine.purchase_rules import Found, accepted_at, owners, state_of
 from dagster_gptimg.engine.record.manifest_rows import Records
 from dagster_gptimg.engine.record.results import EARLIER, RunResults, Unsettled, settled_of
-from dagster_gptimg.engine.record.state_table import Found, accepted_at, owners, state_of
 from dagster_gptimg.errors import UnreadableError
 from dagster_gptimg.fal.registry.builtin import model_at
 from dagster_gptimg.store.manifest import read_manifest, write_manifest
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from dagster_gptimg.engine.job import Io
-    from dagster_gptimg.engine.record.state_table import Owns
+    from dagster_gptimg.engine.purchase_rules import Owns
     from dagster_gptimg.fal.registry.model import FalModel
     from dagster_gptimg.fal.registry.price_formulas import Price
     from dagster_gptimg.store.dataset import Dataset

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from dagster_gptimg.base.digest_columns import DigestCounts, digest_of
-from dagster_gptimg.engine.record.state_table import Found, accepted_at, owners
+from dagster_gptimg.engine.purchase_rules import Found, accepted_at, owners
 from dagster_gptimg.store.parallel import side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from dagster_gptimg.engine.record.state_table import Owns
+    from dagster_gptimg.engine.purchase_rules import Owns
     from dagster_gptimg.store.dataset import Dataset
     from dagster_gptimg.store.receipts.facts import Attempt
     from dagster_gptimg.store.receipts.receipts import Names

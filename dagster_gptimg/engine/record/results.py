@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from dagster_gptimg.base.row_status import RowStatus
     from dagster_gptimg.engine.job import Io
-    from dagster_gptimg.engine.record.state_table import Owns
+    from dagster_gptimg.engine.purchase_rules import Owns
     from dagster_gptimg.store.dataset import Dataset
     from dagster_gptimg.store.receipts.facts import Attempt, Deleted, Outcome, OutcomeKind
     from dagster_gptimg.store.settled.rows import Kind

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from dagster_gptimg.base.retry_policies import HISTORY_SEARCH
 from dagster_gptimg.base.row_status import RowStatus
+from dagster_gptimg.engine.purchase_rules import View, searching, state_of
 from dagster_gptimg.engine.record.results import Result, Unsettled
-from dagster_gptimg.engine.record.state_table import View, searching, state_of
 from dagster_gptimg.engine.recover.history_evidence import Evidence, Search
 from dagster_gptimg.store.receipts.facts import Attempt, Intent, Void
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from dagster_gptimg.base.digest_columns import KEY, DigestCounts, digest_of
 from dagster_gptimg.base.row_status import RowStatus
 from dagster_gptimg.engine.plan.plan import Request
+from dagster_gptimg.engine.purchase_rules import Found, Owns, accepted_at, given_up, owners, searching, state_of
 from dagster_gptimg.engine.record.manifest_rows import all_ended, row_status
 from dagster_gptimg.engine.record.results import EARLIER, Result, RunResults, Unsettled, settled_of
-from dagster_gptimg.engine.record.state_table import Found, Owns, accepted_at, given_up, owners, searching, state_of
 from dagster_gptimg.engine.record.summary import Tally
 from dagster_gptimg.fal.registry.price_formulas import Price
 from dagster_gptimg.store.dataset import REREAD

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 import pytest
 
 from dagster_gptimg.base.row_status import AGAIN, RowStatus
-from dagster_gptimg.engine.record.state_table import (
+from dagster_gptimg.engine.purchase_rules import (
     AGAIN_NAMES,
     AGAIN_OPENS,
     Found,
@@ -41,7 +41,7 @@ from tests.specification.runs import given_up_by
 from tests.specification.steps import WORDS, steps
 
 if TYPE_CHECKING:
-    from dagster_gptimg.engine.record.state_table import Owns
+    from dagster_gptimg.engine.purchase_rules import Owns
     from dagster_gptimg.store.layout import How
     from tests.specification.protocol import Owners, Store
 
