@@ -9,7 +9,7 @@ import pytest
 
 from dagster_gptimg.base import retry_policies
 from dagster_gptimg.base.retry_policies import CANCEL, POLICIES, READ, RESULT, RESULT_LATER, SUBMIT, RetryPolicy
-from dagster_gptimg.engine.collect.confirm_failure import FAR_APART, REFUSAL_APART
+from dagster_gptimg.engine.collect.result_reads import FAR_APART, REFUSAL_APART
 from tests.support import ROOT
 
 NAMES = {name: value for name, value in vars(retry_policies).items() if isinstance(value, RetryPolicy)}
@@ -20,7 +20,7 @@ TIMERS = {
     "engine/system.py",  # the clock itself
     "engine/feeder.py",  # gives others a turn, for no time at all
     "engine/follow/watcher.py",  # looks when a schedule says so; what it repeats is in learned_schedule.py
-    "engine/collect/collect.py",  # pauses as confirm_failure.py says
+    "engine/collect/collect.py",  # pauses as result_reads.py says
 }
 """Modules that sleep, and repeat nothing."""
 

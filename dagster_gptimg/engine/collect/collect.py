@@ -10,7 +10,9 @@ from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
-from dagster_gptimg.engine.collect.confirm_failure import (
+from dagster_gptimg.engine.collect.download_limit import DownloadLimit
+from dagster_gptimg.engine.collect.odd_images import oddities, with_repeats_noted
+from dagster_gptimg.engine.collect.result_reads import (
     FAR_APART,
     REFUSAL_APART,
     Readings,
@@ -19,8 +21,6 @@ from dagster_gptimg.engine.collect.confirm_failure import (
     is_young,
     pauses,
 )
-from dagster_gptimg.engine.collect.download_limit import DownloadLimit
-from dagster_gptimg.engine.collect.odd_images import oddities, with_repeats_noted
 from dagster_gptimg.engine.collect.unit_prices import UnitPrices
 from dagster_gptimg.engine.follow.tracked_request import Seen
 from dagster_gptimg.errors import GoneError, ImageError, IncompleteImageError, ReadError

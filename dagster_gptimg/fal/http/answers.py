@@ -5,7 +5,7 @@ connections, 408, 409, 429 and nginx pages (fal_client 1.0.3: up to ten times), 
 request.
 
 An answer to a read says something about the request only if it has fal's own shape. Any other answer is a failed read
-(`ReadError`). No function here makes an outcome; `engine/collect/confirm_failure.py` does, from several reads.
+(`ReadError`). No function here makes an outcome; `engine/collect/result_reads.py` does, from several reads.
 """
 
 from __future__ import annotations

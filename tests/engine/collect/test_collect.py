@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from dagster_gptimg.engine.collect.collect import Case, Collector, Lost
-from dagster_gptimg.engine.collect.confirm_failure import AGREED_APART, FAR_APART, REFUSAL_APART, WORDS_APART
+from dagster_gptimg.engine.collect.result_reads import AGREED_APART, FAR_APART, REFUSAL_APART, WORDS_APART
 from dagster_gptimg.engine.follow.tracked_request import Seen, TooLate
 from dagster_gptimg.errors import GoneError, ReadError, StoreError
 from dagster_gptimg.fal.registry.price_formulas import Price

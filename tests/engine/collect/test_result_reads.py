@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dagster_gptimg.engine.collect.confirm_failure import (
+from dagster_gptimg.engine.collect.result_reads import (
     AGREED_APART,
     FAR_APART,
     REFUSAL_APART,
