@@ -76,7 +76,7 @@ def test_whoever_sleeps_does_so_by_a_policy() -> None:
     assert [path for path in sleeps if "base.retry_policies import" not in SOURCES[path]] == []
     libraries = {path for path, text in SOURCES.items() if re.search(r"\b(stamina|tenacity|backoff)\b", text)}
     assert {path for path in libraries if re.search(r"import stamina|from stamina", SOURCES[path])} == {
-        "fal/http/repeated_reads.py",
+        "fal/http/repeating.py",
         "cli/commands.py",  # has it say nothing
     }
 

@@ -27,7 +27,7 @@ from dagster_gptimg.fal.addresses import check_public, origin_of
 from dagster_gptimg.fal.http.answers import never_sent
 from dagster_gptimg.fal.http.bodies import JSON_BYTES, Reply, decoded, parse_object, read_reply
 from dagster_gptimg.fal.http.proxies import ProxiedTransport
-from dagster_gptimg.fal.http.repeated_reads import Repeated
+from dagster_gptimg.fal.http.repeating import Repeated
 from dagster_gptimg.fal.http.resolver import PublicResolver
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from dagster_gptimg.base.retry_policies import UPLOAD
 from dagster_gptimg.errors import ReadError
 from dagster_gptimg.fal.addresses import check_public
 from dagster_gptimg.fal.http.bodies import parse_object
-from dagster_gptimg.fal.http.repeated_reads import Repeated
+from dagster_gptimg.fal.http.repeating import Repeated
 from dagster_gptimg.fal.http.texts import URL_LETTERS
 
 if TYPE_CHECKING:
