@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from dagster_gptimg.fal.registry.inputs import ImageInputs, References, pixels, whole
 from dagster_gptimg.fal.registry.model import FalModel, page
-from dagster_gptimg.fal.registry.price_formulas import PRESETS_2, PRESETS_25, TEN_THOUSANDTH, ByTable, ByTokens
+from dagster_gptimg.fal.registry.price_formulas import TEN_THOUSANDTH, ByTable, ByTokens
 
 if TYPE_CHECKING:
     from dagster_gptimg.fal.types import Json
@@ -261,6 +261,18 @@ _DEFAULTS_2: dict[str, Json] = {
     "output_format": "png",
     "sync_mode": False,
 }
+PRESETS_2 = {
+    "square_hd": ((1024, 1024),),
+    "portrait_4_3": ((768, 1024),),
+    "portrait_16_9": ((576, 1024), (720, 1280)),
+    "landscape_4_3": ((1024, 768),),
+    "landscape_16_9": ((1024, 576), (1280, 720)),
+    "square": ((512, 512), (816, 816)),
+}
+"""fal's presets of gpt-image-2, with their possible sizes in pixels.
+
+fal may enlarge one with fewer pixels than the model takes: then the price is a range.
+"""
 _GPT_IMAGE_2 = ByTokens(edges={"low": 16, "medium": 48, "high": 96}, presets=PRESETS_2)
 GPT_IMAGE_2 = FalModel(
     name="gpt-image-2",
@@ -283,6 +295,15 @@ GPT_IMAGE_2 = FalModel(
 )
 
 _DEFAULTS_25: dict[str, Json] = {**_DEFAULTS_2, "background": "auto"}
+PRESETS_25 = {
+    "square_hd": ((1024, 1024), (2048, 2048)),
+    "square": ((512, 512), (816, 816), (1024, 1024)),
+    "portrait_4_3": ((768, 1024),),
+    "portrait_16_9": ((576, 1024), (720, 1280), (1080, 1920)),
+    "landscape_4_3": ((1024, 768),),
+    "landscape_16_9": ((1024, 576), (1280, 720), (1920, 1080)),
+}
+"""fal's presets of gpt-image-2.5. The page prints no pixels; where several sizes are possible, the price is a range."""
 _GPT_IMAGE_25 = ByTokens(
     edges={"low": 16, "medium": 24, "high": 48, "xhigh": 64, "max": 96}, presets=PRESETS_25, step=TEN_THOUSANDTH
 )

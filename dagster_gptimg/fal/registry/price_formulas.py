@@ -265,29 +265,6 @@ class ByTokens:
         return self.presets.get(str(size), _ANY_SIZE)
 
 
-PRESETS_2 = {
-    "square_hd": ((1024, 1024),),
-    "portrait_4_3": ((768, 1024),),
-    "portrait_16_9": ((576, 1024), (720, 1280)),
-    "landscape_4_3": ((1024, 768),),
-    "landscape_16_9": ((1024, 576), (1280, 720)),
-    "square": ((512, 512), (816, 816)),
-}
-"""fal's presets of gpt-image-2, with their possible sizes in pixels.
-
-fal may enlarge one with fewer pixels than the model takes: then the price is a range.
-"""
-
-PRESETS_25 = {
-    "square_hd": ((1024, 1024), (2048, 2048)),
-    "square": ((512, 512), (816, 816), (1024, 1024)),
-    "portrait_4_3": ((768, 1024),),
-    "portrait_16_9": ((576, 1024), (720, 1280), (1080, 1920)),
-    "landscape_4_3": ((1024, 768),),
-    "landscape_16_9": ((1024, 576), (1280, 720), (1920, 1080)),
-}
-"""fal's presets of gpt-image-2.5. The page prints no pixels; where several sizes are possible, the price is a range."""
-
 _ANY_SIZE = ((1376, 480), (1408, 480), (1424, 480), (1440, 480), (2880, 2880))
 """Among all sizes that a request may ask for: those with the fewest and the most tokens, for one quality or another."""
 

@@ -11,7 +11,8 @@ import pytest
 from dagster_gptimg.engine.plan.request_keys import cut
 from dagster_gptimg.errors import ArgumentsError
 from dagster_gptimg.fal.registry.builtin import get_model
-from dagster_gptimg.fal.registry.price_formulas import MICRO, PRESETS_25, ByTokens, Price
+from dagster_gptimg.fal.registry.openai import PRESETS_25
+from dagster_gptimg.fal.registry.price_formulas import MICRO, ByTokens, Price
 from dagster_gptimg.fal.types import Json
 
 KINDS = ("flare", "sunburst")
