@@ -1,7 +1,7 @@
 """The plan: the validated rows of a run with their request keys, written to a temporary file.
 
 The source is read exactly once, so that it cannot change between validation, purchase and manifest. No Python object is
-kept for a row; while rows are read, memory holds 8 bytes per request, by which equal requests are found.
+kept for a row; while rows are read, memory holds 8 bytes per request, by which equal ones are found (`equal_rows.py`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dagster_gptimg.base.digest_columns import KEY, DigestCounts
+from dagster_gptimg.base.digest_columns import KEY
+from dagster_gptimg.engine.plan.equal_rows import EqualRows
 from dagster_gptimg.engine.plan.request_keys import cut, keys_of, request_key
 from dagster_gptimg.fal.registry.price_formulas import images_of
 from dagster_gptimg.temporary_files import temporary_file
@@ -143,10 +144,7 @@ class Shape:
         return found[0] if len(found) == 1 else [b"".join(row) for row in zip(*found, strict=True)]
 
     def keys_of_copies(self, prompt: str, copies: Sequence[int]) -> bytes:
-        """Return the keys of a row's requests after earlier equal ones.
-
-        `copies` has the number of those for each request.
-        """
+        """Return the concatenated keys of a row's requests; `copies` has the copy number of each."""
         parts = zip(self.parts(prompt), copies, strict=True)
         return bytes.fromhex("".join(request_key(self._model, part, copy) for part, copy in parts))
 
@@ -206,9 +204,9 @@ class Plan:
             raise
 
     def _write(self, batches: Iterable[RowBatch], writer: pa.RecordBatchWriter) -> None:
-        known, digests = DigestCounts(), {name: _TextDigest() for name in _TEXTS}
+        equal, digests = EqualRows(), {name: _TextDigest() for name in _TEXTS}
         for rows in batches:
-            batch = pa.RecordBatch.from_pydict(self._columns(rows, known), schema=_SCHEMA)
+            batch = pa.RecordBatch.from_pydict(self._columns(rows, equal), schema=_SCHEMA)
             for name, digest in digests.items():
                 digest.add(batch[name])
             writer.write_batch(batch)
@@ -247,7 +245,7 @@ class Plan:
         """Return the cost of a request, in US dollars."""
         return self.model.cost(request.arguments)
 
-    def _columns(self, rows: RowBatch, known: DigestCounts) -> dict[str, Sequence[Any]]:
+    def _columns(self, rows: RowBatch, equal: EqualRows) -> dict[str, Sequence[Any]]:
         """Return the columns of a batch for the file."""
         self.rows += len(rows)
         told, keys = list[str](), list[bytes]()
@@ -255,7 +253,7 @@ class Plan:
             alike = list(some)
             text = _json(alike[0])
             told += [text] * len(alike)
-            keys += self._keys(self._shape(text, alike[0]), rows.prompts[len(keys) : len(told)], known)
+            keys += self._keys(self._shape(text, alike[0]), rows.prompts[len(keys) : len(told)], equal)
         return {
             "row_id": rows.row_ids,
             "prompt": rows.prompts,
@@ -265,14 +263,11 @@ class Plan:
             "references": [_json(dict(found)) if found else None for found in rows.references],
         }
 
-    def _keys(self, shape: Shape, prompts: Sequence[str], known: DigestCounts) -> list[bytes]:
+    def _keys(self, shape: Shape, prompts: Sequence[str], equal: EqualRows) -> list[bytes]:
         """Return the keys of each row's requests, different from those of earlier equal requests."""
         found = shape.keys(prompts)
-        copies = known.count_all(b"".join(found))
-        self.requests += len(copies)
-        before = iter(copies)
-        for number, prompt in enumerate(prompts if any(copies) else ()):
-            found[number] = shape.keys_of_copies(prompt, [*islice(before, len(shape.images))])
+        self.requests += len(prompts) * len(shape.images)
+        equal.tell_apart(found, lambda number, copies: shape.keys_of_copies(prompts[number], copies))
         return found
 
     def _shape(self, text: str, arguments: Mapping[str, Json] | None = None) -> Shape:

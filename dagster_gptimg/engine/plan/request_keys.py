@@ -1,4 +1,7 @@
-"""Request keys: the definition of "the same purchase". `tests/fixtures/keys.jsonl` fixes them for ever."""
+"""Request keys: the definition of "the same purchase". `tests/fixtures/keys.jsonl` fixes them for ever.
+
+A key is made of a model's endpoint, the arguments and a copy number, which `equal_rows.py` counts.
+"""
 
 from __future__ import annotations
 
