@@ -1,7 +1,9 @@
-"""What is repeated, how often and for how long, each once; and what never is: a POST that buys.
+"""How often, and for how long, each thing is tried again; and what never is: a POST that buys.
 
-Whoever repeats something takes its numbers from here; docs/fal.md#what-is-repeated-and-what-never-is
-shows them. Times are seconds.
+Whoever tries something again takes its numbers from here; docs/fal.md#what-is-repeated-and-what-never-is shows them.
+Elsewhere stands how far apart equal answers of fal's must be to prove something (`engine/collect/result_reads.py`,
+`GONE_APART` of `engine/follow/watcher.py`, `LASTING` of `engine/submit/rejections.py`), and when the status of a
+running request is asked for (`engine/follow/learned_schedule.py`). Times are seconds.
 """
 
 from __future__ import annotations
@@ -161,6 +163,13 @@ RESULT_LATER = RetryPolicy(
     then="the row is `lost`, and every run looks for it",
 )
 
+GIVEN_UP = RetryPolicy(
+    what="a request that was given up, and that may have images all the same",
+    seconds=30.0,
+    until="once in each run, as long as fal looks up its id",
+    then="the next run looks again",
+)
+
 UNIT_PRICE = RetryPolicy(
     what="the price of a unit, by which the cost of an image is worked out, when fal did not tell it",
     until="as long as the run, with the next image",
@@ -182,6 +191,13 @@ WEBHOOK_KEYS = RetryPolicy(
     until="with the next webhook",
     first_pause=5.0,
     then="the webhook is answered 503, and fal sends it again",
+)
+
+NEWER_WEBHOOK_KEYS = RetryPolicy(
+    what="fal's public keys, when a webhook's signature fits none of them: fal may have a new one, or it is forged",
+    until="with the next such webhook",
+    first_pause=60.0,
+    then="the webhook is not believed",
 )
 
 # -- what is sent for nothing

@@ -11,6 +11,7 @@ import asyncio
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from dagster_gptimg.base.retry_policies import GIVEN_UP
 from dagster_gptimg.base.row_status import RowStatus
 from dagster_gptimg.engine.collect.collect import Case, Collector, Lost
 from dagster_gptimg.engine.collect.missing_images import MissingImages
@@ -44,9 +45,6 @@ ASIDE = 500
 
 Further ones keep their places: while images are not available, buying slows down.
 """
-
-GIVEN_UP_SECONDS = 30.0
-"""Seconds that a run waits for a request that was given up."""
 
 
 class Worker:
@@ -325,7 +323,7 @@ class Worker:
         for n, request_id in given_up(progress.attempts, progress.owns):
             view = View("in_flight", n, request_id)
             submitted = as_submitted(self._job.fal, progress.request, progress.attempts[n], request_id)
-            until = self._job.runtime.clock.monotonic() + GIVEN_UP_SECONDS
+            until = self._job.runtime.clock.monotonic() + GIVEN_UP.seconds
             case = Case(
                 request=progress.request, submitted=submitted, price=progress.price, fresh=False, until=until, once=True
             )

@@ -1,4 +1,7 @@
-"""Reads that are retried with backoff and jitter. Their arguments (headers, URLs) are not logged."""
+"""Calls that are tried again after an error: reads and uploads, which cost nothing. Never a submit.
+
+How often, and with which pauses, is in `base/retry_policies.py`. Arguments of the calls (headers, URLs) are not logged.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ T = TypeVar("T")
 
 
 class Repeated:
-    """Retries a read that fails.
+    """Calls a function again when it fails.
 
     stamina logs each retry with the arguments of the function: the `Authorization` header would be among them. So
     stamina gets a function without arguments.
@@ -43,9 +46,9 @@ class Repeated:
     ) -> T:
         """Return what the function returns; call it again while it raises an error that `on` names or accepts."""
 
-        async def read() -> Any:  # noqa: ANN401 - whatever the function returns
+        async def call() -> Any:  # noqa: ANN401 - whatever the function returns
             return await function(*args, **kwargs)
 
-        read.__qualname__ = function.__qualname__  # what the log calls it
-        found: T = await self._caller(on, read)
+        call.__qualname__ = function.__qualname__  # what the log calls it
+        found: T = await self._caller(on, call)
         return found

@@ -19,7 +19,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from dagster_gptimg.base.plain_text import shown, words_of
-from dagster_gptimg.base.retry_policies import WEBHOOK_KEYS
+from dagster_gptimg.base.retry_policies import NEWER_WEBHOOK_KEYS, WEBHOOK_KEYS
 from dagster_gptimg.errors import ReadError, WebhookError
 from dagster_gptimg.fal.http.bodies import parse_object, read_reply
 from dagster_gptimg.fal.http.request_ids import ids_in_text, is_request_id
@@ -35,10 +35,6 @@ TOLERANCE = 300
 
 KEYS_KEPT = 24 * 3600.0
 """Seconds for which fal's public keys are cached; fal says at most a day."""
-
-KEYS_AGAIN = 60.0
-"""Seconds until they are fetched again because a signature fits none of them: fal may have a new one, and a forger must
-not have us ask fal at every try."""
 
 MOST_KEYS = 64
 KEYS_BYTES = 256 * 1024
@@ -92,7 +88,8 @@ class WebhookKeys:
         await self._fetch(KEYS_KEPT)
         if _signed(self._keys, message, signature):
             return True
-        return await self._fetch(KEYS_AGAIN) and _signed(self._keys, message, signature)
+        # Not at every webhook: a forger must not have us ask fal again and again.
+        return await self._fetch(NEWER_WEBHOOK_KEYS.first_pause) and _signed(self._keys, message, signature)
 
     async def _fetch(self, oldest: float) -> bool:
         """Fetch the keys if they are older than `oldest` seconds; return whether they were fetched.
