@@ -1,4 +1,7 @@
-"""The output of the commands `prune`, `costs` and `verify`."""
+"""The commands `prune`, `costs`, `verify` and `verify --adopt`: what they ask, do and print.
+
+`commands.py` declares them and their options; the work itself is done in `engine/maintain/`.
+"""
 
 from __future__ import annotations
 

@@ -212,11 +212,12 @@ def data_version(table: pa.Table) -> dg.DataVersion:
 
 
 def thumbnails(records: Iterable[Mapping[str, Any]], dataset: Dataset) -> str:
-    """Return up to 8 thumbnails with their prompts, as a Markdown table of at most 32 KB; empty if there is no image.
+    """Return thumbnails with their prompts as a Markdown table; empty if there is no image.
 
-    An image that cannot be read or decoded, or has far more pixels than were asked for, is left out. Of an animation,
-    the first frame is shown; of an SVG, kind and size in words. WebP data URIs in a table render in Dagster's own
-    Markdown; raw HTML and s3:// addresses do not (its sanitizer).
+    The table has at most `THUMBNAILS` images and `PREVIEW_BYTES` bytes. An image that cannot be read or decoded, or has
+    far more pixels than were asked for, is left out. Of an animation, the first frame is shown; of an SVG, kind and
+    size in words. WebP data URIs in a table render in Dagster's own Markdown; raw HTML and s3:// addresses do not (its
+    sanitizer).
     """
     cells: list[tuple[str, str]] = []
     for record in islice(records, TRIED):

@@ -1,4 +1,4 @@
-"""The events of a run."""
+"""The kinds of events that a run tells, as data; `reports.py` keeps those of one run until somebody takes them."""
 
 from __future__ import annotations
 

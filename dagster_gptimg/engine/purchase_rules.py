@@ -1,4 +1,7 @@
-"""The state table (docs/receipts.md#the-state-table): from the recorded facts to the next action of a run.
+"""The state table (docs/receipts.md#the-state-table): by the facts on record, whether a request is bought (again).
+
+A state also says whether a run follows the request, or holds it, and which status `again` has to name before a refused,
+lost, missing or held one is bought once more.
 
 Pure functions, which correspond line by line to `state_of`, `searching` and `owners` of the specification
 (tests/specification/protocol.py), with which the tests compare them, state by state.

@@ -1,4 +1,4 @@
-"""Reading of prompt tables and templates into validated rows. Knows the registry's types only."""
+"""Reading of prompt tables and templates into validated rows. Of `fal/`, it uses registry, types and addresses."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Where everything lies in a store: the only module that builds or parses names of files and folders.
+"""Where everything lies in a store; all names but those of the settled index's pieces are built and parsed here only.
+
+The names of pieces are digests of their content, in `store/settled/piece_names.py`.
 
 Names from outside (datasets, partitions) are never used as they are. Objects in a store may be written by others, too:
-an image's path is only accepted in the form of our own paths. Paths are relative to the dataset's folder. (Only the
-names of the settled index's pieces are those of `store/settled/piece_names.py`: they are digests of the content.)
+an image's path is only accepted in the form of our own paths. Paths are relative to the dataset's folder.
 """
 
 from __future__ import annotations

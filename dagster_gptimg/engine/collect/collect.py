@@ -1,4 +1,4 @@
-"""Collect: from an accepted request to its images in the store and its recorded outcome.
+"""Collect: from an accepted request to its images in the store and its outcome, which `engine/worker.py` records.
 
 A bad read is not a failure, COMPLETED is not success, and nothing here declares a paid image lost for good: what
 cannot be had now is `Lost`, and is looked for again by every run.

@@ -1,7 +1,9 @@
-"""When repeated reads confirm that a request failed: only then it is an outcome (docs/receipts.md#evidence).
+"""When, and how often, a request's result is read; and when reads without images prove that it failed.
 
-A single read is never sufficient, because a gateway, a lagging replica or a restarting service may give a wrong answer
-for a moment. This is written by hand: no client of fal's distinguishes a failed read from a failed request.
+The number of reads and the pauses between them are in `base/retry_policies.py`; how far apart two of them must be to be
+evidence stands here (docs/receipts.md#evidence). A single read is never sufficient, because a gateway, a lagging
+replica or a restarting service may give a wrong answer for a moment. This is written by hand: no client of fal's
+distinguishes a failed read from a failed request.
 """
 
 from __future__ import annotations

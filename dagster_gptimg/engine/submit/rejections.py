@@ -1,6 +1,8 @@
-"""Rejections: the consequences of a submit that fal did not accept.
+"""Rejections of submits, which fal did not accept; not refusals of the content, with which an accepted request ends.
 
-Also distinguishes an endpoint that no longer exists from a gateway that answers 404 for a moment.
+What such an end (mostly a 422) means is decided in `fal/http/answers.py`, when it is proven in
+`engine/collect/result_reads.py`, and whether its row is bought again in `engine/purchase_rules.py`. Also distinguishes
+an endpoint that no longer exists from a gateway that answers 404 for a moment.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The client of fal's services: a submit is sent once, reads are retried.
 
-`submit` sends one POST and is never repeated here (docs/guarantee.md#invariant-2). Everything else is a read, is free,
-and is retried with backoff and jitter. The key goes to fal's own services only; images are fetched without it.
+`submit` sends one POST and is never repeated here (docs/guarantee.md#invariant-2). `cancel` and `delete_payloads`
+change something at fal, and are sent once for each call. Reads and uploads cost nothing, and are retried with backoff
+and jitter. The key goes to fal's own services only; images are fetched without it.
 """
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ class FalClient(PlatformApi):
             raise self._answers.submit_failure(error) from harmless(error)
         return with_trusted_urls(self.urls.queue, self._answers.submitted(reply, endpoint))
 
-    # -- reads
+    # -- reads, cancel, uploads
 
     async def status(self, request: Submitted, *, logs: bool = False) -> Status:
         """Read the status of a request: queued (and its place), in progress, or completed.

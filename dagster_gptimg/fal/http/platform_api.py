@@ -1,4 +1,4 @@
-"""Reads of fal's platform API: the request history, the list of models, the price list; and its deletion."""
+"""fal's platform API: request history, lists of models and prices, and the deletion of a request's payloads."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MOST_NAMED = 30
 
 
 class PlatformApi:
-    """Reads of fal's platform API, with one key; and the one deletion that it has."""
+    """fal's platform API, with one key: reads, which are retried, and the deletion of a request's payloads."""
 
     def __init__(self, settings: FalSettings, wire: Wire) -> None:
         self.settings = settings

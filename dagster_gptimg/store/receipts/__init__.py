@@ -1,1 +1,5 @@
-"""Receipts: small facts, each created once and never changed. Together they are the only truth about money."""
+"""Receipts: small facts, each created once. Together they are the only truth about money.
+
+A fact is never changed afterwards, but for one reason: when a row is forgotten, `store/erasure.py` removes its content,
+and leaves its cost.
+"""

@@ -1,4 +1,8 @@
-"""Receipts: one folder of immutable facts. Together they are the only truth about money (docs/receipts.md)."""
+"""Receipts: facts in 256 folders, by the first digits of their keys; each is created once (docs/receipts.md).
+
+Together they are the only truth about money. Nothing here changes a fact; when a row is forgotten, `store/erasure.py`
+writes its facts a second time, with less content and the same cost.
+"""
 
 from __future__ import annotations
 
