@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dagster_gptimg.engine.follow.status_streams import AT_ONCE as STREAMS
+from dagster_gptimg.engine.forecast import forecast
 from dagster_gptimg.engine.named_rows import check_named_rows
 from dagster_gptimg.engine.plan.model_choice import check_choice
 from dagster_gptimg.engine.plan.plan import Plan
@@ -35,7 +36,7 @@ class Prepared:
         planned: the rows and their requests.
         results: what is known of the requests' ends.
         receipts: what earlier runs left open.
-        forecast: what the run will come to.
+        forecast: what the run is expected to come to.
         content: what a manifest of these rows says, as far as they have ended.
         is_exclusive: whether the store's exclusive create keeps other runs from the same rows.
         began: the clock's second.
@@ -102,8 +103,8 @@ async def _prepare(job: Job, planned: Plan) -> Prepared:
     if words := await io(check_named_rows, job, planned, receipts):
         reports.warn_once(words)
     await io(guard, job, planned, receipts)
-    forecast = await io(receipts.forecast, planned, content)
-    if forecast.open_requests:
+    expected = await io(forecast, job, planned, receipts, results, content)
+    if expected.open_requests:
         await io(worker.know, receipts.request_ids())
         await io(check_room, 2 * planned.size)
         await io(job.dataset.try_folders)
@@ -113,7 +114,7 @@ async def _prepare(job: Job, planned: Plan) -> Prepared:
         planned=planned,
         results=results,
         receipts=receipts,
-        forecast=forecast,
+        forecast=expected,
         content=content,
         worker=worker,
         budget=budget,

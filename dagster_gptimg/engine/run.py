@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from dagster_gptimg.engine.events import Planned, Warned
 from dagster_gptimg.engine.feeder import Feeder
 from dagster_gptimg.engine.finisher import Finisher
+from dagster_gptimg.engine.forecast import forecast
 from dagster_gptimg.engine.named_rows import check_named_rows
 from dagster_gptimg.engine.plan.plan import Plan
 from dagster_gptimg.engine.prepare import prepare
@@ -126,4 +127,4 @@ async def plan(job: Job) -> Summary:
         if again.is_too_much:
             message = f"{message}; a run stops here unless this is allowed"
         message = ". ".join(filter(None, (message, told)))
-        return receipts.forecast(planned).summary(clock.monotonic() - began, message=message)
+        return forecast(job, planned, receipts, results).summary(clock.monotonic() - began, message=message)

@@ -1,5 +1,9 @@
 """Open requests of earlier runs: read from receipts once, and only if the index does not suffice.
 
+With these and the index, `OpenReceipts` also answers for every request of a table whether it has ended, is open, or is
+to be bought. The rules by which facts mean that are in `engine/purchase_rules.py`; the forecast of a run, in
+`engine/forecast.py`.
+
 Every run marks its start, and its end once nothing it touched is held or in flight. If all runs have ended, the settled
 index and the exclusive create answer everything, and no receipt is listed.
 """
@@ -7,7 +11,6 @@ index and the exclusive create answer everything, and no receipt is listed.
 from __future__ import annotations
 
 from datetime import timedelta
-from decimal import Decimal
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -15,10 +18,7 @@ from dagster_gptimg.base.digest_columns import KEY, DigestCounts, digest_of
 from dagster_gptimg.base.row_status import RowStatus
 from dagster_gptimg.engine.plan.plan import Request
 from dagster_gptimg.engine.purchase_rules import Found, Owns, accepted_at, given_up, owners, searching, state_of
-from dagster_gptimg.engine.record.manifest_rows import all_ended, row_status
-from dagster_gptimg.engine.record.results import EARLIER, Result, RunResults, Unsettled, settled_of
-from dagster_gptimg.engine.record.summary import Tally
-from dagster_gptimg.fal.registry.price_formulas import Price
+from dagster_gptimg.engine.record.results import EARLIER, RunResults, settled_of
 from dagster_gptimg.store.dataset import REREAD
 from dagster_gptimg.store.parallel import side_by_side
 from dagster_gptimg.store.settled.rows import Settled
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dagster_gptimg.engine.job import Job
-    from dagster_gptimg.engine.plan.plan import Plan, PlanBatch, PlannedRow
-    from dagster_gptimg.engine.record.manifest_rows import Content
+    from dagster_gptimg.engine.plan.plan import Plan, PlannedRow
     from dagster_gptimg.store.receipts.facts import Attempt, Intent, Word
     from dagster_gptimg.store.receipts.receipts import Names
     from dagster_gptimg.store.settled.rows import Brief
@@ -200,7 +199,7 @@ class OpenReceipts:
         settled = self._results.brief(key) or self._results.settled(key)
         if settled is None:
             return True
-        return self._is_again(row_id, RowStatus.MISSING if self._results.is_missing(key) else settled.status)
+        return self.is_again(row_id, RowStatus.MISSING if self._results.is_missing(key) else settled.status)
 
     def has_images(self, key: str) -> bool:
         """Whether a request has ended with images, and all of their files are there."""
@@ -225,7 +224,7 @@ class OpenReceipts:
                 if keys:
                     yield row, keys
 
-    def _is_again(self, row_id: str, status: RowStatus) -> bool:
+    def is_again(self, row_id: str, status: RowStatus) -> bool:
         """Return whether `again` covers a request without images, or with missing ones."""
         return status.is_trouble and not self._job.options.again.isdisjoint({status, row_id})
 
@@ -236,66 +235,6 @@ class OpenReceipts:
         if self._results.brief(request.key) is None and self._results.settled(request.key) is None:
             return []  # if this is wrong, the exclusive create fails
         return await self._job.runtime.io(self._job.dataset.receipts.load, request.key)
-
-    def forecast(self, planned: Plan, content: Content | None = None) -> Tally:
-        """Return the expected counts if every request ends well; `content` is updated with the manifest's values.
-
-        Blocks.
-        """
-        tally = Tally(self._results.run)
-        places = self._results.index.places(planned.keys())
-        for batch in planned.batches():
-            briefs = batch.by_row(self._results.briefs(batch.keys, islice(places, len(batch.keys) // KEY)))
-            ended = self._ended(batch, briefs)
-            if content is not None:
-                content.add(ended)
-            tally.ended(row for row in ended if row is not None)
-            for row, known, done in zip(batch, briefs, ended, strict=True) if None in ended else ():
-                if done is None:
-                    self._expect(row, known, tally)
-        return tally
-
-    def _ended(self, batch: PlanBatch, briefs: list[list[Brief | None]]) -> list[list[Brief] | None]:
-        """Return each row's requests if all have ended and nothing is to be done for them; else None."""
-        found = [all_ended(row) for row in briefs]
-        if self._results.index.has_missing:  # missing images are handled
-            found = [None if any(brief.is_missing for brief in done or ()) else done for done in found]
-        for number, row in enumerate(batch if self.facts or self._job.options.again else ()):
-            again = any(self._is_again(row.row_id, brief.status) for brief in found[number] or ())
-            if again or any(key in self.facts for key in row.keys):
-                found[number] = None
-        return found
-
-    def _expect(self, row: PlannedRow, briefs: list[Brief | None], tally: Tally) -> None:
-        """Count a row that has not ended by its expected result. `briefs`: its requests in the index."""
-        if not any(briefs) and not any(key in self.facts or self._results.has_dealt_with(key) for key in row.keys):
-            tally.new(row.prices, sum(row.images))  # the fast path, for a million rows
-            return
-        results = [self._expected(request) for request in row.requests]
-        tally.row(row_status(results))
-        for request, result, price in zip(row.requests, results, row.prices, strict=True):
-            buys = self.is_to_buy(request.key, request.row_id)
-            is_missing = self.is_missing(request.key)
-            if is_missing:
-                price = Price(Decimal(0), price.high)  # noqa: PLW2901 - fal may have it still
-            may_buy = self._may_be_free(request.key)
-            tally.expect(result, price, request.images, buys=buys, may_buy=may_buy, is_missing=is_missing)
-
-    def _may_be_free(self, key: str) -> bool:
-        """Return whether a request that is read again may turn out free, so that it is bought again."""
-        attempts = self.facts.get(key, [])
-        return bool(attempts) and any(o is not None and o.is_doubtful for o in attempts[-1].outcomes.values())
-
-    def _expected(self, request: Request) -> Result:
-        key, settled = request.key, self._results.get(request.key)
-        is_open = self.is_open(key)
-        is_held = is_open and state_of(self.facts[key], self.owns(key)).state == "held"
-        if isinstance(settled, Settled) and not (is_held and settled.kind == "missing"):
-            is_again = self._is_again(request.row_id, settled.status)
-            return Unsettled(key=key, status=RowStatus.NOT_SUBMITTED) if is_again else settled
-        if is_held:
-            return Unsettled(key=key, status=RowStatus.HELD)
-        return Unsettled(key=key, status=RowStatus.IN_FLIGHT if is_open else RowStatus.NOT_SUBMITTED)
 
     def ended_runs(self, before: str) -> list[str]:
         """Return the runs older than `before` (a prefix of run ids) if nothing is open: their marks can be ended."""

@@ -10,7 +10,7 @@ import pytest
 from dagster_gptimg.engine.job import Options
 from dagster_gptimg.engine.recover.open_receipts import LOOKED_FOR, OpenReceipts
 from dagster_gptimg.store.receipts.facts import GivenUp, Word
-from tests.engine.scripted import CUP, EPOCH, MODEL, RUN, Scene, plan, request
+from tests.engine.scripted import CUP, EPOCH, RUN, Scene, plan, request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -166,18 +166,6 @@ async def test_what_another_partition_has_left_is_its_own(scene: Scene) -> None:
     found = await read(scene)
     with plan(MUG) as planned:
         assert list(found.first(planned)) == []
-
-
-async def test_a_plan_counts_what_is_open_as_paid_for_and_the_rest_as_to_buy(scene: Scene) -> None:
-    begun(scene)
-    scene.intent(CUP)
-    scene.accepted(CUP, "R1")
-    scene.intent(VASE)
-    found = await read(scene)
-    with plan(CUP, MUG, VASE) as planned:
-        summary = found.forecast(planned).summary(0.0)
-    assert (summary.rows, summary.reattached, summary.bought, summary.held) == (3, 1, 1, 1)
-    assert summary.cost_high == MODEL.cost(MUG.arguments).high
 
 
 # -- of what the user's word speaks
