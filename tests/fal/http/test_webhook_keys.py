@@ -102,4 +102,5 @@ async def test_a_list_that_trickles_ends_and_the_next_one_is_taken(monkeypatch: 
         waiting = [asyncio.create_task(keys.verified(headers(), BODY)) for _ in range(3)]
         results = await asyncio.gather(*waiting, return_exceptions=True)
         assert isinstance(results[0], ReadError)
+        monkeypatch.setattr(webhooks, "KEYS_SECONDS", 30.0)  # the good list may be slow on a loaded machine
         assert (await keys.verified(headers(), BODY)).request_id == "r"
