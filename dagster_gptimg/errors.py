@@ -1,4 +1,4 @@
-"""Every error that this package raises, as one tree.
+"""Every error that users of this package meet, as one tree; the emulator's process has errors of its own.
 
 GptImgError
 ├── UsageError                 something to mend before anything is sent; costs nothing (exit 2)

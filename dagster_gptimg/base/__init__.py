@@ -1,1 +1,1 @@
-"""Helpers for all other packages, without prompt tables, fal, stores or Dagster."""
+"""Helpers and shared definitions (statuses, retry policies, exit statuses); imports no other folder of this package."""

@@ -1,4 +1,7 @@
-"""Amounts of money: the currency, and how they are rounded. Receipts have them exact, index and image table do not."""
+"""Amounts of money: how they are rounded, and the one currency, US dollars, that the names of columns say, too.
+
+Receipts have amounts exact; index and image table do not.
+"""
 
 from __future__ import annotations
 

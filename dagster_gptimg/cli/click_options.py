@@ -1,4 +1,4 @@
-"""The shared options of the commands, and their conversion to values."""
+"""The options that commands have in groups, and their conversion to values."""
 
 from __future__ import annotations
 

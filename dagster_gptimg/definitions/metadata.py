@@ -1,4 +1,4 @@
-"""The metadata of a run in Dagster's event log: counts, cost, schema, a preview. All untrusted text is escaped."""
+"""Metadata of an asset and of its runs in Dagster: counts, cost, schema, a preview. All untrusted text is escaped."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""One run from ordinary code: shared by the command line, the assets and the ops."""
+"""What ordinary code asks of the engine: run, plan, rebuild, forget. Shared by command line, notebook, assets, ops."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Storage by fsspec: images, receipts, the settled index, manifests. Knows bytes and paths only."""
+"""Storage by fsspec: images, receipts, the settled index, image tables, and the form of each. Nothing here asks fal."""

@@ -1,6 +1,7 @@
-"""Where everything lies in a store; all names but those of the settled index's pieces are built and parsed here only.
+"""Where everything lies in a store; names of files and folders are built and parsed here.
 
-The names of pieces are digests of their content, in `store/settled/piece_names.py`.
+Two exceptions: pieces of the settled index are named by their content in `store/settled/piece_names.py`, and the
+unfinished files of a folder store in `store/local_files.py`.
 
 Names from outside (datasets, partitions) are never used as they are. Objects in a store may be written by others, too:
 an image's path is only accepted in the form of our own paths. Paths are relative to the dataset's folder.

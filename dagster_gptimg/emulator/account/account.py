@@ -12,10 +12,10 @@ from typing import Any
 
 from dagster_gptimg.emulator.account.database import Database
 from dagster_gptimg.emulator.account.deliveries import Delivery
+from dagster_gptimg.emulator.account.received_post import LIFECYCLE, Source, Submission
 from dagster_gptimg.emulator.account.records import FREE, Outcome, Record, State
 from dagster_gptimg.emulator.account.schedule import Schedule, ended
 from dagster_gptimg.emulator.account.storage import expiry_seconds
-from dagster_gptimg.emulator.account.submission import LIFECYCLE, Source, Submission
 from dagster_gptimg.emulator.faults import Dice, Phase, draw
 from dagster_gptimg.emulator.models import prices, schema
 from dagster_gptimg.emulator.models.model import app_of

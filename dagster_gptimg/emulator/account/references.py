@@ -19,8 +19,8 @@ from pathlib import Path
 import httpx
 from PIL import Image
 
+from dagster_gptimg.emulator.account.received_post import Source
 from dagster_gptimg.emulator.account.records import Outcome
-from dagster_gptimg.emulator.account.submission import Source
 from dagster_gptimg.emulator.models.one_image import MOST_SIDE
 
 MOST_BYTES = 50 * 1024 * 1024

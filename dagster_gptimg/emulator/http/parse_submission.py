@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 from starlette.requests import Request
 
+from dagster_gptimg.emulator.account.received_post import LIFECYCLE, Submission
 from dagster_gptimg.emulator.account.storage import expiry_seconds
-from dagster_gptimg.emulator.account.submission import LIFECYCLE, Submission
 from dagster_gptimg.emulator.http.replies import base_url
 
 LEAST_START_TIMEOUT = 0.1

@@ -1,4 +1,4 @@
-"""The emulator's own price tables, read from fal's model pages. Integers only: no rounding can hide a cent.
+"""The emulator's own prices of OpenAI's models, from fal's model pages. Integers only: no rounding can hide a cent.
 
 Sources: https://fal.ai/models/<id>/llms.txt, docs/fal-wire.md#prices-and-units. Costs are kept in millionths of a
 dollar: not all families are rounded to cents. Other makers' prices are in their modules.

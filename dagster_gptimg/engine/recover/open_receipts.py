@@ -2,7 +2,7 @@
 
 With these and the index, `OpenReceipts` also answers for every request of a table whether it has ended, is open, or is
 to be bought. The rules by which facts mean that are in `engine/purchase_rules.py`; the forecast of a run, in
-`engine/forecast.py`.
+`engine/forecast.py`; what a run does about an open request (follows it, or gives it up) in `engine/worker.py`.
 
 Every run marks its start, and its end once nothing it touched is held or in flight. If all runs have ended, the settled
 index and the exclusive create answer everything, and no receipt is listed.

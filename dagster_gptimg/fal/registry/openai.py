@@ -273,6 +273,7 @@ PRESETS_2 = {
 
 fal may enlarge one with fewer pixels than the model takes: then the price is a range.
 """
+# An edge stands for tokens, and so for the price of a quality (`ByTokens`).
 _GPT_IMAGE_2 = ByTokens(edges={"low": 16, "medium": 48, "high": 96}, presets=PRESETS_2)
 GPT_IMAGE_2 = FalModel(
     name="gpt-image-2",

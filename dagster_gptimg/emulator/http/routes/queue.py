@@ -10,9 +10,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dagster_gptimg.emulator.account.account import Account, Cancel, checked, digest_of, is_in_line, prompt_of
+from dagster_gptimg.emulator.account.received_post import Submission
 from dagster_gptimg.emulator.account.records import Record, State
 from dagster_gptimg.emulator.account.references import Brought, References
-from dagster_gptimg.emulator.account.submission import Submission
 from dagster_gptimg.emulator.faults import Phase
 from dagster_gptimg.emulator.http.api_keys import with_key
 from dagster_gptimg.emulator.http.broken_replies import Cut, Dropped, nginx
