@@ -1,1 +1,1 @@
-"""The one account of the emulated fal: its requests, when they run, and the database that holds them. No HTTP routes."""
+"""The one account of the emulated fal: its requests, when they run, and the database of them. No HTTP routes."""
