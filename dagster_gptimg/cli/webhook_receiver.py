@@ -26,6 +26,7 @@ from dagster_gptimg.engine.submit.webhook_urls import parse_path
 from dagster_gptimg.engine.system import SystemClock, Threads
 from dagster_gptimg.errors import ReadError, StoreError, UsageError, WebhookError
 from dagster_gptimg.fal.http.webhooks import WebhookKeys, check_time
+from dagster_gptimg.fal.types import listed_images
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.inbox import Callback, Reception
 
@@ -66,8 +67,8 @@ def images_alone(payload: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
     Everything else in a webhook (its error, texts of the model) is read from fal itself, and not stored.
     """
-    images = payload.get("images") if payload is not None else None
-    return {"images": [_kept(image) for image in images]} if isinstance(images, list) and images else None
+    images = listed_images(payload)
+    return {"images": [_kept(image) for image in images]} if images else None
 
 
 def _kept(image: object) -> dict[str, Any]:

@@ -16,6 +16,20 @@ if TYPE_CHECKING:
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 
+def listed_images(output: Mapping[str, Json] | None) -> list[Json] | None:
+    """Return the image files that a model's output lists, as they stand there.
+
+    Most endpoints list `images`; background removal and upscaling have one `image`. None if there is neither; an empty
+    list if `images` is empty: the model says that it made none.
+    """
+    several, one = (output or {}).get("images"), (output or {}).get("image")
+    if isinstance(several, list) and several:
+        return several
+    if isinstance(one, dict):
+        return [one]
+    return [] if several == [] else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submitted:
     """A request that fal has accepted: its id, and the URLs of its status, result and cancel.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dagster_gptimg.engine.collect.download_limit import DownloadLimit
 from dagster_gptimg.errors import ReadError
-from dagster_gptimg.fal.types import Images
+from dagster_gptimg.fal.types import Images, listed_images
 from dagster_gptimg.store.images.spool import Spool
 from dagster_gptimg.store.layout import parse_image
 from dagster_gptimg.store.receipts.recorded_files import not_as_recorded
@@ -71,7 +71,7 @@ class Refetch:
 
     async def _of_history(self, submitted: Submitted) -> Sequence[ImageFile]:
         item = await self._fal.lookup(submitted.endpoint, submitted.request_id)
-        if item is None or not (item.json_output or {}).get("images"):
+        if item is None or not listed_images(item.json_output):
             return ()
         return self._fal.images_of(item.json_output).images
 

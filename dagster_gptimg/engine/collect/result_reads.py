@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dagster_gptimg.base.retry_policies import RESULT, RESULT_LATER
-from dagster_gptimg.fal.types import Failure
+from dagster_gptimg.fal.types import Failure, listed_images
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -121,7 +121,7 @@ class Readings:
 
 def ended_without_images(item: HistoryItem) -> bool:
     """Return whether an entry of fal's history says that a request has ended, and lists no images."""
-    return item.ended_at is not None and item.status_code is not None and not (item.json_output or {}).get("images")
+    return item.ended_at is not None and item.status_code is not None and not listed_images(item.json_output)
 
 
 def failure_in_history(item: HistoryItem) -> Failure | None:
@@ -140,7 +140,7 @@ def failure_in_history(item: HistoryItem) -> Failure | None:
             error_type="history",
             message=f"fal's history says that it ended with HTTP {code}",
         )
-    if code >= CLIENT_ERROR or (item.json_output or {}).get("images") == []:
+    if code >= CLIENT_ERROR or listed_images(item.json_output) == []:
         return Failure(
             kind="ended",
             status_code=code,

@@ -46,6 +46,7 @@ from dagster_gptimg.fal.types import (
     Queued,
     Status,
     Submitted,
+    listed_images,
 )
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ class Answers:
 
     def _images_or_none(self, body: Mapping[str, Json], reply: Reply) -> Images | Failure:
         units = amount(reply.headers.get("x-fal-billable-units"))
-        if body.get("images") == []:
+        if listed_images(body) == []:
             return Failure(
                 kind="ended",
                 status_code=reply.status_code,
@@ -237,8 +238,7 @@ class Answers:
     def images(self, output: Mapping[str, Json] | None) -> Images:
         """Return the images that a model's output lists. Raises `ReadError` if it lists none."""
         output = output or {}
-        files = output.get("images")
-        listed = files if isinstance(files, list) else []
+        listed = listed_images(output) or []
         flags = nsfw_flags(output, len(listed))
         read = [self._image(file, flags.get(place)) for place, file in enumerate(listed[:IMAGES_MOST])]
         found = tuple(file for file in read if file is not None)

@@ -10,7 +10,17 @@ import difflib
 
 from dagster_gptimg.argument_rules import check_arguments
 from dagster_gptimg.errors import UsageError
-from dagster_gptimg.fal.registry import black_forest_labs, bytedance, google, inputs, openai
+from dagster_gptimg.fal.registry import (
+    birefnet,
+    black_forest_labs,
+    bria,
+    bytedance,
+    clarity,
+    google,
+    inputs,
+    openai,
+    topaz,
+)
 from dagster_gptimg.fal.registry.model import FalModel
 from dagster_gptimg.fal.registry.price_formulas import unknown_price
 
@@ -76,5 +86,7 @@ def all_models() -> list[FalModel]:
     return [_REGISTRY[name] for name in sorted(_REGISTRY)]
 
 
-for _model in (*openai.MODELS, *google.MODELS, *bytedance.MODELS, *black_forest_labs.MODELS):
+_MAKERS = (openai, google, bytedance, black_forest_labs, birefnet, bria, clarity, topaz)
+
+for _model in (model for maker in _MAKERS for model in maker.MODELS):
     register(_model)

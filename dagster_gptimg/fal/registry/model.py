@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, cast
 
 from annotated_types import MaxLen, MinLen
@@ -19,11 +20,14 @@ from dagster_gptimg.argument_rules import check_given
 from dagster_gptimg.errors import ArgumentsError
 from dagster_gptimg.fal.registry.input_errors import problems_of
 from dagster_gptimg.fal.registry.inputs import WITHOUT_GUARANTEE
-from dagster_gptimg.fal.registry.price_formulas import Price, PriceFunction
+from dagster_gptimg.fal.registry.price_formulas import Price, PriceFunction, Size, price_of
 from dagster_gptimg.fal.types import Json
 
 NEAR = timedelta(days=60)
 """How long before its end date a model causes a warning."""
+
+NO_SIZES: Mapping[str, Size] = MappingProxyType({})
+"""Sizes of reference images, if none is known."""
 
 _HOLDS_IMAGES = re.compile(r"(\w+_)?(image|mask)_urls?")
 
@@ -43,6 +47,8 @@ class FalModel:
             row's images are cut into requests, and each has a key of its own.
         edit: the same model's endpoint for edits, if there is one: it takes the rows that have reference images.
         required: the inputs, besides the prompt, that every request to this endpoint must have.
+        needs_prompt: whether every request must have a prompt. An endpoint that works on an image alone needs none;
+            some of these take one all the same.
         sunset: the day on which its maker ends it, if that is announced.
         successor: the model to move to then.
         source: the pages that this entry was written from.
@@ -60,6 +66,7 @@ class FalModel:
     max_images_per_request: int = 4
     edit: FalModel | None = None
     required: tuple[str, ...] = ()
+    needs_prompt: bool = True
     sunset: date | None = None
     successor: str | None = None
     source: tuple[str, ...] = ()
@@ -79,7 +86,7 @@ class FalModel:
     def from_openapi(
         cls, document: Mapping[str, Any] | str, *, price: PriceFunction, name: str | None = None
     ) -> FalModel:
-        """Any endpoint of fal that makes images from prompts, by its OpenAPI document.
+        """Any endpoint of fal that makes images from prompts, or from one image, by its OpenAPI document.
 
         Keep the document in a file of yours: the defaults and the largest `num_images` that it names are part of the
         request keys, and a newer one that names others would buy everything again.
@@ -90,7 +97,7 @@ class FalModel:
             name: what users type; the endpoint by default.
 
         Raises:
-            UsageError: this is not such a document, or the endpoint takes no prompt or returns no images.
+            UsageError: this is not such a document; the endpoint takes neither prompt nor image, or returns no image.
         """
         from dagster_gptimg.fal.registry.openapi import read_endpoint
 
@@ -103,6 +110,7 @@ class FalModel:
             price=price,
             max_images_per_request=found.most_images,
             required=found.required,
+            needs_prompt=found.needs_prompt,
             source=(f"https://fal.ai/models/{found.endpoint}/api",),
         )
 
@@ -112,6 +120,11 @@ class FalModel:
         if self.edit is not None:
             return self.edit.reference_inputs
         return tuple(name for name in self.inputs.model_fields if holds_images(name))
+
+    @property
+    def takes_prompt(self) -> bool:
+        """Whether requests may have a prompt."""
+        return "prompt" in self.inputs.model_fields
 
     @property
     def main_reference(self) -> str | None:
@@ -228,7 +241,7 @@ class FalModel:
     @cached_property
     def _prompt_lengths(self) -> tuple[int, int]:
         """Minimum and maximum characters of a prompt if its length is the only rule; 0 and 0 if there are others."""
-        rules = self.inputs.model_fields["prompt"].metadata
+        rules = self.inputs.model_fields["prompt"].metadata if self.takes_prompt else []
         most = [rule.max_length for rule in rules if isinstance(rule, MaxLen)]
         least = [rule.min_length for rule in rules if isinstance(rule, MinLen)]
         return (max([1, *least]), min(most)) if most and len(least) + len(most) == len(rules) else (0, 0)
@@ -272,13 +285,14 @@ class FalModel:
         missing = object()
         return {name: value for name, value in arguments.items() if self.key_defaults.get(name, missing) != value}
 
-    def cost(self, arguments: Mapping[str, Json]) -> Price:
+    def cost(self, arguments: Mapping[str, Json], sizes: Mapping[str, Size] = NO_SIZES) -> Price:
         """What one request costs, in US dollars, at least and at most, at its endpoint's list price.
 
         Args:
             arguments: the request's inputs, by fal's names.
+            sizes: width and height in pixels of its reference images, as far as known, by their text in `arguments`.
         """
-        return self.variant(arguments).price(arguments)
+        return price_of(self.variant(arguments).price, arguments, sizes)
 
     def asked_size(self, arguments: Mapping[str, Json]) -> tuple[int, int] | None:
         """The width and height in pixels that a request asks for; None where the model chooses, or takes no size.
@@ -321,7 +335,8 @@ class FalModel:
 
     def _missing(self, name: str) -> str:
         if name in self.reference_inputs:
-            return f"{self.endpoint} edits images, but the row has none: name at least one reference image"
+            does = "edits images" if self.needs_prompt else "works on an image"
+            return f"{self.endpoint} {does}, but the row has none: name at least one reference image"
         return f"{self.endpoint} requires this input: give it for all rows, or in a column of this name"
 
 

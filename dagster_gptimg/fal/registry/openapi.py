@@ -18,6 +18,7 @@ from dagster_gptimg.base.plain_text import words_of
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.registry import inputs
 from dagster_gptimg.fal.registry.inputs import MAX_ROW_IMAGES, Inputs
+from dagster_gptimg.fal.registry.model import holds_images
 from dagster_gptimg.fal.types import Json
 
 DEEPEST = 8
@@ -45,6 +46,7 @@ class Endpoint(NamedTuple):
         inputs: its typed inputs.
         defaults: of the inputs that have one.
         required: the inputs without which fal refuses a request, except the prompt.
+        needs_prompt: whether a request must have a prompt; False for an endpoint that works on an image alone.
         most_images: the largest `num_images` of one request; 1 if the document names none.
     """
 
@@ -52,6 +54,7 @@ class Endpoint(NamedTuple):
     inputs: type[BaseModel]
     defaults: dict[str, Json]
     required: tuple[str, ...]
+    needs_prompt: bool
     most_images: int
 
 
@@ -63,7 +66,7 @@ def read_endpoint(document: Mapping[str, Any] | str) -> Endpoint:
     """Read a document: a mapping or its JSON; also the whole entry of `GET /v1/models` that contains the document.
 
     Raises:
-        UsageError: this is not such a document, or the endpoint takes no prompt or returns no images.
+        UsageError: this is not such a document; the endpoint takes neither prompt nor image, or returns no image.
     """
     try:
         return _endpoint(json.loads(document) if isinstance(document, str) else document)
@@ -82,16 +85,19 @@ def _endpoint(document: Mapping[str, Any]) -> Endpoint:
     about = document.get("info", {}).get("x-fal-metadata", {})
     endpoint = str(about.get("endpointId") or entry.get("endpoint_id") or path.strip("/"))
     properties = {name: reader.flat(part) for name, part in schema["properties"].items()}
-    if "prompt" not in properties:
-        raise UsageError(f"{endpoint} takes no prompt: a prompt table cannot use it")
     if not reader.gives_images():
-        raise UsageError(f"{endpoint} does not return `images`, so its results cannot be collected")
+        raise UsageError(f"{endpoint} returns neither `images` nor an `image`, so its results cannot be collected")
     defaults = {name: part["default"] for name, part in properties.items() if part.get("default") is not None}
     needed = tuple(name for name in schema.get("required", ()) if name != "prompt" and name not in defaults)
+    works_on_image = any(holds_images(name) for name in needed)
+    if "prompt" not in properties and not works_on_image:
+        raise UsageError(f"{endpoint} takes neither a prompt nor an image that must be given: a table cannot use it")
+    needs_prompt = "prompt" in schema.get("required", ()) or not works_on_image
     most = int(properties.get("num_images", {}).get("maximum", 1))
     if most < 1:
         raise UsageError(f"the document of {endpoint} allows at most {most} images a request: it cannot be used")
-    return Endpoint(endpoint, reader.inputs(endpoint, properties), defaults, needed, min(most, MAX_ROW_IMAGES))
+    made = reader.inputs(endpoint, properties)
+    return Endpoint(endpoint, made, defaults, needed, needs_prompt, min(most, MAX_ROW_IMAGES))
 
 
 class _Reader:
@@ -107,11 +113,12 @@ class _Reader:
         return path, self.flat(post["requestBody"]["content"]["application/json"]["schema"])
 
     def gives_images(self) -> bool:
-        """Return whether the results have `images`; True if the document does not say."""
+        """Return whether the results have `images` or an `image`; True if the document does not say."""
         for path, at in self._document["paths"].items():
             if path.endswith("/requests/{request_id}") and "get" in at:
                 content = at["get"]["responses"]["200"].get("content", {}).get("application/json")
-                return content is None or "images" in self.flat(content["schema"]).get("properties", {})
+                found = {} if content is None else self.flat(content["schema"]).get("properties", {})
+                return content is None or not found.keys().isdisjoint(("images", "image"))
         return True
 
     def inputs(self, name: str, properties: Mapping[str, Schema]) -> type[BaseModel]:

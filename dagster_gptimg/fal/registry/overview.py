@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 A_REFERENCE = "https://example.com/reference.png"
 """Placeholder for the reference image of an edit whose price is shown."""
 
+A_SIZE = (1024, 1024)
+"""Width and height in pixels of that image."""
+
 
 class Overview(NamedTuple):
     """A summary of one model.
@@ -29,10 +32,12 @@ class Overview(NamedTuple):
         name: the model's name.
         endpoint: fal's full id of its endpoint.
         edit_endpoint: fal's full id of its endpoint for edits; None if it has none.
-        price: minimum and maximum US dollars of one image with the endpoint's defaults; for an edit, from one image.
+        price: minimum and maximum US dollars of one image with the endpoint's defaults; for an edit, from one image
+            of 1024x1024.
         unit: what the price counts, in words.
         most_images: maximum `num_images` of one request.
         most_references: maximum reference images of an edit; 0 if it takes none, None if fal's pages do not say.
+        needs_prompt: whether every request must have a prompt; False for an endpoint that works on an image alone.
         sunset: the day on which its maker ends it; None if no day is announced.
         successor: the model to move to then.
         source: the pages from which the entry was written.
@@ -47,6 +52,7 @@ class Overview(NamedTuple):
     unit: str
     most_images: int
     most_references: int | None
+    needs_prompt: bool
     sunset: date | None
     successor: str | None
     source: tuple[str, ...]
@@ -81,15 +87,18 @@ class Input(NamedTuple):
 
 def overview(model: FalModel) -> Overview:
     """Return the summary of one model."""
-    defaults: dict[str, Json] = {name: [A_REFERENCE] for name in model.required}
+    defaults: dict[str, Json] = {
+        name: [A_REFERENCE] if name.endswith("s") else A_REFERENCE for name in model.required
+    }
     return Overview(
         model.name,
         model.endpoint,
         model.edit.endpoint if model.edit else None,
-        model.price(defaults),
+        model.cost(defaults, {A_REFERENCE: A_SIZE}),
         unit_of(model.price),
         model.max_images_per_request,
         model.most_references,
+        model.needs_prompt,
         model.sunset,
         model.successor,
         model.source,
@@ -100,7 +109,7 @@ def overview(model: FalModel) -> Overview:
 
 def inputs_of(model: FalModel) -> list[Input]:
     """Return the inputs of this endpoint without those of its edits: required ones first, then by name."""
-    needed = {"prompt", *model.required}
+    needed = {*model.required, *(["prompt"] if model.needs_prompt else [])}
     found = [
         Input(
             name,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 from functools import cached_property
-from typing import ClassVar, NamedTuple, TypeAlias
+from typing import ClassVar, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from dagster_gptimg.argument_rules import check_arguments
 from dagster_gptimg.base.plain_text import dollars
@@ -59,6 +59,29 @@ CACHED = 4096
 """Maximum number of cached prices."""
 
 PriceFunction: TypeAlias = Callable[[Mapping[str, Json]], Price]
+Size: TypeAlias = tuple[int, int]
+"""Width and height in pixels."""
+
+
+@runtime_checkable
+class PricedBySize(Protocol):
+    """A price function that counts the pixels of the image that is put in."""
+
+    def of_size(self, arguments: Mapping[str, Json], size: Size | None) -> Price:
+        """Return the price of one request; `size`: of its image, None if it is not known."""
+
+
+def price_of(price: PriceFunction, arguments: Mapping[str, Json], sizes: Mapping[str, Size]) -> Price:
+    """Return the price of one request in US dollars.
+
+    Args:
+        price: the endpoint's.
+        arguments: the request's inputs, by fal's names.
+        sizes: the sizes of its reference images, as far as they are known, by their text in the arguments.
+    """
+    if not isinstance(price, PricedBySize):
+        return price(arguments)
+    return price.of_size(arguments, sizes.get(str(arguments.get("image_url"))))
 
 
 def per_image(low: Decimal | str, high: Decimal | str | None = None) -> PriceFunction:

@@ -164,11 +164,11 @@ def test_a_document_that_cannot_be_used_is_told() -> None:
         FalModel.from_openapi(broken, price=unknown_price)
     mute = document("painter")
     mute["components"]["schemas"]["PainterV2Input"]["properties"].pop("prompt")
-    with pytest.raises(UsageError, match="takes no prompt"):
+    with pytest.raises(UsageError, match="takes neither a prompt nor an image"):
         FalModel.from_openapi(mute, price=unknown_price)
     film = document("painter")
     film["components"]["schemas"]["PainterV2Output"]["properties"] = {"video": {"type": "object"}}
-    with pytest.raises(UsageError, match="does not return `images`"):
+    with pytest.raises(UsageError, match="returns neither `images` nor an `image`"):
         FalModel.from_openapi(film, price=unknown_price)
 
 
