@@ -39,7 +39,7 @@ class Canonical:
     def digests(self, prompts: Iterable[str]) -> list[bytes]:
         """Return the hashes for several prompts, in their order."""
         if self._around is None:
-            return [sha256(rfc8785.dumps(self._make(prompt))).digest() for prompt in prompts]  # type: ignore[arg-type]
+            return [digest_of(self._make(prompt)) for prompt in prompts]
         before, behind = self._around
         found = list[bytes]()
         for prompt in prompts:
@@ -47,6 +47,14 @@ class Canonical:
             digest.update(_string(prompt) + behind)
             found.append(digest.digest())
         return found
+
+
+def digest_of(made: dict[str, object]) -> bytes:
+    """Return the SHA-256 of the RFC 8785 JSON of an object, 32 bytes.
+
+    Raises `rfc8785.CanonicalizationError` if UTF-8 cannot represent it.
+    """
+    return sha256(rfc8785.dumps(made)).digest()  # type: ignore[arg-type]
 
 
 def _string(text: str) -> bytes:

@@ -150,7 +150,7 @@ class Feeder:
             request=request,
             attempts=attempts,
             owns=owns,
-            price=model_at(request.endpoint, self._job.model).cost(request.arguments),
+            price=model_at(request.endpoint, self._job.model).cost(request.arguments, request.sizes),
             buys=buys,
             left=self._job.options.attempts,
             place=place,

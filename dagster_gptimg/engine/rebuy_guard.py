@@ -189,11 +189,17 @@ class _Earlier:
         return "form" if self._known.of(_digest("form", f"{row.row_id}\0{form_of(row.prompt)}")) else "edited"
 
     def _of_another_id(self, row: PlannedRow) -> Why | None:
+        if not row.prompt:  # all rows without a prompt have the same one: their image tells which is which
+            has_same = self._left.of(_digest("references", f"\0{_references_of(row)}"))
+            return "arguments" if has_same else self._by_columns(row)
         if self._left.of(_digest("prompt", row.prompt)):
             has_same = self._left.of(_digest("references", f"{row.prompt}\0{_references_of(row)}"))
             return "arguments" if has_same else "edited"
         if self._left.of(_digest("form", form_of(row.prompt))):
             return "form"
+        return self._by_columns(row)
+
+    def _by_columns(self, row: PlannedRow) -> Why | None:
         is_one = row.columns != "{}" and self._columns.of(_digest("columns", row.columns)) == 1
         return "edited" if is_one else None
 

@@ -99,9 +99,9 @@ class Checker:
         """
         spec, count = self._spec, len(next(iter(chunk.cells.values()), ()))
         is_looked_at = spec.template or spec.id_column or spec.limit or self.filter or self._columns.embedding
-        if is_looked_at or self._same is None or not self._columns.met.issuperset(chunk.cells) or not count:
+        if is_looked_at or self._same is None or self._columns.prompt is None or not self._columns.met.issuperset(chunk.cells) or not count:
             return None
-        prompts = chunk.cells[self._columns.prompt or ""]
+        prompts = chunk.cells[self._columns.prompt]
         carried = {name: cells for name, cells in chunk.cells.items() if name not in self._columns.used}
         columns = json_objects(carried) if carried else ["{}"] * count
         if columns is None or not self._model.takes_prompts(prompts) or unsendable("".join(prompts)) is not None:
@@ -199,8 +199,14 @@ class Checker:
         return row_id, prompt, arguments, json_object(columns), line, sources
 
     def _prompt(self, line: int, cells: Mapping[str, object]) -> str | None:
-        """Return the row's prompt; None if it has a problem, which is then reported."""
+        """Return the row's prompt, empty if it has none and needs none.
+
+        None if it has a problem, which is then reported.
+        """
         column = self._columns.prompt or "prompt"
+        if not self._model.needs_prompt and self._template is None:
+            if self._columns.prompt is None or is_missing(cells.get(column)):
+                return ""
         cell = None if self._template else cells.get(column)
         if type(cell) is str and cell.isascii() and self._model.wrong_prompt(cell) is None:
             return cell  # the usual case: the steps below would not change it

@@ -43,7 +43,7 @@ class TableColumns:
                 raise TableError(f"{self._source}: the column name {quoted(name)}: {reason}")
         self.met |= columns
         spec = self._spec
-        if self._template is None and self.prompt is None:
+        if self._template is None and self.prompt is None and spec.model.takes_prompt:
             self.prompt = column_named_prompt(self.met, self._source)
         others = self.met - {self.prompt, spec.id_column, *spec.image_columns}
         mine = others if spec.inputs is None else others.intersection(spec.inputs)
@@ -61,9 +61,10 @@ class TableColumns:
         has = f"it has {listed(sorted(columns))}"
         if not columns:
             return
-        if self._template is None and self.prompt is None:
+        if self._template is None and self.prompt is None and self._spec.model.needs_prompt:
             msg = f"{source} has no column named prompt: name the prompt column, or give a template. It has {has[7:]}"
             raise TableError(msg)
+        self._demand_image(source, has)
         named = [("prompt column", self.prompt), ("id column", self._spec.id_column)]
         named += [("template's column", name) for name in (self._template.columns if self._template else ())]
         named += [("image column", name) for name in self._spec.image_columns]
@@ -72,6 +73,16 @@ class TableColumns:
         for what, name in named:
             if name is not None and name not in columns:
                 raise TableError(f"{source} has no column {quoted(name)} (the {what}); {has}{meant(name, columns)}")
+
+    def _demand_image(self, source: str, has: str) -> None:
+        """Make sure that a table for a model that works on an image alone has a column of images."""
+        model, name = self._spec.model, self._spec.model.main_reference
+        if model.needs_prompt or name is None or name in self._spec.arguments or self._inputs.image_columns:
+            return
+        raise TableError(
+            f"{source} has no column of images, and {model.name} works on an image: name the image column "
+            f"(image_columns, --image-column), or call it {name}. It has {has[7:]}"
+        )
 
 
 def column_named_prompt(columns: Iterable[str], source: str) -> str | None:

@@ -22,6 +22,7 @@ from urllib.parse import unquote, urlsplit
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from dagster_gptimg.base.image_size import image_size
 from dagster_gptimg.base.masking import harmless, hide_in, hide_values, without_secrets
 from dagster_gptimg.base.plain_text import words_of
 from dagster_gptimg.base.regular_files import NotAFileError, open_regular
@@ -63,10 +64,12 @@ class Reference:
     Attributes:
         token: its text in the arguments and in the key: a public URL, or `sha256:` and 64 hex digits.
         source: location of the bytes of a reference that is identified by its content; empty for a URL.
+        size: width and height in pixels; None for a URL, and for an image whose header cannot be read.
     """
 
     token: str
     source: str = ""
+    size: tuple[int, int] | None = None
 
 
 class References:
@@ -116,7 +119,7 @@ class References:
 
     def _by_content(self, text: str) -> Reference:
         data, _ = self.read(text)
-        return Reference(BY_CONTENT + hashlib.sha256(data).hexdigest(), text)
+        return Reference(BY_CONTENT + hashlib.sha256(data).hexdigest(), text, image_size(data))
 
     def _goes_as_it_is(self, text: str) -> bool:
         """Return whether a reference is a public URL that no root covers: fal fetches it."""

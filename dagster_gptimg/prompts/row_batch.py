@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dagster_gptimg.fal.types import Json
+from dagster_gptimg.prompts.references import Reference
 from dagster_gptimg.prompts.spec import PromptRow
 
 
@@ -20,7 +21,7 @@ class RowBatch:
         arguments: the model's inputs of each row, without the prompt.
         columns: of each row everything else that it has, as JSON.
         lines: where each row stands in its table, from 1.
-        references: where the reference images of each row are, by their content.
+        references: of each row its reference images that are no public URLs, by their text in the arguments.
     """
 
     row_ids: Sequence[str]
@@ -28,7 +29,7 @@ class RowBatch:
     arguments: Sequence[Mapping[str, Json]]
     columns: Sequence[str]
     lines: Sequence[int]
-    references: Sequence[Mapping[str, str]]
+    references: Sequence[Mapping[str, Reference]]
 
     def __len__(self) -> int:
         return len(self.row_ids)
@@ -36,4 +37,5 @@ class RowBatch:
     def __iter__(self) -> Iterator[PromptRow]:
         every = (self.row_ids, self.prompts, self.arguments, self.columns, self.lines, self.references)
         for row_id, prompt, arguments, columns, line, references in zip(*every, strict=True):
-            yield PromptRow(row_id, prompt, arguments, json.loads(columns), line, references)
+            places = {token: found.source for token, found in references.items()}
+            yield PromptRow(row_id, prompt, arguments, json.loads(columns), line, places)

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dagster_gptimg.fal.types import Json
+    from dagster_gptimg.prompts.references import Reference
 
 CACHED = 4096
 DIGITS = 16
 
-Unnamed: TypeAlias = "tuple[str | None, str, Mapping[str, Json], str, int, Mapping[str, str]]"
+Unnamed: TypeAlias = "tuple[str | None, str, Mapping[str, Json], str, int, Mapping[str, Reference]]"
 """A validated row with the fields of a `RowBatch`; its id is None if it is still to be derived.
 
 The fields: row id, prompt, arguments, other columns as JSON, line, references.

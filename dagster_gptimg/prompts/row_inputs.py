@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
     from dagster_gptimg.fal.types import Json
     from dagster_gptimg.prompts.problems import Problems
+    from dagster_gptimg.prompts.references import Reference
     from dagster_gptimg.prompts.spec import PromptSpec
 
 CACHED_OVERRIDES = 4096
-NO_SOURCES: Mapping[str, str] = MappingProxyType({})
+NO_SOURCES: Mapping[str, Reference] = MappingProxyType({})
 _LONGEST_REASON = 300
 _WAY_OUT = (
     "(the column is used as fal's input of this name; if that is wrong, name the input columns: inputs=[...], or "
@@ -75,14 +76,15 @@ class RowInputs:
             self._report(line, next(iter(given), None), "the value is nested too deep")
         return None
 
-    def resolve(self, line: int, arguments: dict[str, Json]) -> tuple[dict[str, Json], Mapping[str, str]]:
-        """Return the inputs with tokens in place of references, and the locations of the bytes by token.
+    def resolve(self, line: int, arguments: dict[str, Json]) -> tuple[dict[str, Json], Mapping[str, Reference]]:
+        """Return the inputs with tokens in place of references, and those with a location of their own by token.
 
         An invalid reference is reported.
         """
         if self._images.isdisjoint(arguments):
             return arguments, NO_SOURCES
-        found, sources = dict(arguments), dict[str, str]()
+        found = dict(arguments)
+        sources: dict[str, Reference] = {}
         for name in self.model.reference_inputs:
             value = found.get(name)
             if isinstance(value, list):
@@ -148,7 +150,7 @@ class RowInputs:
                 self._known[key] = found
         return found
 
-    def _token(self, line: int, name: str, text: str, sources: dict[str, str]) -> str:
+    def _token(self, line: int, name: str, text: str, sources: dict[str, Reference]) -> str:
         """Return the token of a reference; an invalid one is reported."""
         try:
             found = self.spec.references.resolve(text)
@@ -156,7 +158,7 @@ class RowInputs:
             self._report(line, name, f"{quoted(text)}: {error}")
             return text
         if found.source:
-            sources[found.token] = found.source
+            sources[found.token] = found
         return found.token
 
     def _blame(self, line: int, given: Mapping[str, object], error: ArgumentsError) -> None:

@@ -33,7 +33,7 @@ class PromptRow(NamedTuple):
 
     Attributes:
         row_id: unique in its table; untrusted, never used in paths.
-        prompt: the text that will be sent.
+        prompt: the text that will be sent; empty for a row without one, where the model works on an image alone.
         arguments: the model's inputs for this row, without the prompt; `num_images` is the row's number of images. One
             object is shared by all rows with equal arguments.
         columns: the row's other columns, as JSON values.
@@ -93,7 +93,7 @@ class PromptSpec:
     Attributes:
         model: whose inputs the arguments and the override columns are.
         prompt_column: the column that holds the prompt; a column named `prompt` if neither this nor `template` is
-            given.
+            given. A model that works on an image alone needs none.
         template: a prompt with `{column}` fields.
         id_column: the column that holds the row's id; derived from the content otherwise.
         arguments: model inputs for all rows; a column of an input's name overrides them for its row.
@@ -137,6 +137,10 @@ class PromptSpec:
     def __post_init__(self) -> None:
         if self.template is not None and self.prompt_column is not None:
             msg = "give a template or a prompt column, not both"
+            raise UsageError(msg)
+        if not self.model.takes_prompt and (self.template is not None or self.prompt_column is not None):
+            what = "a template" if self.template is not None else "a prompt column"
+            msg = f"{self.model.name} takes no prompt, but {what} is given: leave it out"
             raise UsageError(msg)
         if "prompt" in self.arguments:
             msg = "the prompt cannot be an argument of all rows: give a prompt column or a template"

@@ -80,7 +80,8 @@ def _other(intent: Intent, item: HistoryItem) -> str:
     for name, value in intent.arguments.items():
         if not _is_reference(value) and item.json_input.get(name, value) != value:
             return f"its {name} is different"
-    return "" if "prompt" in item.json_input else "fal shows no prompt of it"
+    shows = "prompt" in item.json_input or "prompt" not in intent.arguments
+    return "" if shows else "fal shows no prompt of it"
 
 
 def _is_reference(value: Json) -> bool:

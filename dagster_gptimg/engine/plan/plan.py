@@ -19,16 +19,18 @@ import pyarrow.compute as pc
 from dagster_gptimg.base.digest_columns import KEY
 from dagster_gptimg.engine.plan.equal_rows import EqualRows
 from dagster_gptimg.engine.plan.request_keys import cut, keys_of, request_key
-from dagster_gptimg.fal.registry.price_formulas import images_of
+from dagster_gptimg.fal.registry.model import NO_SIZES
+from dagster_gptimg.fal.registry.price_formulas import images_of, price_of
 from dagster_gptimg.temporary_files import temporary_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from dagster_gptimg.fal.registry.model import FalModel
-    from dagster_gptimg.fal.registry.price_formulas import Price
+    from dagster_gptimg.fal.registry.price_formulas import Price, Size
     from dagster_gptimg.fal.types import Json
     from dagster_gptimg.prompts import RowBatch
+    from dagster_gptimg.prompts.references import Reference
 
 _SCHEMA = pa.schema(
     [
@@ -38,6 +40,7 @@ _SCHEMA = pa.schema(
         ("columns", pa.string()),
         ("keys", pa.binary()),
         ("references", pa.string()),
+        ("sizes", pa.string()),
     ]
 )
 _TEXTS = ("row_id", "prompt", "arguments", "columns", "references")
@@ -53,8 +56,9 @@ class Request(NamedTuple):
 
     Attributes:
         endpoint: fal's full id: a row with reference images uses the model's endpoint for edits.
-        arguments: its inputs, the prompt included; images that are not public URLs as `sha256:<hex>`.
+        arguments: its inputs, the prompt included if it has one; images that are not public URLs as `sha256:<hex>`.
         references: the locations of those images.
+        sizes: their widths and heights in pixels, as far as they are known.
     """
 
     key: str
@@ -62,6 +66,7 @@ class Request(NamedTuple):
     endpoint: str
     arguments: dict[str, Json]
     references: Mapping[str, str] = MappingProxyType({})
+    sizes: Mapping[str, Size] = NO_SIZES
 
     @property
     def images(self) -> int:
@@ -77,6 +82,7 @@ class PlannedRow(NamedTuple):
         keys: of its requests.
         shape: the values that it shares with other rows.
         sources: the locations of its reference images, as JSON.
+        pixels: their widths and heights, as JSON.
     """
 
     row_id: str
@@ -85,6 +91,7 @@ class PlannedRow(NamedTuple):
     keys: Sequence[str]
     shape: Shape
     sources: str | None = None
+    pixels: str | None = None
 
     @property
     def images(self) -> list[int]:
@@ -94,14 +101,21 @@ class PlannedRow(NamedTuple):
     @property
     def prices(self) -> list[Price]:
         """The cost of each of its requests, in US dollars."""
-        return self.shape.prices(self.prompt)
+        return self.shape.prices(self.prompt, self._sizes)
 
     @property
     def requests(self) -> list[Request]:
         """The requests of the row."""
         references = json.loads(self.sources) if self.sources else MappingProxyType({})
         parts = zip(self.keys, self.shape.parts(self.prompt), strict=True)
-        return [Request(key, self.row_id, self.shape.endpoint, part, references) for key, part in parts]
+        sizes = self._sizes
+        return [Request(key, self.row_id, self.shape.endpoint, part, references, sizes) for key, part in parts]
+
+    @property
+    def _sizes(self) -> Mapping[str, Size]:
+        if not self.pixels:
+            return NO_SIZES
+        return {token: (width, height) for token, (width, height) in json.loads(self.pixels).items()}
 
 
 class Shape:
@@ -128,15 +142,18 @@ class Shape:
             counts = cut(_images(arguments), variant.max_images_per_request)
             self._cut = [{**given, "num_images": count} for count in counts]
         self.images = [images_of(part).high for part in self._cut]
-        self._keys = [keys_of(model, {"prompt": "", **part}, 0) for part in self._cut]
+        self._keys = [keys_of(model, part, 0) for part in self._cut]
 
     def parts(self, prompt: str) -> list[dict[str, Json]]:
-        """Return the arguments of each request of a row with this prompt."""
-        return [{"prompt": prompt, **part} for part in self._cut]
+        """Return the arguments of each request of a row with this prompt; without one if it is empty."""
+        return [{"prompt": prompt, **part} if prompt else dict(part) for part in self._cut]
 
-    def prices(self, prompt: str) -> list[Price]:
-        """Return the cost of each request of a row with this prompt, in US dollars."""
-        return [self._price(part) for part in self.parts(prompt)]
+    def prices(self, prompt: str, sizes: Mapping[str, Size]) -> list[Price]:
+        """Return the cost of each request of a row with this prompt, in US dollars.
+
+        `sizes`: of its reference images, by their text in the arguments.
+        """
+        return [price_of(self._price, part, sizes) for part in self.parts(prompt)]
 
     def keys(self, prompts: Sequence[str]) -> list[bytes]:
         """Return, for each prompt, the concatenated keys of the first row with this prompt."""
@@ -164,9 +181,9 @@ class PlanBatch:
     def __iter__(self) -> Iterator[PlannedRow]:
         """Yield the rows in table order."""
         rows = zip(*(column.to_pylist() for column in self._batch.columns), strict=True)
-        for row_id, prompt, arguments, columns, keys, references in rows:
+        for row_id, prompt, arguments, columns, keys, references, sizes in rows:
             told = [keys[at : at + KEY].hex() for at in range(0, len(keys), KEY)]
-            yield PlannedRow(row_id, prompt, columns, told, self._shape(arguments), references)
+            yield PlannedRow(row_id, prompt, columns, told, self._shape(arguments), references, sizes)
 
     def by_row(self, found: list[T]) -> list[list[T]]:
         """Group a list with one item per key by rows."""
@@ -243,7 +260,7 @@ class Plan:
 
     def price(self, request: Request) -> Price:
         """Return the cost of a request, in US dollars."""
-        return self.model.cost(request.arguments)
+        return self.model.cost(request.arguments, request.sizes)
 
     def _columns(self, rows: RowBatch, equal: EqualRows) -> dict[str, Sequence[Any]]:
         """Return the columns of a batch for the file."""
@@ -260,7 +277,8 @@ class Plan:
             "arguments": told,
             "columns": rows.columns,
             "keys": keys,
-            "references": [_json(dict(found)) if found else None for found in rows.references],
+            "references": [_places(found) for found in rows.references],
+            "sizes": [_sizes(found) for found in rows.references],
         }
 
     def _keys(self, shape: Shape, prompts: Sequence[str], equal: EqualRows) -> list[bytes]:
@@ -297,6 +315,15 @@ class _TextDigest:
 
     def __bytes__(self) -> bytes:
         return self._lengths.digest() + self._texts.digest()
+
+
+def _places(references: Mapping[str, Reference]) -> str | None:
+    return _json({token: found.source for token, found in references.items()}) if references else None
+
+
+def _sizes(references: Mapping[str, Reference]) -> str | None:
+    sizes = {token: found.size for token, found in references.items() if found.size} if references else {}
+    return _json(sizes) if sizes else None
 
 
 def _images(arguments: Mapping[str, Json]) -> int:

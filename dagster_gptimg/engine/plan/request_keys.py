@@ -5,12 +5,13 @@ A key is made of a model's endpoint, the arguments and a copy number, which `equ
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from dagster_gptimg.base.canonical_json import Canonical
+from dagster_gptimg.base.canonical_json import Canonical, digest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from dagster_gptimg.fal.registry.model import FalModel
     from dagster_gptimg.fal.types import Json
@@ -31,16 +32,40 @@ def request_key(model: FalModel, arguments: Mapping[str, Json], copy: int) -> st
     Arguments that equal the model's first defaults are left out. Equal requests of one partition differ by the copy
     number, counted from 0 in table order.
     """
-    return keys_of(model, arguments, copy).digest(str(arguments["prompt"])).hex()
+    prompt = str(arguments.get("prompt", ""))
+    rest = {name: value for name, value in arguments.items() if name != "prompt"}
+    return keys_of(model, rest, copy).digests([prompt])[0].hex()
 
 
-def keys_of(model: FalModel, arguments: Mapping[str, Json], copy: int) -> Canonical:
-    """Return a function object that computes the keys of requests that differ in their prompts only."""
+def keys_of(model: FalModel, arguments: Mapping[str, Json], copy: int) -> RequestKeys:
+    """Return what computes the keys of requests that differ in their prompts only. `arguments`: without the prompt."""
     variant = model.variant(arguments)
 
-    def asked(prompt: str) -> dict[str, Any]:
+    def asked(more: Mapping[str, Json]) -> dict[str, Any]:
         about: dict[str, Any] = {"endpoint": variant.endpoint, "copy": copy, "recipe": RECIPE}
-        about["arguments"] = variant.key_arguments({**arguments, "prompt": prompt})
+        about["arguments"] = variant.key_arguments({**arguments, **more})
         return about
 
-    return Canonical(asked)
+    return RequestKeys(asked)
+
+
+class RequestKeys:
+    """The keys of requests that differ in their prompts only; a request whose prompt is empty has none."""
+
+    def __init__(self, asked: Callable[[Mapping[str, Json]], dict[str, Any]]) -> None:
+        """`asked`: returns what a key is made of, with more arguments."""
+        self._asked = asked
+
+    def digests(self, prompts: Sequence[str]) -> list[bytes]:
+        """Return the keys for several prompts, in their order, 32 bytes each."""
+        if "" not in prompts:
+            return self._with_prompt.digests(prompts)
+        return [self._with_prompt.digest(prompt) if prompt else self._without for prompt in prompts]
+
+    @cached_property
+    def _with_prompt(self) -> Canonical:
+        return Canonical(lambda prompt: self._asked({"prompt": prompt}))
+
+    @cached_property
+    def _without(self) -> bytes:
+        return digest_of(self._asked({}))
