@@ -255,7 +255,9 @@ def _about(
     found = metadata.of_manifest(table, dataset, preview=preview) | metadata.cost(table) | metadata.timings(table)
     found |= metadata.of_table(table, manifest, partitioned=partition is not None)
     if made.table_asset is not None:
-        found |= metadata.lineage(table, made.spec, made.table_asset)
+        found |= metadata.lineage(table, made.spec, made.table_asset, of_images=made.rows_are_images)
+    if made.rows_are_images:
+        found |= metadata.input_images(table)
     return found, metadata.data_version(table)
 
 

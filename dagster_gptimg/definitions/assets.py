@@ -21,6 +21,7 @@ from dagster_gptimg.definitions.partitions import TablePartitions
 from dagster_gptimg.definitions.prompt_function import NEEDED, PromptFunction, sign
 from dagster_gptimg.definitions.prompt_table import table_of
 from dagster_gptimg.definitions.run_config import GenerateConfig
+from dagster_gptimg.definitions.upstream_images import ROW_ID, TABLE, URI, UpstreamPartitions, images_as_rows
 from dagster_gptimg.engine.job import Watch
 from dagster_gptimg.engine.plan.model_choice import choose
 from dagster_gptimg.errors import UsageError
@@ -28,6 +29,7 @@ from dagster_gptimg.fal.registry.model import FalModel
 from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.options import OPTIONS, check_face, refuse_unknown
 from dagster_gptimg.prompts import PromptSpec, Source, SqlTable, TableFile, with_format
+from dagster_gptimg.prompts.column_roles import NONE
 from dagster_gptimg.prompts.readers.sources import name_of
 from dagster_gptimg.prompts.readers.unreadable import repeatable
 from dagster_gptimg.store.layout import check_dataset
@@ -59,6 +61,7 @@ _NAMED_BY = frozenset({"name", "key", "key_prefix"})
 
 _MADE_FROM = "__gptimg__"
 _SOURCE = "__gptimg_source__"
+_IMAGES_OF = "__gptimg_images_of__"
 
 
 @dataclass(frozen=True)
@@ -70,12 +73,14 @@ class ImageAsset:
         function: returns the table; its arguments are upstream assets.
         source: the table, if it is known without running anything.
         prompts_key: the key of the table's asset, made with `build_prompt_table`.
+        images_key: the key of the image asset whose images are the rows.
     """
 
     generation: ImageGeneration
     function: Callable[..., Source] = field(repr=False)
     source: Source | None = field(default=None, repr=False)
     prompts_key: dg.AssetKey | None = None
+    images_key: dg.AssetKey | None = None
 
     def inputs(self, asset: dg.AssetsDefinition) -> dict[str, dg.AssetKey]:
         """Return the function's arguments with the keys of the upstream assets.
@@ -96,14 +101,23 @@ class ImageAsset:
         return self.prompts_key if not found else found[0] if len(found) == 1 else None
 
 
+def is_image_asset(asset: dg.AssetsDefinition) -> bool:
+    """Return whether an asset was made with `gptimg_asset` or `build_gptimg_asset`."""
+    return isinstance(_made_from(asset), ImageAsset)
+
+
+def _made_from(asset: object) -> object:
+    compute = getattr(asset.node_def, "compute_fn", None) if isinstance(asset, dg.AssetsDefinition) else None
+    return getattr(getattr(compute, "decorated_fn", None), _MADE_FROM, None)
+
+
 def definition_of(asset: object) -> ImageAsset:
     """Return the definition of an image asset; also of a copy made by `with_attributes`.
 
     Raises:
         UsageError: the asset was not made with `gptimg_asset` or `build_gptimg_asset`.
     """
-    compute = getattr(asset.node_def, "compute_fn", None) if isinstance(asset, dg.AssetsDefinition) else None
-    found = getattr(getattr(compute, "decorated_fn", None), _MADE_FROM, None)
+    found = _made_from(asset)
     if not isinstance(found, ImageAsset):
         what = f"{type(asset).__name__}, as it was given,"
         if isinstance(asset, dg.AssetsDefinition):
@@ -214,10 +228,13 @@ def gptimg_asset(  # noqa: PLR0913 - its keywords are the interface
             watch=watch,
             webhook_url=webhook_url,
             checks=checks,
+            rows_are_images=hasattr(function, _IMAGES_OF),
         )
         source, prompts_key = getattr(function, _SOURCE, (None, None))
         source = None if source is None else with_format(source, table_format)
-        return _asset(ImageAsset(made, _formatted(function, table_format), source, prompts_key), execute, given)
+        images_key = getattr(function, _IMAGES_OF, None)
+        about = ImageAsset(made, _formatted(function, table_format), source, prompts_key, images_key)
+        return _asset(about, execute, given)
 
     return decorate
 
@@ -234,16 +251,22 @@ def build_gptimg_asset(
 
     An asset of `build_prompt_table` says the URL too, and stands upstream. Takes all arguments of `gptimg_asset`.
 
+    An image asset stands upstream, too: each of its stored images is a row (docs/chains.md). Then `image_columns` is
+    `uri`, `id_column` is `row_id`, `inputs` is `none` and `partitions` are those of the asset upstream, unless they are
+    given.
+
     Args:
         name: the asset's, and by default the dataset's.
         prompts: the table: a URL, a `TableFile`, a `SqlTable`, a data frame, an Arrow table, a list of dicts or of
-            texts; or an asset of `build_prompt_table`.
+            texts; or an asset of `build_prompt_table`; or an image asset, whose images are the rows.
         **arguments: all arguments of `gptimg_asset`.
 
     Raises:
         UsageError: as `gptimg_asset`; or `prompts` is some other asset: that is an argument of a `gptimg_asset`.
     """
     check_arguments(name=name)
+    if isinstance(prompts, dg.AssetsDefinition) and is_image_asset(prompts):
+        return _of_images(name, prompts, arguments)
     source: object = prompts if isinstance(prompts, dg.AssetsDefinition) else repeatable(prompts)
     key = None
     if isinstance(prompts, dg.AssetsDefinition):
@@ -262,6 +285,34 @@ def build_gptimg_asset(
     table.__name__ = name
     table.__doc__ = arguments.pop("description", None)
     return gptimg_asset(**arguments)(table)
+
+
+def of_images(name: str, upstream: dg.AssetKey, arguments: Mapping[str, Any]) -> dg.AssetsDefinition:
+    """Make an image asset whose rows are the images of another one.
+
+    Args:
+        name: as in `build_gptimg_asset`.
+        upstream: the key of the other image asset.
+        arguments: those of `gptimg_asset`; what they leave out is settled for such rows.
+    """
+    given: dict[str, Any] = {"image_columns": [URI], "id_column": ROW_ID, "inputs": NONE, **arguments}
+    given["ins"] = {**(arguments.get("ins") or {}), TABLE: dg.AssetIn(upstream)}
+
+    def table(images: Any) -> Source:  # noqa: ANN401 - what the upstream asset's loader returns
+        return images_as_rows(images)
+
+    setattr(table, _IMAGES_OF, upstream)
+    table.__name__ = name
+    table.__doc__ = given.pop("description", None)
+    return gptimg_asset(**given)(table)
+
+
+def _of_images(name: str, images: dg.AssetsDefinition, arguments: AssetArguments) -> dg.AssetsDefinition:
+    """Make an image asset of another one's images, in its partitions."""
+    partitions = definition_of(images).generation.partitions
+    if partitions is not None:
+        arguments.setdefault("partitions", UpstreamPartitions.of_upstream(partitions))
+    return of_images(name, images.key, arguments)
 
 
 def _formatted(function: Callable[..., Source], table_format: str | None) -> Callable[..., Source]:
@@ -324,12 +375,13 @@ def _settings(about: ImageAsset, given: dict[str, Any]) -> dict[str, Any]:
 def _description(about: ImageAsset) -> str:
     """Return the default description of an asset."""
     made = about.generation
-    named = about.prompts_key.to_user_string() if about.prompts_key is not None else None
+    key = about.prompts_key or about.images_key
+    named = key.to_user_string() if key is not None else None
     if named is None and isinstance(about.source, str | os.PathLike | TableFile | SqlTable):
         named = name_of(about.source)
     if named is None and len(about.asks.inputs) == 1:
         named = about.asks.inputs[0]
-    is_dynamic = made.partitions is not None and made.partitions.dynamic_name is not None
+    is_dynamic = made.partitions is not None and made.partitions.dynamic_name is not None and made.partitions.rows.columns
     return metadata.describe(made.spec, named, made.partitions.rows if made.partitions and is_dynamic else None)
 
 

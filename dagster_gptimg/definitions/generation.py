@@ -15,6 +15,7 @@ from dagster_gptimg.definitions.partitions import TablePartitions
 from dagster_gptimg.definitions.resources import resolved
 from dagster_gptimg.definitions.run_config import GenerateConfig
 from dagster_gptimg.definitions.run_log import RunLog
+from dagster_gptimg.definitions.upstream_images import StoredImages
 from dagster_gptimg.engine import operations
 from dagster_gptimg.engine.events import Finished
 from dagster_gptimg.engine.job import Options, Watch
@@ -63,6 +64,7 @@ class ImageGeneration:
         webhook_url: the public URL of a receiver, for `webhook`.
         table_asset: the asset upstream that the table is, if it is one: the lineage of columns leads there.
         checks: those that the asset's own step makes.
+        rows_are_images: whether the table is the images of an image asset upstream.
     """
 
     spec: PromptSpec
@@ -79,6 +81,7 @@ class ImageGeneration:
     webhook_url: str = ""
     table_asset: dg.AssetKey | None = None
     checks: ImageChecks | None = None
+    rows_are_images: bool = False
 
     @property
     def code_version(self) -> str:
@@ -125,6 +128,9 @@ class ImageGeneration:
             spec = self._spec(context, config, partition)
             options = replace(self._options(context, config, spec, spent), table=_table(context, source))
             log.spec = spec
+            if isinstance(source, StoredImages):
+                source = replace(source.of_partition(partition), note=spec.references.note)
+                log.warn_once(source.left_out(self.table_asset))
             rows = read_rows(source, spec, resolved(self.storage_options))
             if config.plan_only or config.plan_model:
                 found = operations.plan(rows, spec.model, dataset, partition=partition, options=options)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
@@ -45,6 +46,7 @@ _COUNTS = ("images", "bought", "reused", RowStatus.REFUSED.value, RowStatus.FAIL
 _RARE = ("reattached", "refetched", *(status.value for status in TOLD if status not in _COUNTS))
 """Counts that are shown only if they are not zero: Dagster's UI plots 20 numbers, and people read fewer."""
 
+_BY_CONTENT = re.compile(r'"sha256:([0-9a-f]{64})"')
 _log = logging.getLogger(__name__)
 _ESCAPED = str.maketrans(
     {letter: f"\\{letter}" for letter in "\\`*_{}[]()#+-.!|~$:"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
@@ -73,11 +75,14 @@ def of_definition(spec: PromptSpec, max_cost_usd: float | None, partitions: RowK
     found["model"] = f"{model.name}, unless the dataset has another" if spec.chosen else model.name
     if model.sunset:
         found["model_ends"] = f"{model.sunset}; move to {model.successor}" if model.successor else str(model.sunset)
-    found["template" if spec.template else "prompt_column"] = spec.template or spec.prompt_column or "prompt"
+    if spec.model.needs_prompt or spec.template or spec.prompt_column:
+        found["template" if spec.template else "prompt_column"] = spec.template or spec.prompt_column or "prompt"
+    if spec.image_columns:
+        found["image_columns"] = ", ".join(spec.image_columns)
     found["arguments"] = dg.MetadataValue.json(_shown_arguments(spec))
     if max_cost_usd is not None:
         found["max_cost_usd"] = max_cost_usd
-    if partitions is not None:
+    if partitions is not None and partitions.columns:
         found["partitioned_by"] = ", ".join(partitions.columns)
     return found
 
@@ -161,21 +166,31 @@ def timings(table: pa.Table) -> dict[str, float]:
     return found if wait is None else found | {"queue_seconds_median": round(max(wait, 0.0), 2)}
 
 
-def lineage(table: pa.Table, spec: PromptSpec, upstream: dg.AssetKey) -> dict[str, dg.TableColumnLineage]:
-    """Return the lineage of the image table's columns from the prompt table's, as far as it is known."""
+def lineage(
+    table: pa.Table, spec: PromptSpec, upstream: dg.AssetKey, *, of_images: bool = False
+) -> dict[str, dg.TableColumnLineage]:
+    """Return the lineage of the image table's columns from the prompt table's, as far as it is known.
+
+    Args:
+        table: the image table.
+        spec: how its table became prompts.
+        upstream: the asset that the prompt table is.
+        of_images: whether that is an image asset: what its rows carry along is in its column `columns`.
+    """
     carried, template = _carried(table), spec.parsed_template()
-    prompt = sorted(template.columns) if template else [spec.prompt_column or spec.seen.prompt or "prompt"]
+    column = spec.prompt_column or spec.seen.prompt or ("prompt" if spec.model.needs_prompt else "")
+    prompt = sorted(template.columns) if template else [column] if column else []
     columns = {name: column for column, name in spec.seen.inputs.items()}
     sources = {
-        "row_id": [spec.id_column] if spec.id_column else prompt,
+        "row_id": [spec.id_column] if spec.id_column else [*prompt, *spec.image_columns],
         "prompt": prompt,
         "arguments": [*prompt, *spec.image_columns, *(columns.get(name, name) for name in overrides(table, spec))],
         "columns": carried,
     }
     deps = {
         name: [dg.TableColumnDep(asset_key=upstream, column_name=column) for column in dict.fromkeys(found)]
-        for name, found in sources.items()
-        if found
+        for name, some in sources.items()
+        if (found := [one if one in MEANINGS or not of_images else "columns" for one in some])
     }
     return {"dagster/column_lineage": dg.TableColumnLineage(deps_by_column=deps)}
 
@@ -207,8 +222,20 @@ def column_schema(table: pa.Table) -> dg.TableSchema:
 
 def data_version(table: pa.Table) -> dg.DataVersion:
     """Return a version that changes when an image changes: the hash of all images' sorted hashes."""
-    hashes = sorted(value for value in table["sha256"].to_pylist() if value)
-    return dg.DataVersion(hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:32])
+    return _version(value for value in table["sha256"].to_pylist() if value)
+
+
+def input_images(table: pa.Table) -> dict[str, Any]:
+    """Return how many images of the asset upstream the rows were made of, and the version of these images.
+
+    The version equals the data version of the partition upstream if each of its images has become a row.
+    """
+    found = set(_BY_CONTENT.findall("\n".join(table["arguments"].to_pylist())))
+    return {"input_images": len(found), "input_images_version": _version(found).value}
+
+
+def _version(hashes: Iterable[str]) -> dg.DataVersion:
+    return dg.DataVersion(hashlib.sha256("\n".join(sorted(hashes)).encode()).hexdigest()[:32])
 
 
 def thumbnails(records: Iterable[Mapping[str, Any]], dataset: Dataset) -> str:

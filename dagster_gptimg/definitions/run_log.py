@@ -72,9 +72,8 @@ class RunLog:
             if seen and seen.warning:
                 self._log.warning(plain_lines(f"{self._partition}{seen.warning}"))
                 self.warned.append(seen.warning)
-        elif isinstance(event, Warned) and event.message not in self.warned:  # each partition says the same
-            self.warned.append(event.message)
-            self._log.warning(plain_lines(event.message))
+        elif isinstance(event, Warned):
+            self.warn_once(event.message)
         elif isinstance(event, Noticed):
             self._noticed.append(event)
         elif isinstance(event, Updated):
@@ -86,6 +85,12 @@ class RunLog:
             self.say(f"{event.summary.sentence()}, {event.summary.seconds:.1f} s")
             if self._partitions == 1 or event.summary.stop is not None:
                 self.flush()
+
+    def warn_once(self, message: str) -> None:
+        """Log a warning, and note it for the metadata; nothing if it is empty, or another partition has said it."""
+        if message and message not in self.warned:
+            self.warned.append(message)
+            self._log.warning(plain_lines(message))
 
     def say(self, message: str) -> None:
         """Log a line, now or with the next one."""

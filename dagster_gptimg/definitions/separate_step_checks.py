@@ -117,7 +117,7 @@ def _applying(made: ImageAsset, max_cost_usd: float | None) -> list[str]:
     own = made.generation.checks
     without = {"cost_within_budget"} if max_cost_usd is None else set()
     without |= set(OF_IMAGES) if own is not None else set()
-    without |= set() if made.asks.is_plain else set(OF_TABLE)
+    without |= set() if made.asks.is_plain and made.images_key is None else set(OF_TABLE)
     if made.generation.partitions is None:
         without.add("rows_in_partitions")
     return [name for name in CHECKS if name not in without]
@@ -128,7 +128,11 @@ def _checked(chosen: _Choice, made: ImageAsset) -> _Choice:
     own = made.generation.checks.names if made.generation.checks is not None else []
     if twice := [name for name in chosen.names if name in own]:
         raise UsageError(f"the asset already makes the check {twice[0]!r} itself: remove it from one of the two")
-    if not made.asks.is_plain and (named := [name for name in chosen.names if name in OF_TABLE]):
+    named = [name for name in chosen.names if name in OF_TABLE]
+    if made.images_key is not None and named:
+        words = f"the check {named[0]!r} is of prompt tables, but the rows are the images of"
+        raise UsageError(f"{words} {made.images_key.to_user_string()}: check that asset instead")
+    if not made.asks.is_plain and named:
         words = f"the check {named[0]!r} reads the table outside the asset's own run, but the asset's function takes"
         raise UsageError(f"{words} a context, config or resources: check the upstream asset instead")
     check_blocking(chosen.blocking, chosen.severity_of)

@@ -38,6 +38,8 @@ DECODED_AT_MOST = 5
 CACHED = 4096
 _SHOWN = 100
 BY_CONTENT = "sha256:"
+CONTENT_TYPES = frozenset({"image/png", "image/jpeg", "image/webp"})
+"""Content types of the images that models accept."""
 _MAGIC = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"))
 
 
@@ -96,6 +98,15 @@ class References:
             if len(self._known) < CACHED:
                 self._known[text] = found
         return found
+
+    def note(self, text: str, found: Reference) -> None:
+        """Note what a reference resolves to, so that it is not read for that: an image of the user's own store.
+
+        The bytes are read when they are uploaded, and must still have the content that was noted.
+        """
+        if len(self._known) >= CACHED:
+            self._known.clear()
+        self._known[text] = found
 
     def has(self, text: str) -> bool:
         """Return whether a text that is not a URL names something below a root."""

@@ -160,7 +160,12 @@ def read_image(dataset: Dataset, uri: str) -> bytes:
 
 def records_of(table: pa.Table, dataset: Dataset) -> Iterator[ImageRecord]:
     """The records of a manifest."""
+    for row in rows_of(table):
+        yield ImageRecord(**row, dataset=dataset)
+
+
+def rows_of(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """The records of a manifest as mappings, with the values of its JSON columns parsed."""
     for batch in table.to_batches(_BATCH):
         for row in batch.to_pylist():
-            own = {name: json.loads(row[name] or "{}") for name in JSON_COLUMNS}
-            yield ImageRecord(**{**row, **own}, dataset=dataset)
+            yield row | {name: json.loads(row[name] or "{}") for name in JSON_COLUMNS}
