@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 WIDTH = 100
 """Maximum characters of a line of text."""
-_HEAD = ("model", "endpoint", "one image", "priced by", "images", "references", "read", "until, then")
+_HEAD = ("model", "endpoint", "one image", "priced by", "images", "prompt", "references", "read", "until, then")
 _FOOT = (
-    "One image: US dollars with the endpoint's defaults and without the tokens of a prompt, minimum and maximum. "
-    "Images: the maximum of one request. References: the maximum images of an edit. Read: the day on which "
+    "One image: US dollars with the endpoint's defaults and without the tokens of a prompt, minimum and maximum; of an "
+    "image of 1024x1024 for a model that works on one. Images: the maximum of one request. Prompt: whether a request "
+    "must have one. References: the maximum images of an edit, or of what it works on. Read: the day on which "
     "fal's page of the endpoint was read (https://fal.ai/models/ENDPOINT/llms.txt). `models NAME` says more."
 )
 
@@ -67,7 +68,8 @@ def _row(about: Overview) -> tuple[str, ...]:
     references = "?" if about.most_references is None else str(about.most_references or "-")
     day = str(about.read or "")
     images = str(about.most_images)
-    return (about.name, about.endpoint, str(about.price), about.unit, images, references, day, ends(about))
+    price, prompt = str(about.price), about.prompt
+    return (about.name, about.endpoint, price, about.unit, images, prompt, references, day, ends(about))
 
 
 def _as_json(model: FalModel) -> dict[str, object]:

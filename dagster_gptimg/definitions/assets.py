@@ -381,8 +381,9 @@ def _description(about: ImageAsset) -> str:
         named = name_of(about.source)
     if named is None and len(about.asks.inputs) == 1:
         named = about.asks.inputs[0]
-    is_dynamic = made.partitions is not None and made.partitions.dynamic_name is not None and made.partitions.rows.columns
-    return metadata.describe(made.spec, named, made.partitions.rows if made.partitions and is_dynamic else None)
+    parts = made.partitions
+    is_dynamic = parts is not None and parts.dynamic_name is not None and bool(parts.rows.columns)
+    return metadata.describe(made.spec, named, parts.rows if parts is not None and is_dynamic else None)
 
 
 def _key_of(given: Mapping[str, Any]) -> dg.AssetKey:

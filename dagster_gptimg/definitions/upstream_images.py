@@ -21,7 +21,10 @@ from dagster_gptimg.prompts.references import BY_CONTENT, CONTENT_TYPES
 from dagster_gptimg.prompts.table_scan import DigestedPartition
 from dagster_gptimg.store.image_record import rows_of
 
-URI, ROW_ID = "uri", "row_id"
+URI = "uri"
+"""Column of a row with the address of its image."""
+ROW_ID = "row_id"
+"""Column with the row's id: that of the row upstream; for its second image `ID#2`, and so on."""
 TABLE = "images"
 """Name of the argument that takes the image table."""
 NAMED = 5
@@ -77,10 +80,11 @@ class StoredImages:
         if not without:
             return ""
         why = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in Counter(without.values()).items())
-        names = ", ".join(repr(shown(row_id, 80)) for row_id in [*without][:NAMED]) + (", ..." if len(without) > NAMED else "")
+        names = ", ".join(repr(shown(row_id, 80)) for row_id in [*without][:NAMED])
+        more = ", ..." if len(without) > NAMED else ""
         name = upstream.to_user_string() if upstream else "the asset upstream"
-        verb = "is" if len(without) == 1 else "are"
-        return f"{counted(len(without), 'row')} of {name} {verb} without a stored image ({why}); nothing is sent for them: {names}"
+        rows = f"{counted(len(without), 'row')} of {name} {'is' if len(without) == 1 else 'are'} without a stored image"
+        return f"{rows} ({why}); nothing is sent for them: {names}{more}"
 
 
 @dataclass(frozen=True)

@@ -99,14 +99,17 @@ class Checker:
         """
         spec, count = self._spec, len(next(iter(chunk.cells.values()), ()))
         is_looked_at = spec.template or spec.id_column or spec.limit or self.filter or self._columns.embedding
-        if is_looked_at or self._same is None or self._columns.prompt is None or not self._columns.met.issuperset(chunk.cells) or not count:
+        prompt, same = self._columns.prompt, self._same
+        if is_looked_at or same is None or prompt is None:
             return None
-        prompts = chunk.cells[self._columns.prompt]
+        if not self._columns.met.issuperset(chunk.cells) or not count:
+            return None
+        prompts = chunk.cells[prompt]
         carried = {name: cells for name, cells in chunk.cells.items() if name not in self._columns.used}
         columns = json_objects(carried) if carried else ["{}"] * count
         if columns is None or not self._model.takes_prompts(prompts) or unsendable("".join(prompts)) is not None:
             return None
-        arguments = [self._same] * count
+        arguments = [same] * count
         row_ids, lines = self._ids.derived(prompts, arguments), range(chunk.number, chunk.number + count)
         return RowBatch(row_ids, prompts, arguments, columns, lines, [NO_SOURCES] * count)
 
@@ -204,9 +207,9 @@ class Checker:
         None if it has a problem, which is then reported.
         """
         column = self._columns.prompt or "prompt"
-        if not self._model.needs_prompt and self._template is None:
-            if self._columns.prompt is None or is_missing(cells.get(column)):
-                return ""
+        is_left_out = self._template is None and (self._columns.prompt is None or is_missing(cells.get(column)))
+        if is_left_out and not self._model.needs_prompt:
+            return ""
         cell = None if self._template else cells.get(column)
         if type(cell) is str and cell.isascii() and self._model.wrong_prompt(cell) is None:
             return cell  # the usual case: the steps below would not change it

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dagster_gptimg.fal.registry.builtin import get_model
-from dagster_gptimg.prompts import RowBatch
+from dagster_gptimg.prompts import Reference, RowBatch
 from dagster_gptimg.store.root import Store
 from tests.bender.face import Face, Hosts
 from tests.bender.fal import Fal, Habits
@@ -94,11 +94,11 @@ class World:
         wanted, references = [], []
         for _, row in mine:
             arguments: dict[str, Any] = LOW | ({"num_images": row.each} if row.each > 1 else {})
-            known: dict[str, str] = {}
+            known: dict[str, Reference] = {}
             if row.is_edit:
                 data = picture(f"reference of {row.prompt}")
                 token = f"sha256:{hashlib.sha256(data).hexdigest()}"
-                known = {token: f"data:image/png;base64,{base64.b64encode(data).decode()}"}
+                known = {token: Reference(token, f"data:image/png;base64,{base64.b64encode(data).decode()}")}
                 arguments = {**arguments, "image_urls": [token]}
             wanted.append(arguments)
             references.append(known)

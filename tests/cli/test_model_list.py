@@ -25,6 +25,9 @@ def test_every_model_has_its_line() -> None:
         True
     ] * 5
     assert "2026-12-01, gpt-image-2.5-flare" in listed["gpt-image-1-mini"]
+    prompts = {name: listed[name].split("  1  ")[1].split()[0] for name in ("birefnet-v2", "clarity-upscaler")}
+    assert prompts == {"birefnet-v2": "none", "clarity-upscaler": "optional"}
+    assert "$0.08" in listed["topaz-precision"]
     assert "https://fal.ai/models/ENDPOINT/llms.txt" in " ".join(lines)
 
 
@@ -78,4 +81,4 @@ def test_every_input_says_what_it_may_be_and_what_it_is(model: FalModel) -> None
     for one in found:
         assert one.description, one.name
         assert "any value" not in one.values, one.name
-        assert one.is_required == (one.name in {"prompt", *known.required})
+        assert one.is_required == (one.name in {*known.required, *(["prompt"] if known.needs_prompt else [])})

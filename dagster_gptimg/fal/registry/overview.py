@@ -37,7 +37,7 @@ class Overview(NamedTuple):
         unit: what the price counts, in words.
         most_images: maximum `num_images` of one request.
         most_references: maximum reference images of an edit; 0 if it takes none, None if fal's pages do not say.
-        needs_prompt: whether every request must have a prompt; False for an endpoint that works on an image alone.
+        prompt: `needed`, `optional` (it works on an image, and may have a prompt besides) or `none`.
         sunset: the day on which its maker ends it; None if no day is announced.
         successor: the model to move to then.
         source: the pages from which the entry was written.
@@ -52,7 +52,7 @@ class Overview(NamedTuple):
     unit: str
     most_images: int
     most_references: int | None
-    needs_prompt: bool
+    prompt: str
     sunset: date | None
     successor: str | None
     source: tuple[str, ...]
@@ -87,9 +87,7 @@ class Input(NamedTuple):
 
 def overview(model: FalModel) -> Overview:
     """Return the summary of one model."""
-    defaults: dict[str, Json] = {
-        name: [A_REFERENCE] if name.endswith("s") else A_REFERENCE for name in model.required
-    }
+    defaults: dict[str, Json] = {name: [A_REFERENCE] if name.endswith("s") else A_REFERENCE for name in model.required}
     return Overview(
         model.name,
         model.endpoint,
@@ -98,7 +96,7 @@ def overview(model: FalModel) -> Overview:
         unit_of(model.price),
         model.max_images_per_request,
         model.most_references,
-        model.needs_prompt,
+        "needed" if model.needs_prompt else "optional" if model.takes_prompt else "none",
         model.sunset,
         model.successor,
         model.source,

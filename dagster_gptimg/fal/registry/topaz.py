@@ -93,9 +93,7 @@ class ByOutputBlock:
             return Price(self.each, Decimal("Infinity"))
         factor = Decimal(str(arguments.get("upscale_factor", self.factor)))
         pixels = size[0] * size[1] * factor**2
-        low, high = (
-            (pixels / (self.megapixels * unit)).to_integral_value(ROUND_CEILING) for unit in (_MEBI, _MILLION)
-        )
+        low, high = ((pixels / (self.megapixels * unit)).to_integral_value(ROUND_CEILING) for unit in (_MEBI, _MILLION))
         return Price(self.each * low, self.each * high)
 
 
