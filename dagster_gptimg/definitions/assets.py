@@ -57,6 +57,9 @@ _OWN = frozenset(name for name, option in OPTIONS.items() if "asset" in option.f
 _READ = frozenset({"name", "key_prefix", "metadata", "check_specs", "deps", "required_resource_keys"})
 """Arguments of `dg.asset` that are read here before Dagster checks them."""
 
+CHOSEN_FOR_IMAGES: Mapping[str, Any] = {"image_columns": [URI], "id_column": ROW_ID, "inputs": NONE}
+"""Arguments of an asset whose rows are the images of another one, unless they are given."""
+
 _NAMED_BY = frozenset({"name", "key", "key_prefix"})
 
 _MADE_FROM = "__gptimg__"
@@ -295,7 +298,7 @@ def of_images(name: str, upstream: dg.AssetKey, arguments: Mapping[str, Any]) ->
         upstream: the key of the other image asset.
         arguments: those of `gptimg_asset`; what they leave out is settled for such rows.
     """
-    given: dict[str, Any] = {"image_columns": [URI], "id_column": ROW_ID, "inputs": NONE, **arguments}
+    given: dict[str, Any] = {**CHOSEN_FOR_IMAGES, **arguments}
     given["ins"] = {**(arguments.get("ins") or {}), TABLE: dg.AssetIn(upstream)}
 
     def table(images: Any) -> Source:  # noqa: ANN401 - what the upstream asset's loader returns

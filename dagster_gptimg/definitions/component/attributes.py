@@ -216,6 +216,12 @@ class UpstreamTable(Described):
     asset: str = Field(description="The key of an upstream asset, which is loaded by its own IO manager.")
 
 
+class UpstreamImages(Described):
+    """`prompts: {images: catalog_images}`: the rows are the images of an image asset."""
+
+    images: str = Field(description="The key of an image asset upstream: each of its stored images is a row.")
+
+
 class QueryTable(Described):
     """`prompts: {url: {env: DATABASE_URL}, query: SELECT ...}`: the table is a query."""
 
@@ -232,14 +238,14 @@ class QueryTable(Described):
     text_columns: list[str] = Field(default_factory=list, description="Columns that hold text; see SqlTable.")
 
 
-Prompts: TypeAlias = str | list[dict[str, Any]] | UpstreamTable | QueryTable
+Prompts: TypeAlias = str | list[dict[str, Any]] | UpstreamTable | UpstreamImages | QueryTable
 
 
 def _prompts(context: dg.ResolutionContext, value: Any) -> Prompts:  # noqa: ANN401 - YAML
     """Resolve a table. Rows stay as they are written: Dagster would convert the text "1.0" to a number."""
-    for kind in (UpstreamTable, QueryTable):
+    for kind in (UpstreamTable, UpstreamImages, QueryTable):
         if isinstance(value, kind.model()):
-            found: UpstreamTable | QueryTable = kind.resolve_from_model(context, value)
+            found: UpstreamTable | UpstreamImages | QueryTable = kind.resolve_from_model(context, value)
             return found
     return value if isinstance(value, list) else str(text(context, value))
 
@@ -249,8 +255,14 @@ PromptsAttribute = Annotated[
     dg.Resolver(
         _prompts,
         inject_before_resolve=False,
-        model_field_type=str | list[dict[str, Any]] | UpstreamTable.model() | QueryTable.model() | Variable,
-        description="The prompt table: a file beside this one, any fsspec URL, rows, an asset upstream, or a query.",
+        model_field_type=str
+        | list[dict[str, Any]]
+        | UpstreamTable.model()
+        | UpstreamImages.model()
+        | QueryTable.model()
+        | Variable,
+        description="The prompt table: a file beside this one, any fsspec URL, rows, an asset upstream, the images of "
+        "an image asset upstream, or a query.",
     ),
 ]
 

@@ -1,6 +1,6 @@
 """The component: the attributes of a `defs.yaml` become the arguments of the factory. No table is read here."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -9,7 +9,7 @@ from dagster.components.resolved.core_models import OpSpec, ResolvedAssetSpec
 from pydantic import BaseModel, Field
 
 from dagster_gptimg.definitions.asset_events import AssetEvent, materialized
-from dagster_gptimg.definitions.assets import build_gptimg_asset, gptimg_asset
+from dagster_gptimg.definitions.assets import CHOSEN_FOR_IMAGES, build_gptimg_asset, gptimg_asset, of_images
 from dagster_gptimg.definitions.automation.sensors import build_gptimg_schedule, build_prompt_table_sensor
 from dagster_gptimg.definitions.component.attributes import (
     ChecksAttributes,
@@ -22,6 +22,7 @@ from dagster_gptimg.definitions.component.attributes import (
     SensorAttributes,
     StorageOptions,
     StoreAttributes,
+    UpstreamImages,
     UpstreamTable,
     Variable,
     given_as,
@@ -184,6 +185,9 @@ class GptImgComponent(dg.Component, Described):
         if isinstance(self.prompts, UpstreamTable):
             upstream = dg.AssetKey.from_user_string(self.prompts.asset)
             return gptimg_asset(ins={"table": dg.AssetIn(upstream)}, **settings)(_upstream)
+        if isinstance(self.prompts, UpstreamImages):
+            images = dg.AssetKey.from_user_string(self.prompts.images)
+            return of_images(spec.key.path[-1], images, _given(settings, CHOSEN_FOR_IMAGES))
         rows = self.prompts if isinstance(self.prompts, list) else self._address(self.prompts, folder)
         return build_gptimg_asset(spec.key.path[-1], prompts=rows if table is None else table, **settings)
 
@@ -257,6 +261,11 @@ class GptImgComponent(dg.Component, Described):
 
 def _upstream(table: Any) -> Source:  # noqa: ANN401 - whatever the upstream asset's IO manager loads
     return table  # type: ignore[no-any-return]
+
+
+def _given(settings: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """Return settings without those of these names that were left out."""
+    return {name: value for name, value in settings.items() if value or name not in names}
 
 
 def _config(given: dict[str, Any]) -> GenerateConfig | None:

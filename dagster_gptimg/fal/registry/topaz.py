@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from dagster_gptimg.fal.registry import inputs
-from dagster_gptimg.fal.registry.model import FalModel
+from dagster_gptimg.fal.registry.model import FalModel, page
 from dagster_gptimg.fal.registry.price_formulas import Price, Size
 
 if TYPE_CHECKING:
@@ -115,12 +115,11 @@ PRECISION = FalModel(
     },
     price=ByOutputBlock(),
     max_images_per_request=1,
-    source=("https://fal.ai/models/topaz/upscale/image/precision",),
+    source=(page("topaz/upscale/image/precision"),),
     read=date(2026, 11, 30),
     unverified=(
-        "fal's page itself was not read: inputs and price ($0.08 for each 24 megapixels of output that are begun) are "
-        "as several users of the endpoint state them from it. Of an image whose size is not known (a URL that fal "
-        "fetches) the price has no upper end."
+        "fal's page says $0.08 for each 24 megapixels of output that are begun, and not how many pixels a megapixel "
+        "has. Of an image whose size is not known (a URL that fal fetches) the price has no upper end."
     ),
 )
 

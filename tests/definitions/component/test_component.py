@@ -497,3 +497,27 @@ def test_what_is_scaffolded_loads_and_names_its_table() -> None:
             made = definition_of(defs.resolve_assets_def("icons"))
     assert made.source == str(path / TABLE)
     assert made.generation.spec.given == LOW
+
+
+def test_the_images_of_another_asset_are_the_rows_in_yaml_as_in_code() -> None:
+    photos = {**PHOTOS, "partitions": {"by_column": "category", "keys": ["bags"]}}
+    cutouts = {
+        "asset": {"key": "team/cutouts"},
+        "prompts": {"images": "team/photos"},
+        "model": "fal-ai/birefnet/v2",
+        "partitions": {"by_column": "category", "keys": ["bags"]},
+    }
+    with loaded(photos, cutouts) as defs:
+        found = {
+            asset.key.to_user_string(): asset for asset in defs.assets or () if isinstance(asset, dg.AssetsDefinition)
+        }
+        asset = found["team/cutouts"]
+        made = definition_of(asset)
+        code = definition_of(
+            build_gptimg_asset("cutouts", prompts=found["team/photos"], model="fal-ai/birefnet/v2")
+        ).generation.spec
+        assert asset.asset_deps[asset.key] == {dg.AssetKey(["team", "photos"])}
+        assert asset.partitions_def == found["team/photos"].partitions_def
+        spec = made.generation.spec
+        assert (spec.image_columns, spec.id_column, spec.inputs) == (code.image_columns, code.id_column, code.inputs)
+        assert made.images_key == dg.AssetKey(["team", "photos"])
