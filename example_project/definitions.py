@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 from dagster_gptimg import (
     FalResource,
     ImageStoreResource,
+    build_gptimg_asset,
     build_gptimg_checks,
     build_gptimg_schedule,
     by_column,
@@ -63,6 +64,27 @@ def products() -> dg.MaterializeResult[pl.DataFrame]:
 def catalog_images(products: pl.DataFrame) -> pl.DataFrame:
     """Studio photos of the products, a partition for each category."""
     return products
+
+
+cutouts = build_gptimg_asset(
+    "cutouts",
+    prompts=catalog_images,
+    model="fal-ai/birefnet/v2",
+    max_cost_usd=2.00,
+    group_name="catalogue",
+    owners=["team:creative"],
+    description="The photos without their backgrounds: each stored photo of `catalog_images` is a row.",
+)
+upscaled_cutouts = build_gptimg_asset(
+    "upscaled_cutouts",
+    prompts=cutouts,
+    model="topaz/upscale/image/precision",
+    arguments={"upscale_factor": 2, "output_format": "png"},
+    max_cost_usd=2.00,
+    group_name="catalogue",
+    owners=["team:creative"],
+    description="The cut-outs at twice their width and height: each stored image of `cutouts` is a row.",
+)
 
 
 @dg.asset(group_name="catalogue", kinds={"webp"})
@@ -122,7 +144,7 @@ def lifestyle_images(catalog_images: dict[str, pl.DataFrame]) -> list[dict[str, 
 
 defs = dg.Definitions.merge(
     dg.Definitions(
-        assets=[products, catalog_images, contact_sheet, lifestyle_images],
+        assets=[products, catalog_images, cutouts, upscaled_cutouts, contact_sheet, lifestyle_images],
         asset_checks=build_gptimg_checks(catalog_images, max_cost_usd=5.00, max_failure_rate=0.1),
         schedules=[build_gptimg_schedule(catalog_images, "0 6 * * *", name="every_morning")],
         resources={

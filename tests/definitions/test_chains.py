@@ -128,7 +128,7 @@ def test_what_a_chain_is_made_of_is_checked_when_definitions_load() -> None:
     assert cutouts.metadata_by_key[cutouts.key]["image_columns"] == "uri"
     assert "prompt_column" not in cutouts.metadata_by_key[cutouts.key]
     assert {spec.name for checks in build_gptimg_checks(cutouts) for spec in checks.check_specs}.isdisjoint(
-        {"rows_valid", "rows_in_partitions"}
+        {"prompts_valid", "rows_in_partitions"}
     )
     with pytest.raises(UsageError, match="the rows are the images of images: check that asset instead"):
         build_gptimg_checks(cutouts, include=["rows_in_partitions"])

@@ -335,6 +335,16 @@ def test_the_models_at_a_glance_in_the_docs_are_the_registry() -> None:
     assert docs_rows(9) == rows
 
 
+def test_the_models_without_a_prompt_in_the_docs_are_the_registry() -> None:
+    rows = []
+    for model in all_models():
+        if not model.needs_prompt:
+            found = overview(model)
+            told = [found.prompt, str(found.price), found.unit, str(found.most_references)]
+            rows.append([f"`{model.name}`", f"`{found.endpoint}`", *told, f"[{found.read}]({found.source[0]})"])
+    assert [row for row in docs_rows(7) if row[2] in {"none", "optional"}] == rows
+
+
 def amounts_of(price: object) -> set[Decimal]:
     """US dollars that a price function is made of."""
     found = list(vars(price).values())
@@ -345,12 +355,14 @@ def amounts_of(price: object) -> set[Decimal]:
 def test_prices_in_the_docs_sentences_are_the_registrys() -> None:
     text = (ROOT / "docs" / "fal.md").read_text(encoding="utf-8")
     told = set()
-    for item in re.findall(r"^- (`(?:nano|seedream|flux).*(?:\n  .*)*)", text, re.MULTILINE):
+    for item in re.findall(r"^- (`(?:nano|seedream|flux|birefnet|bria|clarity|topaz).*(?:\n  .*)*)", text, re.MULTILINE):
         name = item.split("`")[1]
         for amount in re.findall(r"\$(\d+\.\d+)", item):
             told.add((name, amount))
             assert Decimal(amount) in amounts_of(get_model(name).price), (name, amount)
-    assert {name for name, _ in told} == {"nano-banana-2", "seedream-5-pro", "seedream-5-lite", "flux-2", "flux-2-pro"}
+    with_prompt = {"nano-banana-2", "seedream-5-pro", "seedream-5-lite", "flux-2", "flux-2-pro"}
+    alone = {model.name for model in all_models() if not model.needs_prompt}
+    assert {name for name, _ in told} == with_prompt | alone
 
 
 def test_single_prices_in_the_docs_are_the_registrys() -> None:
