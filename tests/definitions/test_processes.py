@@ -95,6 +95,7 @@ def test_the_demo_shows_every_partition_as_materialized_and_buys_once(tmp_path: 
     told = subprocess.run([sys.executable, "-c", SHOWN], env=home, capture_output=True, text=True, check=True)
     shown = json.loads(told.stdout)
     assert shown.pop("catalog_images") == ["bags", "lamps", "mugs", "shoes"]
+    assert shown.pop("cutouts") == shown.pop("upscaled_cutouts") == ["bags"]
     assert shown == dict.fromkeys(["products", "contact_sheet", "lifestyle_images", "banners"], True)
     edits = pq.read_table(tmp_path / ".demo/images/lifestyle_images/manifests/_whole/manifest.parquet").to_pylist()
     assert {edit["endpoint"] for edit in edits} == {"openai/gpt-image-2.5/flare/edit"}
