@@ -17,21 +17,21 @@ from dagster_gptimg.definitions.check_results import ImageChecks, in_doubt_spec
 from dagster_gptimg.definitions.dagster_internals import disable_dagster_warnings
 from dagster_gptimg.definitions.generation import ImageGeneration
 from dagster_gptimg.definitions.io_manager import loader_for
-from dagster_gptimg.definitions.partitions import TablePartitions
+from dagster_gptimg.definitions.partitions import TablePartitions, UpstreamPartitions
 from dagster_gptimg.definitions.prompt_function import NEEDED, PromptFunction, sign
 from dagster_gptimg.definitions.prompt_table import table_of
 from dagster_gptimg.definitions.run_config import GenerateConfig
-from dagster_gptimg.definitions.upstream_images import ROW_ID, TABLE, URI, UpstreamPartitions, images_as_rows
 from dagster_gptimg.engine.job import Watch
 from dagster_gptimg.engine.plan.model_choice import choose
+from dagster_gptimg.engine.stored_images import ROW_ID, URI, StoredImages
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.registry.model import FalModel
 from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.options import OPTIONS, check_face, refuse_unknown
 from dagster_gptimg.prompts import PromptSpec, Source, SqlTable, TableFile, with_format
-from dagster_gptimg.prompts.column_roles import NONE
 from dagster_gptimg.prompts.readers.sources import name_of
 from dagster_gptimg.prompts.readers.unreadable import repeatable
+from dagster_gptimg.prompts.spec import NONE
 from dagster_gptimg.store.layout import check_dataset
 
 KINDS = frozenset({"fal", "openai"})
@@ -299,10 +299,10 @@ def of_images(name: str, upstream: dg.AssetKey, arguments: Mapping[str, Any]) ->
         arguments: those of `gptimg_asset`; what they leave out is settled for such rows.
     """
     given: dict[str, Any] = {**CHOSEN_FOR_IMAGES, **arguments}
-    given["ins"] = {**(arguments.get("ins") or {}), TABLE: dg.AssetIn(upstream)}
+    given["ins"] = {**(arguments.get("ins") or {}), "images": dg.AssetIn(upstream)}
 
     def table(images: Any) -> Source:  # noqa: ANN401 - what the upstream asset's loader returns
-        return images_as_rows(images)
+        return StoredImages.of_input(images)
 
     setattr(table, _IMAGES_OF, upstream)
     table.__name__ = name

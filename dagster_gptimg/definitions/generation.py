@@ -15,12 +15,12 @@ from dagster_gptimg.definitions.partitions import TablePartitions
 from dagster_gptimg.definitions.resources import resolved
 from dagster_gptimg.definitions.run_config import GenerateConfig
 from dagster_gptimg.definitions.run_log import RunLog
-from dagster_gptimg.definitions.upstream_images import StoredImages
 from dagster_gptimg.engine import operations
 from dagster_gptimg.engine.events import Finished
 from dagster_gptimg.engine.job import Options, Watch
 from dagster_gptimg.engine.plan.model_choice import choose
 from dagster_gptimg.engine.record.summary import Summary
+from dagster_gptimg.engine.stored_images import StoredImages
 from dagster_gptimg.engine.wording import plan_lines
 from dagster_gptimg.errors import (
     ArgumentsError,
@@ -130,7 +130,8 @@ class ImageGeneration:
             log.spec = spec
             if isinstance(source, StoredImages):
                 source = replace(source.of_partition(partition), note=spec.references.note)
-                log.warn_once(source.left_out(self.table_asset))
+                upstream = self.table_asset.to_user_string() if self.table_asset else "the asset upstream"
+                log.warn_once(source.left_out(upstream))
             rows = read_rows(source, spec, resolved(self.storage_options))
             if config.plan_only or config.plan_model:
                 found = operations.plan(rows, spec.model, dataset, partition=partition, options=options)

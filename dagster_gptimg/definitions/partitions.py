@@ -17,6 +17,7 @@ from dagster_gptimg.options import check
 from dagster_gptimg.prompts.cell_values import CellError, cell_text
 from dagster_gptimg.prompts.partition_keys import (
     WEEKDAYS,
+    Bounds,
     ByBoth,
     ByBucket,
     ByDate,
@@ -79,6 +80,48 @@ class TablePartitions:
     def dynamic_name(self) -> str | None:
         """The name under which Dagster stores the dynamic keys; None if the partitions are not dynamic."""
         return self.definition.name if isinstance(self.definition, dg.DynamicPartitionsDefinition) else None
+
+
+@dataclass(frozen=True)
+class EveryRow:
+    """The row key of a table that holds one partition's rows only, whatever their cells.
+
+    Attributes:
+        key: the partition's.
+    """
+
+    key: str = ""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """No column decides."""
+        return ()
+
+    def of(self, _cells: Mapping[str, object]) -> str:
+        """Return the key."""
+        return self.key
+
+    def bounds(self, _key: str) -> list[Bounds]:
+        """Return no bounds: nothing is skipped."""
+        return []
+
+
+@dataclass(frozen=True)
+class UpstreamPartitions(TablePartitions):
+    """The partitions of the asset upstream: the images of one of its partitions are the rows of the same one here."""
+
+    @classmethod
+    def of_upstream(cls, partitions: TablePartitions) -> "UpstreamPartitions":
+        """Make the same partitions for the asset downstream."""
+        return cls(partitions.definition, EveryRow())
+
+    def where(self, key: str) -> DigestedPartition:
+        """The row filter of one partition: it keeps every row, and tells their digest.
+
+        Args:
+            key: the partition's.
+        """
+        return DigestedPartition(EveryRow(str(key)), str(key))
 
 
 def by_column(column: str, keys: Sequence[str] | str | os.PathLike[str]) -> TablePartitions:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -27,7 +27,14 @@ def photos(folder: Path, sides: tuple[int, ...] = (64, 1300)) -> Path:
 
 
 def call(fal: Fal, command: str, table: Path, model: str, *more: str) -> Ran:
-    named = ("--store", str(table.parent / "store"), "--dataset", "d", "--references-from", str(table.parent / "photos"))
+    named = (
+        "--store",
+        str(table.parent / "store"),
+        "--dataset",
+        "d",
+        "--references-from",
+        str(table.parent / "photos"),
+    )
     return cli(fal, command, str(table), *named, "--model", model, "--image-column", "photo", *more, "--json")
 
 
@@ -63,7 +70,7 @@ def test_other_images_of_the_same_number_are_no_repurchase(fal: Fal, tmp_path: P
 def test_a_notebook_hands_images_on_and_a_price_that_is_not_known_fits_into_no_budget(fal: Fal, tmp_path: Path) -> None:
     settings = FalSettings("test-key", FalUrls.at(fal.url))
     photo = photos(tmp_path / "photos", (64,)) / "64.png"
-    common = {"store": tmp_path / "store", "settings": settings, "progress": False}
+    common: dict[str, Any] = {"store": tmp_path / "store", "settings": settings, "progress": False}
     cut = generate(
         [{"image_url": str(photo)}],
         dataset="cutouts",

@@ -13,7 +13,7 @@ from dagster_gptimg.engine.plan.plan import Plan, PlannedRow
 from dagster_gptimg.engine.plan.request_keys import request_key
 from dagster_gptimg.errors import TableError
 from dagster_gptimg.fal.registry.builtin import get_model
-from dagster_gptimg.fal.registry.prices import Price
+from dagster_gptimg.fal.registry.price_formulas import Price
 from dagster_gptimg.prompts import PromptSpec, ReferenceRoot, References, read_rows
 
 if TYPE_CHECKING:

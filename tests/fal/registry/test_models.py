@@ -355,7 +355,9 @@ def amounts_of(price: object) -> set[Decimal]:
 def test_prices_in_the_docs_sentences_are_the_registrys() -> None:
     text = (ROOT / "docs" / "fal.md").read_text(encoding="utf-8")
     told = set()
-    for item in re.findall(r"^- (`(?:nano|seedream|flux|birefnet|bria|clarity|topaz).*(?:\n  .*)*)", text, re.MULTILINE):
+    for item in re.findall(
+        r"^- (`(?:nano|seedream|flux|birefnet|bria|clarity|topaz).*(?:\n  .*)*)", text, re.MULTILINE
+    ):
         name = item.split("`")[1]
         for amount in re.findall(r"\$(\d+\.\d+)", item):
             told.add((name, amount))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dagster_gptimg.engine.collect.outcomes import ended_without_images
+from dagster_gptimg.engine.collect.confirm_failure import ended_without_images
 from dagster_gptimg.engine.plan.plan import Shape
 from dagster_gptimg.errors import ArgumentsError, UsageError
 from dagster_gptimg.fal.registry.builtin import get_model

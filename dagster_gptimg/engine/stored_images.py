@@ -1,32 +1,31 @@
-"""The images of an image asset as the table of another one: a row for each stored image, by its content.
+"""The images of one dataset as the table of another: a row for each stored image, by its content.
 
 What a row of such a table has: `uri`, by which the image is named; `row_id`; and the columns that the row of the
 upstream asset carries along. The image table says the SHA-256 and the size of each image, so none is read for its key.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from __future__ import annotations
 
-import dagster as dg
-import pyarrow as pa
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from dagster_gptimg.base.plain_text import counted, shown
 from dagster_gptimg.base.row_status import RowStatus
-from dagster_gptimg.definitions.partitions import TablePartitions
 from dagster_gptimg.prompts import Reference
-from dagster_gptimg.prompts.partition_keys import Bounds
 from dagster_gptimg.prompts.references import BY_CONTENT, CONTENT_TYPES
-from dagster_gptimg.prompts.table_scan import DigestedPartition
 from dagster_gptimg.store.image_record import rows_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import pyarrow as pa
 
 URI = "uri"
 """Column of a row with the address of its image."""
 ROW_ID = "row_id"
 """Column with the row's id: that of the row upstream; for its second image `ID#2`, and so on."""
-TABLE = "images"
-"""Name of the argument that takes the image table."""
 NAMED = 5
 """Maximum rows without an image that are named."""
 
@@ -48,11 +47,11 @@ class StoredImages:
     note: Callable[[str, Reference], None] = field(default=_nothing, repr=False, compare=False)
 
     @classmethod
-    def of_input(cls, loaded: Any) -> "StoredImages":  # noqa: ANN401 - what the loader returns
-        """Wrap what `ManifestLoader` returns: a table, or a dict of tables by partition key."""
+    def of_input(cls, loaded: Any) -> StoredImages:  # noqa: ANN401 - what the loader returns
+        """Wrap what the loader of an image asset returns: an image table, or a dict of them by partition key."""
         return cls(dict(loaded) if isinstance(loaded, Mapping) else {None: loaded})
 
-    def of_partition(self, key: str | None) -> "StoredImages":
+    def of_partition(self, key: str | None) -> StoredImages:
         """Return the images of one partition, if they came by partition; else all of them."""
         return replace(self, tables={key: self.tables[key]}) if key in self.tables else self
 
@@ -70,8 +69,11 @@ class StoredImages:
                 row_id = f"{row['row_id']}#{number + 1}" if number else row["row_id"]
                 yield {**row["columns"], ROW_ID: row_id, URI: row["uri"]}
 
-    def left_out(self, upstream: dg.AssetKey | None) -> str:
-        """Return in a sentence which rows have no stored image, so that nothing is sent for them; empty if all have."""
+    def left_out(self, name: str) -> str:
+        """Return in a sentence which rows have no stored image, so that nothing is sent for them; empty if all have.
+
+        `name`: what the images are called in it.
+        """
         without: dict[str, str] = {}
         for table in self.tables.values():
             for row in rows_of(table):
@@ -82,53 +84,5 @@ class StoredImages:
         why = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in Counter(without.values()).items())
         names = ", ".join(repr(shown(row_id, 80)) for row_id in [*without][:NAMED])
         more = ", ..." if len(without) > NAMED else ""
-        name = upstream.to_user_string() if upstream else "the asset upstream"
         rows = f"{counted(len(without), 'row')} of {name} {'is' if len(without) == 1 else 'are'} without a stored image"
         return f"{rows} ({why}); nothing is sent for them: {names}{more}"
-
-
-@dataclass(frozen=True)
-class EveryRow:
-    """The row key of a table that holds one partition's rows only, whatever their cells.
-
-    Attributes:
-        key: the partition's.
-    """
-
-    key: str = ""
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """No column decides."""
-        return ()
-
-    def of(self, _cells: Mapping[str, object]) -> str:
-        """Return the key."""
-        return self.key
-
-    def bounds(self, _key: str) -> list[Bounds]:
-        """Return no bounds: nothing is skipped."""
-        return []
-
-
-@dataclass(frozen=True)
-class UpstreamPartitions(TablePartitions):
-    """The partitions of the asset upstream: the images of one of its partitions are the rows of the same one here."""
-
-    @classmethod
-    def of_upstream(cls, partitions: TablePartitions) -> "UpstreamPartitions":
-        """Make the same partitions for the asset downstream."""
-        return cls(partitions.definition, EveryRow())
-
-    def where(self, key: str) -> DigestedPartition:
-        """The row filter of one partition: it keeps every row, and tells their digest.
-
-        Args:
-            key: the partition's.
-        """
-        return DigestedPartition(EveryRow(str(key)), str(key))
-
-
-def images_as_rows(images: Any) -> StoredImages:  # noqa: ANN401 - what the upstream asset's loader returns
-    """The function of an image asset whose table is the images of another one."""
-    return StoredImages.of_input(images)
