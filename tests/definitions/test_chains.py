@@ -44,7 +44,8 @@ def shown(result: Any, node: str) -> dict[str, Any]:
 def test_each_step_makes_its_images_of_those_of_the_one_before_by_their_content(
     fal: Fal, resources: dict[str, Any], tmp_path: Path
 ) -> None:
-    instance, assets = dagster_instance(tmp_path), chain()
+    rows = [{**row, "model": "Portrait"} for row in ROWS]  # a product's, and no input of the model
+    instance, assets = dagster_instance(tmp_path), chain(prompts=rows)
     made = run(assets, resources, partition_key="bags", instance=instance)
     assert made.success
     once = {"fal-ai/gpt-image-1-mini": 3, BIREFNET: 3, TOPAZ: 3}
@@ -54,7 +55,8 @@ def test_each_step_makes_its_images_of_those_of_the_one_before_by_their_content(
         for source, row in zip(tables[before], tables[after], strict=True):
             assert (row["row_id"], row["prompt"], row["status"]) == (source["row_id"], "", "stored")
             assert row["arguments"] == {"image_url": f"sha256:{source['sha256']}"}
-            assert row["columns"] == {"category": "bags", "product": source["columns"]["product"], "uri": source["uri"]}
+            assert row["columns"] == {**source["columns"], "uri": source["uri"]}
+            assert row["columns"].keys() == {"category", "product", "model", "uri"}
         metadata = shown(made, after)
         versions = {node: made.asset_materializations_for_node(node)[0].tags["dagster/data_version"] for node in tables}
         assert (metadata["input_images"], metadata["input_images_version"]) == (3, versions[before])
