@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dagster_gptimg.cli.webhook_receiver import images_alone
 from dagster_gptimg.engine.collect.confirm_failure import ended_without_images
 from dagster_gptimg.engine.plan.plan import Shape
 from dagster_gptimg.errors import ArgumentsError, UsageError
@@ -115,6 +116,8 @@ FILE: Json = {"url": IMAGE}
 )
 def test_a_result_with_one_image_lists_it(output: dict[str, Json] | None, files: list[Json] | None) -> None:
     assert listed_images(output) == files
+    kept = images_alone(output)  # what a receiver of webhooks keeps of it
+    assert kept == ({"images": files} if files else None)
 
 
 def document(required: list[str], **properties: Any) -> dict[str, Any]:
