@@ -204,7 +204,7 @@ def test_checks_a_schedule_and_a_sensor_come_with_a_word() -> None:
     assert (schedule.cron_schedule, schedule.default_status) == ("0 6 * * *", dg.DefaultScheduleStatus.RUNNING)
     assert sensor.minimum_interval_seconds == 30
     with loaded({**PHOTOS, "checks": {}}) as defs:
-        assert len(defs.resolve_asset_graph().asset_check_keys) == 9
+        assert len(defs.resolve_asset_graph().asset_check_keys) == 12
 
 
 # -- resources and secrets
