@@ -26,8 +26,10 @@ from dagster_gptimg.cli.progress import RunView
 from dagster_gptimg.engine import operations
 from dagster_gptimg.engine.events import Updated
 from dagster_gptimg.engine.job import Options, Watch
+from dagster_gptimg.engine.maintain.review import Reviewed, review_images
 from dagster_gptimg.engine.plan.model_choice import choose
 from dagster_gptimg.engine.wording import forecast
+from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.fal.settings import FalSettings
 from dagster_gptimg.options import check_face, refuse_unknown
@@ -38,11 +40,13 @@ from dagster_gptimg.store.images.decoding import MOST_PIXELS, thumbnail
 from dagster_gptimg.store.images.viewing import undrawn
 from dagster_gptimg.store.manifest import SCHEMA, about_of, has_manifest, read_manifest
 from dagster_gptimg.store.root import Store
+from dagster_gptimg.store.verdict_columns import LastVerdicts
 
 if TYPE_CHECKING:
     from dagster_gptimg.engine.events import Event
     from dagster_gptimg.engine.record.summary import Summary
     from dagster_gptimg.fal.registry.model import FalModel
+    from dagster_gptimg.store.verdicts import Kind
 
 SHOWN = 12
 """Maximum images in a result's gallery."""
@@ -242,6 +246,62 @@ class GeneratedImages(Sequence[ImageRecord]):
         """The rows that have none: refused, failed, held, lost, ...; their `error` says why."""
         without = self.table.filter(pc.not_equal(self.table["status"], RowStatus.STORED.value))
         return list(records_of(without, self.dataset))
+
+    def approve(self, *which: int | str | ImageRecord, note: str | None = None, by: str | None = None) -> Reviewed:
+        """Approve images: the verdict is recorded in the store, and stands in the image table. Buys nothing.
+
+        Args:
+            which: places in this sequence, its records, or row ids (all images of the row).
+            note: why.
+            by: the reviewer.
+
+        Returns:
+            The numbers of verdicts that were `recorded`, or `unchanged` because they were on record; and `not_applied`,
+            those on images that somebody has judged anew since, each with the reason.
+
+        Raises:
+            UsageError: there is no such image; nothing was recorded.
+            StoreError: the store cannot be used; the message says how many verdicts were recorded.
+        """
+        return self._review("approved", which, note, by)
+
+    def reject(self, *which: int | str | ImageRecord, note: str | None = None, by: str | None = None) -> Reviewed:
+        """Reject images. The images stay. See `approve`.
+
+        Args:
+            which: places in this sequence, its records, or row ids (all images of the row).
+            note: why.
+            by: the reviewer.
+        """
+        return self._review("rejected", which, note, by)
+
+    def clear(self, *which: int | str | ImageRecord, by: str | None = None) -> Reviewed:
+        """Take back the last verdict on images. See `approve`.
+
+        Args:
+            which: places in this sequence, its records, or row ids (all images of the row).
+            by: the reviewer.
+        """
+        return self._review("cleared", which, None, by)
+
+    def _review(
+        self, verdict: Kind, which: Sequence[int | str | ImageRecord], note: str | None, by: str | None
+    ) -> Reviewed:
+        meant = [record for one in which for record in self._meant(one)]
+        found = review_images(self.dataset, meant, verdict, note, by)
+        # The object shows the image table, so that it shows the new verdicts as well.
+        object.__setattr__(self, "table", LastVerdicts(self.dataset).laid_over(self.table))
+        return found
+
+    def _meant(self, one: int | str | ImageRecord) -> list[ImageRecord]:
+        if isinstance(one, ImageRecord):
+            return [one]
+        if not isinstance(one, str):
+            return [self[one]]
+        found = [record for record in self if record.row_id == one]
+        if not found:
+            raise UsageError(f"there is no image of a row {one!r} here. Nothing was recorded")
+        return found
 
     def _stored(self) -> pa.Table:
         return self.table.filter(pc.equal(self.table["status"], RowStatus.STORED.value))

@@ -1,7 +1,8 @@
 """The command line, `dagster-gptimg`: the same engine without Dagster.
 
-`commands.py` has one function a command, and `click_options.py` the options that they share. The other modules do what
-a command needs beside the engine: progress, tables and JSON in print, checks of `doctor`, the receiver of webhooks.
+`commands.py` has one function a command, and `click_options.py` the options that they share; `review.py` has the
+commands of `review`. The other modules do what a command needs beside the engine: progress, tables and JSON in print,
+checks of `doctor`, the receiver of webhooks.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from dagster_gptimg.base.exit_status import ExitStatus
 from dagster_gptimg.base.version import __version__
 from dagster_gptimg.cli import click_options as given_as
 from dagster_gptimg.cli.output import say, tell_json
+from dagster_gptimg.cli.review import review
 from dagster_gptimg.errors import GptImgError, StoreError, TemporaryError
 
 INTERRUPT_SECONDS = 9.7
@@ -100,6 +101,9 @@ class _Commands(click.Group):
 @click.version_option(__version__, prog_name="dagster-gptimg")
 def cli() -> None:
     """Prompt tables become verified, accounted-for images, through fal's queue."""
+
+
+cli.add_command(review)
 
 
 @cli.command()

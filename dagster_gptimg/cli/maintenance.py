@@ -156,6 +156,7 @@ def verify(dataset: Dataset, *, hashes: bool, as_json: bool) -> int:
     if as_json:
         counts: dict[str, object] = {"requests": found.requests, "images": found.images, "bytes": found.bytes}
         counts |= {"fetched": found.fetched, "unnamed": found.unnamed, "unreadable": len(found.unreadable)}
+        counts |= {"verdicts": found.verdicts}
         counts |= {"missing": found.count("missing"), "changed": found.count("changed")}
         counts |= {"pruned": found.count("pruned"), "wrong": [wrong._asdict() for wrong in found.wrong]}
         tell_json(counts)
@@ -188,6 +189,7 @@ def _words_of_verified(found: Verified, *, hashes: bool) -> str:
     told = [f"{count} {name}" for name in WHATS if (count := found.count(name))]
     parts += told or ["all are there"]
     parts += [f"{counted(found.unnamed, 'file')} without a receipt (`prune`)"] if found.unnamed else []
+    parts += [counted(found.verdicts, "verdict")] if found.verdicts else []
     words = ", ".join(parts)
     if found.count("missing"):
         words = f"{words}. Put missing files back, or buy them again: `generate --again missing`"

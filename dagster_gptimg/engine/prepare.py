@@ -21,6 +21,7 @@ from dagster_gptimg.engine.submit.stop import Stop
 from dagster_gptimg.engine.worker import Worker
 from dagster_gptimg.store.dataset import FirstModel
 from dagster_gptimg.store.dataset_list import check_place
+from dagster_gptimg.store.verdict_columns import LastVerdicts
 from dagster_gptimg.temporary_files import check_room
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Prepared:
         receipts: what earlier runs left open.
         forecast: what the run is expected to come to.
         content: what a manifest of these rows says, as far as they have ended.
+        verdicts: digest of the verdicts on the dataset's images when the run began.
         is_exclusive: whether the store's exclusive create keeps other runs from the same rows.
         began: the clock's second.
     """
@@ -48,6 +50,7 @@ class Prepared:
     receipts: OpenReceipts
     forecast: Tally
     content: Content
+    verdicts: str
     worker: Worker
     budget: Budget
     stop: Stop
@@ -67,7 +70,7 @@ class Prepared:
 
     def new_content(self) -> Content:
         """What a manifest of these rows says; nothing is added yet."""
-        return _content(self.job, self.planned)
+        return _content(self.job, self.planned, self.verdicts)
 
 
 async def prepare(job: Job) -> Prepared:
@@ -97,7 +100,8 @@ async def _prepare(job: Job, planned: Plan) -> Prepared:
     stop, budget = Stop(clock), Budget(job.options.max_cost)
     in_flight_limit = InFlightLimit(_most_in_flight(job.options))
     worker = Worker(job, results, budget, stop, in_flight_limit, reports.tell)
-    receipts, content = await OpenReceipts.read(job, results), _content(job, planned)
+    receipts, verdicts = await OpenReceipts.read(job, results), await io(_verdicts, job)
+    content = _content(job, planned, verdicts)
     await results.look_at_images()
     worker.expect(receipts.in_doubt())
     if words := await io(check_named_rows, job, planned, receipts):
@@ -116,6 +120,7 @@ async def _prepare(job: Job, planned: Plan) -> Prepared:
         receipts=receipts,
         forecast=expected,
         content=content,
+        verdicts=verdicts,
         worker=worker,
         budget=budget,
         stop=stop,
@@ -133,5 +138,9 @@ def _most_in_flight(options: Options) -> int | None:
     return min(options.max_in_flight or STREAMS, STREAMS)
 
 
-def _content(job: Job, planned: Plan) -> Content:
-    return Content(job.dataset, job.partition, planned.digest, job.options)
+def _content(job: Job, planned: Plan, verdicts: str) -> Content:
+    return Content(job.dataset, job.partition, planned.digest, job.options, verdicts)
+
+
+def _verdicts(job: Job) -> str:
+    return LastVerdicts(job.dataset).digest

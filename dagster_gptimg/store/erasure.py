@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from dagster_gptimg.store.layout import prefix_of, receipts_folder
 from dagster_gptimg.store.receipts.facts import Intent, parse_fact
 from dagster_gptimg.store.receipts.receipts import parse_outcome
+from dagster_gptimg.store.verdicts import Verdicts
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
 
 
 def erase(dataset: Dataset, key: str, now: datetime) -> list[str]:
-    """Remove the bytes, the prompt and the arguments of a request that has ended. Can be repeated.
+    """Remove the bytes, prompt and arguments of a request that has ended, and the notes of verdicts on its images.
 
-    Outcomes first: from then on the key counts as erased, and is neither reused nor bought again. They keep cost, sizes
-    and hashes.
+    Can be repeated. Outcomes first: from then on the key counts as erased, and is neither reused nor bought again. They
+    keep cost, sizes and hashes.
 
     Returns:
         The ids of its requests at fal.
@@ -44,6 +45,7 @@ def erase(dataset: Dataset, key: str, now: datetime) -> list[str]:
             intent = parse_fact(Intent, dataset.store.read(path), path)
             less = intent.model_copy(update={"arguments": {}, "row_id": ""})
             dataset.store.write(path, _as_read(less))
+    Verdicts(dataset).erase(key)
     return ids
 
 

@@ -65,6 +65,11 @@ class ImageRecord:
         c2pa_claim_generator: what made the manifest's claim, as it says itself; None where nobody has read it.
         c2pa_issuer: whose certificate has signed the claim, as the manifest says; likewise.
         frames: how many frames a GIF has; None of other kinds.
+        verdict: `approved` or `rejected`; None for an image that nobody has judged, or whose verdict was cleared.
+        verdict_note: the reviewer's note.
+        verdict_by: the reviewer.
+        verdict_at: when the verdict was given, by the reviewer's clock.
+        verdict_number: how many verdicts the image has had, cleared ones too; None for none.
         dataset: the dataset that the image is read from.
     """
 
@@ -104,6 +109,11 @@ class ImageRecord:
     c2pa_claim_generator: str | None = None
     c2pa_issuer: str | None = None
     frames: int | None = None
+    verdict: str | None = None
+    verdict_note: str | None = None
+    verdict_by: str | None = None
+    verdict_at: datetime | None = None
+    verdict_number: int | None = None
     dataset: Dataset = field(repr=False, compare=False)
 
     def read_image(self) -> Data:

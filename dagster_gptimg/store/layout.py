@@ -32,13 +32,14 @@ SETTLED = "settled"
 MANIFESTS = "manifests"
 RUNS = "runs"
 UPLOADS = "uploads"
+VERDICTS = "verdicts"
 FOLDERS = (RECEIPTS, IMAGES, SETTLED, MANIFESTS, RUNS, UPLOADS)
 """The folders that a run writes to."""
 
 INBOX = "inbox"
 INBOX_USERS = f"{INBOX}/users"
 
-RESERVED = frozenset({*FOLDERS, INBOX, ABOUT, "takes", "verdicts", "thumbnails"})
+RESERVED = frozenset({*FOLDERS, INBOX, ABOUT, VERDICTS, "takes", "thumbnails"})
 """Names within a dataset, now or in the future: no other dataset may use them (`store/dataset_list.py`)."""
 
 PREFIX_LENGTH = 2
@@ -74,6 +75,9 @@ _RECEIPT = re.compile(
     r"|(?P<about>given_up|deleted)\.(?P<request>[A-Za-z0-9_-]+))\.json"
 )
 _ANY_RECEIPT = re.compile(r"(?P<key>[0-9a-f]{64})\.(?P<attempt>\d{1,6})\..*")
+_VERDICT = re.compile(
+    r"(?P<key>[0-9a-f]{64})-(?P<place>0|[1-9]\d{0,4})\.(?P<sha256>[0-9a-f]{64})\.(?P<number>[1-9]\d{0,5})\.json"
+)
 _UPLOAD = re.compile(r"(?P<sha256>[0-9a-f]{64})\.\d{8}T\d{12}\.json")
 _WEBHOOK = re.compile(r"(?P<key>[0-9a-f]{64})\.(?P<attempt>\d{1,6})\.(?P<request_id>[A-Za-z0-9_-]+)\.json")
 _START = ".start.json"
@@ -201,6 +205,41 @@ def parse_receipt(name: str) -> FactName | None:
     if match["about"]:
         return FactName(key, attempt, match["about"], match["request"])  # type: ignore[arg-type]
     return FactName(key, attempt, match["plain"])  # type: ignore[arg-type]
+
+
+# -- verdicts
+
+
+class VerdictName(NamedTuple):
+    """The parsed name of a verdict on an image.
+
+    Attributes:
+        key: the request key of the image.
+        place: the image's position among the request's images, from 0.
+        sha256: of the image's bytes.
+        number: the verdict's, from 1, counted for each image.
+    """
+
+    key: str
+    place: int
+    sha256: str
+    number: int
+
+
+def verdicts_folder(prefix: str) -> str:
+    """Return the path of the folder of the verdicts on images whose keys have this prefix."""
+    return f"{VERDICTS}/{prefix}"
+
+
+def verdict_name(key: str, place: int, sha256: str, number: int) -> str:
+    """Return the path of a verdict."""
+    return f"{verdicts_folder(prefix_of(key))}/{key}-{place}.{sha256}.{number}.json"
+
+
+def parse_verdict(name: str) -> VerdictName | None:
+    """Parse the name of an object in a folder of verdicts; None if it is not a verdict."""
+    match = _VERDICT.fullmatch(name)
+    return VerdictName(match["key"], int(match["place"]), match["sha256"], int(match["number"])) if match else None
 
 
 # -- uploads

@@ -1,13 +1,15 @@
 """Manifests: the image table for people, one Parquet file per partition, replaced as a whole. Derived data.
 
 The URIs in a manifest are those of the store where it was written. A store may be moved, copied, or have another
-address, so URIs are made again whenever a manifest is read.
+address, so URIs are made again whenever a manifest is read. Verdicts may be newer than a manifest, so the last ones are
+laid over it whenever it is read (`verdict_columns.py`).
 """
 
 from __future__ import annotations
 
 import json
 import logging
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
@@ -19,6 +21,7 @@ from dagster_gptimg.errors import UnreadableError
 from dagster_gptimg.store.arrow_columns import BATCH, batch_of, completed, read_parquet
 from dagster_gptimg.store.layout import IMAGE_AT_END, IMAGES, MANIFESTS, manifest_in, manifest_name, partition_folder
 from dagster_gptimg.store.manifest_columns import COLUMNS, MONEY_COLUMNS
+from dagster_gptimg.store.verdict_columns import KNOWN, LastVerdicts
 from dagster_gptimg.temporary_files import TemporaryFolder, create
 
 if TYPE_CHECKING:
@@ -70,6 +73,8 @@ def write_manifest(
 ) -> str:
     """Write a manifest record by record, and put it in place atomically; return its URI. Raises `StoreError`.
 
+    The columns of verdicts are those of the last ones, whatever the records have.
+
     Args:
         dataset: the dataset.
         partition: its key, or None.
@@ -87,20 +92,31 @@ def write_manifest_in(
     with TemporaryFolder() as made:
         path = made / "table.parquet"
         with create(path) as file:
-            _write_parquet(file, records, about)
+            _write_parquet(file, records, about, _last_verdicts(dataset, folder))
             file.flush()
         dataset.store.write_file(f"{dataset.folder}/{name}", path)
     return dataset.uri(name)
 
 
+def _last_verdicts(dataset: Dataset, folder: str) -> LastVerdicts:
+    """Return the last verdicts; those that the manifest in a partition's folder has are not opened again."""
+    verdicts = LastVerdicts(dataset)
+    if verdicts.digest:
+        with suppress(FileNotFoundError, UnreadableError):  # then they are opened
+            verdicts.know(_scan(dataset, manifest_in(folder), KNOWN))
+    return verdicts
+
+
 def read_manifest(dataset: Dataset, partition: str | None) -> pa.Table:
-    """Return a partition's manifest.
+    """Return a partition's manifest, with the last verdicts.
 
     Raises:
         FileNotFoundError: there is none yet.
         UnreadableError: it exists but cannot be read.
+        StoreError: the verdicts cannot be listed.
     """
-    return _read(dataset, manifest_name(partition))
+    table = _read(dataset, manifest_name(partition))
+    return LastVerdicts(dataset).laid_over(table)
 
 
 def has_manifest(dataset: Dataset, partition: str | None) -> bool:
@@ -114,11 +130,14 @@ def _is_there(dataset: Dataset, path: str) -> bool:
 
 
 def read_all_manifests(dataset: Dataset) -> pa.Table:
-    """Return all partitions' manifests, concatenated. Raises `FileNotFoundError` if there is none."""
+    """Return all partitions' manifests, concatenated, with the last verdicts.
+
+    Raises as `read_manifest` does.
+    """
     tables = [read_manifest_in(dataset, folder) for folder in manifest_folders(dataset)]
     if not tables:
         raise FileNotFoundError(dataset.name)
-    return pa.concat_tables(tables)
+    return LastVerdicts(dataset).laid_over(pa.concat_tables(tables))
 
 
 def manifest_folders(dataset: Dataset) -> list[str]:
@@ -128,7 +147,7 @@ def manifest_folders(dataset: Dataset) -> list[str]:
 
 
 def read_manifest_in(dataset: Dataset, folder: str) -> pa.Table:
-    """Return the manifest in a partition's folder. Raises as `read_manifest` does."""
+    """Return the manifest in a partition's folder, with the verdicts as it was written. Raises as `read_manifest`."""
     return _read(dataset, manifest_in(folder))
 
 
@@ -167,11 +186,15 @@ def uris_of(dataset: Dataset, uris: pa.Array) -> pa.Array:
 def scan_manifest(
     dataset: Dataset, partition: str | None, columns: list[str] | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """Yield some columns (None: all) of a partition's manifest in batches, unchanged.
+    """Yield some columns (None: all) of a partition's manifest in batches, unchanged, with the verdicts as written.
 
     Raises as `read_manifest` does.
     """
-    name = f"{dataset.folder}/{manifest_name(partition)}"
+    yield from _scan(dataset, manifest_name(partition), columns)
+
+
+def _scan(dataset: Dataset, path: str, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
+    name = f"{dataset.folder}/{path}"
     with TemporaryFolder() as made:
         copy = made / "table.parquet"
         dataset.store.fetch(name, copy)
@@ -213,9 +236,12 @@ def _about(metadata: Mapping[bytes, bytes]) -> About:
     return About(metadata.get(_RECIPE, b"").decode(), metadata.get(_CONTENT, b"").decode(), parts)
 
 
-def _write_parquet(file: IO[bytes], records: Iterable[dict[str, Any]], about: Callable[[], About]) -> None:
+def _write_parquet(
+    file: IO[bytes], records: Iterable[dict[str, Any]], about: Callable[[], About], verdicts: LastVerdicts
+) -> None:
     with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
         for batch in _batches(records):
+            verdicts.settle(batch)
             for record in batch:
                 record |= {name: rounded(record.get(name)) for name in MONEY_COLUMNS}
             writer.write_batch(batch_of(batch, SCHEMA))

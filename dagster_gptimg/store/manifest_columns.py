@@ -71,9 +71,17 @@ COLUMNS = (
     Column("columns", pa.string(), "The row's other columns.", is_json=True),
     Column("notes", pa.string(), "What is odd about the image, which is kept as it came."),
     *_DETAILS,
+    Column(
+        "verdict", pa.string(), "approved or rejected, by its last verdict; empty without one, or when it was cleared."
+    ),
+    Column("verdict_note", pa.string(), "The reviewer's note."),
+    Column("verdict_by", pa.string(), "The reviewer."),
+    Column("verdict_at", _TIME, "When the verdict was given, by the reviewer's clock."),
+    Column("verdict_number", pa.int32(), "How many verdicts the image has had, cleared ones too; empty for none."),
 )
 """In the order in which they stand in the file."""
 
+VERDICT_COLUMNS = tuple(column.name for column in COLUMNS if column.name.startswith("verdict"))
 MEANINGS = {column.name: column.meaning for column in COLUMNS}
 DETAILS = tuple(column.name for column in _DETAILS)
 """Columns that are of images only, mostly empty, and nothing that a run decides by."""

@@ -219,3 +219,27 @@ def test_what_fal_is_paid_for_is_never_kept_in_the_memory_of_a_process() -> None
     with pytest.raises(UsageError, match=r"in the memory of this process: .* would be lost .* Nothing was sent"):
         generate(["a red cup"], store="memory://paid", **given)
     assert generate(["a red cup"], store="memory://paid", plan_only=True, **given).summary.rows == 1
+
+
+def test_verdicts_are_recorded_from_a_notebook_and_bound_to_what_it_shows(fal: Fal, store: Path) -> None:
+    images = made(fal, store, ["a red cup", "a blue cup", "a green cup"])
+    other = made(fal, store, ["a red cup", "a blue cup", "a green cup"])
+    assert images.approve(0, images[1], by="ann").recorded == 2
+    assert [image.verdict for image in images] == ["approved", "approved", None]
+    late = other.reject(images[2].row_id, 1, note="no handle")
+    assert (late.recorded, [(left.given.row_id, left.why) for left in late.not_applied]) == (
+        1,
+        [(images[1].row_id, "stale")],
+    )
+    assert [(image.verdict, image.verdict_note) for image in other] == [
+        ("approved", None),
+        ("approved", None),
+        ("rejected", "no handle"),
+    ], "what others have recorded is shown as well"
+    assert other.reject(1).recorded == 1
+    assert other.clear(0, -1).recorded == 2
+    again = made(fal, store, ["a red cup", "a blue cup", "a green cup"])
+    assert [(image.verdict, image.verdict_number) for image in again] == [(None, 2), ("rejected", 2), (None, 2)]
+    for which in ("nobody", 3, again.without_images[:1] or 7):
+        with pytest.raises((UsageError, IndexError)):
+            again.approve(which)  # type: ignore[arg-type]

@@ -28,7 +28,7 @@ from dagster_gptimg.store.manifest import (
     scan_manifest,
     write_manifest,
 )
-from dagster_gptimg.store.manifest_columns import COLUMNS, DETAILS
+from dagster_gptimg.store.manifest_columns import COLUMNS, DETAILS, VERDICT_COLUMNS
 from dagster_gptimg.store.root import Store
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def record(dataset: Dataset, **about: Any) -> dict[str, Any]:
         "seed": 2**53 + 1, "description": "a cup", "revised_prompt": "one cup", "timings": '{"inference": 1.5}',
         "nsfw": False, "black": True, "c2pa": True, "c2pa_claim_generator": "a model 1.2", "c2pa_issuer": "a maker",
         "frames": 3,
+        **dict.fromkeys(VERDICT_COLUMNS),  # they are those on record: tests/store/test_verdicts.py
     }  # fmt: skip
     assert set(told) == {column.name for column in COLUMNS}
     return told | about

@@ -2,5 +2,6 @@
 
 `dataset_lookup.py` finds the dataset. `costs.py` adds up what was paid; `verify.py` compares images with what is on
 record, and fetches what is gone; `adopt.py` gives a held row the request that the user found at fal. `prune.py` and
-`forget.py` delete, and only when the user says so; `rebuild.py` writes what is derived anew.
+`forget.py` delete, and only when the user says so; `rebuild.py` writes what is derived anew. `review.py` records
+verdicts on images, also those of a file (`verdict_file.py`).
 """

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from dagster_gptimg.store.dataset import Dataset
 
-_NOTHING = dict.fromkeys(DETAILS) | {"prompt": "", "uri": None, "arguments": "{}", "columns": "{}", "error": None}
+_TEXTS = {"prompt": "", "uri": None, "arguments": "{}", "columns": "{}", "error": None, "verdict_note": None}
+_NOTHING = dict.fromkeys(DETAILS) | _TEXTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,8 @@ class Forgotten:
 def forget(dataset: Dataset, rows: Collection[str]) -> Forgotten:
     """Erase the images, prompts and arguments of rows; their cost and hashes stay, and they are never bought again.
 
-    Rows that share a request are erased together: they are the same purchase. Can be repeated after a failure.
+    The notes of verdicts on their images are erased with them. Rows that share a request are erased together: they are
+    the same purchase. Can be repeated after a failure.
 
     Raises:
         UsageError: a row is in no manifest, or has not ended; nothing was erased.

@@ -17,8 +17,9 @@ from dagster_gptimg.engine.plan.plan import Request
 from dagster_gptimg.engine.record.receipts_by_key import every_key
 from dagster_gptimg.engine.submit.submit import as_submitted
 from dagster_gptimg.errors import UnreadableError
-from dagster_gptimg.store.layout import IMAGES, images_folder, parse_image, prefixes
+from dagster_gptimg.store.layout import IMAGES, images_folder, parse_image, prefixes, verdict_name
 from dagster_gptimg.store.receipts.recorded_files import not_as_recorded
+from dagster_gptimg.store.verdicts import ImageId, Verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +61,8 @@ class Verified:
         fetched: number of requests whose images were fetched from fal again.
         wrong: requests whose images differ from the record.
         unnamed: number of image files without a receipt (`prune` deletes them).
-        unreadable: receipts that cannot be read.
+        unreadable: receipts and verdicts that cannot be read.
+        verdicts: number of verdicts on images.
     """
 
     requests: int = 0
@@ -70,6 +72,7 @@ class Verified:
     wrong: list[Wrong] = field(default_factory=list)
     unnamed: int = 0
     unreadable: list[str] = field(default_factory=list)
+    verdicts: int = 0
 
     def count(self, what: What) -> int:
         """Return the number of requests that are wrong in one way."""
@@ -128,7 +131,7 @@ class _Look:
         self.gone: list[tuple[Facts, int, Outcome, Wrong]] = []
 
     def run(self) -> None:
-        """Read all receipts, and list all files. Raises `StoreError`."""
+        """Read all receipts and verdicts, and list all files. Raises `StoreError`."""
         named = Counter[str]()
         for facts in every_key(self._dataset):
             for attempt in facts.attempts:
@@ -137,6 +140,18 @@ class _Look:
                     named[f"{facts.key}-{request_id}"] += 1
             self._look_at(facts)
         self.verified.unnamed = sum(stem not in named for stem in self._stems())
+        self._read_verdicts()
+
+    def _read_verdicts(self) -> None:
+        verdicts = Verdicts(self._dataset)
+        every = ((ImageId(*name[:3]), name.number) for name in verdicts.every_name())
+        for (image, number), found in verdicts.read_all(every):
+            self.verified.verdicts += 1
+            if found is None:
+                path = f"{self._folder}/{verdict_name(*image, number)}"
+                self.verified.unreadable.append(
+                    f"{self._store.uri(path)} is a verdict that cannot be read: it counts as none"
+                )
 
     def _stems(self) -> Iterator[str]:
         for folder in map(images_folder, prefixes(self._store.folders(f"{self._folder}/{IMAGES}"))):

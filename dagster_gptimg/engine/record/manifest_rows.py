@@ -69,9 +69,19 @@ class Rows(Protocol):
 class Content:
     """A digest of a manifest's content: the rows of the plan, and their results."""
 
-    def __init__(self, dataset: Dataset, partition: str | None, plan_digest: str, options: Options) -> None:
-        """`plan_digest`: digest of the plan; `options`: the run's options, which are part of the content's hash."""
-        about: list[object] = [dataset.uri(""), partition, plan_digest, SCHEMA.to_string()]
+    def __init__(
+        self, dataset: Dataset, partition: str | None, plan_digest: str, options: Options, verdicts: str = ""
+    ) -> None:
+        """Begin with what is the same for all rows.
+
+        Args:
+            dataset: where the images are.
+            partition: its key, or None.
+            plan_digest: digest of the plan.
+            options: the run's options.
+            verdicts: digest of the verdicts on the dataset's images.
+        """
+        about: list[object] = [dataset.uri(""), partition, plan_digest, SCHEMA.to_string(), verdicts]
         about += [options.recipe, options.table, options.is_limited]
         self._hash = hashlib.blake2b(json.dumps(about).encode(), digest_size=16)
         self._whole = True
