@@ -163,6 +163,12 @@ def test_a_table_that_is_written_has_them_and_needs_no_verdict_opened(
     verdicts.create(ImageId(KEY, 1, SHA), 2, verdict("approved"))
     assert [row[0] for row in shown(dataset)] == ["rejected", "approved", "rejected"]
     assert len([name for name in opened if "/verdicts/" in name]) == 1
+    write_manifest(dataset, None, [dict(row) for row in rows])
+    assert [row["verdict"] for batch in scan_manifest(dataset, None) for row in batch.to_pylist()] == [
+        "rejected",
+        "approved",
+        "rejected",
+    ], "what the earlier table says of verdict 1 is not taken for verdict 2"
 
 
 def test_what_a_record_says_of_a_verdict_that_is_not_on_record_does_not_count(dataset: Dataset) -> None:
