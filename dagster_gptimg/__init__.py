@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
     from dagster_gptimg.definitions.prompt_table import build_prompt_table
     from dagster_gptimg.definitions.resources import EmulatedFalResource, FalResource, ImageStoreResource
+    from dagster_gptimg.definitions.review.gallery import build_gallery
     from dagster_gptimg.definitions.run_config import GenerateConfig, GenerateImagesConfig
     from dagster_gptimg.definitions.separate_step_checks import build_gptimg_checks
     from dagster_gptimg.engine.record.summary import Summary
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.registry.price_formulas import per_image, unknown_price
     from dagster_gptimg.fal.request_settings import RequestSettings
     from dagster_gptimg.fal.settings import FalSettings
-    from dagster_gptimg.notebook import GeneratedImages, generate
+    from dagster_gptimg.notebook import GeneratedImages, StoredImages, generate, open_dataset
     from dagster_gptimg.prompts import SqlTable, TableFile
     from dagster_gptimg.store.image_record import ImageRecord
 
@@ -66,9 +67,11 @@ _HOMES = {
     "ManifestLoader": "definitions.io_manager",
     "RequestSettings": "fal.request_settings",
     "SqlTable": "prompts",
+    "StoredImages": "notebook",
     "Summary": "engine.record.summary",
     "TableFile": "prompts",
     "TablePartitions": "definitions.partitions",
+    "build_gallery": "definitions.review.gallery",
     "build_gptimg_asset": "definitions.assets",
     "build_gptimg_checks": "definitions.separate_step_checks",
     "build_gptimg_schedule": "definitions.automation.sensors",
@@ -86,6 +89,7 @@ _HOMES = {
     "get_model": "fal.registry.builtin",
     "gptimg_asset": "definitions.assets",
     "per_image": "fal.registry.price_formulas",
+    "open_dataset": "notebook",
     "register": "fal.registry.builtin",
     "unknown_price": "fal.registry.price_formulas",
 }
@@ -108,11 +112,13 @@ __all__ = [
     "ManifestLoader",
     "RequestSettings",
     "SqlTable",
+    "StoredImages",
     "Summary",
     "TableFile",
     "TablePartitions",
     "UsageError",
     "__version__",
+    "build_gallery",
     "build_gptimg_asset",
     "build_gptimg_checks",
     "build_gptimg_schedule",
@@ -129,6 +135,7 @@ __all__ = [
     "generate_images_op",
     "get_model",
     "gptimg_asset",
+    "open_dataset",
     "per_image",
     "register",
     "unknown_price",

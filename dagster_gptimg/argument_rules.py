@@ -48,6 +48,10 @@ def _is_address(value: object) -> bool:
     return isinstance(value, str)
 
 
+def _is_http(value: object) -> bool:
+    return isinstance(value, str) and value.startswith(("http://", "https://")) and not value.endswith("://")
+
+
 def _is_listed(value: object) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
 
@@ -91,6 +95,8 @@ ARGUMENTS: Final[Mapping[str, Rule]] = {
     "settings": made("FalSettings", "FalSettings(...) or FalSettings.from_env()"),
     "on_update": _CALLED,
     "progress": FLAG,
+    "to": Rule("a folder or an fsspec URL, as a text or a path", _is_place, is_shown=False),
+    "partition": FILLED,
     # of assets and checks
     "name": FILLED_SAID,
     "partitions": made("TablePartitions", _PARTITIONS_BY),
@@ -107,6 +113,7 @@ ARGUMENTS: Final[Mapping[str, Rule]] = {
     "blocking": TEXTS,
     "severity": _SEVERITIES,
     "partitioned": FLAG,
+    "public_url": Rule("an http(s) URL", _is_http),
     "group_name": FILLED,
     # of schedules and sensors
     "tags": TEXTS_BY_NAME,

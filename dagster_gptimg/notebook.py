@@ -1,4 +1,4 @@
-"""`generate()`: the command line's run for notebooks and scripts, with the same receipts and without Dagster.
+"""`generate()` and `open_dataset()`: for notebooks and scripts, with the same receipts and without Dagster.
 
     images = generate(["a red cup", "a blue cup"], store="images", dataset="cups", arguments={"quality": "low"})
 
@@ -12,20 +12,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from decimal import Decimal
-from html import escape
 from typing import TYPE_CHECKING, Any, Literal, Never, overload
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from dagster_gptimg.argument_rules import check_arguments
-from dagster_gptimg.base.masking import masked
-from dagster_gptimg.base.plain_text import plain, shown, words_of
+from dagster_gptimg.base.plain_text import counted, plain
 from dagster_gptimg.base.row_status import RowStatus
 from dagster_gptimg.cli.progress import RunView
 from dagster_gptimg.engine import operations
 from dagster_gptimg.engine.events import Updated
+from dagster_gptimg.engine.gallery.notebook_html import notebook_html
 from dagster_gptimg.engine.job import Options, Watch
+from dagster_gptimg.engine.maintain.costs import costs_of
 from dagster_gptimg.engine.maintain.review import Reviewed, review_images
 from dagster_gptimg.engine.plan.model_choice import choose
 from dagster_gptimg.engine.wording import forecast
@@ -36,24 +36,17 @@ from dagster_gptimg.options import check_face, refuse_unknown
 from dagster_gptimg.prompts import PromptSpec, ReferenceRoot, References, Seen, Source, known_as, read_rows, with_format
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.image_record import ImageRecord, records_of
-from dagster_gptimg.store.images.decoding import MOST_PIXELS, thumbnail
-from dagster_gptimg.store.images.viewing import undrawn
 from dagster_gptimg.store.manifest import SCHEMA, about_of, has_manifest, read_manifest
 from dagster_gptimg.store.root import Store
 from dagster_gptimg.store.verdict_columns import LastVerdicts
 
 if TYPE_CHECKING:
     from dagster_gptimg.engine.events import Event
+    from dagster_gptimg.engine.gallery.build import Gallery
+    from dagster_gptimg.engine.maintain.costs import By, Costs
     from dagster_gptimg.engine.record.summary import Summary
     from dagster_gptimg.fal.registry.model import FalModel
     from dagster_gptimg.store.verdicts import Kind
-
-SHOWN = 12
-"""Maximum images in a result's gallery."""
-
-PIXELS = 160
-CAPTION = 80
-TROUBLED = 10
 
 
 def generate(  # noqa: PLR0913 - its keywords are the interface, and those of the command line
@@ -173,7 +166,7 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
     rows, key = read_rows(with_format(prompts, table_format), spec), None if partition is None else partition[1]
     if plan_only:
         summary = operations.plan(rows, spec.model, target, partition=key, options=options)
-        return GeneratedImages(summary, target, seen=spec.seen)
+        return GeneratedImages(target, partition=key, summary=summary, seen=spec.seen)
     with RunView(spec=spec) if progress else nullcontext(lambda _event: None) as view:
         end = operations.run(
             rows,
@@ -186,7 +179,7 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
             on_event=_listener(view, on_update),
         )
     table = _of_this_call(read_manifest(target, key)) if end.manifest is not None else SCHEMA.empty_table()
-    return GeneratedImages(end.summary, target, table, end.manifest, spec.seen)
+    return GeneratedImages(target, table, key, summary=end.summary, manifest=end.manifest, seen=spec.seen)
 
 
 def _of_this_call(table: pa.Table) -> pa.Table:
@@ -208,23 +201,38 @@ def _listener(view: Callable[[Event], None], on_update: Callable[[Updated], None
     return listen
 
 
+def open_dataset(store: str | os.PathLike[str], dataset: str, partition: str | None = None) -> StoredImages:
+    """Open a dataset without its prompt table: its records, data frames of them, a gallery, its costs. Buys nothing.
+
+    Args:
+        store: a folder, or any fsspec root.
+        dataset: the name of a set of images within the store.
+        partition: the key of one of its partitions; None: all of them.
+
+    Raises:
+        UsageError: there is no such dataset or partition in the store.
+        StoreError: the store cannot be used.
+    """
+    check_arguments(store=store, dataset=dataset, partition=partition)
+    target = Dataset(Store(os.fspath(store)), dataset)
+    return StoredImages(target, operations.image_table(target, partition), partition)
+
+
 @dataclass(frozen=True, repr=False)
-class GeneratedImages(Sequence[ImageRecord]):
-    """What came of a call of `generate`: its images, in the order of the table. A notebook shows it as a gallery.
+class StoredImages(Sequence[ImageRecord]):
+    """The images of a dataset, or of one of its partitions, in the order of the table.
+
+    A notebook shows them as a gallery. `pl.DataFrame(images.table)`, or what else reads Arrow, takes all records.
 
     Attributes:
-        summary: what was bought, reused, refused, and what that cost.
         dataset: where the images are.
         table: the image table: one record per image, and one per row that has none.
-        manifest: its URI; None for a plan, or when it could not be written.
-        seen: the columns of the prompt table that were taken for inputs, and those that are carried along.
+        partition: the key of the partition; None: all, or a dataset without partitions.
     """
 
-    summary: Summary
     dataset: Dataset
     table: pa.Table = field(default_factory=SCHEMA.empty_table)
-    manifest: str | None = None
-    seen: Seen = field(default_factory=Seen)
+    partition: str | None = None
 
     def __len__(self) -> int:
         return int(self._stored().num_rows)
@@ -303,8 +311,63 @@ class GeneratedImages(Sequence[ImageRecord]):
             raise UsageError(f"there is no image of a row {one!r} here. Nothing was recorded")
         return found
 
+    def gallery(self, to: str | os.PathLike[str] | None = None) -> Gallery:
+        """Write a gallery of static files, in which a browser shows all images, compares them and takes verdicts.
+
+        Args:
+            to: a folder or fsspec root for a gallery with copies of all images. None: beside the dataset, with
+                references to its images.
+
+        Raises:
+            UsageError: there is no image table yet, or `to` cannot be used.
+            StoreError: the store cannot be used.
+        """
+        return operations.gallery(self.dataset, self.partition, None if to is None else os.fspath(to))
+
+    def costs(self, by: By = "dataset") -> Costs:
+        """Return what the whole dataset has cost so far, from all receipts. Raises `UsageError`, `StoreError`.
+
+        Args:
+            by: `dataset`, `partition`, `day`, `month` or `model`.
+        """
+        return costs_of([self.dataset], by)
+
     def _stored(self) -> pa.Table:
         return self.table.filter(pc.equal(self.table["status"], RowStatus.STORED.value))
+
+    def _sentence(self) -> str:
+        without = len(self.without_images)
+        words = f"{counted(len(self), 'image')} of {self.dataset.name}"
+        words += "" if self.partition is None else f", partition {self.partition}"
+        return f"{words}; {counted(without, 'record')} without an image" if without else words
+
+    def _where(self) -> str:
+        return self.dataset.uri("")
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {plain(self._sentence())}>"
+
+    def _repr_html_(self) -> str:
+        """For Jupyter: counts, thumbnails, and the rows in trouble. All text from outside is escaped."""
+        return notebook_html(self._sentence(), self, self.without_images, self._where())
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class GeneratedImages(StoredImages):
+    """What came of a call of `generate`: its images, in the order of the table. A notebook shows it as a gallery.
+
+    Attributes:
+        summary: what was bought, reused, refused, and what that cost.
+        dataset: where the images are.
+        table: the image table: one record per image, and one per row that has none.
+        partition: the key of the partition that was made; None without partitions.
+        manifest: its URI; None for a plan, or when it could not be written.
+        seen: the columns of the prompt table that were taken for inputs, and those that are carried along.
+    """
+
+    summary: Summary
+    manifest: str | None = None
+    seen: Seen = field(default_factory=Seen)
 
     def _sentence(self) -> str:
         if self.manifest is None and not self.summary.stop:
@@ -312,38 +375,5 @@ class GeneratedImages(Sequence[ImageRecord]):
         stop = f"stopped ({self.summary.stop}): {self.summary.message}; " if self.summary.stop else ""
         return f"{stop}{self.summary.sentence()}"
 
-    def __repr__(self) -> str:
-        return f"<GeneratedImages: {plain(self._sentence())}>"
-
-    def _repr_html_(self) -> str:
-        """For Jupyter: counts, thumbnails, and the rows in trouble. All text from outside is escaped."""
-        figures = "".join(_figure(record) for record in self[:SHOWN])
-        more = len(self) - SHOWN
-        rest = f"<p>and {more} more: iterate, index, or look at <code>.table</code></p>" if more > 0 else ""
-        trouble = "".join(_trouble(record) for record in self.without_images[:TROUBLED])
-        listed = f"<ul>{trouble}</ul>" if trouble else ""
-        where = f"<p><code>{escape(self.manifest)}</code></p>" if self.manifest else ""
-        gallery = f'<div style="display:flex;flex-wrap:wrap;gap:8px">{figures}</div>' if figures else ""
-        return f"<p><b>{escape(plain(self._sentence()))}</b></p>{gallery}{rest}{listed}{where}"
-
-
-def _figure(record: ImageRecord) -> str:
-    prompt, row = escape(_short(record.prompt)), escape(record.row_id[:CAPTION])
-    image = escape(undrawn(record.content_type, record.bytes))
-    try:
-        if not image:
-            small = thumbnail(record.read_image(), (record.width, record.height), MOST_PIXELS, PIXELS)
-            image = f'<img src="{small}" title="{row}" alt="{prompt}">'
-    except Exception as error:  # noqa: BLE001 - gone since, or nothing that can be shown here: the others are
-        image = escape(words_of(error))
-    caption = f'<figcaption style="font-size:smaller">{prompt}</figcaption>'
-    return f'<figure style="margin:0;width:{PIXELS}px">{image}{caption}</figure>'
-
-
-def _trouble(record: ImageRecord) -> str:
-    why = escape(_short(record.error or record.error_type or "", 300))
-    return f"<li>{escape(record.row_id[:CAPTION])}: {escape(record.status.replace('_', ' '))}: {why}</li>"
-
-
-def _short(text: str, longest: int = CAPTION) -> str:
-    return shown(" ".join(masked(text).split()), longest)
+    def _where(self) -> str:
+        return self.manifest or ""

@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 from dagster_gptimg import (
     FalResource,
     ImageStoreResource,
+    build_gallery,
     build_gptimg_asset,
     build_gptimg_checks,
     build_gptimg_schedule,
@@ -142,9 +143,10 @@ def lifestyle_images(catalog_images: dict[str, pl.DataFrame]) -> list[dict[str, 
     ]
 
 
+made = [products, catalog_images, cutouts, upscaled_cutouts, contact_sheet, lifestyle_images]
 defs = dg.Definitions.merge(
     dg.Definitions(
-        assets=[products, catalog_images, cutouts, upscaled_cutouts, contact_sheet, lifestyle_images],
+        assets=[*made, build_gallery(catalog_images)],
         asset_checks=build_gptimg_checks(catalog_images, max_cost_usd=5.00, max_failure_rate=0.1),
         schedules=[build_gptimg_schedule(catalog_images, "0 6 * * *", name="every_morning")],
         resources={

@@ -13,6 +13,9 @@ from example_project.home import HOME, dagster_home
 
 SHELF = "bags"
 """The only partition of the cut-outs that is made: the demo is to be quick."""
+
+_UNPARTITIONED = ("contact_sheet", "lifestyle_images", "banners_prompts", "banners", "catalog_images_gallery")
+
 console = Console(highlight=False, soft_wrap=True)
 
 
@@ -32,7 +35,7 @@ def main() -> int:
     steps: list[tuple[str, str | None]] = [("products", None)]
     steps += [("catalog_images", key) for key in example.CATEGORIES]
     steps += [(name, SHELF) for name in ("cutouts", "upscaled_cutouts")]
-    steps += [(name, None) for name in ("contact_sheet", "lifestyle_images", "banners_prompts", "banners")]
+    steps += [(name, None) for name in _UNPARTITIONED]
     for name, partition in steps:
         if not _materialize(instance, name, partition):
             console.print(f"[red]✗[/] {name} {partition or ''}: failed; `make dev` shows why")
@@ -77,12 +80,14 @@ def _tell() -> None:
         console.print(f"{f'{count} images':14} {images}/{dataset}/images")
     console.print(f"contact sheet  {sheet}")
     console.print(f"manifests      {images}/catalog_images/manifests")
+    gallery = images / "catalog_images" / "gallery" / "index.html"
     if not example.ON_FAL:
         from dagster_gptimg import emulator
 
         running = emulator.ensure(str(HOME / "emulator"))
         total = httpx.get(f"{running.url}/emulator/bill").raise_for_status().json()["total_usd"]
         console.print(f"the bill       ${total} in all, by the emulator's own count")
+    console.print(f"the gallery    {gallery.as_uri()}")
     console.print("\nRun `make demo` again: it buys nothing. `make dev` opens the Dagster UI on it.")
 
 

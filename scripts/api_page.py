@@ -41,14 +41,16 @@ WIDTH = 110
 GROUPS = {
     ("Assets, checks and prompt tables", PACKAGE): (
         "gptimg_asset", "build_gptimg_asset", "build_prompt_table", "build_gptimg_checks", "ImageChecks",
-        "GenerateConfig", "ImageGeneration", "ManifestLoader",
+        "build_gallery", "GenerateConfig", "ImageGeneration", "ManifestLoader",
     ),
     ("Partitions", PACKAGE): ("by_column", "by_hash", "by_date", "by_dynamic", "by_dimensions", "TablePartitions"),
     ("Schedules and sensors", PACKAGE): ("build_gptimg_schedule", "build_prompt_table_sensor", "failure_reasons"),
     ("Resources", PACKAGE): ("FalResource", "EmulatedFalResource", "ImageStoreResource", "RequestSettings"),
     ("Ops", PACKAGE): ("generate_images_op", "GenerateImagesConfig"),
     ("The component", PACKAGE): ("GptImgComponent",),
-    ("Notebooks and scripts", PACKAGE): ("generate", "GeneratedImages", "ImageRecord", "Summary"),
+    ("Notebooks and scripts", PACKAGE): (
+        "generate", "GeneratedImages", "open_dataset", "StoredImages", "ImageRecord", "Summary",
+    ),
     ("Sources of prompts", PACKAGE): ("TableFile", "SqlTable"),
     ("Checked rows", f"{PACKAGE}.prompts"): ("read_rows", "PromptSpec", "PromptRow", "RowBatch"),
     ("Models", PACKAGE): ("get_model", "register", "FalModel", "per_image", "unknown_price"),

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tests.definitions import ui
 from tests.definitions.daemon import dagster_dev
@@ -35,8 +35,34 @@ def main() -> None:
         (FOLDER / "dagster_home").symlink_to(FOLDER / ".demo" / "dagster")
         with dagster_dev(FOLDER, ["-f", str(ROOT / "definitions.py")], env) as dev, ui.browser() as page:
             take(page, dev.url)
+        take_gallery((FOLDER / ".demo/images/catalog_images/gallery/index.html").as_uri())
     finally:
         shutil.rmtree(FOLDER, ignore_errors=True)
+
+
+def take_gallery(url: str) -> None:
+    """The demo's gallery with two verdicts, light; one image in dark; both at the width of a phone."""
+    with ui.browser(1280, 800) as page:
+        for name, width in (("gallery.png", 1280), ("gallery-narrow.png", 360)):
+            page.set_viewport_size({"width": width, "height": 800})
+            open_gallery(page, url, "light")
+            for key in ("a", "ArrowRight", "r", "ArrowRight"):
+                page.keyboard.press(key)
+            shoot(page, name)
+        page.set_viewport_size({"width": 1280, "height": 800})
+        open_gallery(page, url, "dark")
+        page.keyboard.press("Enter")
+        shoot(page, "gallery-image.png")
+
+
+def open_gallery(page: Page, url: str, scheme: Literal["light", "dark"]) -> None:
+    """A gallery, once all entries are there, with the focus on its list."""
+    page.emulate_media(color_scheme=scheme)
+    page.goto(url)
+    page.evaluate("localStorage.clear()")
+    page.reload()
+    ui.until(page, "window.gallery && gallery.isLoaded")
+    page.locator("#list").focus()
 
 
 def take(page: Page, url: str) -> None:

@@ -18,6 +18,7 @@ from dagster_gptimg import (
     SqlTable,
     TableFile,
     UsageError,
+    build_gallery,
     build_gptimg_asset,
     build_gptimg_checks,
     build_gptimg_schedule,
@@ -31,12 +32,14 @@ from dagster_gptimg import (
     generate,
     get_model,
     gptimg_asset,
+    open_dataset,
     per_image,
     register,
     unknown_price,
 )
 from dagster_gptimg.argument_rules import ARGUMENTS, check_arguments
 from dagster_gptimg.errors import GptImgError
+from tests import galleries
 
 ROWS = [{"prompt": "a red cup"}]
 ODD: list[Any] = [None, 3, 2.5, True, "x", [], {}, {1: 2}, object()]
@@ -55,6 +58,11 @@ def an_asset() -> dg.AssetsDefinition:
     return build_gptimg_asset("images", prompts=ROWS)
 
 
+def a_store() -> str:
+    galleries.write(galleries.dataset_in("memory://opened"), [galleries.Row("a", "a cup", status="held")])
+    return "memory://opened"
+
+
 PASSED_ON = ("key", "key_prefix", "group_name", "metadata", "check_specs", "deps", "required_resource_keys", "owners")
 OF_ASSETS = (*list(inspect.signature(gptimg_asset).parameters)[:-1], *PASSED_ON)
 SOME_MODEL = get_model("gpt-image-2")
@@ -70,6 +78,8 @@ FUNCTIONS: Mapping[str, tuple[Callable[..., object], Callable[[], dict[str, Any]
         lambda: {"name": "images", "prompts": ROWS},
         ("name", "prompts", *OF_ASSETS),
     ),
+    "build_gallery": (build_gallery, lambda: {"asset": an_asset()}, ()),
+    "open_dataset": (open_dataset, lambda: {"store": a_store(), "dataset": "d"}, ()),
     "build_gptimg_checks": (build_gptimg_checks, lambda: {"asset": an_asset()}, ()),
     "build_gptimg_schedule": (
         build_gptimg_schedule,

@@ -18,6 +18,7 @@ import click
 from dagster_gptimg.base.exit_status import ExitStatus
 from dagster_gptimg.base.version import __version__
 from dagster_gptimg.cli import click_options as given_as
+from dagster_gptimg.cli.dataset_commands import datasets, gallery, manifest
 from dagster_gptimg.cli.output import say, tell_json
 from dagster_gptimg.cli.review import review
 from dagster_gptimg.errors import GptImgError, StoreError, TemporaryError
@@ -186,22 +187,8 @@ def plan(table: str, store: str, dataset: str, models: tuple[str, ...], *, as_js
         tell_json(summary.as_json() | about | columns | ({"not_carried": left_behind} if left_behind else {}))
 
 
-@cli.command()
-@given_as.dataset_options
-@click.option("--partition", metavar="P", help="Only this partition; all by default.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["jsonl", "csv", "parquet", "table"]),
-    default="jsonl",
-    show_default=True,
-    help="Format of the output; `table` is for people.",
-)
-def manifest(store: str, dataset: str, partition: str | None, form: str) -> None:
-    """Print the image table: one record per image, and one per row that has none."""
-    from dagster_gptimg.cli.manifest_output import print_manifest
-
-    print_manifest(given_as.dataset_of(store, dataset), partition, form)
+for command in (manifest, datasets, gallery):
+    cli.add_command(command)
 
 
 @cli.command()

@@ -24,12 +24,15 @@ from dagster_gptimg.store.manifest import SCHEMA, read_all_manifests, read_manif
 from dagster_gptimg.store.manifest_columns import JSON_COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
     from dagster_gptimg.store.dataset import Dataset
 
 _WIDTHS = {"row": 8, "status": 13, "image": 5, "size": 9, "US$": 7}
 """Minimum widths of columns in the table for people, in characters; prompt and path share the rest of the terminal."""
+
+NUM_IMAGES = "num_images"
+"""fal's name of the input for the number of images; a request has its part of the row's number."""
 
 LONGEST_ROW = 20
 """Maximum characters of a row id in the table for people."""
@@ -39,19 +42,29 @@ WIDE = 2_000
 """Width in characters if stdout is not a terminal: more than any line has."""
 
 
-def print_manifest(dataset: Dataset, partition: str | None, form: str) -> None:
-    """Print one manifest, or all of a dataset, as `jsonl`, `csv`, `parquet` or `table`.
+def print_manifest(dataset: Dataset, partition: str | None, form: str, statuses: Collection[str] = ()) -> None:
+    """Print one manifest, or all of a dataset, as `jsonl`, `csv`, `parquet`, `table` or `prompts`.
+
+    Args:
+        dataset: the dataset.
+        partition: its key; None: all.
+        form: the format.
+        statuses: only records of these; all if there is none.
 
     Raises:
-        UsageError: there is no manifest.
+        UsageError: there is no manifest; or a prompt table cannot be made of the records.
     """
     table = _read(dataset, partition)
+    if statuses:
+        table = table.filter(pc.is_in(table["status"], pa.array(sorted(statuses), pa.string())))
     # Output for programs is UTF-8, whatever the terminal's encoding; for people, missing characters are escaped.
     _encode(*((None, "backslashreplace") if form == "table" else ("utf-8", "strict")))
     if form == "parquet":
         pq.write_table(table, pa.PythonFile(sys.stdout.buffer, mode="w"))
     elif form == "table":
         _print_table(table, dataset.uri(""))
+    elif form == "prompts":
+        _print_prompts(list(_records(table)))
     elif form == "csv":
         writer = csv.DictWriter(sys.stdout, SCHEMA.names)
         writer.writeheader()
@@ -59,6 +72,35 @@ def print_manifest(dataset: Dataset, partition: str | None, form: str) -> None:
     else:
         for record in _records(table):
             sys.stdout.write(_json_line(_json_record(record)) + "\n")
+
+
+def _print_prompts(records: Sequence[dict[str, Any]]) -> None:
+    """Print a prompt table of the records' rows: id, prompt, the row's own columns, and its model inputs.
+
+    Raises:
+        UsageError: a row has reference images, which an image table does not have as they were given.
+    """
+    rows = {record["row_id"]: _prompt_row(record) for record in records}
+    columns = dict.fromkeys(name for row in rows.values() for name in row)
+    writer = csv.DictWriter(sys.stdout, list(columns) or ["row_id", "prompt"])
+    writer.writeheader()
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows.values())
+
+
+def _prompt_row(record: dict[str, Any]) -> dict[str, Any]:
+    inputs = json.loads(record["arguments"])
+    if any(isinstance(value, list) for value in inputs.values()):
+        raise UsageError(
+            f"row {record['row_id']!r} has reference images, which the image table does not have as they were given: "
+            "take the row from its own table, or use --format csv"
+        )
+    inputs = {name: value for name, value in inputs.items() if name not in {"prompt", NUM_IMAGES}}
+    wanted = {NUM_IMAGES: record["images_wanted"]} if record["images_wanted"] != 1 else {}
+    own = {name: value for name, value in json.loads(record["columns"]).items() if name not in {"row_id", "prompt"}}
+    found = {"row_id": record["row_id"], "prompt": record["prompt"]} | own | inputs | wanted
+    return {
+        name: json.dumps(value) if isinstance(value, dict | list | bool) else value for name, value in found.items()
+    }
 
 
 def _encode(encoding: str | None, errors: str) -> None:

@@ -15,10 +15,11 @@ from dagster_gptimg.base.plain_text import counted
 from dagster_gptimg.engine import run as engine
 from dagster_gptimg.engine.collect.download_limit import AT_ONCE
 from dagster_gptimg.engine.events import Finished, Planned, Warned
+from dagster_gptimg.engine.gallery import build as galleries
 from dagster_gptimg.engine.job import Job, Options
 from dagster_gptimg.engine.maintain import forget as forgetting
 from dagster_gptimg.engine.maintain import rebuild as rebuilding
-from dagster_gptimg.engine.maintain.dataset_lookup import check_exists
+from dagster_gptimg.engine.maintain.dataset_lookup import check_exists, others
 from dagster_gptimg.engine.system import iterate, system_runtime
 from dagster_gptimg.errors import GptImgError, UnreadableError, UsageError
 from dagster_gptimg.fal.http.client import FalClient
@@ -27,12 +28,16 @@ from dagster_gptimg.fal.registry.price_formulas import unknown_price
 from dagster_gptimg.fal.request_settings import VOIDED
 from dagster_gptimg.fal.settings import FalSettings
 from dagster_gptimg.prompts import References
-from dagster_gptimg.store.manifest import scan_manifest
+from dagster_gptimg.store.manifest import read_all_manifests, read_manifest, scan_manifest
+from dagster_gptimg.store.root import Store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterable
 
+    import pyarrow as pa
+
     from dagster_gptimg.engine.events import Event
+    from dagster_gptimg.engine.gallery.build import Gallery
     from dagster_gptimg.engine.maintain.rebuild import Rebuilt
     from dagster_gptimg.engine.record.summary import Summary
     from dagster_gptimg.fal.registry.model import FalModel
@@ -192,6 +197,44 @@ def plan(
     return found[0]
 
 
+def image_table(dataset: Dataset, partition: str | None = None) -> pa.Table:
+    """Return the image table of a partition; None: those of all partitions, one after the other.
+
+    Raises:
+        UsageError: there is none; the message names what there is.
+        StoreError: the store cannot be used.
+    """
+    check_exists(dataset)
+    try:
+        return read_all_manifests(dataset) if partition is None else read_manifest(dataset, partition)
+    except FileNotFoundError as error:
+        where = "dataset" if partition is None else f"partition {partition!r} of dataset"
+        hint = others(dataset) if partition is None else ""
+        msg = f"{where} {dataset.name!r} has no image table in this store yet: run `generate` first{hint}"
+        raise UsageError(msg) from error
+
+
+def gallery(
+    dataset: Dataset,
+    partition: str | None = None,
+    to: str | None = None,
+    on_progress: Callable[[int, int], None] = lambda _done, _of: None,
+) -> Gallery:
+    """Write the gallery of a dataset, or of one of its partitions: static files, in which people look and choose.
+
+    Args:
+        dataset: the dataset.
+        partition: the key of the only partition that is shown; None: all.
+        to: a folder or fsspec root for a gallery with copies of all images. None: beside the dataset, with references.
+        on_progress: is called with the number of records that are done, and their total number.
+
+    Raises:
+        UsageError: there is no image table, or `to` cannot be used.
+        StoreError: the store cannot be used.
+    """
+    return galleries.build(dataset, partition, None if to is None else Store(to), on_progress)
+
+
 def rebuild(dataset: Dataset, model: FalModel) -> Rebuilt:
     """Rebuild the settled index and missing manifests from receipts.
 
@@ -217,6 +260,8 @@ def forget(dataset: Dataset, rows: Collection[str]) -> list[str]:
     lines = [f"{counted(len(found.keys), 'request')} erased; their cost and hashes stay on record"]
     if shared:
         lines.append(f"rows that shared an image with them are erased as well: {', '.join(shared)}")
+    if found.had_galleries:
+        lines.append("the dataset's galleries are removed (`gallery` writes them anew); copies elsewhere are not")
     return [*lines, asyncio.run(_forget_at_fal(dataset, found.request_ids))]
 
 

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dagster_gptimg.store.layout import prefix_of, receipts_folder
+from dagster_gptimg.store.layout import (
+    GALLERIES_OF_PARTITIONS,
+    GALLERY,
+    PAGE_DATA,
+    prefix_of,
+    receipts_folder,
+    thumbnail_name,
+)
 from dagster_gptimg.store.receipts.facts import Intent, parse_fact
 from dagster_gptimg.store.receipts.receipts import parse_outcome
 from dagster_gptimg.store.verdicts import Verdicts
@@ -56,6 +63,22 @@ def _erase_outcome(dataset: Dataset, path: str, name: FactName, now: datetime) -
     dataset.store.write(path, _as_read(less))
     for image in outcome.images:
         dataset.store.delete(f"{dataset.folder}/{image.path}")
+        dataset.store.delete(f"{dataset.folder}/{thumbnail_name(image.sha256)}")
+
+
+def remove_galleries(dataset: Dataset) -> int:
+    """Remove a dataset's galleries, which hold prompts; return the number of removed files. Raises `StoreError`.
+
+    They are derived. Copies of galleries elsewhere are not known here.
+    """
+    store, removed = dataset.store, 0
+    partitions = store.folders(f"{dataset.folder}/{GALLERIES_OF_PARTITIONS}")
+    for gallery in (GALLERY, *(f"{GALLERIES_OF_PARTITIONS}/{name}" for name in partitions)):
+        for folder in (gallery, f"{gallery}/{PAGE_DATA}"):
+            for name in store.sizes(f"{dataset.folder}/{folder}"):
+                store.delete(f"{dataset.folder}/{folder}/{name}")
+                removed += 1
+    return removed
 
 
 def _as_read(fact: BaseModel) -> bytes:

@@ -206,6 +206,28 @@ def _scan(dataset: Dataset, path: str, columns: list[str] | None) -> Iterator[pa
             raise UnreadableError(msg) from error
 
 
+def scan_manifest_in(
+    dataset: Dataset, folder: str, verdicts: LastVerdicts | None = None
+) -> Iterator[list[dict[str, Any]]]:
+    """Yield the records of the manifest in a partition's folder, some at a time, with the images' current URIs.
+
+    Args:
+        dataset: the dataset.
+        folder: the name of the partition's folder.
+        verdicts: the last verdicts, which the records get; None: verdicts are as they were when it was written.
+
+    Raises as `read_manifest` does.
+    """
+    name = manifest_in(folder)
+    for batch in _scan(dataset, name, None):
+        try:
+            table = _placed(completed(pa.Table.from_batches([batch]), SCHEMA), dataset)
+        except (pa.ArrowException, ValueError) as error:
+            msg = f"{dataset.uri(name)} exists but cannot be read: {error}"
+            raise UnreadableError(msg) from error
+        yield (table if verdicts is None else verdicts.laid_over(table)).to_pylist()
+
+
 def about_manifest(dataset: Dataset, partition: str | None) -> About:
     """Return a partition's manifest's metadata.
 

@@ -8,6 +8,7 @@ a read is one listing of the verdicts, however many records there are; without a
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -25,10 +26,16 @@ if TYPE_CHECKING:
 REPLACED = "a verdict was given on another image, which this one has replaced: it does not count"
 UNREADABLE = "its last verdict, number {}, cannot be read: it counts as none"
 
+_UNREADABLE = re.compile(re.escape(UNREADABLE).replace(re.escape("{}"), r"\d+"))
 _NONE: Mapping[str, Any] = dict.fromkeys(VERDICT_COLUMNS)
 _NEEDED = ("status", "request_key", "uri", "sha256", "notes", *VERDICT_COLUMNS)
 KNOWN = ["request_key", "uri", "sha256", *VERDICT_COLUMNS]
 _CHANGED = ("notes", *VERDICT_COLUMNS)
+
+
+def is_on_verdict(note: str) -> bool:
+    """Return whether a note in an image table says of a verdict that it does not count."""
+    return note == REPLACED or _UNREADABLE.fullmatch(note) is not None
 
 
 class LastVerdicts:

@@ -32,6 +32,17 @@ def browser(width: int = 1440, height: int = 900) -> Iterator[Page]:
         chromium.close()
 
 
+def until(page: Page, condition: str) -> None:
+    """Wait until a JavaScript expression is true.
+
+    Playwright's `wait_for_function` evaluates text within the page, which a content security policy forbids.
+    """
+    look = f"const look = () => ({condition}) ? done() : setTimeout(look, 20); look();"
+    page.evaluate(
+        f"new Promise((done, fail) => {{ setTimeout(() => fail(new Error('it never was')), {WAIT}); {look} }})"
+    )
+
+
 def open_lineage(page: Page, url: str, asset: str) -> None:
     """The graph of all assets, once an asset's node is drawn."""
     page.goto(f"{url}/asset-groups", wait_until="networkidle")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import fcntl
 import json
 import shutil
 import subprocess
@@ -20,6 +19,7 @@ from tests.emulator.harness import ENDPOINT, Emulator, until
 from tests.emulator.models.test_one_image import ONE_IMAGE, opened, product
 from tests.emulator.models.test_other_makers import PATHS
 from tests.emulator.receiver import receiving, signed_by
+from tests.node_packages import installed
 
 HERE = Path(__file__).parent / "javascript"
 LOW = {"prompt": "a red bag", "quality": "low", "image_size": "1024x1024"}
@@ -30,22 +30,10 @@ Judge = Callable[..., dict[str, Any]]
 @pytest.fixture(scope="session")
 def node() -> str:
     """Node, with the client installed beside the judge; once for all workers."""
-    found, npm = shutil.which("node"), shutil.which("npm")
+    found = shutil.which("node")
     assert found, "the emulator is judged by fal's JavaScript client: install Node 18 or newer"
-    wanted = json.loads((HERE / "package.json").read_text())["dependencies"]["@fal-ai/client"]
-    with (HERE / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if _installed() != wanted:
-            assert npm, "install npm, or run `npm install` in tests/emulator/javascript"
-            install = [npm, "install", "--no-audit", "--no-fund", "--no-package-lock"]
-            subprocess.run(install, cwd=HERE, check=True, capture_output=True)
-    assert _installed() == wanted
+    installed(HERE, "@fal-ai/client")
     return found
-
-
-def _installed() -> str | None:
-    package = HERE / "node_modules" / "@fal-ai" / "client" / "package.json"
-    return str(json.loads(package.read_text())["version"]) if package.exists() else None
 
 
 @pytest.fixture

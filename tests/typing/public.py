@@ -24,11 +24,13 @@ from dagster_gptimg import (
     ManifestLoader,
     RequestSettings,
     SqlTable,
+    StoredImages,
     Summary,
     TableFile,
     TablePartitions,
     UsageError,
     __version__,
+    build_gallery,
     build_gptimg_asset,
     build_gptimg_checks,
     build_gptimg_schedule,
@@ -45,6 +47,7 @@ from dagster_gptimg import (
     generate_images_op,
     get_model,
     gptimg_asset,
+    open_dataset,
     per_image,
     register,
     unknown_price,
@@ -63,6 +66,8 @@ other: FalModel = FalModel.from_openapi("{}", price=unknown_price, name="other")
 images: GeneratedImages = generate(
     ["a cup"], store="images", dataset="cups", model=mine, request=RequestSettings(priority="low")
 )
+opened: StoredImages = open_dataset("images", "cups", partition="red")
+page: str | None = opened.gallery(to="site").path
 first: ImageRecord = images[0]
 some: list[ImageRecord] = images[:2]
 cost: str = str(images.summary.cost)
@@ -104,6 +109,7 @@ checks: list[dg.AssetChecksDefinition] = build_gptimg_checks(
     blocking=["prompts_valid"],
     sample=None,
 )
+gallery: dg.AssetsDefinition = build_gallery(photos, public_url="https://shop.example/gallery")
 schedule: dg.ScheduleDefinition = build_gptimg_schedule(photos, "0 6 * * *", config=config)
 sensor: dg.SensorDefinition = build_prompt_table_sensor(banners, watermark="updated_at", keys_per_tick=10)
 component: GptImgComponent = GptImgComponent(asset=dg.AssetSpec("icons"), prompts=[{"prompt": "a bell"}])

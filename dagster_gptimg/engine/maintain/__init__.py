@@ -1,7 +1,8 @@
 """Commands beside a run. All of them judge by receipts, and none of them buys anything.
 
-`dataset_lookup.py` finds the dataset. `costs.py` adds up what was paid; `verify.py` compares images with what is on
-record, and fetches what is gone; `adopt.py` gives a held row the request that the user found at fal. `prune.py` and
-`forget.py` delete, and only when the user says so; `rebuild.py` writes what is derived anew. `review.py` records
-verdicts on images, also those of a file (`verdict_file.py`).
+`dataset_lookup.py` finds the dataset, and `dataset_overview.py` says in numbers what it has. `costs.py` adds up what
+was paid; `verify.py` compares images with what is on record, and fetches what is gone; `adopt.py` gives a held row
+the request that the user found at fal. `prune.py` and `forget.py` delete, and only when the user says so;
+`rebuild.py` writes what is derived anew. `review.py` records verdicts on images, also those of a file
+(`verdict_file.py`).
 """

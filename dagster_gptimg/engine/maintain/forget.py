@@ -14,7 +14,7 @@ from dagster_gptimg.base.row_status import RowStatus
 from dagster_gptimg.engine.purchase_rules import owns_all
 from dagster_gptimg.engine.record.results import EARLIER, settled_of
 from dagster_gptimg.errors import UsageError
-from dagster_gptimg.store.erasure import erase, is_ended
+from dagster_gptimg.store.erasure import erase, is_ended, remove_galleries
 from dagster_gptimg.store.manifest import (
     about_of,
     manifest_folders,
@@ -42,11 +42,13 @@ class Forgotten:
         keys: erased request keys.
         request_ids: their requests at fal.
         rows: all rows that shared them.
+        had_galleries: whether galleries of the dataset, which held them, were removed.
     """
 
     keys: list[str]
     request_ids: list[str]
     rows: list[str]
+    had_galleries: bool
 
 
 def forget(dataset: Dataset, rows: Collection[str]) -> Forgotten:
@@ -73,7 +75,8 @@ def forget(dataset: Dataset, rows: Collection[str]) -> Forgotten:
     now = datetime.now(UTC)
     ids = [request_id for key in keys for request_id in erase(dataset, key, now)]
     _note_in_index(dataset, keys, now)
-    return Forgotten(keys, ids, _erase_from_manifests(dataset, set(keys)))
+    erased = _erase_from_manifests(dataset, set(keys))
+    return Forgotten(keys, ids, erased, bool(remove_galleries(dataset)))
 
 
 def _manifests(dataset: Dataset) -> pa.Table:

@@ -75,7 +75,12 @@ def readable() -> list[str]:
 
 
 def thumbnail(data: Data, size: Size, most: int, pixels: int) -> str:
-    """Return a small WebP of an image as a data URI, at most `pixels` wide and high; transparent images on white.
+    """Return `small_webp` as a data URI."""
+    return f"data:image/webp;base64,{base64.b64encode(small_webp(data, size, most, pixels)).decode()}"
+
+
+def small_webp(data: Data, size: Size, most: int, pixels: int) -> bytes:
+    """Return a small WebP of an image, at most `pixels` wide and high; transparent images on white.
 
     Raises as `decoding` does.
     """
@@ -85,7 +90,7 @@ def thumbnail(data: Data, size: Size, most: int, pixels: int) -> str:
     flat = Image.alpha_composite(Image.new("RGBA", small.size, "white"), small).convert("RGB")
     buffer = io.BytesIO()
     flat.save(buffer, "WEBP", quality=60, method=4)
-    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return buffer.getvalue()
 
 
 def is_blank(image: Image.Image) -> bool:

@@ -85,3 +85,14 @@ def test_rows_that_are_unknown_or_have_not_ended_are_told_and_nothing_is_erased(
         status, told = forget(None, store, "r0", wanted)
         assert (status, words in told) == (2, True), told
     assert everything(store) == kept
+
+
+def test_a_forgotten_row_is_in_no_gallery_and_has_no_thumbnail(fal: Fal, store: Path, tmp_path: Path) -> None:
+    generate(fal, store, table(tmp_path / "t.jsonl", 2))
+    assert cli(None, "gallery", "--store", str(store), "--dataset", "d").status == 0
+    assert len(list(store.rglob("thumbnails/*/*.webp"))) == 2
+    status, told = forget(None, store, "r1")
+    assert (status, "galleries are removed" in told) == (0, True)
+    assert not [path for path in store.rglob("*.js") if SECRET in path.read_text()]
+    assert not list(store.rglob("index.html"))
+    assert len(list(store.rglob("thumbnails/*/*.webp"))) == 1

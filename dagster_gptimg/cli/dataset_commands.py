@@ -1,0 +1,57 @@
+"""The commands that show what a store has: its datasets, their image tables, and galleries of them."""
+
+from __future__ import annotations
+
+import click
+
+from dagster_gptimg.base.row_status import RowStatus
+from dagster_gptimg.cli import click_options as given_as
+
+
+@click.command()
+@given_as.dataset_options
+@click.option("--partition", metavar="P", help="Only this partition; all by default.")
+@click.option(
+    "--status", "statuses", multiple=True, type=click.Choice([str(status) for status in RowStatus]), metavar="S",
+    help="Only records of this status (refused, held, ...); may be repeated.",
+)  # fmt: skip
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["jsonl", "csv", "parquet", "table", "prompts"]),
+    default="jsonl",
+    show_default=True,
+    help="Format of the output; `table` is for people, `prompts` a prompt table (CSV) to edit and to generate from.",
+)
+def manifest(store: str, dataset: str, partition: str | None, statuses: tuple[str, ...], form: str) -> None:
+    """Print the image table: one record per image, and one per row that has none."""
+    from dagster_gptimg.cli.manifest_output import print_manifest
+
+    print_manifest(given_as.dataset_of(store, dataset), partition, form, statuses)
+
+
+@click.command()
+@click.option("--store", required=True, metavar="URI", help="A folder, or any fsspec root (s3://...).")
+@given_as.json_option
+def datasets(store: str, *, as_json: bool) -> None:
+    """List the datasets of a store: rows, images, bytes, dollars, the last run, and what is held or lost."""
+    from dagster_gptimg.cli.dataset_output import print_datasets
+    from dagster_gptimg.store.root import Store
+
+    print_datasets(Store(store), as_json=as_json)
+
+
+@click.command()
+@given_as.dataset_options
+@click.option("--partition", metavar="P", help="Only this partition; all by default.")
+@click.option("--to", metavar="URI", help="Folder for a gallery with copies of all images; any fsspec root.")
+@given_as.json_option
+def gallery(store: str, dataset: str, partition: str | None, to: str | None, *, as_json: bool) -> None:
+    """Write a gallery: static files that a browser opens, to look at all images, compare them and choose.
+
+    Without --to it lies beside the dataset and refers to its images; with --to the folder has copies of them, and can
+    be moved, sent and published as a whole. Buys nothing, and needs no key.
+    """
+    from dagster_gptimg.cli.dataset_output import print_gallery
+
+    print_gallery(given_as.dataset_of(store, dataset), partition, to, as_json=as_json)

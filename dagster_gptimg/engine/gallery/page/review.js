@@ -1,0 +1,106 @@
+// Verdicts on images: kept in the page (and in the browser's storage where there is one), downloaded as verdicts.csv.
+"use strict";
+(function (gallery) {
+  const HEADER = ["row_id", "image_index", "sha256", "verdict", "note", "seen"];
+  const SAVE_AFTER = 300; // milliseconds
+  let given = new Map();
+  let saving = 0;
+  let isDownloaded = true;
+
+  const keyOf = (record) => JSON.stringify([record.partition, record.row_id, record.image_index, record.sha256]);
+  const place = () => `dagster-gptimg:${gallery.about.id}`;
+
+  // What holds for a record: {verdict, note, isNew}; a verdict is "approved", "rejected", "cleared" or null.
+  gallery.verdictOf = function (record) {
+    const own = given.size ? given.get(keyOf(record)) : undefined;
+    if (own && own.verdict) return { verdict: own.verdict === "cleared" ? null : own.verdict, note: own.note, isNew: true };
+    return { verdict: record.verdict, note: own ? own.note : record.verdict_note || "", isNew: false };
+  };
+
+  // Give a verdict ("approved", "rejected"), or take it back (null). Return whether the record has an image to judge.
+  gallery.judge = function (record, verdict) {
+    if (!record.sha256) return false;
+    const before = given.get(keyOf(record));
+    const note = before ? before.note : record.verdict_note || "";
+    if (verdict === (record.verdict || null) && note === (record.verdict_note || "")) given.delete(keyOf(record));
+    else if (verdict === null && !record.verdict) given.delete(keyOf(record));
+    else given.set(keyOf(record), { verdict: verdict || "cleared", note, seen: record.verdict_number });
+    changed();
+    return true;
+  };
+
+  gallery.note = function (record, note) {
+    if (!record.sha256) return;
+    const { verdict } = gallery.verdictOf(record);
+    given.set(keyOf(record), { verdict: verdict || (record.verdict ? "cleared" : null), note, seen: record.verdict_number });
+    changed();
+  };
+
+  // The number of images that were judged in this page.
+  gallery.judged = () => [...given.values()].filter((own) => own.verdict).length;
+
+  function changed() {
+    isDownloaded = false;
+    clearTimeout(saving);
+    saving = setTimeout(save, SAVE_AFTER);
+    gallery.onVerdict();
+  }
+
+  function save() {
+    try {
+      localStorage.setItem(place(), JSON.stringify([...given]));
+    } catch {
+      // A page from disk may have no storage, or it is full: the verdicts are in memory until they are downloaded.
+    }
+  }
+
+  gallery.loadVerdicts = function () {
+    try {
+      given = new Map(JSON.parse(localStorage.getItem(place()) || "[]"));
+    } catch {
+      given = new Map();
+    }
+  };
+
+  // Forget stored verdicts that are on record by now, and those on images that this gallery does not have: they were
+  // replaced, or erased.
+  gallery.settleVerdicts = function () {
+    const before = given.size;
+    if (!before) return;
+    const there = new Map(gallery.records.map((record) => [keyOf(record), record]));
+    for (const [key, own] of given) {
+      const record = there.get(key);
+      const onRecord = record && (record.verdict || (record.verdict_number ? "cleared" : null));
+      const isSameNote = record && own.note === (record.verdict_note || "");
+      if (!record || (own.verdict === onRecord && (isSameNote || onRecord === "cleared"))) given.delete(key);
+    }
+    if (given.size < before) save();
+  };
+
+  const cell = (value) => `"${String(value === null || value === undefined ? "" : value).replaceAll('"', '""')}"`;
+
+  // The verdicts as CSV: one line for each image that was judged in this page. `seen` is the number of the verdict
+  // that the page had when this one was given: an import finds out that somebody else has judged since.
+  gallery.verdictsCsv = function () {
+    const lines = [HEADER.join(",")];
+    for (const record of gallery.records) {
+      const { verdict, note, seen } = given.get(keyOf(record)) || {};
+      if (verdict) lines.push([record.row_id, record.image_index, record.sha256, verdict, note, seen].map(cell).join(","));
+    }
+    return `${lines.join("\r\n")}\r\n`;
+  };
+
+  gallery.download = function () {
+    const link = gallery.element("a");
+    link.href = URL.createObjectURL(new Blob([gallery.verdictsCsv()], { type: "text/csv;charset=utf-8" }));
+    link.download = "verdicts.csv";
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+    isDownloaded = true;
+  };
+
+  addEventListener("pagehide", () => given.size && save());
+  addEventListener("beforeunload", (event) => {
+    if (!isDownloaded && given.size) event.preventDefault();
+  });
+})((window.gallery = window.gallery || {}));

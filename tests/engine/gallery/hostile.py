@@ -1,0 +1,55 @@
+"""Texts that try to run as a script, to become markup, or to spoil the page; each calls `hit()` if it can."""
+
+from __future__ import annotations
+
+CALL = "window.hit&&window.hit()"
+LONG = "long " * 2_000
+
+TEXTS = (
+    f"<script>{CALL}</script>",
+    f"</script><script>{CALL}</script>",
+    f"<SCRIPT SRC=data:text/javascript,{CALL}></SCRIPT>",
+    f"<img src=x onerror={CALL}>",
+    f'"><img src=x onerror="{CALL}">',
+    f"'><img src=x onerror='{CALL}'>",
+    f"<svg onload={CALL}>",
+    f"<svg><script>{CALL}</script></svg>",
+    f"<svg><animate onbegin={CALL} attributeName=x dur=1s>",
+    f"<iframe src=javascript:parent.{CALL}></iframe>",
+    f"<iframe srcdoc='<script>parent.{CALL}</script>'></iframe>",
+    f"<body onload={CALL}>",
+    f"<details open ontoggle={CALL}>",
+    f"<video><source onerror={CALL}></video>",
+    f"<input autofocus onfocus={CALL}>",
+    f"<math><mtext></p><img src onerror={CALL}>",
+    f"<a href=javascript:{CALL}>click</a>",
+    f"javascript:{CALL}",
+    f"JaVaScRiPt:{CALL}",
+    f"java\tscript:{CALL}",
+    f"data:text/html,<script>opener.{CALL}</script>",
+    f"vbscript:{CALL}",
+    "file:///etc/passwd",
+    "//example.invalid/x.js",
+    'https://example.invalid/" onmouseover="window.hit()',
+    "<style>@import 'https://example.invalid/x.css'; *{background:url(https://example.invalid/x)}</style>",
+    "<link rel=stylesheet href=https://example.invalid/x.css>",
+    "<meta http-equiv=refresh content='0;url=https://example.invalid/'>",
+    "<base href=https://example.invalid/>",
+    f"<form action=javascript:{CALL}><button>x</button></form>",
+    "<!--", "-->", "]]>", "<![CDATA[",
+    f'");{CALL};//',
+    f"');{CALL};//",
+    f"`);{CALL};//",
+    f"${{{CALL}}}",
+    f"{{{{constructor.constructor('{CALL}')()}}}}",
+    f"\u2028{CALL}\u2029",
+    "\\u003cscript\\u003e",
+    "&lt;script&gt; &amp; &#x3c;b&#x3e;",
+    "__proto__", "constructor", "hasOwnProperty",
+    "\u202eecneuqes\u202c \u2066isolated\u2069 \u200f",
+    "\x00\x07\x1b[2J\x7f",
+    "e\u0301" * 40 + "\u0300" * 200,
+    "🧑\u200d🎨 🪑 שלום مرحبا 你好",
+    LONG,
+)  # fmt: skip
+"""Fifty of them."""
