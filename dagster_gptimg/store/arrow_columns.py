@@ -67,8 +67,13 @@ def read_parquet(data: bytes) -> pa.Table:
 
 
 def completed(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Return a table with the missing columns of a schema added as nulls; earlier releases did not write them."""
+    """Return a table with all columns of a schema, in its order; those of later releases follow.
+
+    Columns that an earlier release did not write are null. Tables of several releases can be concatenated only if their
+    columns stand in one order.
+    """
     for field in schema:
         if field.name not in table.column_names:
             table = table.append_column(field, pa.nulls(table.num_rows, field.type))
-    return table
+    later = [name for name in table.column_names if name not in schema.names]
+    return table.select([*schema.names, *later])

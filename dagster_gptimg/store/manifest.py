@@ -137,7 +137,7 @@ def read_all_manifests(dataset: Dataset) -> pa.Table:
     tables = [read_manifest_in(dataset, folder) for folder in manifest_folders(dataset)]
     if not tables:
         raise FileNotFoundError(dataset.name)
-    return LastVerdicts(dataset).laid_over(pa.concat_tables(tables))
+    return LastVerdicts(dataset).laid_over(pa.concat_tables(tables, promote_options="default"))
 
 
 def manifest_folders(dataset: Dataset) -> list[str]:

@@ -192,17 +192,25 @@ def test_an_asset_says_when_its_model_ends_and_what_a_move_would_cost(
     assert len(fal.bill()["rows"]) == 3
 
 
+LEFT_OUT = {"birefnet-v2": {"output_mask"}}
+"""Inputs that the registry leaves out: a second file would be paid for and not kept."""
+
+UNVERIFIED = {"birefnet-v2": {"mask_only"}}
+"""Inputs whose default fal's pages do not agree on: the registry freezes none."""
+
+
 @pytest.mark.parametrize("model", [model for model in all_models() if "/edit" not in model.name], ids=lambda m: m.name)
 def test_the_registry_and_fals_documents_say_the_same(fal: Fal, tmp_path: Path, model: FalModel) -> None:
     """The registry was written from fal's pages; the emulator's documents are in the shape of fal's own."""
-    for part in (model, model.edit):
-        assert part is not None
+    for part in filter(None, (model, model.edit)):
         printed = cli(fal, "openapi", part.endpoint)
         assert printed.status == 0, printed.stderr
         read = FalModel.from_openapi(printed.stdout, price=part.price)
-        assert (read.endpoint, read.key_defaults) == (part.endpoint, dict(part.key_defaults))
+        left_out, unverified = LEFT_OUT.get(part.name, set()), UNVERIFIED.get(part.name, set())
+        defaults = {name: value for name, value in read.key_defaults.items() if name not in left_out | unverified}
+        assert (read.endpoint, defaults) == (part.endpoint, dict(part.key_defaults))
         assert (read.max_images_per_request, set(read.required)) == (part.max_images_per_request, set(part.required))
-        assert set(read.inputs.model_fields) == set(part.inputs.model_fields)
+        assert set(read.inputs.model_fields) == set(part.inputs.model_fields) | left_out
         own = part if part is model.edit else replace(part, edit=None)
         assert (set(read.reference_inputs), read.main_reference) == (set(own.reference_inputs), own.main_reference)
         for name in part.inputs.model_fields.keys() & {"quality", "image_size", "background", "output_format"}:

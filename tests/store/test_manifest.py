@@ -233,3 +233,21 @@ def test_a_column_that_an_earlier_release_did_not_write_is_empty(
         earlier.setattr("dagster_gptimg.store.manifest.SCHEMA", SCHEMA.remove(SCHEMA.get_field_index("notes")))
         write_manifest(dataset, None, [record(dataset)])
     assert read_manifest(dataset, None).to_pylist() == [record(dataset, notes=None)]
+
+
+def test_partitions_that_other_releases_wrote_are_read_together(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as earlier:
+        earlier.setattr("dagster_gptimg.store.manifest.SCHEMA", SCHEMA.remove(SCHEMA.get_field_index("width")))
+        write_manifest(dataset, "north", [record(dataset)])
+    with monkeypatch.context() as later:
+        later.setattr("dagster_gptimg.store.manifest.SCHEMA", SCHEMA.append(pa.field("mood", pa.string())))
+        write_manifest(dataset, "south", [{**record(dataset), "mood": "calm"}])
+    write_manifest(dataset, "west", [record(dataset)])
+    assert read_manifest(dataset, "north").column_names == SCHEMA.names
+    table = read_all_manifests(dataset)
+    assert table.column_names == [*SCHEMA.names, "mood"]
+    assert sorted(zip(table["width"].to_pylist(), table["mood"].to_pylist(), strict=True), key=str) == [
+        (1024, "calm"), (1024, None), (None, None),
+    ]  # fmt: skip
