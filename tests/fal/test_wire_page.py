@@ -31,12 +31,14 @@ FIELDS = read_fields()
 
 READ_NOTHING = {
     "addresses", "inputs", "model", "builtin", "overview", "openai", "google", "bytedance", "black_forest_labs",
-    "portal", "price_formulas", "proxies", "request_settings", "resolver", "settings",
+    "birefnet", "bria", "clarity", "topaz", "portal",
+    "price_formulas", "proxies", "request_settings", "resolver", "settings",
 }  # fmt: skip
 """Modules of `fal/` that read no answer of fal's. One that is new is looked at."""
 
 NEVER_TOLD = {
     "detail.message",  # the client reads it, and no document names it
+    "image.file_size",  # told by some models; those that the calls read leave it out
     "revised_prompt",  # told by models that it does not have
     "models[].openapi.components.schemas.*.properties.*.oneOf",  # in documents of other models
 }

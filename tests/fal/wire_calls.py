@@ -251,11 +251,18 @@ async def _submits(world: World) -> None:
     world.set(validates_at_submit=False)
 
 
+DOT = (
+    "data:image/png;base64,"
+    "iVBORw0KGgoAAAANSUhEUgAAAAQAAAAECAAAAACMmsGiAAAAF0lEQVR4nAXBAQEAAAABoPj/mcpQoUbhG1YCB6KtJoIAAAAASUVORK5CYII="
+)
+"""A PNG of 4 x 4 pixels."""
+
 WITH_DETAILS: dict[str, dict[str, Any]] = {
+    "fal-ai/birefnet/v2": {"image_url": DOT},
     "fal-ai/flux-2": {"image_size": "square"},
     "fal-ai/nano-banana-2": {"aspect_ratio": "1:1"},
 }
-"""Models whose results have fields besides their images, with inputs."""
+"""Models whose results have one image, or fields besides their images; with inputs."""
 
 
 async def _reads(world: World) -> None:

@@ -242,12 +242,12 @@ def test_the_digest_changes_with_each_verdict_and_not_with_their_order(tmp_path:
 def test_erasure_takes_the_notes_of_a_request_and_leaves_the_verdicts(dataset: Dataset) -> None:
     verdicts, other = Verdicts(dataset), ImageId("ab" + "1" * 62, 0, SHA)
     for image, number in ((IMAGE, 1), (IMAGE, 2), (ImageId(KEY, 1, OTHER_SHA), 1), (other, 1)):
-        verdicts.create(image, number, verdict("rejected", "secret"))
+        verdicts.create(image, number, verdict("rejected", "for nobody else"))
     torn = f"d/{layout.verdict_name(*IMAGE, 3)}"
-    dataset.store.create(torn, b'{"note": "secret')
+    dataset.store.create(torn, b'{"note": "for nobody else')
     for _ in range(2):
         verdicts.erase(KEY)
         assert [verdicts.read(IMAGE, n).note for n in (1, 2)] == [None, None]
         assert (verdicts.read(IMAGE, 2).verdict, verdicts.read(IMAGE, 2).by) == ("rejected", "ann")
-        assert b"secret" not in dataset.store.read(torn)
-        assert verdicts.read(other, 1).note == "secret"
+        assert b"for nobody else" not in dataset.store.read(torn)
+        assert verdicts.read(other, 1).note == "for nobody else"
