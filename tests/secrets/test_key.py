@@ -122,6 +122,7 @@ def test_commands_that_only_ask_show_no_key(echoing: EchoingFal, command: tuple[
     assert_harmless(cli(None, *command, env=echoing.env))
 
 
+@pytest.mark.long  # 18 s of patience; the command line and the assets are looked at in the quick ones
 def test_a_notebook_its_logs_and_its_retries_show_no_key(
     echoing: EchoingFal, table: Path, store: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
