@@ -96,7 +96,10 @@ def test_the_demo_shows_every_partition_as_materialized_and_buys_once(tmp_path: 
     shown = json.loads(told.stdout)
     assert shown.pop("catalog_images") == ["bags", "lamps", "mugs", "shoes"]
     assert shown.pop("cutouts") == shown.pop("upscaled_cutouts") == ["bags"]
-    assert shown == dict.fromkeys(["products", "contact_sheet", "lifestyle_images", "banners"], True)
+    unpartitioned = ["products", "contact_sheet", "lifestyle_images", "banners", "catalog_images_gallery"]
+    assert shown == dict.fromkeys(unpartitioned, True)
+    assert first.stdout.count("the gallery    file://") == 1
+    assert (tmp_path / ".demo/images/catalog_images/gallery/index.html").is_file()
     edits = pq.read_table(tmp_path / ".demo/images/lifestyle_images/manifests/_whole/manifest.parquet").to_pylist()
     assert {edit["endpoint"] for edit in edits} == {"openai/gpt-image-2.5/flare/edit"}
     sent = [json.loads(edit["arguments"])["image_urls"] for edit in edits]
