@@ -74,7 +74,7 @@ def take(page: Page, url: str) -> None:
     shoot(page, "preview.png")
     page.goto(f"{url}/assets/catalog_images?view=checks&checkDetail=files_as_recorded", wait_until="networkidle")
     shoot(page, "checks.png")
-    page.set_viewport_size({"width": 1440, "height": 560})
+    page.set_viewport_size({"width": 1440, "height": 680})
     ui.open_lineage(page, url, "contact_sheet")
     shoot(page, "lineage.png")
 
