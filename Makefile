@@ -26,7 +26,7 @@ dev: .venv/ready ## the Dagster UI on the example project, http://127.0.0.1:3000
 	DAGSTER_HOME=$$($(BIN)/python -m example_project.home) $(BIN)/dagster dev -f definitions.py
 
 test: .venv/ready ## all quick tests (with Node 18 or newer: fal's JavaScript client is one of the judges)
-	$(BIN)/python -m pytest -n 6 --dist loadgroup -m "not dagster and not mutation and not kill and not simulation and not soak and not bounds and not long"
+	$(BIN)/python -m pytest -n 5 --dist loadgroup -m "not dagster and not mutation and not kill and not simulation and not soak and not bounds and not long"
 
 test-long: .venv/ready ## what the quick tests have no time for: all faults at once, waits of many seconds
 	$(BIN)/python -m pytest -n 2 -m long

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.kill
 SEED = int(os.environ.get("SEED", str(random.randrange(10**6))))
 ROWS = 60
+OFTEN = 0.1
+"""Share of calls that fail, at which some run ends early whatever the seed is."""
+
+FEWEST_FAULTS = 5
+"""Faults that strike at least in four runs, at the lowest share."""
+
 NO_PATIENCE = {"AWS_MAX_ATTEMPTS": "1"}
 """botocore repeats nothing by itself: what fails reaches us."""
 
@@ -52,7 +58,7 @@ def test_a_store_that_often_fails_is_only_slow(fal: Fal, s3: dict[str, str], tmp
     assert judge(fal, place, s3) == 0
 
 
-@pytest.mark.parametrize("rate", [0.02, 0.1])
+@pytest.mark.parametrize("rate", [0.02, OFTEN])
 def test_a_store_that_fails_ends_the_run_and_the_next_one_goes_on(
     fal: Fal, s3: dict[str, str], tmp_path: Path, rate: float
 ) -> None:
@@ -66,7 +72,9 @@ def test_a_store_that_fails_ends_the_run_and_the_next_one_goes_on(
             assert ran.status != 2 or "cannot" in ran.stderr, ran.stderr
             assert ran.status != 5 or ran.summary["stop"] == "unusable"
     print(f"\nSEED={SEED}: {statuses}, {dict(proxy.struck)}")  # noqa: T201
-    assert {2, 5} & set(statuses), "the store never failed, and nothing was tested"
+    assert sum(proxy.struck.values()) >= FEWEST_FAULTS, "the store hardly failed, and nothing was tested"
+    # Of few faults, all may be of the kinds that a second try heals: then no run ends early, and the bill is the judge.
+    assert rate < OFTEN or {2, 5} & set(statuses), "no run ended early, and what follows one was not tested"
     ran = cli(fal, *call(tmp_path, place), env=s3)
     assert ran.status in {0, 3}, ran.stderr
     assert judge(fal, place, s3) == ran.summary["held"]
