@@ -127,14 +127,17 @@ class Worker:
 
     def _count(self, progress: RequestProgress) -> None:
         """Count what this run has spent: on requests that it sent, and on those whose outcomes it recorded."""
-        view = progress.view()
+        view, counted = progress.view(), set[str]()
         for n, attempt in enumerate(progress.attempts):
             is_sent = attempt.intent is not None and attempt.intent.run == self._results.run
             is_counted = n == view.attempt and view.state in {"in_flight", "held"}  # with its row
             if is_sent and not is_counted and attempt.may_have_no_end:
                 self._results.spent.doubt(progress.price)
             for request_id, outcome in attempt.outcomes.items():
-                if outcome is not None and outcome.is_end and (is_sent or request_id in progress.recorded):
+                is_own = is_sent or request_id in progress.recorded
+                # Two attempts whose submits were ambiguous may name the one request that fal has: it was paid once.
+                if outcome is not None and outcome.is_end and is_own and request_id not in counted:
+                    counted.add(request_id)
                     self._results.spent.add(outcome.cost_usd, progress.price)
 
     async def _step(self, progress: RequestProgress) -> Result | None:
