@@ -207,6 +207,22 @@ def test_another_runs_attempt_is_followed_and_not_bought(at_desk: Callable[..., 
     at_desk(work, limit=PRICE.high)
 
 
+def test_a_request_that_two_attempts_name_is_counted_once(at_desk: Callable[..., None]) -> None:
+    async def work(desk: Desk) -> None:
+        for n in range(2):  # both replies were lost, and the history told the same request for both
+            desk.scene.intent(CUP, n)
+            desk.scene.accepted(CUP, "R9", n, how="history")
+        progress = desk.scene.progress(CUP, price=PRICE)
+        progress.attempts[0].add_outcome("R9", desk.scene.outcome(CUP, "R9", cost_usd=UNIT_PRICE))  # by another run
+        await desk.worker.run(progress)
+        recorded = [attempt.outcomes["R9"] for attempt in progress.attempts]
+        assert [outcome is not None and outcome.kind for outcome in recorded] == ["stored", "stored"]
+        assert desk.posts == 0
+        assert desk.scene.results.spent.billed == UNIT_PRICE
+
+    at_desk(work)
+
+
 def test_a_request_that_no_row_asks_for_is_collected_and_never_bought(at_desk: Callable[..., None]) -> None:
     async def work(desk: Desk) -> None:
         assert (await desk.run(buys=False)).status is RowStatus.NOT_SUBMITTED
