@@ -86,12 +86,15 @@ class Feeder:
 
     async def _feed(self) -> None:
         """Start with the requests that were paid for; then buy, as far as the limits allow."""
+        begun = set[str]()  # a second worker for a request that may be bought would count its cost again
         for request, buys in self._receipts.first(self._planned):
+            if buys:
+                begun.add(request.key)
             await self._start(request, buys=buys)
         for number, row in enumerate(self._planned if self._total else ()):
             if not number % A_TURN:
                 await self._clock.sleep(0)  # let requests in flight proceed
-            wanted = [key for key in row.keys if self._is_wanted(key, row.row_id)]
+            wanted = [key for key in row.keys if key not in begun and self._is_wanted(key, row.row_id)]
             for request in row.requests if wanted else ():
                 if request.key in wanted and not self._stop.reason:
                     await self._start(request, buys=True)
