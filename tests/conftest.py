@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +11,7 @@ from tests import prompt_table as prompts
 from tests.harness import Fal, emulator, s3_server
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -43,16 +42,6 @@ def prompt_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store(tmp_path: Path) -> Path:
     """An empty folder for images."""
     return tmp_path / "store"
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Generator[None, object, object]:
-    """Import all modules without searches for garbage among them, now and during the tests: they stay to the end."""
-    gc.disable()
-    collected = yield
-    gc.freeze()
-    gc.enable()
-    return collected
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
