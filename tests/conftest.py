@@ -17,6 +17,17 @@ if TYPE_CHECKING:
 
 __all__ = ["fal", "image_store", "prompt_table", "s3", "store"]
 
+OF_A_FILE = frozenset({"bought", "module_emulator", "shared_fal", "start_shared"})
+"""Fixtures that start something for all tests of a file."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of a file that share such a fixture run in one process, so that it is made once."""
+    for item in items:
+        if not OF_A_FILE.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(item.config.rootpath).as_posix()))
+
 
 @pytest.fixture
 def fal(tmp_path: Path) -> Iterator[Fal]:
