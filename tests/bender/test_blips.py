@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
 
 from dagster_gptimg.engine.job import Options
@@ -14,10 +16,18 @@ from tests.bender.process import Process
 from tests.bender.weather import Rule
 from tests.bender.world import Row, World
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
 BEGINS = 4.0
 """The run's second at which a blip begins: the first requests have ended, the others run or wait."""
 
 SLOTS = 10
+
+OF_SUBMITS_ALONE = frozenset({
+    "401", "429 without a type", "500 page", "no connection", "a broken connection", "half an answer",
+})  # fmt: skip
+"""What submits alone are told in the quick tests: three errors, and what only submits are told."""
 
 LOST = frozenset({"thing 3", "thing 12", "thing 21"})
 MOST_HELD = 5
@@ -54,14 +64,20 @@ def check_all_are_there(world: World, life: Process, seconds: float, *, again: b
     judge.check_cost(world)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_whatever_all_reads_say_for_half_a_minute_all_images_are_there_in_one_run(kind: str) -> None:
-    for name in ("all reads", "all reads of a streaming run"):
-        place = PLACES[name]
-        cells = [KINDS[kind].at(endpoint) for endpoint in place.endpoints]
-        world, life = blown(cells, 30.0, watch=place.watch)
-        check_all_are_there(world, life, 30.0)
-        world.forget()
+def halves(kinds: Iterable[str]) -> Iterator[Any]:
+    """Each kind with one way of watching in the quick tests, and with the other in the long ones."""
+    for number, kind in enumerate(kinds):
+        for watch, name in enumerate(("all reads", "all reads of a streaming run")):
+            yield pytest.param(kind, name, marks=pytest.mark.long if (number + watch) % 2 else ())
+
+
+@pytest.mark.parametrize(("kind", "where"), [*halves(KINDS)])
+def test_whatever_all_reads_say_for_half_a_minute_all_images_are_there_in_one_run(kind: str, where: str) -> None:
+    place = PLACES[where]
+    cells = [KINDS[kind].at(endpoint) for endpoint in place.endpoints]
+    world, life = blown(cells, 30.0, watch=place.watch)
+    check_all_are_there(world, life, 30.0)
+    world.forget()
 
 
 @pytest.mark.simulation
@@ -117,7 +133,11 @@ def check_submits(kind: str, seconds: float) -> None:
     world.forget()
 
 
-@pytest.mark.parametrize("kind", OF_SUBMITS)
+@pytest.mark.parametrize(
+    "kind",
+    # One of each mechanism of submits; what the others say is told to submits by a blip of everything at once.
+    [pytest.param(kind, marks=() if kind in OF_SUBMITS_ALONE else pytest.mark.long) for kind in OF_SUBMITS],
+)
 def test_whatever_submits_are_told_for_half_a_minute_the_rest_is_bought_in_the_same_run(kind: str) -> None:
     check_submits(kind, 30.0)
 

@@ -58,22 +58,22 @@ def test_one_row_end_to_end_and_once(fal: Fal, store: Path, tmp_path: Path) -> N
 
 
 def test_a_killed_run_costs_nothing_twice(fal: Fal, store: Path, tmp_path: Path) -> None:
-    rows = table(tmp_path / "many.jsonl", 60)
+    rows = table(tmp_path / "many.jsonl", 24)
     call = ("generate", rows, *target(store), *LOW, "--settle", "5")
     fal.set(latency=2.0)
     running = start(fal, *call)
-    until("30 requests at fal", lambda: len(fal.bill()["rows"]) >= 30)
+    until("12 requests at fal", lambda: len(fal.bill()["rows"]) >= 12)
     kill(running)
     fal.set(latency=0.2)
     ran = cli(fal, *call)
     assert ran.summary["reattached"] > 0
     # A POST that the kill caught on its way is in doubt (8 at most go at once): shown, and bought at the user's word.
     assert ran.summary["held"] <= 8
-    assert ran.summary["images"] == len(fal.charged()) == 60 - ran.summary["held"]
+    assert ran.summary["images"] == len(fal.charged()) == 24 - ran.summary["held"]
     ran = cli(fal, *call, "--again", "held")
-    assert (ran.status, ran.summary["images"]) == (0, 60), ran.stderr
+    assert (ran.status, ran.summary["images"]) == (0, 24), ran.stderr
     prompts = [row["prompt"] for row in fal.charged()]
-    assert len(prompts) == len(set(prompts)) == 60
+    assert len(prompts) == len(set(prompts)) == 24
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -100,29 +100,29 @@ def test_killed_at_each_point_nothing_is_paid_twice_or_lost(fal: Fal, store: Pat
 
 
 def test_two_runs_at_once_buy_each_row_once(fal: Fal, store: Path, tmp_path: Path) -> None:
-    rows = table(tmp_path / "many.jsonl", 40)
+    rows = table(tmp_path / "many.jsonl", 20)
     call = ("generate", rows, *target(store), *LOW)
     with ThreadPoolExecutor(2) as pool:
         both = list(pool.map(lambda _: cli(fal, *call), range(2)))
     assert [run.status for run in both] == [0, 0]
-    assert [run.summary["images"] for run in both] == [40, 40]
-    assert sum(run.summary["bought"] for run in both) == 40
-    assert len(fal.charged()) == 40
+    assert [run.summary["images"] for run in both] == [20, 20]
+    assert sum(run.summary["bought"] for run in both) == 20
+    assert len(fal.charged()) == 20
 
 
 def test_the_budget_stops_before_the_post_that_could_pass_it(fal: Fal, store: Path, tmp_path: Path) -> None:
-    rows = table(tmp_path / "many.jsonl", 30)
+    rows = table(tmp_path / "many.jsonl", 16)
     ran = cli(fal, "generate", rows, *target(store), *LOW, "--max-cost", "0.12")
-    assert (ran.status, ran.summary["bought"], ran.summary["not_submitted"]) == (4, 12, 18)
+    assert (ran.status, ran.summary["bought"], ran.summary["not_submitted"]) == (4, 12, 4)
     assert fal.bill()["total_usd"] == "0.12"
     assert "0.12" in ran.stderr
     rest = cli(fal, "generate", rows, *target(store), *LOW)
-    assert (rest.status, rest.summary["bought"], rest.summary["reused"]) == (0, 18, 12)
+    assert (rest.status, rest.summary["bought"], rest.summary["reused"]) == (0, 4, 12)
 
 
 def test_a_budget_at_worst_case_is_refunded_by_what_was_billed(fal: Fal, store: Path, tmp_path: Path) -> None:
     # auto costs 0.06 at worst, and is billed as medium, 0.02: with 0.20, three are reserved first, and more follow
-    ran = cli(fal, "generate", table(tmp_path / "many.jsonl", 30), *target(store), *MINI, "--max-cost", "0.20")
+    ran = cli(fal, "generate", table(tmp_path / "many.jsonl", 12), *target(store), *MINI, "--max-cost", "0.20")
     assert ran.status == 4
     assert ran.summary["bought"] == 8
     assert fal.bill()["total_usd"] == "0.16"
@@ -210,22 +210,22 @@ def test_partitions_share_equal_rows_and_only_the_buyer_shows_the_cost(fal: Fal,
 def test_a_signal_cancels_what_is_queued_and_records_the_rest(
     fal: Fal, store: Path, tmp_path: Path, stop: signal.Signals
 ) -> None:
-    rows = table(tmp_path / "many.jsonl", 40)
+    rows = table(tmp_path / "many.jsonl", 15)
     call = ("generate", rows, *target(store), *LOW)
     fal.set(latency=12.0, slots=5)  # none ends before the signal, however slow the machine is
     running = start(fal, *call)
-    until("40 requests at fal", lambda: len(fal.bill()["rows"]) == 40)
+    until("15 requests at fal", lambda: len(fal.bill()["rows"]) == 15)
     running.send_signal(stop)
     began = time.monotonic()
     out, _ = running.communicate(timeout=20)
     assert time.monotonic() - began < 10
     summary = json.loads(out.splitlines()[-1])
     assert (running.returncode, summary["stop"], summary["in_flight"]) == (130, "interrupted", 5)
-    assert summary["not_submitted"] == 35
+    assert summary["not_submitted"] == 10
     fal.set(latency=0.2, slots=20)
     ran = cli(fal, *call)
-    assert (ran.status, ran.summary["images"], ran.summary["reattached"]) == (0, 40, 5), ran.stderr
-    assert len(fal.charged()) == 40
+    assert (ran.status, ran.summary["images"], ran.summary["reattached"]) == (0, 15, 5), ran.stderr
+    assert len(fal.charged()) == 15
 
 
 def test_fewer_images_than_asked_for_are_kept_and_shown(fal: Fal, store: Path, tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.harness import Fal, Ran, cli, records
+from tests.harness import Fal, Ran, cli, emulator, records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 PLACE = ("--dataset", "d", "--set", "quality=low", "--set", "image_size=1024x1024")
@@ -53,26 +53,54 @@ def flip(piece: Path, _: list[Path]) -> None:
     piece.write_bytes(data)
 
 
-@pytest.fixture
-def table(tmp_path: Path) -> Path:
-    return tmp_path / "t.csv"
+HARMS = (lose, truncate, empty, swap, flip)
 
 
-@pytest.fixture
-def made(fal: Fal, store: Path, table: Path) -> None:
-    """Three runs that have bought two rows each, of which one is refused in the second run, and bought in the third."""
+@pytest.fixture(scope="module")
+def fal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fal]:
+    """One emulator for all tests: each has a store of its own."""
+    with emulator(tmp_path_factory.mktemp("fal") / "emulator", "--latency", "0.2", "--slots", "20") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def bought(fal: Fal, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a table, and with the store that three runs have made of it.
+
+    Each has bought two rows, of which one is refused in the second run, and bought in the third.
+    """
+    folder = tmp_path_factory.mktemp("bought")
+    table, store = folder / "t.csv", folder / "store"
     fal.fail("thing 2", "refused", times=1)
     for n in range(1, RUNS + 1):
         table.write_text("prompt\n" + "".join(f"thing {row}\n" for row in range(2 * n)), encoding="utf-8")
         run(fal, "generate", table, store, *(("--again", "refused") if n == RUNS else ()))
     assert len(pieces(store)) == RUNS
+    return folder
 
 
-@pytest.mark.usefixtures("made")
-@pytest.mark.parametrize("number", range(RUNS))
-@pytest.mark.parametrize("harm", [lose, truncate, empty, swap, flip])
+@pytest.fixture
+def table(bought: Path, tmp_path: Path) -> Path:
+    return shutil.copy(bought / "t.csv", tmp_path / "t.csv")
+
+
+@pytest.fixture
+def store(bought: Path, tmp_path: Path) -> Path:
+    """A copy of that store."""
+    return shutil.copytree(bought / "store", tmp_path / "store")
+
+
+@pytest.mark.parametrize(
+    ("harm", "number"),
+    # Each harm is done to one of the pieces in the quick tests, and to the others in the long ones.
+    [
+        pytest.param(harm, number, marks=() if number == place % RUNS else pytest.mark.long)
+        for place, harm in enumerate(HARMS)
+        for number in range(RUNS)
+    ],
+)
 def test_a_piece_that_is_lost_or_damaged_changes_no_plan_buys_nothing_and_is_written_again(
-    fal: Fal, store: Path, table: Path, number: int, harm: Callable[[Path, list[Path]], None]
+    fal: Fal, store: Path, table: Path, harm: Callable[[Path, list[Path]], None], number: int
 ) -> None:
     plan, sent, images = told(run(fal, "plan", table, store)), len(fal.bill()["rows"]), records(store, "d")
     harm(pieces(store)[number], pieces(store))
@@ -85,7 +113,6 @@ def test_a_piece_that_is_lost_or_damaged_changes_no_plan_buys_nothing_and_is_wri
     assert told(run(fal, "plan", table, store)) == plan
 
 
-@pytest.mark.usefixtures("made")
 def test_a_piece_of_another_dataset_is_none_of_this_one(fal: Fal, store: Path, table: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     table.write_text("prompt\nthing 6\nthing 7\n", encoding="utf-8")
@@ -97,7 +124,6 @@ def test_a_piece_of_another_dataset_is_none_of_this_one(fal: Fal, store: Path, t
     assert told(run(fal, "generate", table, store))["bought"] == 2
 
 
-@pytest.mark.usefixtures("made")
 @pytest.mark.parametrize("harm", [lose, truncate])
 def test_after_one_run_a_lost_piece_no_longer_makes_runs_read_all_receipts(
     fal: Fal, store: Path, table: Path, harm: Callable[[Path, list[Path]], None]

@@ -54,6 +54,16 @@ def judge(node: str, quick: Emulator) -> Judge:
     return run
 
 
+def several(judge: Judge, *calls: tuple[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """What scenarios come to that are run one after the other in one process."""
+    return list(judge("several", of=calls)["found"])
+
+
+def accepted(emulator: Emulator) -> list[dict[str, Any]]:
+    """The requests on the bill that ended well."""
+    return [row for row in emulator.bill()["rows"] if row["outcome"] == "ok"]
+
+
 @pytest.mark.parametrize("mode", ["polling", "streaming"])
 def test_subscribe_tells_the_whole_way(mode: str, judge: Judge, quick: Emulator) -> None:
     quick.set(slots=1, latency=60, cancel_stops_running=True)
@@ -78,8 +88,9 @@ def test_subscribe_tells_the_whole_way(mode: str, judge: Judge, quick: Emulator)
 
 
 def test_subscribe_to_something_quick(judge: Judge) -> None:
-    for mode in ("polling", "streaming"):
-        assert judge("subscribe", endpoint=ENDPOINT, input=LOW, mode=mode)["result"]["data"]["images"]
+    modes = ("polling", "streaming")
+    for told in several(judge, *(("subscribe", {"endpoint": ENDPOINT, "input": LOW, "mode": mode}) for mode in modes)):
+        assert told["result"]["data"]["images"]
 
 
 def test_the_stream_of_a_status(judge: Judge, quick: Emulator) -> None:
@@ -105,28 +116,33 @@ def test_submit_status_result(judge: Judge, quick: Emulator) -> None:
 @pytest.mark.parametrize("kind", ["flare", "sunburst"])
 def test_gpt_image_25(kind: str, judge: Judge, quick: Emulator) -> None:
     root, low = f"openai/gpt-image-2.5/{kind}", {**LOW, "image_size": {"width": 1024, "height": 1024}}
-    told = judge("queue", endpoint=f"{root}/text-to-image", input={**low, "num_images": 10})
+    image, create = base64.b64encode(picture("lime")).decode(), f"{root}/text-to-image"
+    told, edited, wrong = several(
+        judge,
+        ("queue", {"endpoint": create, "input": {**low, "num_images": 10}}),
+        ("edit", {"endpoint": f"{root}/edit", "input": low, "images": [image]}),
+        ("failing", {"endpoint": create, "input": {**low, "quality": "best", "num_images": 11}}),
+    )
     assert len(told["result"]["data"]["images"]) == 10
-    image = base64.b64encode(picture("lime")).decode()
-    edited = judge("edit", endpoint=f"{root}/edit", input=low, images=[image])
     assert corner(quick, httpx.Response(200, json=edited["data"])) == (0, 255, 0)
-    assert [row["endpoint_id"] for row in quick.bill()["rows"][-2:]] == [f"{root}/text-to-image", f"{root}/edit"]
-    wrong = judge("failing", endpoint=f"{root}/text-to-image", input={**low, "quality": "best", "num_images": 11})
     assert dict(wrong["fields"]) == {"quality": "literal_error", "num_images": "less_than_equal"}
+    assert [row["endpoint_id"] for row in accepted(quick)[-2:]] == [create, f"{root}/edit"]
 
 
 @pytest.mark.parametrize("endpoint_id", PATHS)
 def test_other_makers_models(endpoint_id: str, judge: Judge, quick: Emulator) -> None:
-    asked = {"prompt": "a red bag"}
-    told = judge("queue", endpoint=endpoint_id, input=asked)
+    asked, image = {"prompt": "a red bag"}, base64.b64encode(picture("lime")).decode()
+    told, edited, wrong = several(
+        judge,
+        ("queue", {"endpoint": endpoint_id, "input": asked}),
+        ("edit", {"endpoint": PATHS[endpoint_id], "input": asked, "images": [image]}),
+        ("failing", {"endpoint": endpoint_id, "input": {**asked, "sync_mode": "perhaps"}}),
+    )
     assert len(told["result"]["data"]["images"]) == 1
-    image = base64.b64encode(picture("lime")).decode()
-    edited = judge("edit", endpoint=PATHS[endpoint_id], input=asked, images=[image])
     assert httpx.get(edited["data"]["images"][0]["url"]).status_code == 200
-    first, second = quick.bill()["rows"][-2:]
+    first, second = accepted(quick)[-2:]
     assert [first["endpoint_id"], second["endpoint_id"]] == [endpoint_id, PATHS[endpoint_id]]
     assert httpx.get(second["arguments"]["image_urls"][0]).content == picture("lime")
-    wrong = judge("failing", endpoint=endpoint_id, input={**asked, "sync_mode": "perhaps"})
     assert dict(wrong["fields"]) == {"sync_mode": "bool_parsing"}
 
 
@@ -136,7 +152,7 @@ def test_endpoints_that_take_an_image_and_no_prompt(judge: Judge, quick: Emulato
         assert opened(found[endpoint_id]["data"]["image"]).size in ((64, 48), (128, 96))
         wrong = found[endpoint_id]["wrong"]
         assert (wrong["name"], wrong["fields"]) == ("ValidationError", [["image_url", "missing"]])
-    rows = [row for row in quick.bill()["rows"] if row["outcome"] == "ok"][-len(ONE_IMAGE) :]
+    rows = accepted(quick)[-len(ONE_IMAGE) :]
     assert [row["endpoint_id"] for row in rows] == list(ONE_IMAGE)
     assert httpx.get(rows[0]["arguments"]["image_url"]).content == product()
 

@@ -31,41 +31,57 @@ def generate(fal: Fal, table: Path, *more: str, store: str = "store") -> Ran:
     return cli(fal, "generate", str(table), *named, *more, "--json")
 
 
+GIVEN: tuple[str, ...] = ("--id-column", "sku")
+DERIVED: tuple[str, ...] = ()
+
+
+def with_ids(changes: dict[str, Any]) -> list[Any]:
+    """Each change of rows whose ids are given, and of rows whose ids are derived: one in quick tests, one in long."""
+    return [
+        pytest.param(
+            change, ids, id=f"{name}-{kind}", marks=pytest.mark.long if (number % 2 == 0) != (ids == GIVEN) else ()
+        )
+        for number, (name, change) in enumerate(changes.items())
+        for kind, ids in (("ids given", GIVEN), ("ids derived", DERIVED))
+    ]
+
+
 FIRST = ("--template", "a {thing}, {colour}", *LOW)
 OTHER = ("--template", "one {thing}, {colour}", *LOW)
 
 
-@pytest.mark.parametrize("ids", [("--id-column", "sku"), ()], ids=["ids given", "ids derived"])
 @pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (OTHER, "for $0.05"),
-        (
-            ("--template", "a {thing}, {colour}", "--set", "quality=medium", "--set", "image_size=1024x1024"),
-            "for $0.10",
-        ),
-        ((*FIRST, "--set", "num_images=2"), "for $0.10"),
-    ],
-    ids=["template", "default", "number of images"],
+    ("change", "ids"),
+    with_ids(
+        {
+            "template": (OTHER, "for $0.05"),
+            "default": (
+                ("--template", "a {thing}, {colour}", "--set", "quality=medium", "--set", "image_size=1024x1024"),
+                "for $0.10",
+            ),
+            "number of images": ((*FIRST, "--set", "num_images=2"), "for $0.10"),
+        }
+    ),
 )
 def test_a_change_that_buys_everything_again_stops_with_the_sum(
-    fal: Fal, table: Path, ids: tuple[str, ...], change: tuple[str, ...], words: str
+    fal: Fal, table: Path, ids: tuple[str, ...], change: tuple[tuple[str, ...], str]
 ) -> None:
+    changed, words = change
     assert generate(fal, table, *FIRST, *ids).status == 0
     bill = len(fal.bill()["rows"])
-    stopped = generate(fal, table, *change, *ids)
+    stopped = generate(fal, table, *changed, *ids)
     assert stopped.status == 2
     assert f"5 of the 5 rows that have images would be bought again, {words}" in stopped.stderr
     assert "--allow-rebuy" in stopped.stderr
     assert len(fal.bill()["rows"]) == bill == 5
     named = ("--store", str(table.parent / "store"), "--dataset", "d")
-    planned = cli(None, "plan", str(table), *named, *change, *ids)
+    planned = cli(None, "plan", str(table), *named, *changed, *ids)
     assert planned.status == 0
     assert "5 of the 5 rows" in planned.stderr
-    allowed = generate(fal, table, *change, *ids, "--allow-rebuy")
+    allowed = generate(fal, table, *changed, *ids, "--allow-rebuy")
     assert allowed.status == 0, allowed.stderr
     assert allowed.summary["bought"] >= 5
-    assert generate(fal, table, *change, *ids).summary["bought"] == 0
+    assert generate(fal, table, *changed, *ids).summary["bought"] == 0
     # Back again costs nothing: the first images are there.
     assert generate(fal, table, *FIRST, *ids).summary == generate(fal, table, *FIRST, *ids).summary | {
         "seconds": pytest.approx(0, abs=60)
@@ -110,17 +126,19 @@ def products(path: Path, texts: list[str], header: str = "sku,prompt", *more: st
     path.write_text("\n".join([header, *rows]), encoding="utf-8")
 
 
-@pytest.mark.parametrize("ids", [("--id-column", "sku"), ()], ids=["ids given", "ids derived"])
 @pytest.mark.parametrize(
-    "change",
-    [
-        lambda text: unicodedata.normalize("NFD", text),
-        lambda text: f"{text} ",
-        lambda text: text.replace("“", "'").replace("”", "'").replace("\u2013", "-").replace("é", "e\u0301"),
-        lambda text: text.replace(" ", "\u00a0"),
-        str.upper,
-    ],
-    ids=["accents", "a blank", "quotes", "no-break spaces", "case"],
+    ("change", "ids"),
+    with_ids(
+        {
+            "accents": lambda text: unicodedata.normalize("NFD", text),
+            "a blank": lambda text: f"{text} ",
+            "quotes": lambda text: (
+                text.replace("“", "'").replace("”", "'").replace("\u2013", "-").replace("é", "e\u0301")
+            ),
+            "no-break spaces": lambda text: text.replace(" ", "\u00a0"),
+            "case": str.upper,
+        }
+    ),
 )
 def test_the_same_texts_in_another_form_are_bought_again_only_when_somebody_means_it(
     fal: Fal, table: Path, ids: tuple[str, ...], change: Callable[[str], str]

@@ -112,6 +112,12 @@ const scenarios = {
   async failing({ endpoint, key, ...options }) {
     return failure(client(key).subscribe(endpoint, { pollInterval: 20, ...options }));
   },
+
+  async several({ of }) {
+    const found = [];
+    for (const [name, options] of of) found.push(await scenarios[name](options));
+    return { found };
+  },
 };
 
 const answer = await scenarios[scenario](JSON.parse(given));
