@@ -34,6 +34,7 @@ def call(tmp_path: Path, store: Path, *more: str, rows: int = ROWS) -> tuple[str
     return ("generate", str(path), "--store", str(store), "--dataset", "d", "--json", *LOW, *more)
 
 
+@pytest.mark.long  # up to half a minute of waiting for the history; tests/e2e/test_open_questions.py has the quick one
 def test_lost_replies_are_healed_through_the_history(fal: Fal, store: Path, tmp_path: Path) -> None:
     fal.set(faults={"submit_lost": 0.1})
     ran = cli(fal, *call(tmp_path, store, "--settle", "20"))
@@ -60,7 +61,7 @@ def test_with_the_history_off_each_doubtful_row_is_held_and_nobody_is_told_to_bu
     assert (ran.status, ran.summary["images"], len(fal.charged())) == (0, ROWS, ROWS), ran.stderr
 
 
-@pytest.mark.long  # the two tests above are the quick ones
+@pytest.mark.long  # the tests above, and those of tests/e2e/test_open_questions.py, look at each fault
 def test_every_fault_at_once_and_the_bill_is_explained_to_the_cent(fal: Fal, store: Path, tmp_path: Path) -> None:
     fal.set(faults=dict.fromkeys(EVERY_FAULT, 0.05), history_lag=0.5)
     fal.fail("picture 3", "stuck", times=1)  # drawn alone, it might strike nothing

@@ -51,11 +51,14 @@ READINGS: list[dict[str, Any]] = [
     {"refusals_billed": True, "units_told": "none"},
 ]
 CANCELS: list[dict[str, Any]] = [
-    {"cancel_answer": "OK", "cancelled_is_gone": False},
     {"cancel_answer": "OK", "cancelled_is_gone": True},
-    {"cancel_answer": "success", "cancelled_is_gone": False},
     {"cancel_answer": "CANCELLATION_REQUESTED", "cancelled_is_gone": True},
 ]
+MORE_CANCELS: list[dict[str, Any]] = [
+    {"cancel_answer": "OK", "cancelled_is_gone": False},
+    {"cancel_answer": "success", "cancelled_is_gone": False},
+]
+"""Further positions, for the long tests: these requests are not gone."""
 
 
 def named(reading: dict[str, Any]) -> str:
@@ -113,7 +116,9 @@ def test_lost_refused_and_failed(reading: dict[str, Any], fal: Fal, store: Path,
     assert found["gore"]["error"]
 
 
-@pytest.mark.parametrize("reading", CANCELS, ids=named)
+@pytest.mark.parametrize(
+    "reading", [*CANCELS, *(pytest.param(reading, marks=pytest.mark.long) for reading in MORE_CANCELS)], ids=named
+)
 def test_cancelled_in_the_queue(reading: dict[str, Any], fal: Fal, store: Path, tmp_path: Path) -> None:
     """What left the queue by fal's own word is bought by the next run; anything else is never bought blindly."""
     fal.set(**reading, latency=4.0, slots=2, history_queued=not reading["cancelled_is_gone"])
@@ -137,7 +142,10 @@ def test_cancelled_in_the_queue(reading: dict[str, Any], fal: Fal, store: Path, 
     assert {found[prompt]["status"] for prompt in set(prompts) - cancelled} == {"stored"}
 
 
-@pytest.mark.parametrize("expired", ["not_found", "gone", "completed"])
+@pytest.mark.parametrize(
+    "expired",
+    ["not_found", pytest.param("gone", marks=pytest.mark.long), "completed"],  # 410 is read as 404 is
+)
 def test_a_result_that_expired_before_it_was_fetched(expired: str, fal: Fal, store: Path, tmp_path: Path) -> None:
     """The seed's model has one price for what was asked; what another costs is told by the result alone."""
     fal.set(expired=expired, latency=1.0)

@@ -44,7 +44,7 @@ def call(fal: Fal | None, command: str, source: str, store: Path, model: str, *m
     return cli(fal, command, source, *named, *said, *more, "--json")
 
 
-@pytest.mark.long  # up to a minute of waiting for the history; tests/e2e/test_faults.py has the quick one
+@pytest.mark.long  # up to a minute of waiting for the history; tests/e2e/test_open_questions.py has the quick one
 @pytest.mark.parametrize("history", ["sent", "processed"])
 @pytest.mark.parametrize("model", SMALL)
 def test_images_and_edits_are_bought_once_also_when_replies_are_lost(
