@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +12,6 @@ from tests.harness import Fal, Ran, cli, emulator, records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 PLACE = ("--dataset", "d", "--set", "quality=low", "--set", "image_size=1024x1024")
 RUNS = 3
@@ -81,7 +81,7 @@ def bought(fal: Fal, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def table(bought: Path, tmp_path: Path) -> Path:
-    return shutil.copy(bought / "t.csv", tmp_path / "t.csv")
+    return Path(shutil.copy(bought / "t.csv", tmp_path / "t.csv"))
 
 
 @pytest.fixture

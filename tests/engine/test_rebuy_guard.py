@@ -13,7 +13,7 @@ from tests.harness import Fal, Ran, cli
 from tests.support import MINI_LOW
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 LOW = MINI_LOW
@@ -35,7 +35,7 @@ GIVEN: tuple[str, ...] = ("--id-column", "sku")
 DERIVED: tuple[str, ...] = ()
 
 
-def with_ids(changes: dict[str, Any]) -> list[Any]:
+def with_ids(changes: Mapping[str, Any]) -> list[Any]:
     """Each change of rows whose ids are given, and of rows whose ids are derived: one in quick tests, one in long."""
     return [
         pytest.param(
@@ -126,20 +126,16 @@ def products(path: Path, texts: list[str], header: str = "sku,prompt", *more: st
     path.write_text("\n".join([header, *rows]), encoding="utf-8")
 
 
-@pytest.mark.parametrize(
-    ("change", "ids"),
-    with_ids(
-        {
-            "accents": lambda text: unicodedata.normalize("NFD", text),
-            "a blank": lambda text: f"{text} ",
-            "quotes": lambda text: (
-                text.replace("“", "'").replace("”", "'").replace("\u2013", "-").replace("é", "e\u0301")
-            ),
-            "no-break spaces": lambda text: text.replace(" ", "\u00a0"),
-            "case": str.upper,
-        }
-    ),
-)
+FORMS: dict[str, Callable[[str], str]] = {
+    "accents": lambda text: unicodedata.normalize("NFD", text),
+    "a blank": lambda text: f"{text} ",
+    "quotes": lambda text: text.replace("“", "'").replace("”", "'").replace("\u2013", "-").replace("é", "e\u0301"),
+    "no-break spaces": lambda text: text.replace(" ", "\u00a0"),
+    "case": str.upper,
+}
+
+
+@pytest.mark.parametrize(("change", "ids"), with_ids(FORMS))
 def test_the_same_texts_in_another_form_are_bought_again_only_when_somebody_means_it(
     fal: Fal, table: Path, ids: tuple[str, ...], change: Callable[[str], str]
 ) -> None:
