@@ -277,7 +277,7 @@ def _state(answer: Answer, about: About, word: str, code: int) -> Reply:
 
 def _images_with_an_error(answer: Answer, about: About) -> Reply | None:
     """A result with images, under the status of an error."""
-    if not isinstance(answer.value, dict) or not answer.value.get("images"):
+    if not isinstance(answer.value, dict) or not (answer.value.get("images") or answer.value.get("image")):
         return None
     code = about.turn(500, 422, 404, 503, 299)
     more = about.turn({}, {"detail": "broken", "error_type": "internal_error"})

@@ -19,6 +19,8 @@ UNSEEN = frozenset(
     {
         ("images", "another's"),
         ("images[].url", "another's"),
+        ("image", "another's"),
+        ("image.url", "another's"),
         ("payload", "another's"),
         ("payload.images", "another's"),
         ("payload.images[].url", "another's"),

@@ -225,7 +225,8 @@ class Face:
                 size = len(picture(name))
                 file |= {"file_name": f"{name}.png", "file_size": size, "width": 16, "height": 16}
             files.append(file)
-        return {"images": files}
+        listed = {"image": files[0]} if files and request.prompt in self.fal.single else {"images": files}
+        return {**listed, **(_details(request) if verbose else {})}
 
     def _cancel(self, call: Call, key: str) -> Answer:
         request, now = self._found(call), self.time()
@@ -362,6 +363,17 @@ class Face:
         if request.prompt in self.fal.unwritable:
             return {**about, **failed, "payload": None, "payload_error": "the output is no JSON"}
         return {**about, **failed, "payload": json.loads(ending.body())}
+
+
+def _details(request: Request) -> dict[str, Any]:
+    """What a result has besides its images."""
+    return {
+        "seed": 41,
+        "has_nsfw_concepts": [False] * request.made,
+        "description": "a thing",
+        "revised_prompt": f"{request.prompt}, from above",
+        "timings": {"inference": request.takes},
+    }
 
 
 def billed(requests: list[Request]) -> Decimal:

@@ -130,6 +130,7 @@ class Fal:
         uploads: bytes by the path of their URL.
         ends: how requests of a prompt end, where that is not to be drawn.
         unwritable: prompts whose output no webhook can tell.
+        single: prompts whose endpoint makes one `image`, instead of `images`.
     """
 
     def __init__(self, draw: random.Random, habits: Habits | None = None, slots: int = 20) -> None:
@@ -139,6 +140,7 @@ class Fal:
         self.uploads: dict[str, bytes] = {}
         self.ends: dict[str, End] = {}
         self.unwritable: set[str] = set()
+        self.single: set[str] = set()
         self._queues: dict[str, list[Request]] = {}
         self._running: dict[str, list[tuple[float, str]]] = {}
 
@@ -151,6 +153,7 @@ class Fal:
         asked = arguments.get("num_images", 1)
         asked = asked if isinstance(asked, int) else 1
         made = asked - 1 if asked > 1 and draw.random() < habits.fewer else asked
+        made = min(made, 1) if str(arguments.get("prompt")) in self.single else made
         takes = HOUR if draw.random() < habits.slow else draw.uniform(*habits.latency)
         end = self.ends.get(str(arguments.get("prompt"))) or self._drawn_end()
         costs = end == "ok" or (end in {"refused", "empty"} and habits.refusals_billed)

@@ -89,6 +89,8 @@ def _bring_about(world: World, cell: Cell, prompt: str) -> None:
     world.habits.tells_units |= cell.endpoint == "pricing"
     if cell.field == "payload_error":
         world.fal.unwritable.add(prompt)
+    if cell.where == "body" and cell.field.partition(".")[0] == "image":
+        world.fal.single.add(prompt)
     if cell.field == "queue_position":
         world.fal.accounts.update(dict.fromkeys(world.fal.accounts, 1))
     helpers = {

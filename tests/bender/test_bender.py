@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,9 +16,11 @@ from tests.bender.cells import Cell, all_cells
 from tests.bender.face import Face
 from tests.bender.fal import ENDPOINT, KEY, Fal, Habits
 from tests.bender.hands import CHUNKS, hands, run_cells
+from tests.bender.histories import Lead, lay
 from tests.bender.routes import route_of, routes
 from tests.bender.texts import Raw, decode, encode
 from tests.bender.weather import _bend_in, _places
+from tests.bender.world import Row, World
 from tests.fal.wire_page import read_endpoints, read_fields
 
 if TYPE_CHECKING:
@@ -107,6 +110,28 @@ def _check(field: Field, parent: dict[str, Any], name: str) -> None:
         assert not field.required or field.nullable or not any(parent.values()), field
     else:
         assert any(isinstance(value, KINDS[kind]) for kind in field.types), (field, value)
+
+
+OF_BODIES = [field for field in read_fields() if field.where == "body" and field.endpoint in FACES]
+
+
+@pytest.mark.parametrize("field", OF_BODIES, ids=[f"{field.endpoint} {field.path}" for field in OF_BODIES])
+def test_every_field_of_an_answer_stands_in_one(field: Field) -> None:
+    """A field that stands in no answer can be taken out of none: no seed would strike its cell `absent`."""
+    world = World(1, [Row("thing 0")], Habits(is_verbose=True, latency=(1.0, 1.0)))
+    lay(world, 0, Lead(Cell(field.endpoint, "body", field.path, "absent"), inf))
+    bodies = [decode(FACES[field.endpoint].body()), *_of_requests(world, field.endpoint)]
+    assert any(name in parent for body in bodies for parent, name in _places(body, field.steps))
+
+
+def _of_requests(world: World, endpoint: str) -> list[Any]:
+    """What an endpoint answers about a request of the world's that waits, runs, and has ended."""
+    world.fal.accept(KEY, ENDPOINT, {"prompt": "before it"}, 0.0)
+    request, found = world.fal.accept(KEY, ENDPOINT, {"prompt": "thing 0"}, 0.0), list[Any]()
+    for now in (0.0, 1.5, 30.0):
+        world.now = now
+        found += [world.face.status_of(request, with_logs=True)] if endpoint == "status" else []
+    return [*found, *([world.face.output(request)] if endpoint == "result" else [])]
 
 
 async def test_a_stream_tells_each_state_once_and_ends() -> None:
