@@ -74,13 +74,18 @@ def request(prompt: str = "a cup", copy: int = 0, **arguments: Json) -> Request:
 CUP = request()
 
 
-def plan(*wanted: Request) -> Plan:
-    """The plan of a table with these requests, a row each. Use it as a context manager."""
+def rows(*wanted: Request) -> RowBatch:
+    """The rows of a table with these requests, a row each."""
     own = {"prompt", "num_images"}
     arguments = [{name: value for name, value in one.arguments.items() if name not in own} for one in wanted]
     ids, prompts = [one.row_id for one in wanted], [str(one.arguments["prompt"]) for one in wanted]
     count = len(wanted)
-    return Plan([RowBatch(ids, prompts, arguments, ["{}"] * count, range(count), [{}] * count)], MODEL)
+    return RowBatch(ids, prompts, arguments, ["{}"] * count, range(count), [{}] * count)
+
+
+def plan(*wanted: Request) -> Plan:
+    """The plan of a table with these requests, a row each. Use it as a context manager."""
+    return Plan([rows(*wanted)], MODEL)
 
 
 def line(request_id: str, wanted: Request, sent: float = 1.0, **about: Any) -> HistoryItem:
