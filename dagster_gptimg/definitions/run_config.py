@@ -72,14 +72,7 @@ class RequestConfig(dg.Config):
     def settings(self) -> RequestSettings:
         """Return the settings for the engine, validated. Raises `UsageError`."""
         priority = None if self.priority == "as_resource" else self.priority
-        return RequestSettings(
-            priority=priority,
-            start_timeout=self.start_timeout,
-            tags=self.tags,
-            lifecycle=self.lifecycle,
-            headers=self.headers,
-            without_guarantee=self.without_guarantee,
-        )
+        return RequestSettings(**self.model_dump(exclude={"priority"}), priority=priority)
 
 
 class GenerateImagesConfig(GenerateConfig):

@@ -12,7 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dagster_gptimg.fal.registry import inputs
 from dagster_gptimg.fal.registry.model import FalModel, page, sides
-from dagster_gptimg.fal.registry.price_formulas import MICRO, Price, images_of, reference_count
+from dagster_gptimg.fal.registry.price_formulas import (
+    MEGAPIXEL,
+    MICRO,
+    SMALL_MEGAPIXEL,
+    Price,
+    images_of,
+    reference_count,
+)
 
 if TYPE_CHECKING:
     from dagster_gptimg.fal.types import Json
@@ -20,8 +27,6 @@ if TYPE_CHECKING:
 _READ = date(2026, 11, 30)
 _MOST_PRO_REFERENCES = 9
 """Maximum reference images of an edit with [pro]: the maker's own limit. fal documents none."""
-_MEGAPIXEL = Decimal(1024 * 1024)
-"""Pixels of a megapixel: fal's pages count 1024x1024 as one, and 1920x1080 as two, rounded up."""
 _PRESETS = {
     "square_hd": (1024, 1024),
     "square": (512, 512),
@@ -142,10 +147,10 @@ class ByMegapixels:
     @staticmethod
     def _output(size: Json) -> _Megapixels:
         if size is None:
-            return _Megapixels(512 * 512 / _MEGAPIXEL, Decimal(4))
+            return _Megapixels(512 * 512 / MEGAPIXEL, Decimal(4))
         pixels = _pixels(size)
         # A megapixel of a million pixels, not rounded up, is the most where an image has just one.
-        return _Megapixels(pixels / _MEGAPIXEL, max(_up(pixels), pixels / Decimal(10**6)))
+        return _Megapixels(pixels / MEGAPIXEL, max(_up(pixels), pixels / SMALL_MEGAPIXEL))
 
 
 @dataclass(frozen=True)
@@ -180,8 +185,8 @@ def _pixels(size: Json) -> Decimal:
 
 
 def _up(pixels: Decimal) -> Decimal:
-    """Return pixels as megapixels, rounded up to whole ones."""
-    return (pixels / _MEGAPIXEL).to_integral_value(ROUND_CEILING)
+    """Return pixels as megapixels, rounded up: fal's pages count 1024x1024 as one, and 1920x1080 as two."""
+    return (pixels / MEGAPIXEL).to_integral_value(ROUND_CEILING)
 
 
 _DEV_EDIT_DEFAULTS: dict[str, Json] = {

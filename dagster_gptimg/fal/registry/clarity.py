@@ -12,13 +12,18 @@ from pydantic import Field, field_validator
 
 from dagster_gptimg.fal.registry import inputs
 from dagster_gptimg.fal.registry.model import FalModel, page
-from dagster_gptimg.fal.registry.price_formulas import MICRO, UNKNOWN, Price, Size
+from dagster_gptimg.fal.registry.price_formulas import (
+    MEGAPIXEL,
+    MICRO,
+    SMALL_MEGAPIXEL,
+    UNKNOWN,
+    Price,
+    PricedBySize,
+    Size,
+)
 
 if TYPE_CHECKING:
     from dagster_gptimg.fal.types import Json
-
-_MILLION = Decimal(10**6)
-_MEBI = Decimal(2**20)
 
 
 class Upscale(inputs.CellReaders, inputs.Inputs):
@@ -48,7 +53,7 @@ class Upscale(inputs.CellReaders, inputs.Inputs):
 
 
 @dataclass(frozen=True)
-class ByUpscaledMegapixel:
+class ByUpscaledMegapixel(PricedBySize):
     """A price per megapixel, where fal does not say of what: at least those of the input, at most those of the output.
 
     Nor does fal say whether a megapixel has 1,000,000 pixels or 1024x1024, or whether it rounds up: the lower end takes
@@ -63,17 +68,13 @@ class ByUpscaledMegapixel:
     factor: float = 2
     unit: ClassVar[str] = "megapixel of input or output"
 
-    def __call__(self, arguments: Mapping[str, Json]) -> Price:
-        """Return the price of one request whose image has an unknown size."""
-        return self.of_size(arguments, None)
-
     def of_size(self, arguments: Mapping[str, Json], size: Size | None) -> Price:
         """Return the price of one request; without the size of its image, it is unknown."""
         if size is None:
             return UNKNOWN
         pixels, factor = Decimal(size[0] * size[1]), Decimal(str(arguments.get("upscale_factor", self.factor)))
-        most = (pixels * factor**2 / _MILLION).to_integral_value(ROUND_CEILING)
-        return Price((self.each * pixels / _MEBI).quantize(MICRO), self.each * most)
+        most = (pixels * factor**2 / SMALL_MEGAPIXEL).to_integral_value(ROUND_CEILING)
+        return Price((self.each * pixels / MEGAPIXEL).quantize(MICRO), self.each * most)
 
 
 CLARITY_UPSCALER = FalModel(

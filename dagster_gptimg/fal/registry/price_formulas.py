@@ -23,6 +23,11 @@ MICRO = Decimal("0.000001")
 _TOKENS_PER_WORD = 4
 _MILLION = Decimal(1_000_000)
 
+MEGAPIXEL = Decimal(2**20)
+"""Pixels of a megapixel, at most. fal's pages do not say which of the two they count."""
+SMALL_MEGAPIXEL = Decimal(10**6)
+"""Pixels of a megapixel, at least."""
+
 SQUARE = "1024x1024"
 _SIZES = (SQUARE, "1024x1536", "1536x1024")
 
@@ -66,6 +71,10 @@ Size: TypeAlias = tuple[int, int]
 @runtime_checkable
 class PricedBySize(Protocol):
     """A price function that counts the pixels of the image that is put in."""
+
+    def __call__(self, arguments: Mapping[str, Json]) -> Price:
+        """Return the price of one request whose image has an unknown size."""
+        return self.of_size(arguments, None)
 
     def of_size(self, arguments: Mapping[str, Json], size: Size | None) -> Price:
         """Return the price of one request; `size`: of its image, None if it is not known."""

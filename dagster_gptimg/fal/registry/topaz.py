@@ -12,13 +12,10 @@ from pydantic import Field, field_validator
 
 from dagster_gptimg.fal.registry import inputs
 from dagster_gptimg.fal.registry.model import FalModel, page
-from dagster_gptimg.fal.registry.price_formulas import Price, Size
+from dagster_gptimg.fal.registry.price_formulas import MEGAPIXEL, SMALL_MEGAPIXEL, Price, PricedBySize, Size
 
 if TYPE_CHECKING:
     from dagster_gptimg.fal.types import Json
-
-_MILLION = 10**6
-_MEBI = 2**20
 
 
 class Upscale(inputs.Inputs):
@@ -67,7 +64,7 @@ class Upscale(inputs.Inputs):
 
 
 @dataclass(frozen=True)
-class ByOutputBlock:
+class ByOutputBlock(PricedBySize):
     """A price for each block of megapixels of the output that is begun.
 
     fal does not say whether a megapixel has 1,000,000 pixels or 1024x1024: between the two the price is a range.
@@ -83,17 +80,14 @@ class ByOutputBlock:
     factor: float = 2
     unit: ClassVar[str] = "24 megapixels of output, begun"
 
-    def __call__(self, arguments: Mapping[str, Json]) -> Price:
-        """Return the price of one request whose image has an unknown size."""
-        return self.of_size(arguments, None)
-
     def of_size(self, arguments: Mapping[str, Json], size: Size | None) -> Price:
         """Return the price of one request; without the size of its image, it has no upper end."""
         if size is None:
             return Price(self.each, Decimal("Infinity"))
         factor = Decimal(str(arguments.get("upscale_factor", self.factor)))
         pixels = size[0] * size[1] * factor**2
-        low, high = ((pixels / (self.megapixels * unit)).to_integral_value(ROUND_CEILING) for unit in (_MEBI, _MILLION))
+        units = (MEGAPIXEL, SMALL_MEGAPIXEL)
+        low, high = ((pixels / (self.megapixels * unit)).to_integral_value(ROUND_CEILING) for unit in units)
         return Price(self.each * low, self.each * high)
 
 
