@@ -274,7 +274,7 @@ _ALL = (
             "tags",
             None,
             TEXTS_BY_NAME,
-            "Tags for fal's billing reports, in addition to dataset, partition and key; 7 at most.",
+            "Tags for fal's billing reports, in addition to dataset, partition and key; 7 at most, 423 bytes together.",
         ),
         Option(
             "lifecycle",

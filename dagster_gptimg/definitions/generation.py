@@ -34,7 +34,7 @@ from dagster_gptimg.errors import (
 )
 from dagster_gptimg.fal.registry.builtin import MODEL_BEFORE, get_model
 from dagster_gptimg.fal.registry.model import FalModel
-from dagster_gptimg.fal.request_settings import ENGINES_TAGS, MOST_OWN_TAGS, RequestSettings
+from dagster_gptimg.fal.request_settings import ENGINES_TAGS, RequestSettings, with_as_many
 from dagster_gptimg.prompts import Move, PromptSpec, ReferenceRoot, References, Source, known_as, read_rows
 from dagster_gptimg.store.dataset import Dataset
 
@@ -260,9 +260,7 @@ class ImageGeneration:
     def _request(self, context: Context) -> RequestSettings:
         """What its requests are sent with: the asset's settings, then the resource's, then what tells the asset."""
         said = self.request.over(context.resources.fal.request_settings())
-        more = {name: text for name, text in request_tags(context).items() if name not in said.tags}
-        room = max(MOST_OWN_TAGS - len(said.tags), 0)
-        return replace(said, tags={**said.tags, **dict(list(more.items())[:room])})
+        return with_as_many(said, request_tags(context))
 
 
 def _table(context: Context, source: Source) -> str:

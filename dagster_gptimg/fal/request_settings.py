@@ -10,7 +10,7 @@ import json
 import re
 import string
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 from urllib.parse import quote
 
@@ -29,6 +29,8 @@ MOST_VALUE = 256
 """Maximum characters of a tag's value (fal's limit)."""
 MOST_BYTES = 1024
 """Maximum bytes of the whole header (fal's limit)."""
+_LONGEST = {"dataset": "d" * MOST_VALUE, "key": "k" * 64, "partition": "p" * MOST_VALUE}
+"""The longest of the tags that a run gives each request: a key is a SHA-256."""
 
 _TAG_SAFE = "".join(c for c in string.punctuation if c not in ",%") + " "
 _OTHERS = {
@@ -61,7 +63,8 @@ class RequestSettings:
         priority: `low` lets other callers of the endpoint go first; fal has nothing above `normal`.
         start_timeout: seconds (more than 1) until a request must have begun, queue and fal's own retries included; then
             it ends as an error that costs nothing.
-        tags: for fal's billing reports; at most 7. What fal would drop is percent-encoded.
+        tags: for fal's billing reports; at most 7, and 423 bytes of them together, `name=value` with commas between.
+            Characters that fal does not take are percent-encoded.
         lifecycle: seconds that fal's CDN keeps the output files. The images are in the store by then; they must stay
             long enough to be fetched.
         headers: other headers of fal's platform, by name.
@@ -89,11 +92,8 @@ class RequestSettings:
         )
         object.__setattr__(self, "tags", self.tags or {})
         object.__setattr__(self, "headers", self.headers or {})
-        own = len(self.tags.keys() - set(ENGINES_TAGS))
-        if own > MOST_OWN_TAGS:
-            with_run = f"at most {MOST_TAGS}, with {', '.join(ENGINES_TAGS)}, which each request has"
-            msg = f"there are {own} tags, and fal accepts {with_run}: give {MOST_OWN_TAGS} at most"
-            raise UsageError(msg)
+        if refused := _refused(self.tags):
+            raise UsageError(refused)
         for name in self.headers:
             self._check_header(name)
 
@@ -104,7 +104,7 @@ class RequestSettings:
             others: the settings for everything that these leave open.
 
         Raises:
-            UsageError: there are too many tags together, or `others` would void the guarantee.
+            UsageError: the tags are too many or too long together, or `others` would void the guarantee.
         """
         tags = dict(self.tags) | {name: value for name, value in others.tags.items() if name not in self.tags}
         return RequestSettings(
@@ -155,26 +155,75 @@ class RequestSettings:
         raise UsageError(msg)
 
 
+def with_as_many(settings: RequestSettings, tags: Mapping[str, str]) -> RequestSettings:
+    """Return the settings with as many of these tags as fal accepts beside the settings' own.
+
+    Args:
+        settings: the settings; none of their tags is replaced.
+        tags: by name, the most important first; a value is shortened to what fal accepts of one.
+    """
+    for name, value in tags.items():
+        more = {**settings.tags, name: _shortened(value)}
+        if name not in settings.tags and not _refused(more):
+            settings = replace(settings, tags=more)
+    return settings
+
+
+def _refused(tags: Mapping[str, str]) -> str:
+    """Return which tags fal would drop, and what to do, in words; an empty text if it accepts all."""
+    if trouble := next(filter(None, (_refused_one(name, value) for name, value in tags.items())), ""):
+        return trouble
+    every = _LONGEST | dict(tags)
+    with_run = f"with {', '.join(ENGINES_TAGS)}, which each request has"
+    if len(every) > MOST_TAGS:
+        own = len(every) - len(ENGINES_TAGS)
+        return f"there are {own} tags, and fal accepts at most {MOST_TAGS}, {with_run}: give {MOST_OWN_TAGS} at most"
+    names: dict[str, str] = {}
+    for name in every:
+        other = names.setdefault(_tag_name(name), name)
+        if other != name:
+            return f"the tags {other[:60]!r} and {name[:60]!r} have one name at fal, {_tag_name(name)}: rename one"
+    size = len(",".join(map(_tag, every, every.values())))
+    if size > MOST_BYTES:
+        words = f"the tags can have {size:,} bytes, {with_run}, and fal accepts {MOST_BYTES:,}"
+        return f"{words}: shorten yours by {size - MOST_BYTES:,} bytes. It would drop some without a word"
+    return ""
+
+
+def _refused_one(name: str, value: str) -> str:
+    """Return why fal would not accept a tag, whatever the others are; an empty text if it does."""
+    if not name or not value:
+        return f"the tag {name[:60]!r} needs a name and a value: fal drops it without them"
+    if len(_tag_name(name)) > MOST_KEY:
+        return f"the name of the tag {name[:60]!r} has more than {MOST_KEY} characters, and fal drops it: shorten it"
+    if _shortened(value) != value:
+        return f"the tag {name!r} has more than {MOST_VALUE} bytes as its value is sent, and fal drops it: shorten it"
+    return ""
+
+
 def tags_text(tags: Mapping[str, str]) -> str:
-    """Format tags for fal: `key=value,key=value`, as many as fit into the header."""
-    parts: list[str] = []
-    for name, value in list(tags.items())[:MOST_TAGS]:
-        part = f"{_tag_name(name)}={_tag_value(value)}"
-        if part.startswith("=") or part.endswith("=") or len(",".join([*parts, part])) > MOST_BYTES:
-            continue
-        parts.append(part)
-    return ",".join(parts)
+    """Format tags for fal: `key=value,key=value`, without those that have no name or no value."""
+    return ",".join(_tag(name, value) for name, value in tags.items() if name and value)
+
+
+def _tag(name: str, value: str) -> str:
+    return f"{_tag_name(name)}={quote(_shortened(value), safe=_TAG_SAFE)}"
 
 
 def _tag_name(name: str) -> str:
     """Convert a name to fal's alphabet for tag keys; the prefix `fal.` is reserved for fal."""
-    plain = re.sub(r"[^a-z0-9._-]+", "-", name.lower())[:MOST_KEY]
+    plain = re.sub(r"[^a-z0-9._-]+", "-", name.lower())
     return f"x{plain}" if plain.startswith("fal.") else plain
 
 
-def _tag_value(value: str) -> str:
-    encoded = quote(value, safe=_TAG_SAFE)
-    return re.sub(r"%[0-9A-F]?$", "", encoded[:MOST_VALUE]) if len(encoded) > MOST_VALUE else encoded
+def _shortened(value: str) -> str:
+    """Return as much of a value as fal accepts of one, in whole characters."""
+    size = 0
+    for place, character in enumerate(value[: MOST_VALUE + 1]):
+        size += len(quote(character, safe=_TAG_SAFE))
+        if size > MOST_VALUE:
+            return value[:place]
+    return value
 
 
 def _line(name: str, value: str) -> str:

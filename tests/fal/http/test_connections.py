@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dagster_gptimg.base.retry_policies import STATUS_STREAM
+from dagster_gptimg.emulator.http.parse_submission import tags_of
 from dagster_gptimg.errors import (
     GoneError,
     MissingKeyError,
@@ -22,7 +23,7 @@ from dagster_gptimg.errors import (
 from dagster_gptimg.fal.http import storage as upload
 from dagster_gptimg.fal.http.client import FalClient
 from dagster_gptimg.fal.http.portal import fal_portal
-from dagster_gptimg.fal.request_settings import RequestSettings, tags_text
+from dagster_gptimg.fal.request_settings import RequestSettings, tags_text, with_as_many
 from dagster_gptimg.fal.settings import FalSettings, FalUrls
 from dagster_gptimg.fal.types import Completed, Images, InProgress, LogLine, Queued, Status, Submitted
 from tests.fal.scripted import Connection, Server, client, scripted
@@ -230,11 +231,25 @@ def test_tags_are_written_as_fal_takes_them() -> None:
     assert tags_text({"Team Name": "a,b", "fal.x": "schöne Bilder\n", "": "x", "y": ""}) == (
         "team-name=a%2Cb,xfal.x=sch%C3%B6ne Bilder%0A"
     )
-    long = tags_text({"k": "ü" * 300})
-    assert len(long) <= 258
-    assert not long.endswith(("%", "%C"))
-    many = tags_text({f"k{n}": "v" * 250 for n in range(10)})
-    assert len(many) <= 1024
+    assert tags_text({"k": "ü" * 300}) == f"k={'%C3%BC' * 42}", "whole characters, in 256 bytes"
+    assert RequestSettings(tags={"fal.x": "a,b"}).with_tags({})["X-Fal-Tags"] == "xfal.x=a%2Cb"
+
+
+def test_the_longest_tags_that_are_accepted_reach_fal_with_those_of_the_run() -> None:
+    own = {f"t{n}": "v" * 57 for n in range(6)} | {"longest": "v" * 49}
+    longest = {"dataset": "d" * 300, "key": "k" * 64, "partition": "p" * 300}
+    text = RequestSettings(tags=own).with_tags(longest)["X-Fal-Tags"]
+    assert len(text) == 1024
+    assert tags_of(text).keys() == longest.keys() | own.keys()
+    with pytest.raises(UsageError, match=r"can have 1,025 bytes.* shorten yours by 1 bytes"):
+        RequestSettings(tags=own | {"t0": "v" * 58})
+
+
+def test_as_many_tags_are_added_as_fal_takes() -> None:
+    settings = RequestSettings(tags={"team": "ads", "campaign": "c" * 200})
+    more = {"asset": "a" * 300, "Team": "x", "empty": "", "team": "other", "group": "g" * 150, "tier": "gold"}
+    assert with_as_many(settings, more).tags == {**settings.tags, "group": "g" * 150, "tier": "gold"}
+    assert with_as_many(RequestSettings(), {"asset": "ü" * 300}).tags == {"asset": "ü" * 42}
 
 
 @pytest.mark.parametrize(
@@ -244,6 +259,13 @@ def test_tags_are_written_as_fal_takes_them() -> None:
         ({"start_timeout": 1}, "more than 1 second"),
         ({"lifecycle": 60}, "a whole number, 3600 or more"),
         ({"tags": {str(n): "x" for n in range(11)}}, "11 tags, and fal accepts at most 10"),
+        ({"tags": {str(n): "x" * 100 for n in range(5)}}, "bytes, with dataset, key, partition.* fal accepts 1,024"),
+        ({"tags": {"team": ""}}, "the tag 'team' needs a name and a value"),
+        ({"tags": {"": "ads"}}, "the tag '' needs a name and a value"),
+        ({"tags": {"t" * 65: "ads"}}, "more than 64 characters"),
+        ({"tags": {"team": "ü" * 43}}, "the tag 'team' has more than 256 bytes"),
+        ({"tags": {"Team": "a", "team": "b"}}, "the tags 'Team' and 'team' have one name at fal, team: rename one"),
+        ({"tags": {"Key": "a"}}, "the tags 'key' and 'Key' have one name at fal"),
         ({"headers": {"X-Fal-Store-IO": "0"}}, "could not be found in its history"),
         ({"headers": {"Authorization": "Key x"}}, "the key comes from FAL_KEY"),
         ({"headers": {"X-Fal-Tags": "a=b"}}, "it has a setting of its own: tags"),
