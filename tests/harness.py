@@ -129,6 +129,24 @@ def cli(fal: Fal | None, *arguments: str, env: dict[str, str] | None = None, std
         return Ran(process.exitcode or 0, said, complained, stdout.read_bytes())
 
 
+def at_terminal(typed: str, *arguments: str) -> Ran:
+    """Run the CLI to its end at a terminal, where somebody types this line."""
+    keyboard, terminal = os.openpty()
+    with TemporaryDirectory() as folder:
+        stdout, stderr = Path(folder, "stdout"), Path(folder, "stderr")
+        try:
+            os.write(keyboard, f"{typed}\n".encode())
+            process = fork(cli_main, arguments, os.environ, stdout, stderr, Path(os.ttyname(terminal)))
+            process.join(RUN_DEADLINE)
+            if process.exitcode is None:
+                process.kill()
+                process.join()
+        finally:
+            os.close(keyboard)
+            os.close(terminal)
+        return Ran(process.exitcode or 0, stdout.read_text("utf-8"), stderr.read_text("utf-8"), stdout.read_bytes())
+
+
 def table(path: Path, rows: int, **columns: str) -> str:
     """A prompt table of so many rows, as JSON lines with the columns `id` and `prompt`: its path."""
     lines = [json.dumps({"id": f"r{n}", "prompt": f"a thing, number {n}", **columns}) for n in range(rows)]

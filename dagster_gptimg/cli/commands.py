@@ -208,16 +208,17 @@ def rebuild(store: str, dataset: str, **given: Any) -> None:  # noqa: ANN401
 @cli.command()
 @click.argument("rows", metavar="ROW...", nargs=-1, required=True)
 @given_as.dataset_options
-def forget(rows: tuple[str, ...], store: str, dataset: str) -> None:
-    """Erase the images, prompts and arguments of rows. Cost and hashes stay; the rows are never bought again.
+@click.option("--yes", is_flag=True, help="Erase without a confirmation.")
+def forget(rows: tuple[str, ...], store: str, dataset: str, *, yes: bool) -> None:
+    """Erase the images, prompts and arguments of rows, after a confirmation. This cannot be undone.
 
-    With FAL_KEY set (an ADMIN key), fal's own copies are deleted as well.
+    Cost and hashes stay; the rows are never bought again. With FAL_KEY set (an ADMIN key), fal's own copies are deleted
+    as well.
     """
-    from dagster_gptimg.engine import operations
+    from dagster_gptimg.cli import maintenance
 
     _repeat_quietly()
-    for line in operations.forget(given_as.dataset_of(store, dataset), rows):
-        say(line)
+    maintenance.forget(given_as.dataset_of(store, dataset), rows, yes=yes)
 
 
 @cli.command()

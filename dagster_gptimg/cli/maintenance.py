@@ -1,4 +1,4 @@
-"""The commands `prune`, `costs`, `verify` and `verify --adopt`: what they ask, do and print.
+"""The commands `prune`, `forget`, `costs`, `verify` and `verify --adopt`: what they ask, do and print.
 
 `commands.py` declares them and their options; the work itself is done in `engine/maintain/`.
 """
@@ -15,10 +15,12 @@ import click
 from dagster_gptimg.base.exit_status import ExitStatus
 from dagster_gptimg.base.plain_text import counted, plain
 from dagster_gptimg.cli.output import say, tell, tell_json
+from dagster_gptimg.engine import operations
 from dagster_gptimg.engine.maintain import prune as pruning
 from dagster_gptimg.engine.maintain.adopt import adopt as adopt_request
 from dagster_gptimg.engine.maintain.costs import costs_of, dollars
 from dagster_gptimg.engine.maintain.dataset_lookup import check_exists
+from dagster_gptimg.engine.maintain.forget import forgettable
 from dagster_gptimg.engine.maintain.verify import WHATS
 from dagster_gptimg.engine.maintain.verify import verify as verify_dataset
 from dagster_gptimg.engine.system import system_runtime
@@ -29,12 +31,16 @@ from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.dataset_list import datasets_in
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from dagster_gptimg.engine.maintain.costs import Amounts, By, Group
+    from dagster_gptimg.engine.maintain.forget import Forgettable
     from dagster_gptimg.engine.maintain.prune import Prunable
     from dagster_gptimg.engine.maintain.verify import Verified
     from dagster_gptimg.store.root import Store
+
+SHOWN = 10
+"""Row ids that a question names at most."""
 
 
 def prune(dataset: Dataset, *, left: bool, delete: bool, yes: bool, as_json: bool) -> None:
@@ -51,7 +57,8 @@ def prune(dataset: Dataset, *, left: bool, delete: bool, yes: bool, as_json: boo
     words, is_deleted = _words_of(found), False
     if delete and found.paths:
         if not yes:
-            _ask(words, found)
+            more = ". A row that comes back is bought again only when you say `--again missing`" if found.rows else ""
+            _confirm(f"{words}{more}", "delete")
         pruning.delete(dataset, found, datetime.now(UTC))
         is_deleted = True
     say(f"{words}{', deleted' if is_deleted else ''}")
@@ -74,12 +81,39 @@ def _words_of(found: Prunable) -> str:
     return f"{words}; the cost of {found.of_unknown_cost} is not known" if found.of_unknown_cost else words
 
 
-def _ask(words: str, found: Prunable) -> None:
+def _confirm(words: str, verb: str) -> None:
+    """Ask whether to go on with what cannot be undone.
+
+    Raises:
+        UsageError: nobody can be asked.
+        click.Abort: the answer is no.
+    """
     if not sys.stdin.isatty():
-        raise UsageError(f"{words}: use --yes to delete them without a confirmation. Nothing was deleted")
-    more = ". A row that comes back is bought again only when you say `--again missing`" if found.rows else ""
-    if not click.confirm(f"{words}{more}. Delete?", err=True):
+        raise UsageError(f"{words}: use --yes to {verb} them without a confirmation. Nothing was {verb}d")
+    if not click.confirm(f"{words}. {verb.capitalize()}?", err=True):
         raise click.Abort
+
+
+def forget(dataset: Dataset, rows: Collection[str], *, yes: bool) -> None:
+    """Erase rows, if this is confirmed.
+
+    Raises:
+        UsageError: a row is unknown or has not ended, or nobody can confirm; nothing was erased.
+        StoreError: the store cannot be used.
+    """
+    wanted = forgettable(dataset, rows)
+    if not yes:
+        _confirm(_words_of_forgettable(wanted), "erase")
+    for line in operations.forget(dataset, wanted):
+        say(line)
+
+
+def _words_of_forgettable(wanted: Forgettable) -> str:
+    what, others = f"{counted(len(wanted.rows), 'row')} with {counted(wanted.images, 'image')}", wanted.shared
+    if others:
+        named = ", ".join(map(plain, others[:SHOWN])) + (", ..." if len(others) > SHOWN else "")
+        what = f"{what}, and {counted(len(others), 'other row')} with the same images ({named})"
+    return f"{what}: prompts, arguments and images are erased for good, and such rows are never bought again"
 
 
 def costs(store: Store, dataset: str | None, by: By, *, as_json: bool) -> None:

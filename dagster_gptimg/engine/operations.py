@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from dagster_gptimg.engine.events import Event
     from dagster_gptimg.engine.gallery.build import Gallery
+    from dagster_gptimg.engine.maintain.forget import Forgettable
     from dagster_gptimg.engine.maintain.rebuild import Rebuilt
     from dagster_gptimg.engine.record.summary import Summary
     from dagster_gptimg.fal.registry.model import FalModel
@@ -248,18 +249,20 @@ def rebuild(dataset: Dataset, model: FalModel) -> Rebuilt:
     return asyncio.run(rebuilding.rebuild(dataset, model, runtime.io, run))
 
 
-def forget(dataset: Dataset, rows: Collection[str]) -> list[str]:
+def forget(dataset: Dataset, wanted: Forgettable) -> list[str]:
     """Erase rows in the store, and their payloads at fal if there is a key; return lines for people.
 
+    Args:
+        dataset: the dataset.
+        wanted: what is erased, from `forgettable`.
+
     Raises:
-        UsageError: a row is unknown or has not ended; nothing was erased.
         StoreError: the store cannot be used.
     """
-    found = forgetting.forget(dataset, rows)
-    shared = [row for row in found.rows if row not in rows]
-    lines = [f"{counted(len(found.keys), 'request')} erased; their cost and hashes stay on record"]
-    if shared:
-        lines.append(f"rows that shared an image with them are erased as well: {', '.join(shared)}")
+    found = forgetting.forget(dataset, wanted)
+    lines = [f"{counted(len(wanted.keys), 'request')} erased; their cost and hashes stay on record"]
+    if wanted.shared:
+        lines.append(f"rows that shared an image with them are erased as well: {', '.join(wanted.shared)}")
     if found.had_galleries:
         lines.append("the dataset's galleries are removed (`gallery` writes them anew); copies elsewhere are not")
     return [*lines, asyncio.run(_forget_at_fal(dataset, found.request_ids))]

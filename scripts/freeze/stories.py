@@ -336,7 +336,7 @@ DESK = rows("an inkwell", "a pen")
 def forgotten(make: Maker) -> None:
     """One of two rows was erased at the user's word."""
     make.generate(DESK)
-    make.run("forget", "r0", *make.place)
+    make.run("forget", "r0", "--yes", *make.place)
 
 
 COAST = rows("a sea", "a bay", "a reef", "a cape")

@@ -108,7 +108,7 @@ def test_verify_prune_and_forget_know_verdicts(fal: Fal, store: Path, rows: str)
     assert "2 verdicts" in ran.stderr
 
     generate(fal, store, rows)  # the note stands in the written table, too
-    assert cli(None, "forget", "r0", "--store", str(store), "--dataset", "d").status == 0
+    assert cli(None, "forget", "r0", "--yes", "--store", str(store), "--dataset", "d").status == 0
     assert sorted(json.loads(path.read_text())["note"] or "" for path in verdict_files(store)) == ["", "a secret"]
     after = {r["row_id"]: r for r in records(store, "d")}
     assert (after["r0"]["verdict"], after["r0"]["verdict_note"]) == (None, None)

@@ -209,7 +209,7 @@ def test_what_a_model_said_of_a_prompt_is_erased_with_it(tmp_path: Path) -> None
     with serving(fal):
         assert generate(fal, tmp_path).status == 0
         [row] = [record["row_id"] for record in records(tmp_path / "store", "d")]
-        erased = cli(None, "forget", row, "--store", str(tmp_path / "store"), "--dataset", "d", env=fal.env)
+        erased = cli(None, "forget", row, "--yes", "--store", str(tmp_path / "store"), "--dataset", "d", env=fal.env)
         assert erased.status == 0, erased.stderr
     assert "words of" not in "".join(path.read_text() for path in (tmp_path / "store" / "d").rglob("*.json"))
     assert not any(b"words of" in path.read_bytes() for path in (tmp_path / "store" / "d").rglob("*.parquet"))

@@ -96,7 +96,7 @@ def test_a_run_leaves_no_part_of_the_key_anywhere(echoing: EchoingFal, table: Pa
     for form in ("jsonl", "csv", "table"):
         printed = cli(None, "manifest", *place, "--format", form)
         assert found_in(said(printed.stdout.replace("\r", ""), printed.stderr)) == []
-    for command in (("plan", str(table), *place), ("rebuild", *place), ("forget", "refused", *place)):
+    for command in (("plan", str(table), *place), ("rebuild", *place), ("forget", "refused", "--yes", *place)):
         assert_harmless(cli(None, *command, env=echoing.env))
     assert files_with_the_key(store) == []
 

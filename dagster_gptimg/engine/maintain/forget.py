@@ -35,30 +35,40 @@ _NOTHING = dict.fromkeys(DETAILS) | _TEXTS
 
 
 @dataclass(frozen=True, slots=True)
+class Forgettable:
+    """What would be erased with some rows.
+
+    Attributes:
+        keys: request keys.
+        rows: the rows, sorted.
+        shared: other rows that have the same requests, sorted: they are the same purchase.
+        images: the number of their images that are in the store.
+    """
+
+    keys: list[str]
+    rows: list[str]
+    shared: list[str]
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
 class Forgotten:
     """The result of erasing rows.
 
     Attributes:
-        keys: erased request keys.
-        request_ids: their requests at fal.
-        rows: all rows that shared them.
+        request_ids: the erased requests at fal.
         had_galleries: whether galleries of the dataset, which held them, were removed.
     """
 
-    keys: list[str]
     request_ids: list[str]
-    rows: list[str]
     had_galleries: bool
 
 
-def forget(dataset: Dataset, rows: Collection[str]) -> Forgotten:
-    """Erase the images, prompts and arguments of rows; their cost and hashes stay, and they are never bought again.
-
-    The notes of verdicts on their images are erased with them. Rows that share a request are erased together: they are
-    the same purchase. Can be repeated after a failure.
+def forgettable(dataset: Dataset, rows: Collection[str]) -> Forgettable:
+    """Return what `forget` would erase with some rows; nothing is erased.
 
     Raises:
-        UsageError: a row is in no manifest, or has not ended; nothing was erased.
+        UsageError: a row is in no manifest, or has not ended.
         StoreError: the store cannot be used.
     """
     table = _manifests(dataset)
@@ -72,11 +82,29 @@ def forget(dataset: Dataset, rows: Collection[str]) -> Forgotten:
     if open_keys:
         msg = f"{len(open_keys)} requests of these rows have not ended: run `generate` until they have, then again"
         raise UsageError(msg)
+    erased = table.filter(pc.is_in(table["request_key"], pa.array(keys, pa.string())))
+    shared = set(erased["row_id"].to_pylist()) - set(rows)
+    images = set(erased["uri"].drop_null().to_pylist())
+    return Forgettable(keys, sorted(set(rows)), sorted(shared), len(images))
+
+
+def forget(dataset: Dataset, wanted: Forgettable) -> Forgotten:
+    """Erase images, prompts and arguments; the cost and hashes stay, and the rows are never bought again.
+
+    The notes of verdicts on the images are erased with them. Can be repeated after a failure.
+
+    Args:
+        dataset: the dataset.
+        wanted: what is erased, from `forgettable`.
+
+    Raises:
+        StoreError: the store cannot be used.
+    """
     now = datetime.now(UTC)
-    ids = [request_id for key in keys for request_id in erase(dataset, key, now)]
-    _note_in_index(dataset, keys, now)
-    erased = _erase_from_manifests(dataset, set(keys))
-    return Forgotten(keys, ids, erased, bool(remove_galleries(dataset)))
+    ids = [request_id for key in wanted.keys for request_id in erase(dataset, key, now)]
+    _note_in_index(dataset, wanted.keys, now)
+    _erase_from_manifests(dataset, set(wanted.keys))
+    return Forgotten(ids, bool(remove_galleries(dataset)))
 
 
 def _manifests(dataset: Dataset) -> pa.Table:
@@ -96,19 +124,15 @@ def _note_in_index(dataset: Dataset, keys: list[str], now: datetime) -> None:
     index.merge(f"{name}-merged", above=1)  # the lines of before have words about the images in them
 
 
-def _erase_from_manifests(dataset: Dataset, keys: set[str]) -> list[str]:
-    rows: set[str] = set()
+def _erase_from_manifests(dataset: Dataset, keys: set[str]) -> None:
     for folder in manifest_folders(dataset):
         table = read_manifest_in(dataset, folder)
         if not keys.isdisjoint(table["request_key"].to_pylist()):
-            write_manifest_in(dataset, folder, _without(table, keys, rows), partial(about_of, table))
-    return sorted(rows)
+            write_manifest_in(dataset, folder, _without(table, keys), partial(about_of, table))
 
 
-def _without(table: pa.Table, keys: set[str], rows: set[str]) -> Iterator[dict[str, Any]]:
+def _without(table: pa.Table, keys: set[str]) -> Iterator[dict[str, Any]]:
     for batch in table.to_batches():
         for record in batch.to_pylist():
-            erased = record["request_key"] in keys
-            if erased:
-                rows.add(record["row_id"])
-            yield {**record, **_NOTHING, "status": RowStatus.ERASED} if erased else record
+            is_erased = record["request_key"] in keys
+            yield {**record, **_NOTHING, "status": RowStatus.ERASED} if is_erased else record

@@ -59,7 +59,7 @@ def test_costs_equal_the_bill_whatever_became_of_the_rows(fal: Fal, store: Path,
     forget_at_fal(fal)
     generate(fal, store, write(*edited, first[11]), "--again", "missing")  # bought twice, at the user's word
     assert total(store) == bill(fal)
-    assert cli(None, "forget", "r1", "r2", "--store", str(store), "--dataset", "d").status == 0
+    assert cli(None, "forget", "r1", "r2", "--yes", "--store", str(store), "--dataset", "d").status == 0
     assert total(store) == bill(fal)
     store.rename(tmp_path / "moved")
     assert total(tmp_path / "moved") == bill(fal)

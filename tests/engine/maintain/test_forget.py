@@ -6,7 +6,7 @@ import json
 from decimal import Decimal
 from pathlib import Path
 
-from tests.harness import Fal, cli, records, table, target
+from tests.harness import Fal, at_terminal, cli, records, table, target
 from tests.support import MINI_LOW
 
 SECRET = "number 1"
@@ -24,7 +24,7 @@ def everything(store: Path) -> str:
 
 
 def forget(fal: Fal | None, store: Path, *rows: str) -> tuple[int, str]:
-    ran = cli(fal, "forget", *rows, "--store", str(store), "--dataset", "d")
+    ran = cli(fal, "forget", *rows, "--yes", "--store", str(store), "--dataset", "d")
     return ran.status, ran.stderr
 
 
@@ -61,15 +61,25 @@ def test_an_erasure_survives_the_loss_of_the_index(fal: Fal, store: Path, tmp_pa
     assert (again["bought"], again["erased"], len(fal.charged())) == (0, 1, 2)
 
 
-def test_equal_rows_are_one_purchase_and_one_erasure(fal: Fal, store: Path, tmp_path: Path) -> None:
+def test_equal_rows_are_one_purchase_and_one_erasure_of_which_the_user_is_asked_first(
+    fal: Fal, store: Path, tmp_path: Path
+) -> None:
     one, two = tmp_path / "1.jsonl", tmp_path / "2.jsonl"
     one.write_text(json.dumps({"id": "a", "prompt": "the same", "part": "x"}))
     two.write_text(json.dumps({"id": "b", "prompt": "the same", "part": "y"}))
     generate(fal, store, str(one), "--partition", "part=x")
     generate(fal, store, str(two), "--partition", "part=y")
-    status, told = forget(None, store, "a")
-    assert status == 0
-    assert "rows that shared an image with them are erased as well: b" in told
+    asked = "1 row with 1 image, and 1 other row with the same images (b): prompts, arguments and images are erased"
+    named = ("forget", "a", "--store", str(store), "--dataset", "d")
+    for ran, status, said in (
+        (cli(None, *named), 2, "use --yes to erase them without a confirmation. Nothing was erased"),
+        (at_terminal("n", *named), 130, "Erase? [y/N]"),
+    ):
+        assert (ran.status, asked in ran.stderr, said in ran.stderr) == (status, True, True), ran.stderr
+        assert {r["status"] for r in records(store, "d")} == {"stored"}, "nobody has said yes"
+    ran = at_terminal("y", *named)
+    assert ran.status == 0
+    assert "rows that shared an image with them are erased as well: b" in ran.stderr
     assert {r["status"] for r in records(store, "d")} == {"erased"}
 
 

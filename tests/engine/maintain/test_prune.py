@@ -153,7 +153,7 @@ def test_a_receipt_cannot_have_another_file_deleted(fal: Fal, store: Path, tmp_p
     outcome.write_text(json.dumps(said))
     [row] = [r["row_id"] for r in records(store, "d") if r["request_id"] == said["request_id"]]
     prune(store, "--left", "--delete", "--yes")
-    cli(None, "forget", row, "--store", str(store), "--dataset", "d")
+    cli(None, "forget", row, "--yes", "--store", str(store), "--dataset", "d")
     assert victim.read_text() == "precious"
     assert len(images(store)) == 2
 
