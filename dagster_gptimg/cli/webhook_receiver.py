@@ -7,21 +7,19 @@ public keys. docs/fal.md describes how to run it behind a proxy.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
-import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
+from dagster_gptimg.cli.http_server import COMMON, Server, read_body
 from dagster_gptimg.engine.submit.webhook_urls import parse_path
 from dagster_gptimg.engine.system import SystemClock, Threads
 from dagster_gptimg.errors import ReadError, StoreError, UsageError, WebhookError
@@ -31,7 +29,6 @@ from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.inbox import Callback, Reception
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Mapping
 
     from starlette.responses import Response
@@ -42,12 +39,6 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 1024 * 1024
 """Maximum bytes of a webhook's body. fal's have a few KB: images are URLs."""
-
-HEAD_SECONDS = 5.0
-"""Seconds for a complete head, on a new or a kept connection: an incomplete one occupies one of `AT_ONCE` places."""
-
-BODY_SECONDS = 5.0
-"""Seconds for a complete body. fal waits 15 s for the answer to its first attempt."""
 
 AT_ONCE = 256
 """Maximum connections; further ones are answered 503, and fal sends their webhooks again."""
@@ -123,7 +114,7 @@ class Receiver:
         try:
             check_time(request.headers)
             dataset = await self._dataset(address, request.query_params.get("sig", ""))
-            webhook = await self._keys.verified(request.headers, await _body(request))
+            webhook = await self._keys.verified(request.headers, await read_body(request, MOST_BYTES))
         except WebhookError as error:
             raise HTTPException(401, str(error)) from error
         callback = Callback(
@@ -151,90 +142,14 @@ class Receiver:
         return dataset
 
 
-async def _body(request: Request) -> bytes:
-    """Return the raw body, as it was signed; limited in size and time."""
-    chunks, size = list[bytes](), 0
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            async for chunk in request.stream():
-                chunks.append(chunk)
-                size += len(chunk)
-                if size > MOST_BYTES:
-                    raise HTTPException(413, "too large")
-    except TimeoutError as error:
-        raise HTTPException(408, "too slow") from error
-    except ClientDisconnect as error:
-        raise HTTPException(400, "broken off") from error
-    return b"".join(chunks)
-
-
-class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
-    """Uvicorn's HTTP protocol, with a time limit for a request's head."""
-
-    _timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:
-        """Start the time limit of the first head."""
-        super().connection_made(transport)
-        self._wait_for_head()
-
-    def data_received(self, data: bytes) -> None:
-        """Process received bytes; the time limit of the next head starts with its first byte."""
-        if self._timer is None and not self._is_called:
-            self._wait_for_head()
-        super().data_received(data)
-        if self._is_called:
-            self._stop_waiting()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Clean up after a closed connection."""
-        self._stop_waiting()
-        super().connection_lost(exc)
-
-    @property
-    def _is_called(self) -> bool:
-        """Whether a complete head was received, and is not answered yet."""
-        return self.cycle is not None and not self.cycle.response_complete
-
-    def _wait_for_head(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(HEAD_SECONDS, self._give_up)
-
-    def _stop_waiting(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _give_up(self) -> None:
-        if not self._is_called:
-            self.transport.abort()
-
-
-class _Server(uvicorn.Server):
-    """Uvicorn's server, which prints its address."""
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, then print the address."""
-        await super().startup(sockets)
-        if not self.should_exit:
-            host, port = self.servers[0].sockets[0].getsockname()[:2]
-            sys.stdout.write(f"receiver: http://{host}:{port}\n")
-            sys.stdout.flush()
-
-
 def serve(store: Store, urls: FalUrls, host: str, port: int) -> None:
     """Receive webhooks for a store until SIGINT or SIGTERM; `port` 0 is any free one, which is printed."""
     config = uvicorn.Config(
         Receiver(store, urls).app,
-        http=_Protocol,
         host=host,
         port=port,
-        ws="none",
-        lifespan="off",
-        log_level="warning",
-        access_log=False,  # URLs carry signatures
-        server_header=False,
-        proxy_headers=False,
         limit_concurrency=AT_ONCE,
         timeout_graceful_shutdown=5,
+        **COMMON,
     )
-    _Server(config).run()
+    Server(config, lambda address, bound: f"receiver: http://{address}:{bound}").run()

@@ -193,6 +193,22 @@ def scan_manifest(
     yield from _scan(dataset, manifest_name(partition), columns)
 
 
+def scan_columns_in(dataset: Dataset, folder: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Yield some columns of the manifest in a partition's folder, as `scan_manifest` does."""
+    yield from _scan(dataset, manifest_in(folder), columns)
+
+
+def manifest_version_in(dataset: Dataset, folder: str) -> str:
+    """Return a text that changes when the manifest in a partition's folder is replaced; empty if there is none.
+
+    Raises `UnreadableError`.
+    """
+    try:
+        return dataset.store.version(f"{dataset.folder}/{manifest_in(folder)}")
+    except FileNotFoundError:
+        return ""
+
+
 def _scan(dataset: Dataset, path: str, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
     name = f"{dataset.folder}/{path}"
     with TemporaryFolder() as made:

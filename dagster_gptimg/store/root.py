@@ -164,6 +164,11 @@ class Store:
             self._check_file(name)
             return bytes(self.fs.cat_file(self.path(name)))
 
+    def version(self, name: str) -> str:
+        """Return a text that changes when an object is replaced. Raises as `read` does."""
+        with reading(self.uri(name), name):
+            return str(self.fs.ukey(self.path(name)))
+
     def _check_file(self, name: str) -> None:
         """Raise `OSError` for a path that is not a regular file: opening a pipe would wait for ever."""
         if self.is_local:

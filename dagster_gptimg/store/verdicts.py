@@ -102,7 +102,17 @@ def image_of(record: Mapping[str, Any]) -> ImageId | None:
     told = parse_image(path) if path else None
     if told is None or told.key != record["request_key"] or record["sha256"] is None:
         return None
-    found = parse_verdict(verdict_name(told.key, told.number, record["sha256"], 1).rpartition("/")[2])
+    return image_from(text_of(ImageId(told.key, told.number, record["sha256"])))
+
+
+def text_of(image: ImageId) -> str:
+    """Return an image's identity as one text: that with which the names of its verdicts begin."""
+    return verdict_name(*image, 1).rpartition("/")[2].removesuffix(".1.json")
+
+
+def image_from(text: str) -> ImageId | None:
+    """Parse a text of `text_of`; None if it is not one."""
+    found = parse_verdict(f"{text}.1.json")
     return None if found is None else ImageId(*found[:3])
 
 

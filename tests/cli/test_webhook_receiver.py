@@ -262,7 +262,7 @@ def test_a_signed_body_of_any_kind_is_taken_or_refused_and_nothing_breaks(
 
 def impatient() -> None:
     """`main`, with less patience for heads."""
-    from dagster_gptimg.cli import webhook_receiver as module
+    from dagster_gptimg.cli import http_server as module
 
     module.HEAD_SECONDS = 0.5
     main()

@@ -1,7 +1,8 @@
 """Writes a gallery: the page, what it shows, and thumbnails; beside its dataset, or as a folder of its own.
 
 Beside its dataset (`<dataset>/gallery`) a gallery refers to the dataset's images and thumbnails. Elsewhere both are
-copied, so that the folder can be moved, sent and published as a whole.
+copied, so that the folder can be moved, sent and published as a whole. `build_served` writes neither: a server has the
+dataset's own beside the page (`cli/review_server/`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 from collections import deque
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dagster_gptimg.base.digest_columns import DigestCounts, digest_of
 from dagster_gptimg.base.version import __version__
@@ -47,6 +48,9 @@ PAGE = "index.html"
 DESCRIPTION = "about.js"
 VERSION = b"{{version}}"
 """Place in the page for a text that differs between builds, so that a browser's cache never mixes two."""
+
+CONNECT = b"{{connect}}"
+"""Place in the page's content security policy: a page that is served may call its server, others may call nobody."""
 
 ENTRIES = 1_000
 """Maximum records of a file of entries."""
@@ -105,11 +109,39 @@ def build(
         UnreadableError: an image table cannot be read.
         StoreError: the store cannot be used.
     """
-    folders = _folders(dataset, partition)
-    place = _Place(dataset, partition, to)
-    records = _Records(dataset, folders)
-    writer = _Writer(place, records, on_progress)
-    return writer.write()
+    return _build(_Place(dataset, partition, to), on_progress)
+
+
+def build_served(
+    dataset: Dataset,
+    partition: str | None,
+    to: Store,
+    served: Served,
+    on_progress: Callable[[int, int], None] = lambda _done, _of: None,
+) -> Gallery:
+    """Write the page of a gallery that a server shows, and its records, into a folder; missing thumbnails are made.
+
+    Files of an earlier build in the folder are kept: a page that is open may still ask for them. Blocks. Raises as
+    `build` does.
+    """
+    return _build(_Place(dataset, partition, to, served), on_progress)
+
+
+def _build(place: _Place, on_progress: Callable[[int, int], None]) -> Gallery:
+    records = _Records(place.dataset, _folders(place.dataset, place.partition))
+    return _Writer(place, records, on_progress).write()
+
+
+class Served(NamedTuple):
+    """What a page is told of the server that shows it.
+
+    Attributes:
+        by: the reviewer's name; None: the page asks for it.
+        tables: a text that changes with the image tables, as they were before the page was written.
+    """
+
+    by: str | None
+    tables: str
 
 
 def _folders(dataset: Dataset, partition: str | None) -> list[str]:
@@ -125,14 +157,18 @@ def _folders(dataset: Dataset, partition: str | None) -> list[str]:
 class _Place:
     """Where a gallery is written, and how it names images and thumbnails."""
 
-    def __init__(self, dataset: Dataset, partition: str | None, to: Store | None) -> None:
-        self.dataset, self.partition, self.is_copy = dataset, partition, to is not None
+    def __init__(
+        self, dataset: Dataset, partition: str | None, to: Store | None, served: Served | None = None
+    ) -> None:
+        self.dataset, self.partition, self.served = dataset, partition, served
+        self.is_copy = to is not None and served is None
         if to is None:
             self.store, inner = dataset.store, gallery_folder(partition)
             self.folder, self.up = f"{dataset.folder}/{inner}/", "../" * (inner.count("/") + 1)
         else:
             self.store, self.folder, self.up = to, "", ""
-            self._check(to)
+            if self.is_copy:
+                self._check(to)
         self._copied, self._sizes = DigestCounts(), dict[str, dict[str, int | None]]()
 
     def _check(self, to: Store) -> None:
@@ -233,7 +269,8 @@ class _Writer:
                 if images % every == 0:
                     sample[record["sha256"]] = None
                 images += 1
-            self._entries.add(shown.entry(record, partitions.popleft(), seen, self._inputs))
+            entry = shown.entry(record, partitions.popleft(), seen, self._inputs)
+            self._entries.add([*entry, shown.identity(record)] if self._place.served else entry)
             self._details.add(shown.details(record))
             self._on_progress(number + 1, total)
         self._finish()
@@ -263,7 +300,10 @@ class _Writer:
         for name, data in page_files():
             if name != PAGE:
                 self._place.write(name, data)
-        self._place.write(PAGE, dict(page_files())[PAGE].replace(VERSION, version))
+        connect = b"connect-src 'self'; " if self._place.served else b""
+        self._place.write(PAGE, dict(page_files())[PAGE].replace(VERSION, version).replace(CONNECT, connect))
+        if self._place.served:
+            return
         for name in set(self._place.names(PAGE_DATA)) - {name.rpartition("/")[2] for name, _ in (*entries, *details)}:
             if is_page_data(name):  # of an earlier build
                 self._place.store.delete(f"{self._place.folder}{PAGE_DATA}/{name}")
@@ -271,6 +311,7 @@ class _Writer:
     def _about(self, entries: list[tuple[str, int]], details: list[tuple[str, int]]) -> bytes:
         dataset, up = self._place.dataset, self._place.up
         identity = hashlib.sha256(repr((dataset.origin(), dataset.uri(""), self._place.partition)).encode()).hexdigest()
+        served = self._place.served
         pairs = [
             ["id", identity[:16]],
             ["dataset", dataset.name],
@@ -278,10 +319,11 @@ class _Writer:
             ["images", f"{up}{IMAGES}/"],
             ["thumbnails", f"{up}{THUMBNAILS}/"],
             ["records", self._records.facets.records],
-            ["fields", list(shown.FIELDS)],
+            ["fields", [*shown.FIELDS, shown.IDENTITY] if served else list(shown.FIELDS)],
             ["facets", self._records.facets.as_lists()],
             ["entries", [list(pair) for pair in entries]],
             ["details", [list(pair) for pair in details]],
+            *([["served", True], ["by", served.by], ["tables", served.tables]] if served else []),
         ]
         return scripts.script("describe", pairs)
 

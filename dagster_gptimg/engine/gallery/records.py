@@ -18,6 +18,7 @@ from dagster_gptimg.store.images.formats.kinds import SVG
 from dagster_gptimg.store.layout import IMAGES, image_in
 from dagster_gptimg.store.manifest import SCHEMA
 from dagster_gptimg.store.verdict_columns import is_on_verdict
+from dagster_gptimg.store.verdicts import image_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -43,6 +44,9 @@ FIELDS = (
     "verdict_number",
 )
 """The values of an entry, in order; the page names them from here."""
+
+IDENTITY = "image"
+"""The value of `identity`, which follows those of `FIELDS` in a gallery that a server shows."""
 
 LETTERS = 2_000
 """Maximum characters of one of the row's own columns in an entry; `details` has the whole text."""
@@ -97,6 +101,12 @@ def entry(record: Mapping[str, Any], partition: str | None, seen: Seen, inputs: 
         text(record["verdict_note"]) if record.get("verdict_note") else None,
         record.get("verdict_number") or 0,
     ]
+
+
+def identity(record: Mapping[str, Any]) -> str | None:
+    """Return the text by which a page names a record's image to its server; None if it cannot be judged."""
+    image = image_of(record)
+    return None if image is None else text_of(image)
 
 
 def details(record: Mapping[str, Any]) -> list[Any]:

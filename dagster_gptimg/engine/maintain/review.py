@@ -2,6 +2,9 @@
 
 A verdict is given on the image that was seen: its SHA-256 and the number of its last verdict say which. A verdict on an
 image that has been replaced since, or that somebody else has judged anew, is not applied, and is told.
+
+`review`, `review_rows` and `review_images` look images up in the image table; `review_image` is for a caller that knows
+the image (`current_images.py`), and costs one listing instead of the whole table.
 """
 
 from __future__ import annotations
@@ -18,14 +21,14 @@ from dagster_gptimg.engine.maintain.dataset_lookup import check_exists
 from dagster_gptimg.errors import StoreError, UnreadableError, UsageError
 from dagster_gptimg.store.manifest import read_all_manifests, read_manifest
 from dagster_gptimg.store.parallel import side_by_side
-from dagster_gptimg.store.verdicts import NOTE_LETTERS, ImageId, Verdicts, image_of, new_verdict, note_of
+from dagster_gptimg.store.verdicts import NOTE_LETTERS, ImageId, Verdicts, image_of, new_verdict, note_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from dagster_gptimg.store.dataset import Dataset
     from dagster_gptimg.store.image_record import ImageRecord
-    from dagster_gptimg.store.verdicts import Kind
+    from dagster_gptimg.store.verdicts import Kind, Verdict
 
 TRIES = 100
 """Maximum verdicts of others on one image that a verdict follows, each recorded just before it."""
@@ -163,6 +166,47 @@ def review_images(
     return reviewed
 
 
+class Judged(NamedTuple):
+    """What came of one verdict on one image.
+
+    Attributes:
+        state: recorded: it is new; unchanged: it was on record before; stale: somebody gave another one since, and it
+            was not recorded.
+        number: the number of the verdict that stands; 0 if there is none.
+        last: the verdict that stands; None if there is none, or it cannot be read.
+    """
+
+    state: Literal["recorded", "unchanged", "stale"]
+    number: int
+    last: Verdict | None
+
+
+def review_image(dataset: Dataset, image: ImageId, given: Given, by: str | None) -> Judged:
+    """Record one verdict on an image, unless somebody gave another one since `given.seen`. Can be repeated. Blocks.
+
+    The caller knows that the image table has the image: neither that nor `given.row_id` is looked at.
+
+    Raises:
+        UsageError: the note is too long; nothing was recorded.
+        StoreError: the store cannot be used, and it is not known whether the verdict is on record: give it again.
+    """
+    _check_note(given)
+    verdicts, one = Verdicts(dataset), _OneImage(dataset, by)
+    before = max((name.number for name in verdicts.names(text_of(image)) if name[:3] == image), default=0)
+    told = one.last(image, before) if before else ("cleared", None)
+    number, _, result = one.give(image, given, before, told)
+    try:
+        last = verdicts.read(image, number) if number else None
+    except (FileNotFoundError, UnreadableError):
+        last = None
+    return Judged("stale" if isinstance(result, NotApplied) else "recorded" if result else "unchanged", number, last)
+
+
+def _check_note(given: Given) -> None:
+    if given.note is not None and len(given.note) > NOTE_LETTERS:
+        raise UsageError(f"a note has more than {NOTE_LETTERS} characters. Nothing was recorded")
+
+
 def _images(
     dataset: Dataset, partition: str | None, rows: Collection[str]
 ) -> dict[tuple[str, int], dict[ImageId, dict[str, Any]]]:
@@ -209,8 +253,7 @@ def _apply(dataset: Dataset, meant: Sequence[tuple[dict[str, Any], Given]], by: 
     """Record verdicts, side by side, those on one image in their order. Raises as `review` does."""
     by_image: dict[ImageId, list[tuple[dict[str, Any], Given]]] = {}
     for record, given in meant:
-        if given.note is not None and len(given.note) > NOTE_LETTERS:
-            raise UsageError(f"a note has more than {NOTE_LETTERS} characters. Nothing was recorded")
+        _check_note(given)
         if (image := image_of(record)) is not None:
             by_image.setdefault(image, []).append((record, given))
     one = _OneImage(dataset, by)
@@ -243,11 +286,11 @@ class _OneImage:
         last = (record["verdict"] or "cleared", record["verdict_note"])
         results = list[bool | NotApplied]()
         for _, given in meant:
-            number, last, result = self._give(image, given, number, last)
+            number, last, result = self.give(image, given, number, last)
             results.append(result)
         return results
 
-    def _give(
+    def give(
         self, image: ImageId, given: Given, number: int, last: tuple[str, str | None]
     ) -> tuple[int, tuple[str, str | None], bool | NotApplied]:
         """Record one verdict; return the image's last verdict with its number, and whether it is new."""
@@ -262,11 +305,11 @@ class _OneImage:
             number += 1
             if self._verdicts.create(image, number, verdict):
                 return number, wanted, True
-            last = self._last(image, number)
+            last = self.last(image, number)
         return number, last, NotApplied(given, "stale", f"{TRIES} others gave verdicts just now: try again")
 
-    def _last(self, image: ImageId, number: int) -> tuple[str, str | None]:
-        """Return the verdict of a number that somebody else has recorded; one that cannot be read counts as none."""
+    def last(self, image: ImageId, number: int) -> tuple[str, str | None]:
+        """Return the verdict of a number that is on record; one that cannot be read counts as none."""
         try:
             found = self._verdicts.read(image, number)
         except (FileNotFoundError, UnreadableError):
