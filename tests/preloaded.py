@@ -18,6 +18,7 @@ import dagster_gptimg.cli.commands
 import dagster_gptimg.cli.doctor
 import dagster_gptimg.cli.manifest_output
 import dagster_gptimg.cli.progress
+import dagster_gptimg.cli.review_server.process
 import dagster_gptimg.cli.webhook_receiver
 import dagster_gptimg.definitions.image_checks
 import dagster_gptimg.emulator.__main__

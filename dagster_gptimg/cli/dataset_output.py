@@ -14,6 +14,8 @@ from dagster_gptimg.engine.maintain.dataset_overview import overview_of
 from dagster_gptimg.store.dataset_list import datasets_in
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dagster_gptimg.engine.gallery.build import Gallery
     from dagster_gptimg.engine.maintain.dataset_overview import Overview
     from dagster_gptimg.store.dataset import Dataset
@@ -71,15 +73,7 @@ def print_gallery(dataset: Dataset, partition: str | None, to: str | None, *, as
         UsageError: there is no image table, or `to` cannot be used.
         StoreError: the store cannot be used.
     """
-    told = time.monotonic()
-
-    def progress(done: int, of: int) -> None:
-        nonlocal told
-        if time.monotonic() - told > PROGRESS_SECONDS:
-            told = time.monotonic()
-            say(f"{done:,} of {of:,} records")
-
-    found = operations.gallery(dataset, partition, to, progress)
+    found = operations.gallery(dataset, partition, to, progress_lines())
     for line in gallery_lines(found):
         say(line)
     tell(found.path or found.uri)
@@ -95,6 +89,19 @@ def print_gallery(dataset: Dataset, partition: str | None, to: str | None, *, as
                 "originals": "copied" if found.are_originals_copied else "linked",
             }
         )
+
+
+def progress_lines() -> Callable[[int, int], None]:
+    """Return a function that says now and then how many records of a gallery are written, of how many."""
+    told = time.monotonic()
+
+    def progress(done: int, of: int) -> None:
+        nonlocal told
+        if time.monotonic() - told > PROGRESS_SECONDS:
+            told = time.monotonic()
+            say(f"{done:,} of {of:,} records")
+
+    return progress
 
 
 def gallery_lines(found: Gallery) -> list[str]:

@@ -12,6 +12,7 @@ from dagster_gptimg.base.exit_status import ExitStatus
 from dagster_gptimg.base.plain_text import counted
 from dagster_gptimg.cli import click_options as given_as
 from dagster_gptimg.cli.output import say, tell_json
+from dagster_gptimg.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,6 +78,46 @@ def import_file(file: str, store: str, dataset: str, *, partition: str | None, b
 
     target = given_as.dataset_of(store, dataset)
     _end(record(target, read_verdicts(file), by or _user(), partition), as_json=as_json)
+
+
+@review.command()
+@given_as.dataset_options
+@_partition
+@click.option("--by", metavar="NAME", help="The reviewer of all verdicts; by default each page asks for a name once.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Address to listen on; others than this machine's own let other machines in.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8190,
+    show_default=True,
+    metavar="N",
+    help="Port to listen on; 0: any free one.",
+)
+@click.option("--open", "is_opened", is_flag=True, help="Open the page in a browser.")
+def serve(
+    store: str, dataset: str, *, partition: str | None, by: str | None, host: str, port: int, is_opened: bool
+) -> None:  # fmt: skip
+    """Serve the gallery on this machine: a verdict is on record as soon as it is given, and others see it.
+
+    Prints an address with a token, which opens the page. Several people, pages and commands may review at once.
+    """
+    from dagster_gptimg.cli.dataset_output import progress_lines
+
+    try:
+        from dagster_gptimg.cli.review_server import process
+    except ImportError as error:
+        msg = f"the server needs packages: pip install 'dagster-gptimg[review]' ({error})"
+        raise UsageError(msg) from error
+    target, name = given_as.dataset_of(store, dataset), (by or "").strip() or None
+    process.serve(
+        target, partition, name, host=host, port=port, is_opened=is_opened, on_progress=progress_lines()
+    )  # fmt: skip
 
 
 def _user() -> str | None:

@@ -157,9 +157,7 @@ def _folders(dataset: Dataset, partition: str | None) -> list[str]:
 class _Place:
     """Where a gallery is written, and how it names images and thumbnails."""
 
-    def __init__(
-        self, dataset: Dataset, partition: str | None, to: Store | None, served: Served | None = None
-    ) -> None:
+    def __init__(self, dataset: Dataset, partition: str | None, to: Store | None, served: Served | None = None) -> None:
         self.dataset, self.partition, self.served = dataset, partition, served
         self.is_copy = to is not None and served is None
         if to is None:

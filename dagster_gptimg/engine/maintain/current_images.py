@@ -1,4 +1,4 @@
-"""The images that are in the image tables now, looked up by their identity; read again only when a table has changed."""
+"""The images that are in the image tables now, looked up by identity; read again only when a table has changed."""
 
 from __future__ import annotations
 

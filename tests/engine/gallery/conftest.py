@@ -71,6 +71,8 @@ def opened(chromium: Browser) -> Opened:
             if before:
                 page.add_init_script(before)
             page.goto(url)
+            if "token=" in url:
+                page.wait_for_url(url.partition("?")[0])
             until(page, "window.gallery && gallery.isLoaded")
             yield found
             page.close(run_before_unload=False)

@@ -161,6 +161,8 @@
     const marks = node.querySelector(".marks");
     marks.replaceChildren();
     if (verdict) marks.append(element("span", `mark ${verdict}`, verdict));
+    const state = gallery.about.served ? gallery.stateOf(record) : "";
+    if (state) marks.append(element("span", "mark trouble", state));
     if (record.status !== "stored") marks.append(element("span", "mark trouble", gallery.words(record.status)));
     for (const flag of record.flags) marks.append(element("span", "mark odd", flag));
   }

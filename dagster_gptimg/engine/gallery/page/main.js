@@ -11,6 +11,7 @@
     document.title = `${title} · gallery`;
     named("title").textContent = title;
     gallery.loadVerdicts();
+    if (about.served) gallery.prepareServer();
     options(named("sort"), Object.entries(gallery.SORTS).map(([id, [name]]) => [id, name]), "table");
     watch();
     let drawnAt = -Infinity;
@@ -30,6 +31,7 @@
     countFlags();
     drawFacets();
     choose(true);
+    if (about.served) gallery.connect();
     gallery.isLoaded = true;
   };
 

@@ -1,13 +1,15 @@
 // Verdicts on images: kept in the page (and in the browser's storage where there is one), downloaded as verdicts.csv.
+// In a page that a server shows, server.js sends them, and what is on record is no longer kept here.
 "use strict";
 (function (gallery) {
   const HEADER = ["row_id", "image_index", "sha256", "verdict", "note", "seen"];
   const SAVE_AFTER = 300; // milliseconds
   let given = new Map();
+  const mine = new Set(); // keys of all verdicts that were ever only in this page
   let saving = 0;
   let isDownloaded = true;
 
-  const keyOf = (record) => JSON.stringify([record.partition, record.row_id, record.image_index, record.sha256]);
+  const keyOf = (gallery.keyOf = (record) => JSON.stringify([record.partition, record.row_id, record.image_index, record.sha256]));
   const place = () => `dagster-gptimg:${gallery.about.id}`;
 
   // What holds for a record: {verdict, note, isNew}; a verdict is "approved", "rejected", "cleared" or null.
@@ -22,10 +24,12 @@
     if (!record.sha256) return false;
     const before = given.get(keyOf(record));
     const note = before ? before.note : record.verdict_note || "";
-    if (verdict === (record.verdict || null) && note === (record.verdict_note || "")) given.delete(keyOf(record));
+    // A server may have an earlier one that the page does not know of yet: it is told each.
+    if (gallery.about.served) given.set(keyOf(record), { verdict: verdict || "cleared", note, seen: record.verdict_number });
+    else if (verdict === (record.verdict || null) && note === (record.verdict_note || "")) given.delete(keyOf(record));
     else if (verdict === null && !record.verdict) given.delete(keyOf(record));
     else given.set(keyOf(record), { verdict: verdict || "cleared", note, seen: record.verdict_number });
-    changed();
+    changed(record);
     return true;
   };
 
@@ -33,22 +37,41 @@
     if (!record.sha256) return;
     const { verdict } = gallery.verdictOf(record);
     given.set(keyOf(record), { verdict: verdict || (record.verdict ? "cleared" : null), note, seen: record.verdict_number });
-    changed();
+    changed(record, true);
   };
 
   // The number of images that were judged in this page.
   gallery.judged = () => [...given.values()].filter((own) => own.verdict).length;
 
-  function changed() {
+  // The verdicts that are only in this page: [key, {verdict, note, seen}].
+  gallery.given = () => given;
+
+  // Keep something else for a record, or nothing.
+  gallery.keep = function (key, own) {
+    own ? given.set(key, own) : given.delete(key);
+    saveLater();
+  };
+
+  function changed(record, isNote) {
     isDownloaded = false;
-    clearTimeout(saving);
-    saving = setTimeout(save, SAVE_AFTER);
+    saveLater();
     gallery.onVerdict();
+    if (gallery.about.served) gallery.sendSoon(record, isNote);
   }
 
+  function saveLater() {
+    clearTimeout(saving);
+    saving = setTimeout(save, SAVE_AFTER);
+  }
+
+  const stored = () => JSON.parse(localStorage.getItem(place()) || "[]");
+
   function save() {
+    for (const key of given.keys()) mine.add(key);
     try {
-      localStorage.setItem(place(), JSON.stringify([...given]));
+      // Pages of one server share the storage: what another one has not sent yet stays.
+      const others = gallery.about.served ? stored().filter(([key]) => !mine.has(key)) : [];
+      localStorage.setItem(place(), JSON.stringify([...others, ...given]));
     } catch {
       // A page from disk may have no storage, or it is full: the verdicts are in memory until they are downloaded.
     }
@@ -56,10 +79,11 @@
 
   gallery.loadVerdicts = function () {
     try {
-      given = new Map(JSON.parse(localStorage.getItem(place()) || "[]"));
+      given = new Map(stored());
     } catch {
       given = new Map();
     }
+    for (const key of given.keys()) mine.add(key);
   };
 
   // Forget stored verdicts that are on record by now, and those on images that this gallery does not have: they were
@@ -101,6 +125,6 @@
 
   addEventListener("pagehide", () => given.size && save());
   addEventListener("beforeunload", (event) => {
-    if (!isDownloaded && given.size) event.preventDefault();
+    if (!isDownloaded && (gallery.about.served ? gallery.judged() : given.size)) event.preventDefault();
   });
 })((window.gallery = window.gallery || {}));

@@ -53,6 +53,7 @@
     named("v-approve").setAttribute("aria-pressed", String(verdict === "approved"));
     named("v-reject").setAttribute("aria-pressed", String(verdict === "rejected"));
     named("viewer").dataset.verdict = verdict || "";
+    if (gallery.about.served) gallery.tellState(gallery.recordAt(place));
     for (const figure of named("v-stage").querySelectorAll("figure")) {
       const own = gallery.verdictOf(gallery.records[figure.dataset.number]).verdict;
       figure.dataset.verdict = own || "";
