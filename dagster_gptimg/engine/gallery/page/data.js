@@ -49,7 +49,9 @@
     for (let number = 0; number < count; number++) {
       const lines = await pending.shift();
       if (number + AHEAD < count) pending.push(load("entries", number + AHEAD));
+      const first = gallery.records.length;
       for (const line of lines) gallery.records.push(made(line, gallery.records.length));
+      gallery.addTexts(gallery.records.slice(first).map(searched));
       onMore();
     }
   };
@@ -57,12 +59,15 @@
   function made(line, number) {
     const record = { number };
     gallery.about.fields.forEach((name, place) => (record[name] = line[place]));
-    const texts = [record.row_id, record.prompt, record.status, record.error, ...record.flags];
-    for (const [, value] of record.columns) texts.push(value);
-    record.searched = texts.filter(Boolean).join("\n").toLowerCase();
     record.columns = new Map(record.columns);
     record.inputs = new Map(record.inputs);
     return record;
+  }
+
+  // What a search looks at.
+  function searched(record) {
+    const texts = [record.row_id, record.prompt, record.status, record.error, ...record.flags, ...record.columns.values()];
+    return texts.filter(Boolean).join("\n").toLowerCase();
   }
 
   // The rest of a record: {path, values, inputs, columns}.

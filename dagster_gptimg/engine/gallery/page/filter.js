@@ -43,20 +43,26 @@
     return Array.isArray(value) ? (wanted === NONE ? !value.length : value.includes(wanted)) : value === wanted;
   }
 
-  // Return the numbers of the records to show, and the groups: [label, first place, number of records].
+  // Return the numbers of the records to show, as a typed array, and the groups: [label, first place, number of records].
   gallery.select = function () {
     const { text, chosen, sort, group } = gallery.state;
     const words = text.toLowerCase().split(/\s+/).filter(Boolean);
     const facets = gallery.facets();
     const wanted = [...chosen].map(([id, value]) => [facets.find((facet) => facet.id === id), value]).filter(([f]) => f);
-    const order = [];
-    for (const number of sorted(sort)) {
-      const one = gallery.records[number];
-      if (!words.every((word) => one.searched.includes(word))) continue;
-      if (!wanted.every(([facet, value]) => fits(facet.value(one), value))) continue;
-      order.push(number);
+    const every = sorted(sort);
+    if (!words.length && !wanted.length) return grouped(every, group, facets);
+    const marks = words.map(gallery.having);
+    const order = new Uint32Array(every.length);
+    let count = 0;
+    next: for (const number of every) {
+      for (const marked of marks) if (!marked[number]) continue next;
+      if (wanted.length) {
+        const one = gallery.records[number];
+        for (const [facet, value] of wanted) if (!fits(facet.value(one), value)) continue next;
+      }
+      order[count++] = number;
     }
-    return grouped(order, group, facets);
+    return grouped(order.subarray(0, count), group, facets);
   };
 
   function sorted(sort) {
@@ -86,10 +92,11 @@
       }
     }
     const groups = [];
-    const flat = [];
+    const flat = new Uint32Array(order.length);
+    let count = 0;
     for (const [key, numbers] of found) {
-      groups.push([group === "row" ? rowLabel(numbers[0]) : gallery.label(key), flat.length, numbers.length]);
-      for (const number of numbers) flat.push(number);
+      groups.push([group === "row" ? rowLabel(numbers[0]) : gallery.label(key), count, numbers.length]);
+      for (const number of numbers) flat[count++] = number;
     }
     return { order: flat, groups };
   }

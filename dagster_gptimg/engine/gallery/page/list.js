@@ -14,6 +14,7 @@
   let columns = 1;
   let active = 0; // the place of the tile that keys act on
   const drawn = new Map();
+  const spare = new Map(); // tiles of the last draw by their records, which may be among the next ones
 
   gallery.places = () => order.length;
   gallery.active = () => active;
@@ -92,8 +93,10 @@
   }
 
   function redraw() {
+    for (const node of named("lines").querySelectorAll(".tile")) spare.set(Number(node.dataset.number), node);
     clear();
     draw();
+    spare.clear();
     mark();
   }
   gallery.redraw = redraw;
@@ -119,11 +122,18 @@
 
   function tile(place, column) {
     const record = gallery.recordAt(place);
-    const node = element("div", "tile");
+    const node = spare.get(record.number) || made(record);
     node.id = `tile-${place}`;
-    node.setAttribute("role", "gridcell");
     node.setAttribute("aria-colindex", column + 1);
     node.dataset.place = place;
+    update(node, record);
+    return node;
+  }
+
+  function made(record) {
+    const node = element("div", "tile");
+    node.setAttribute("role", "gridcell");
+    node.dataset.number = record.number;
     const picture = element("div", "picture");
     const source = gallery.thumbnailOf(record);
     if (source) {
@@ -143,7 +153,6 @@
     prompt.dir = "auto";
     caption.append(name, prompt, element("div", "marks"));
     node.append(picture, caption);
-    update(node, record);
     return node;
   }
 

@@ -78,8 +78,13 @@
     const count = selected.order.length;
     const all = gallery.about.records;
     const loaded = gallery.records.length < all ? `, ${gallery.records.length.toLocaleString()} loaded` : "";
-    const images = selected.order.reduce((sum, number) => sum + (gallery.records[number].sha256 ? 1 : 0), 0);
-    const cost = selected.order.reduce((sum, number) => sum + (gallery.records[number].cost_usd || 0), 0);
+    let images = 0;
+    let cost = 0;
+    for (const number of selected.order) {
+      const { sha256, cost_usd } = gallery.records[number];
+      if (sha256) images++;
+      cost += cost_usd || 0;
+    }
     const shown = count === all ? all.toLocaleString() : `${count.toLocaleString()} of ${all.toLocaleString()}`;
     named("counts").textContent = `${shown} records${loaded}, ${images.toLocaleString()} images, ${gallery.dollars(Number(cost.toFixed(6)))}`;
     const filters = gallery.state.chosen.size;
@@ -135,9 +140,15 @@
     named("v-approve").addEventListener("click", () => judge("approved"));
     named("v-reject").addEventListener("click", () => judge("rejected"));
     named("v-clear").addEventListener("click", () => judge(null));
+    let isTyped = false;
     named("search").addEventListener("input", () => {
-      gallery.state.text = named("search").value;
-      choose();
+      if (isTyped) return;
+      isTyped = true; // letters that come before the next frame are one search
+      requestAnimationFrame(() => {
+        isTyped = false;
+        gallery.state.text = named("search").value;
+        choose();
+      });
     });
     named("sort").addEventListener("change", () => {
       gallery.state.sort = named("sort").value;
