@@ -5,6 +5,7 @@ columns to filter by, `thumbnails.py` makes small images, `scripts.py` writes da
 `collage.py` puts thumbnails on one sheet, and `notebook_html.py` shows a few images in a notebook.
 
 `page/` is the page itself: HTML, CSS and plain JavaScript, copied as it is. Its scripts by their jobs: `data.js` loads
-records, `filter.js` selects and sorts, `list.js` draws the tiles in sight, `viewer.js` shows one image, `review.js`
-keeps verdicts, `main.js` connects them with controls and keys.
+records, `search.js` finds words, `filter.js` selects and sorts, `list.js` draws the tiles in sight, `viewer.js` shows
+one image, `review.js` keeps verdicts, `server.js` sends them where a server shows the page (`cli/review_server/`),
+`main.js` connects them with controls and keys.
 """

@@ -135,11 +135,13 @@ def test_only_files_of_the_page_and_of_the_datasets_images_are_there(server: Ser
         assert server.call(f"/{name}").status_code == 200
     Path(dataset.store.root, "d", *path.strip("/").split("/")[:2], "notes.txt").write_text("x")
     raw = (
-        "/dataset.json", "/images", "/images/", "/images/notes.txt", "/verdicts/x", "/manifests/_whole/manifest.parquet",
-        "/index.html", "/../dataset.json", "/%2e%2e/dataset.json", "/images/../dataset.json", "/images/%2e%2e/dataset.json",
+        "/dataset.json", "/images", "/images/", "/images/notes.txt", "/verdicts/x",
+        "/manifests/_whole/manifest.parquet", "/index.html", "/../dataset.json", "/%2e%2e/dataset.json",
+        "/images/../dataset.json", "/images/%2e%2e/dataset.json",
         "/images/..%2fdataset.json", "/images/..%5cdataset.json", "/data/../about.js", "/data/../../etc/passwd",
         "/data/%2e%2e%2f%2e%2e%2fetc%2fpasswd", "//etc/passwd", "/etc/passwd", "/.lock", "/data/0123456789abcdef.js",
-        f"{path}%00.png", f"{path}/", f"/d{path}", path.replace("/images/", "/images//"), small.replace(".webp", ".svg"),
+        f"{path}%00.png", f"{path}/", f"/d{path}", path.replace("/images/", "/images//"),
+        small.replace(".webp", ".svg"),
         path.replace(".webp", ".svg"), "/thumbnails/zz/" + small.rpartition("/")[2], "/images/" + "a" * 70_000,
         "/other/images/x", "/.%2e/other/dataset.json",
     )  # fmt: skip

@@ -81,6 +81,31 @@ def test_search_filters_order_and_groups(opened: Opened, shop_page: str) -> None
         assert page.locator(".line").first.locator(".tile").count() == columns
 
 
+NAIVE = """
+text => gallery.records.filter(one => text.toLowerCase().split(/\\s+/).filter(Boolean).every(word =>
+  [one.row_id, one.prompt, one.status, one.error, ...one.flags, ...one.columns.values()]
+    .some(part => part && part.toLowerCase().includes(word)))).map(one => one.row_id)
+"""
+
+
+def test_a_search_finds_what_every_text_was_looked_through_for(opened: Opened, dataset: Dataset) -> None:
+    words = ("red", "Reddish", "redder", "re", "d", "ÄÖ", "ß", "🪑", "x-1", "-1", "\\", "1 1", "\x00", "constructor")
+    texts = [f"{words[n % 14]} {words[n % 5]}{words[n % 3]} {n}" for n in range(1_200)]
+    rows = [galleries.Row(f"x-{n}", text, (), "failed", (("c", words[n % 7]),)) for n, text in enumerate(texts)]
+    galleries.write(dataset, rows)
+    with opened(operations.gallery(dataset).uri) as gallery:
+
+        def found(text: str) -> list[str]:
+            gallery.page.locator("#search").fill(text)
+            frame = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+            gallery.page.evaluate(frame)
+            return gallery.shown()
+
+        typed = ["redder 12"[:length] for length in range(10)]  # each one narrows the last
+        for text in (*typed, *reversed(typed), *words, "red äö", "-1 x-2 red", "nothing has this", "d c e"):
+            assert found(text) == gallery.page.evaluate(NAIVE, text), text
+
+
 def test_copies_stand_side_by_side(opened: Opened, shop_page: str) -> None:
     with opened(shop_page) as gallery:
         gallery.page.locator("#list").focus()

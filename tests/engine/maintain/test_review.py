@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dagster_gptimg.engine.maintain import review as reviewing
-from dagster_gptimg.engine.maintain.review import Given, review, review_rows
+from dagster_gptimg.engine.maintain.review import Given, review, review_image, review_rows
 from dagster_gptimg.engine.maintain.verdict_file import TOLD, parse_verdicts, read_verdicts
 from dagster_gptimg.errors import StoreError, UsageError
 from dagster_gptimg.store import layout
@@ -306,3 +306,28 @@ def test_without_a_dataset_or_an_image_table_nothing_is_recorded(dataset: Datase
     with pytest.raises(UsageError, match="has no image table"):
         review_rows(dataset, ["a"], "rejected", None, None, "west")
     assert reviewing.TRIES > 10
+
+
+# -- one image that the caller knows
+
+
+def judged(dataset: Dataset, verdict: Any, seen: int | None, note: str | None = None) -> tuple[Any, ...]:
+    found = review_image(dataset, ImageId(KEYS[1], 0, SHA[0]), Given("", 0, verdict, note, seen=seen), "ann")
+    last = found.last
+    return found.state, found.number, *(() if last is None else (last.verdict, last.note, last.by))
+
+
+def test_a_verdict_on_a_known_image_follows_what_was_seen_and_tells_what_stands(dataset: Dataset) -> None:
+    assert judged(dataset, "cleared", 0) == ("unchanged", 0)
+    assert judged(dataset, "approved", 0) == ("recorded", 1, "approved", None, "ann")
+    assert judged(dataset, "approved", 0) == ("unchanged", 1, "approved", None, "ann")
+    review_rows(dataset, ["b"], "rejected", "dark", "ben")
+    review_rows(dataset, ["a"], "rejected", None, "ben")  # other images of equal bytes
+    assert judged(dataset, "approved", 1) == ("stale", 2, "rejected", "dark", "ben")
+    assert judged(dataset, "rejected", 1, "dark") == ("unchanged", 2, "rejected", "dark", "ben")
+    assert judged(dataset, "approved", 2, "good") == ("recorded", 3, "approved", "good", "ann")
+    dataset.store.write(f"d/{layout.verdict_name(KEYS[1], 0, SHA[0], 3)}", b"{")
+    assert judged(dataset, "approved", 2) == ("stale", 3)
+    assert judged(dataset, "approved", 3) == ("recorded", 4, "approved", None, "ann")
+    with pytest.raises(UsageError, match="more than 2000 characters"):
+        judged(dataset, "approved", 4, "n" * (NOTE_LETTERS + 1))

@@ -1,7 +1,8 @@
 // The list: only the lines in sight are in the document, however many records there are.
 "use strict";
 (function (gallery) {
-  const OVER = 600; // pixels above and below that are drawn as well
+  const OVER = 600; // pixels above and below that are drawn as well, once what is in sight is there
+  const AFTER = 40; // milliseconds until that: letters that follow at once do not wait for it
   const GAP = 12;
   const TILE = 190; // least width of a tile
   const CAPTION = 88;
@@ -13,7 +14,9 @@
   let tops = []; // of each line, and of the end
   let columns = 1;
   let active = 0; // the place of the tile that keys act on
+  const box = { width: 0, height: 0 }; // of the list: asking the browser for it between two changes takes most of a search
   const drawn = new Map();
+  let ahead = 0; // tells that what is near sight will be drawn
   const spare = new Map(); // tiles of the last draw by their records, which may be among the next ones
 
   gallery.places = () => order.length;
@@ -23,19 +26,28 @@
   // Show other records; the tile that keys act on stays if it is among them.
   gallery.show = function ({ order: shown, groups }, keepPlace) {
     const before = order[active];
+    const list = named("list");
+    if (!keepPlace && list.scrollTop) list.scrollTop = 0;
     order = shown;
     active = Math.max(0, keepPlace ? order.indexOf(before) : 0);
     named("nothing").hidden = order.length > 0;
-    named("list").hidden = order.length === 0; // first: a hidden list has no width to divide
+    const isHidden = order.length === 0;
+    if (isHidden !== list.hidden) list.hidden = isHidden; // first: a hidden list has no width to divide
+    if (!isHidden && !box.width) measure();
     gallery.groups = groups;
     split(groups);
     arrange();
-    if (!keepPlace) named("list").scrollTop = 0;
-    redraw();
+    redraw(keepPlace ? undefined : 0);
   };
 
+  function measure() {
+    const list = named("list");
+    box.width = list.clientWidth;
+    box.height = list.clientHeight;
+  }
+
   function split(groups) {
-    const width = named("list").clientWidth - 2 * GAP;
+    const width = box.width - 2 * GAP;
     columns = Math.max(2, Math.floor((width + GAP) / (TILE + GAP)));
     lines = [];
     const parts = groups.length ? groups : [[null, 0, order.length]];
@@ -48,7 +60,7 @@
   }
 
   function arrange() {
-    const width = named("list").clientWidth - 2 * GAP;
+    const width = box.width - 2 * GAP;
     const side = Math.floor((width - (columns - 1) * GAP) / columns);
     const height = side + CAPTION + GAP;
     tops = new Float64Array(lines.length + 1);
@@ -65,12 +77,11 @@
 
   const lineAt = (top) => Math.min(lines.length - 1, Math.max(0, gallery.upper(tops, top) - 1));
 
-  // Draw the lines in sight, and remove the others.
-  function draw() {
+  // Draw the lines in sight and near it, and remove the others. `top`: how far the list is scrolled, if that is known.
+  function draw(over = OVER, top = named("list").scrollTop) {
     if (!lines.length) return clear();
-    const list = named("list");
-    const first = lineAt(list.scrollTop - OVER);
-    const last = lineAt(list.scrollTop + list.clientHeight + OVER);
+    const first = lineAt(top - over);
+    const last = lineAt(top + box.height + over);
     for (const [line, node] of drawn) {
       if (line < first || line > last) {
         node.remove();
@@ -92,12 +103,15 @@
     drawn.clear();
   }
 
-  function redraw() {
+  // Draw other lines: what is in sight at once, and what is near it after that was shown.
+  function redraw(top) {
     for (const node of named("lines").querySelectorAll(".tile")) spare.set(Number(node.dataset.number), node);
     clear();
-    draw();
+    draw(0, top);
     spare.clear();
     mark();
+    clearTimeout(ahead);
+    ahead = setTimeout(() => requestAnimationFrame(() => draw()), AFTER);
   }
   gallery.redraw = redraw;
 
@@ -252,10 +266,10 @@
         mark();
       });
     }, { passive: true });
-    let width = list.clientWidth;
     new ResizeObserver(() => {
+      const { width } = box;
+      if (list.clientWidth) measure();
       if (list.clientWidth && list.clientWidth !== width) {
-        width = list.clientWidth;
         split(gallery.groups || []);
         arrange();
         redraw();
