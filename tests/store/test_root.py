@@ -213,6 +213,16 @@ def test_sizes_and_folders_are_told_apart(store: Store) -> None:
     assert (store.folders("a"), store.folders("nowhere"), store.sizes("nowhere")) == (["b"], [], {})
 
 
+def test_an_object_has_another_version_once_it_was_replaced(store: Store) -> None:
+    store.write("a/one.bin", b"12345")
+    first = store.version("a/one.bin")
+    assert store.version("a/one.bin") == first
+    store.write("a/one.bin", b"54321")
+    assert store.version("a/one.bin") not in {first, ""}
+    with pytest.raises(FileNotFoundError):
+        store.version("a/two.bin")
+
+
 def test_what_is_lost_when_the_process_ends_is_known(tmp_path: Path) -> None:
     assert Store("memory://a").is_lost_at_exit
     assert Store("dir::memory://a", {"dir": {"path": "/b"}}).is_lost_at_exit

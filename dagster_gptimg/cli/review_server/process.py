@@ -17,9 +17,11 @@ from dagster_gptimg.cli.review_server.app import make_app
 from dagster_gptimg.cli.review_server.session import Session
 from dagster_gptimg.engine.system import Threads
 from dagster_gptimg.errors import UsageError
+from dagster_gptimg.temporary_files import create
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from dagster_gptimg.store.dataset import Dataset
 
@@ -70,10 +72,22 @@ def serve(
                 **COMMON,
             )
             if is_opened:
-                webbrowser.open(url)
+                webbrowser.open(way_in(session.folder, url))
             Server(config, lambda _host, _port: f"review: {url}").run(sockets=[listener])
         finally:
             session.close()
+
+
+def way_in(folder: Path, url: str) -> str:
+    """Return the URI of a file that leads to the printed address.
+
+    All users of a machine see with what a browser was started: the token must not be among that. The folder is for its
+    own user alone.
+    """
+    path = folder / "open.html"
+    with create(path) as file:
+        file.write(f'<!doctype html><title>Review</title><meta http-equiv="refresh" content="0;url={url}">'.encode())
+    return path.as_uri()
 
 
 def _tell(session: Session, host: str) -> None:

@@ -230,9 +230,9 @@ def test_a_verdict_is_on_record_when_it_is_answered_and_a_second_one_follows_it(
 def test_what_others_have_judged_since_stands_and_is_told_with_their_name(server: Serving, dataset: Dataset) -> None:
     ran = cli(None, "review", "reject", "r5", "--by", "ben", "--store", dataset.store.root, "--dataset", "d")
     assert ran.status == 0, ran.stderr
+    assert [image(dataset, 5), 1, "rejected", None, "ben"] in server.changes()["changes"]
     [told] = server.judge(given(dataset, 5)).json()["results"]
     assert told == {"state": "stale", "number": 1, "verdict": "rejected", "note": None, "by": "ben"}
-    assert [image(dataset, 5), 1, "rejected", None, "ben"] in server.changes()["changes"]
     [told] = server.judge(given(dataset, 5, seen=1)).json()["results"]
     assert (told["state"], told["number"], told["by"]) == ("recorded", 2, "ann")
 
@@ -373,7 +373,9 @@ def test_one_partition_is_reviewed_alone(tmp_path: Path) -> None:
         assert south is not None
         assert north is not None
         told = [{"image": text_of(one), "verdict": "approved", "seen": 0} for one in (south, north)]
+        assert server.changes()["changes"] == []  # the next look at the store is seconds away
         assert [one["state"] for one in server.judge(*told).json()["results"]] == ["replaced", "recorded"]
+        assert [one[0] for one in server.changes()["changes"]] == [text_of(north)]
     ran = cli(None, "review", "serve", "--partition", "west", "--store", str(tmp_path), "--dataset", "d", "--port", "0")
     assert (ran.status, "has no image table" in ran.stderr) == (2, True)
 
@@ -383,7 +385,8 @@ def test_a_signal_ends_it_at_once_also_while_pages_are_connected(
     dataset: Dataset, number: signal.Signals, tmp_path: Path
 ) -> None:
     with serving(dataset) as server, socket.create_connection(("127.0.0.1", server.port)) as idle:
-        idle.sendall(b"GET /changes HTTP/1.1\r\nHost: localhost\r\n")
+        head = f"POST /verdicts HTTP/1.1\r\nHost: localhost\r\nCookie: {server.cookie()['cookie']}\r\n"
+        idle.sendall(f"{head}Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{{".encode())
         kept = HTTPConnection("127.0.0.1", server.port)
         kept.request("GET", "/changes", headers=server.cookie())
         assert kept.getresponse().read()

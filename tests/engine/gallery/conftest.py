@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     Opened = Callable[..., AbstractContextManager["Opening"]]
 
 
+BROKEN = """
+window.broken = [];
+for (const kind of ['error', 'unhandledrejection', 'securitypolicyviolation'])
+  addEventListener(kind, event => window.broken.push(`${kind}: ${event.message || event.reason || event.blockedURI}`));
+"""
+"""Notes what a page does not survive, so that nobody waits until it is loaded."""
+
+
 @dataclass
 class Opening:
     """A gallery in a browser, with what it has asked for and complained of."""
@@ -59,7 +67,7 @@ def opened(chromium: Browser) -> Opened:
     """Opens a gallery, and waits until all entries are there."""
 
     @contextmanager
-    def opening(url: str, before: str = "", **context: Any) -> Iterator[Opening]:
+    def opening(url: str, before: str = "", *, is_awaited: bool = True, **context: Any) -> Iterator[Opening]:
         given: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, "accept_downloads": True, **context}
         with chromium.new_context(**given) as made:
             page = made.new_page()
@@ -68,12 +76,15 @@ def opened(chromium: Browser) -> Opened:
             page.on("request", lambda request: found.asked.append(request.url))
             page.on("console", lambda message: found.said.append(message.text))
             page.on("pageerror", lambda error: found.said.append(str(error)))
+            page.add_init_script(BROKEN)
             if before:
                 page.add_init_script(before)
             page.goto(url)
             if "token=" in url:
                 page.wait_for_url(url.partition("?")[0])
-            until(page, "window.gallery && gallery.isLoaded")
+            if is_awaited:
+                until(page, "(window.gallery && gallery.isLoaded) || window.broken.length")
+                assert page.evaluate("window.broken") == []
             yield found
             page.close(run_before_unload=False)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dagster_gptimg.cli.review_server.process import way_in
 from dagster_gptimg.engine.maintain.review import review_rows
 from dagster_gptimg.store.manifest import read_manifest
 from tests import galleries
@@ -98,6 +99,19 @@ def test_keys_alone_put_a_review_on_record_and_the_name_is_asked_once(opened: Op
         see(gallery, 0, "")
         assert on_record(dataset)["r0"] == (None, None, None, 2)
         assert not gallery.said
+
+
+def test_a_browser_is_led_to_the_page_without_the_token_in_its_arguments(
+    opened: Opened, dataset: Dataset, tmp_path: Path
+) -> None:
+    with serving(dataset) as server, opened(f"{server.base}/", is_awaited=False) as gallery:
+        assert gallery.page.inner_text("body").startswith("Open the address")
+        uri = way_in(tmp_path, server.url)
+        assert server.token not in uri
+        assert (tmp_path / "open.html").stat().st_mode & 0o077 == 0
+        gallery.page.goto(uri)
+        gallery.page.wait_for_url(f"{server.base}/")
+        until(gallery.page, "window.gallery && gallery.isLoaded")
 
 
 def test_several_reviewers_see_one_another_and_who_comes_second_is_told(opened: Opened, dataset: Dataset) -> None:

@@ -10,12 +10,15 @@ from dagster_gptimg.engine.maintain import current_images as module
 from dagster_gptimg.engine.maintain.current_images import CurrentImages
 from dagster_gptimg.errors import StoreError
 from dagster_gptimg.store.layout import manifest_name
-from dagster_gptimg.store.manifest import read_manifest
+from dagster_gptimg.store.manifest import read_manifest, scan_columns_in
 from dagster_gptimg.store.verdicts import ImageId, image_of
 from tests import galleries
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    import pyarrow as pa
 
     from dagster_gptimg.store.dataset import Dataset
 
@@ -58,11 +61,11 @@ def test_an_image_is_there_until_its_table_has_another_one(dataset: Dataset) -> 
 def test_tables_are_read_once_as_long_as_they_stay(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
 
-    def counted(dataset: Dataset, folder: str, columns: list[str]) -> object:
+    def counted(dataset: Dataset, folder: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
         read.append(folder)
         return scan(dataset, folder, columns)
 
-    scan = module.scan_columns_in
+    scan = scan_columns_in
     monkeypatch.setattr(module, "scan_columns_in", counted)
     images, old = CurrentImages(dataset), image(dataset, "north")
     strange = ImageId("0" * 64, 0, "1" * 64)

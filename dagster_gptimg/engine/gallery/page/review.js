@@ -10,6 +10,7 @@
   let isDownloaded = true;
 
   const keyOf = (gallery.keyOf = (record) => JSON.stringify([record.partition, record.row_id, record.image_index, record.sha256]));
+  const canBeJudged = (record) => Boolean(record.sha256 && (!gallery.about.served || record.image));
   const place = () => `dagster-gptimg:${gallery.about.id}`;
 
   // What holds for a record: {verdict, note, isNew}; a verdict is "approved", "rejected", "cleared" or null.
@@ -21,7 +22,7 @@
 
   // Give a verdict ("approved", "rejected"), or take it back (null). Return whether the record has an image to judge.
   gallery.judge = function (record, verdict) {
-    if (!record.sha256) return false;
+    if (!canBeJudged(record)) return false;
     const before = given.get(keyOf(record));
     const note = before ? before.note : record.verdict_note || "";
     // A server may have an earlier one that the page does not know of yet: it is told each.
@@ -34,7 +35,7 @@
   };
 
   gallery.note = function (record, note) {
-    if (!record.sha256) return;
+    if (!canBeJudged(record)) return;
     const { verdict } = gallery.verdictOf(record);
     given.set(keyOf(record), { verdict: verdict || (record.verdict ? "cleared" : null), note, seen: record.verdict_number });
     changed(record, true);
