@@ -1,4 +1,4 @@
-"""Who may call the server of a review: the browser that has opened the printed address, and no other page in it.
+"""Access to the server of a review, for the browser that has opened the printed address, and no other page in it.
 
 A page of another origin may send a call to any address, with a host name that leads here (DNS rebinding) it could read
 the answer, and a script element would run the records wherever it stands. So a call needs the cookie that the printed

@@ -42,7 +42,10 @@ HEADERS = {
 }
 """Headers of every answer."""
 
-ENTER = '<!doctype html><meta charset="utf-8"><title>Review</title><meta http-equiv="refresh" content="0;url=/">'
+ENTER = (
+    '<!doctype html><meta charset="utf-8"><title>Review</title><link rel="icon" href="data:,">'
+    '<meta http-equiv="refresh" content="0;url=/">'
+)
 """Answer to the printed address. A redirect would not do: after a link of another site, it would leave out the cookie.
 
 The address with the token does not stay in the bar, and is not sent on as a referrer.

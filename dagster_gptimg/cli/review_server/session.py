@@ -33,7 +33,7 @@ NEAR_SECONDS = 2.0
 """Seconds between two looks at the store for verdicts of others, while a page is open."""
 
 FAR_SECONDS = 20.0
-"""The same for an object store, where a look is up to 256 listings, which cost money."""
+"""Seconds between two looks at an object store, where each is up to 256 listings, which cost money."""
 
 SHARE = 10
 """A look that takes long is followed by a pause of this many times its length."""

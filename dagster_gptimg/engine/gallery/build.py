@@ -133,7 +133,7 @@ def _build(place: _Place, on_progress: Callable[[int, int], None]) -> Gallery:
 
 
 class Served(NamedTuple):
-    """What a page is told of the server that shows it.
+    """What a page knows about the server that shows it.
 
     Attributes:
         by: the reviewer's name; None: the page asks for it.
