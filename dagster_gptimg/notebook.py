@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Never, overload
 
 import pyarrow as pa
@@ -68,6 +69,7 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
     max_cost: float | Decimal | None = None,
     max_in_flight: int | None = None,
     again: Iterable[str] = (),
+    regenerate: Iterable[str] = (),
     allow_rebuy: bool = False,
     on_ambiguous: Literal["hold", "resubmit"] = "hold",
     settle: float = 120.0,
@@ -103,7 +105,8 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
         max_cost: US dollars that this run may spend at most.
         max_in_flight: requests at fal at once; as many as the account's slots call for, by default.
         again: `held`, `refused`, `lost`, `missing`, or row ids: buy these again, once, as they stood when the run
-            began.
+            began. `rejected`: buy another take of the rows whose images are all rejected.
+        regenerate: row ids: buy another take of these, whatever the verdicts on their images.
         allow_rebuy: buy again what a changed template, model or argument makes anew, however much.
         on_ambiguous: what to do with a submit whose reply was lost, when fal's history shows nothing of it.
         settle: seconds to wait for fal's history to show one.
@@ -126,6 +129,7 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
     """
     given = locals()
     refuse_unknown(unknown, given.keys() - {"unknown"}, "generate()")
+    call = {name: value for name, value in given.items() if name not in {"prompts", "unknown", "regenerate"}}
     check_face("notebook", given)
     check_arguments(store=store, dataset=dataset, request=request, settings=settings)
     check_arguments(on_update=on_update, progress=progress)
@@ -150,6 +154,7 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
         max_in_flight=max_in_flight,
         max_cost=None if max_cost is None else Decimal(str(max_cost)),
         again=frozenset(again),
+        regenerate=frozenset(regenerate),
         on_ambiguous=on_ambiguous,
         settle=settle,
         patience=patience,
@@ -179,7 +184,10 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
             on_event=_listener(view, on_update),
         )
     table = _of_this_call(read_manifest(target, key)) if end.manifest is not None else SCHEMA.empty_table()
-    return GeneratedImages(target, table, key, summary=end.summary, manifest=end.manifest, seen=spec.seen)
+    again_call = partial(generate, prompts, **call)
+    return GeneratedImages(
+        target, table, key, summary=end.summary, manifest=end.manifest, seen=spec.seen, call=again_call
+    )
 
 
 def _of_this_call(table: pa.Table) -> pa.Table:
@@ -363,11 +371,32 @@ class GeneratedImages(StoredImages):
         partition: the key of the partition that was made; None without partitions.
         manifest: its URI; None for a plan, or when it could not be written.
         seen: the columns of the prompt table that were taken for inputs, and those that are carried along.
+        call: the call that it is of, for `regenerate`; None for a plan.
     """
 
     summary: Summary
     manifest: str | None = None
     seen: Seen = field(default_factory=Seen)
+    call: Callable[..., GeneratedImages] | None = field(default=None, compare=False)
+
+    def regenerate(self, *which: int | str | ImageRecord, **more: Any) -> GeneratedImages:  # noqa: ANN401
+        """Buy another take of rows, whatever the verdicts on their images; the earlier takes stay.
+
+        The call of `generate` is made again with these rows in `regenerate`; with `plan_only=True` it only says the
+        price.
+
+        Args:
+            which: places in this sequence, its records, or row ids.
+            more: keywords of `generate` that are to be different (`max_cost`, `plan_only`).
+
+        Raises:
+            UsageError: there is no such row, or something has to be mended first; nothing was sent.
+            StoreError: the store cannot be used; nothing was sent.
+        """
+        if self.call is None:
+            raise UsageError("a plan has no rows to regenerate: call generate without plan_only. Nothing was sent")
+        rows = sorted({record.row_id for one in which for record in self._meant(one)})
+        return self.call(**{**more, "regenerate": rows})
 
     def _sentence(self) -> str:
         if self.manifest is None and not self.summary.stop:

@@ -233,6 +233,12 @@ _ALL = (
     *_on(
         frozenset({"notebook", "command line"}),
         Option(
+            "regenerate",
+            (),
+            TEXTS,
+            "Row ids: buy another take of these, whatever the verdicts on their images; the earlier takes stay.",
+        ),
+        Option(
             "partition",
             None,
             Rule("a pair, (column, value)", is_pair),

@@ -151,6 +151,7 @@ WRONG: Mapping[str, list[Any]] = {
     "webhook_url": [5],
     "limit": [0],
     "again": ["held", [""]],
+    "regenerate": ["r1", [""]],
     "allow_rebuy": ["maybe"],
     "on_ambiguous": ["buy"],
     "settle": [NAN, -1, INFINITE],

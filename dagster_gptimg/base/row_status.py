@@ -117,5 +117,8 @@ COMPLETE = frozenset({RowStatus.STORED, RowStatus.ERASED})
 IN_DOUBT = tuple(status for status in RowStatus if status.is_in_doubt)
 """Statuses of rows that may have been paid for, and have no image in the store."""
 
-AGAIN = tuple(status for status in RowStatus if status.is_trouble)
+REJECTED = "rejected"
+"""The word of the option `again` for another take of rows whose images are rejected: no status."""
+
+AGAIN = (*(status for status in RowStatus if status.is_trouble), REJECTED)
 """The words of the option `again`; everything else in it is a row's id."""

@@ -97,9 +97,8 @@ models_options = _together(
     ),
     click.option("--price", type=Dollars(), metavar="USD", help="Price of one image, for a model from a file."),
 )
-read_options = _together(
+_read_options = _together(
     dataset_options,
-    click.argument("table", metavar="TABLE"),
     click.option("--set", "settings", multiple=True, metavar="INPUT=VALUE", help=OPTIONS["arguments"].description),
     click.option("--inputs", multiple=True, metavar="COLUMN,...|none", help=OPTIONS["inputs"].description),
     given("table_format", metavar="F"),
@@ -111,9 +110,14 @@ read_options = _together(
     given("references_from", multiple=True, metavar="URI"),
     click.option("--partition", metavar="COLUMN=VALUE", help=OPTIONS["partition"].description),
     given("limit", type=int, metavar="N"),
-    given("again", multiple=True, metavar="failed|held|refused|lost|missing|ROW"),
+    given("again", multiple=True, metavar="failed|held|refused|lost|missing|rejected|ROW"),
     flag("without_guarantee"),
     json_option,
+)
+read_options = _together(
+    click.argument("table", metavar="TABLE"),
+    _read_options,
+    given("regenerate", multiple=True, metavar="ROW"),
 )
 table_options = _together(model_options, read_options)
 run_options = _together(
@@ -134,6 +138,8 @@ request_options = _together(
     given("lifecycle", type=int, metavar="S"),
     click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help=OPTIONS["headers"].description),
 )
+
+run_of_rows_options = _together(model_options, _read_options, request_options, run_options)
 
 
 def spec_of(
@@ -231,6 +237,7 @@ def options_of(given: dict[str, Any], spec: PromptSpec, source: Source) -> Optio
     )
     return Options(
         again=frozenset(given["again"]),
+        regenerate=frozenset(given["regenerate"]),
         is_model_chosen=bool(spec.chosen),
         recipe=spec.recipe,
         table=known_as(source),

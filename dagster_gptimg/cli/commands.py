@@ -113,6 +113,19 @@ cli.add_command(review)
 @given_as.run_options
 def generate(table: str, store: str, dataset: str, *, as_json: bool, **given: Any) -> None:  # noqa: ANN401
     """Turn TABLE (a file, a folder or a glob at any fsspec URL; `-` for stdin) into images."""
+    _generate(table, store, dataset, as_json=as_json, **given)
+
+
+@cli.command()
+@click.argument("regenerate", metavar="ROW...", nargs=-1, required=True)
+@click.option("--table", required=True, metavar="TABLE", help="The prompt table, as for `generate`.")
+@given_as.run_of_rows_options
+def regenerate(table: str, store: str, dataset: str, *, as_json: bool, **given: Any) -> None:  # noqa: ANN401
+    """Run `generate` on TABLE, and buy another take of each ROW, whatever the verdicts; `plan` has the price before."""
+    _generate(table, store, dataset, as_json=as_json, **given)
+
+
+def _generate(table: str, store: str, dataset: str, *, as_json: bool, **given: Any) -> NoReturn:  # noqa: ANN401
     from dagster_gptimg.cli.progress import RunView
     from dagster_gptimg.engine import operations
     from dagster_gptimg.engine.events import Event, Finished

@@ -23,11 +23,14 @@ from dagster_gptimg.cli import click_options as given_as
     show_default=True,
     help="Format of the output; `table` is for people, `prompts` a prompt table (CSV) to edit and to generate from.",
 )
-def manifest(store: str, dataset: str, partition: str | None, statuses: tuple[str, ...], form: str) -> None:
+@click.option("--all-takes", is_flag=True, help="Also the other takes of rows, behind the current ones.")
+def manifest(
+    store: str, dataset: str, partition: str | None, statuses: tuple[str, ...], form: str, *, all_takes: bool
+) -> None:
     """Print the image table: one record per image, and one per row that has none."""
     from dagster_gptimg.cli.manifest_output import print_manifest
 
-    print_manifest(given_as.dataset_of(store, dataset), partition, form, statuses)
+    print_manifest(given_as.dataset_of(store, dataset), partition, form, statuses, all_takes=all_takes)
 
 
 @click.command()

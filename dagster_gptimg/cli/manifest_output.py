@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dagster_gptimg.base.plain_text import plain
+from dagster_gptimg.engine.maintain.all_takes import with_all_takes
 from dagster_gptimg.engine.maintain.dataset_lookup import others
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.store.manifest import SCHEMA, read_all_manifests, read_manifest
@@ -42,7 +43,9 @@ WIDE = 2_000
 """Width in characters if stdout is not a terminal: more than any line has."""
 
 
-def print_manifest(dataset: Dataset, partition: str | None, form: str, statuses: Collection[str] = ()) -> None:
+def print_manifest(
+    dataset: Dataset, partition: str | None, form: str, statuses: Collection[str] = (), *, all_takes: bool = False
+) -> None:
     """Print one manifest, or all of a dataset, as `jsonl`, `csv`, `parquet`, `table` or `prompts`.
 
     Args:
@@ -50,11 +53,14 @@ def print_manifest(dataset: Dataset, partition: str | None, form: str, statuses:
         partition: its key; None: all.
         form: the format.
         statuses: only records of these; all if there is none.
+        all_takes: also the records of the rows' other takes, behind the current ones.
 
     Raises:
         UsageError: there is no manifest; or a prompt table cannot be made of the records.
     """
     table = _read(dataset, partition)
+    if all_takes:
+        table = with_all_takes(dataset, table)
     if statuses:
         table = table.filter(pc.is_in(table["status"], pa.array(sorted(statuses), pa.string())))
     # Output for programs is UTF-8, whatever the terminal's encoding; for people, missing characters are escaped.

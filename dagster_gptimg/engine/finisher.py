@@ -40,8 +40,10 @@ class Finisher:
             return Finished(self._run.forecast_now(), uri)
         records = self._records()
         try:
+            await self._io(self._run.takes.settle, self._planned)
             await self._results.checkpoint()
-            uri = await self._io(write_image_table, self._job, self._planned, records)
+            shown = await self._shown(records)
+            uri = await self._io(write_image_table, self._job, self._planned, shown)
             await self._end_marks()
         except Exception as error:  # noqa: BLE001 - index and image table are derived: what was paid for is on record
             self._reports.warn_once(
@@ -71,6 +73,17 @@ class Finisher:
         except (FileNotFoundError, StoreError):
             return None
         return dataset.uri(manifest_name(partition)) if about.content == str(self._run.content) else None
+
+    async def _shown(self, records: Records) -> Records:
+        """Return the records of the image table: of rows with an approved take, those of that one.
+
+        `records`: of the takes that this run has bought; they are counted here if they are others.
+        """
+        if not self._run.takes.has_approved:
+            return records
+        await self._io(records.count)
+        await self._io(self._run.takes.show_approved, self._planned)
+        return self._records()
 
     def _records(self) -> Records:
         """Return the manifest's records, to be written or only counted."""

@@ -155,7 +155,8 @@ class Options:
         max_cost: US dollars that this run may spend at most; reserved at worst case before each POST. None: no bound.
         again: `held`, `refused`, `lost`, `missing`, or row ids: buy these again, once, if they were on record when
             the run began. (`failed` is always tried again.)
-        word: identity of `again`: the same for all partitions of a run, and for its retries.
+        regenerate: row ids: buy another take of these.
+        word: identity of `again` and `regenerate`: the same for all partitions of a run, and for its retries.
             Empty: the run's own id.
         on_ambiguous: `hold` shows a submit in doubt until evidence settles it; `resubmit` bets (docs/guarantee.md).
         settle: seconds to wait for fal's history to show an ambiguous submit.
@@ -182,6 +183,7 @@ class Options:
     max_in_flight: int | None = None
     max_cost: Decimal | None = None
     again: frozenset[str] = frozenset()
+    regenerate: frozenset[str] = frozenset()
     word: str = ""
     on_ambiguous: Literal["hold", "resubmit"] = default("on_ambiguous")
     settle: float = default("settle")
@@ -198,7 +200,17 @@ class Options:
     logs: bool = False
 
     def __post_init__(self) -> None:
-        names = ("max_in_flight", "again", "on_ambiguous", "settle", "allow_rebuy", "patience", "watch", "webhook_url")
+        names = (
+            "max_in_flight",
+            "again",
+            "regenerate",
+            "on_ambiguous",
+            "settle",
+            "allow_rebuy",
+            "patience",
+            "watch",
+            "webhook_url",
+        )
         check(max_cost_usd=self.max_cost, logs=self.logs, **{name: getattr(self, name) for name in names})
 
 

@@ -24,7 +24,9 @@ def check_named_rows(job: Job, planned: Plan, receipts: OpenReceipts) -> str:
     Raises:
         UsageError: no row of the table has such an id: a misspelt word must not pass for "nothing to do".
     """
-    wanted = job.options.again.difference(AGAIN)
+    wanted, regenerate = job.options.again.difference(AGAIN), job.options.regenerate
+    if strange := regenerate - ({row.row_id for row in planned} if regenerate else set()):
+        raise UsageError(f"regenerate: no row has the id {_names(strange)}. Nothing was sent")
     rows = [row for row in planned if row.row_id in wanted] if wanted else []
     if unknown := wanted - {row.row_id for row in rows}:
         msg = f"again: no row has the id {_names(unknown)}; use {', '.join(sorted(AGAIN))} or a row's id"
@@ -33,7 +35,7 @@ def check_named_rows(job: Job, planned: Plan, receipts: OpenReceipts) -> str:
     if not had:
         return ""
     what = f"again: {counted(len(had), 'row')} ({_names(had)}) had all images before, and nothing is bought for them"
-    return f"{what}: a stored image is never bought again. Change the prompt or an argument to have another one"
+    return f"{what}: a stored image is never bought again. `regenerate` buys another take of a row"
 
 
 def _names(row_ids: Iterable[str]) -> str:

@@ -18,6 +18,7 @@ from dagster_gptimg.engine.reports import Reports
 from dagster_gptimg.engine.submit.budget import Budget
 from dagster_gptimg.engine.submit.in_flight_limit import InFlightLimit
 from dagster_gptimg.engine.submit.stop import Stop
+from dagster_gptimg.engine.takes import choose
 from dagster_gptimg.engine.worker import Worker
 from dagster_gptimg.store.dataset import FirstModel
 from dagster_gptimg.store.dataset_list import check_place
@@ -27,6 +28,7 @@ from dagster_gptimg.temporary_files import check_room
 if TYPE_CHECKING:
     from dagster_gptimg.engine.job import Job, Options
     from dagster_gptimg.engine.record.summary import Summary, Tally
+    from dagster_gptimg.engine.takes import RunTakes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,7 @@ class Prepared:
         forecast: what the run is expected to come to.
         content: what a manifest of these rows says, as far as they have ended.
         verdicts: digest of the verdicts on the dataset's images when the run began.
+        takes: the takes of the rows.
         is_exclusive: whether the store's exclusive create keeps other runs from the same rows.
         began: the clock's second.
     """
@@ -51,6 +54,7 @@ class Prepared:
     forecast: Tally
     content: Content
     verdicts: str
+    takes: RunTakes
     worker: Worker
     budget: Budget
     stop: Stop
@@ -103,7 +107,11 @@ async def _prepare(job: Job, planned: Plan) -> Prepared:
     receipts, verdicts = await OpenReceipts.read(job, results), await io(_verdicts, job)
     content = _content(job, planned, verdicts)
     await results.look_at_images()
+    takes = await io(choose, job, planned, receipts, results)
+    worker.open_take = takes.record
     worker.expect(receipts.in_doubt())
+    if takes.message:
+        reports.warn_once(takes.message)
     if words := await io(check_named_rows, job, planned, receipts):
         reports.warn_once(words)
     await io(guard, job, planned, receipts)
@@ -121,6 +129,7 @@ async def _prepare(job: Job, planned: Plan) -> Prepared:
         forecast=expected,
         content=content,
         verdicts=verdicts,
+        takes=takes,
         worker=worker,
         budget=budget,
         stop=stop,

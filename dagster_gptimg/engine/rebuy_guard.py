@@ -126,7 +126,8 @@ def rebuy(job: Job, planned: Plan, receipts: OpenReceipts) -> Rebuy:
     low = high = Decimal(0)
     whys = Counter[Why]()
     for row, keys in receipts.to_buy(planned) if earlier.rows else ():
-        why = earlier.why(row, keys, is_other_recipe=is_other_recipe)
+        # Another take is bought at the user's word only.
+        why = None if row.take else earlier.why(row, keys, is_other_recipe=is_other_recipe)
         if why is not None:
             whys[why] += 1
             prices = [price for key, price in zip(row.keys, row.prices, strict=True) if key in keys]

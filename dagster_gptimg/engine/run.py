@@ -18,6 +18,7 @@ from dagster_gptimg.engine.prepare import prepare
 from dagster_gptimg.engine.rebuy_guard import rebuy
 from dagster_gptimg.engine.record.results import RunResults
 from dagster_gptimg.engine.recover.open_receipts import OpenReceipts
+from dagster_gptimg.engine.takes import choose
 from dagster_gptimg.store.dataset_list import check_place
 
 if TYPE_CHECKING:
@@ -121,10 +122,11 @@ async def plan(job: Job) -> Summary:
         await job.runtime.io(check_place, job.dataset)
         receipts = await OpenReceipts.read(job, results)
         await results.look_at_images()
+        takes = await job.runtime.io(choose, job, planned, receipts, results)
         told = await job.runtime.io(check_named_rows, job, planned, receipts)
         again = await job.runtime.io(rebuy, job, planned, receipts)
         message = str(again) if again.again else ""
         if again.is_too_much:
             message = f"{message}; a run stops here unless this is allowed"
-        message = ". ".join(filter(None, (message, told)))
+        message = ". ".join(filter(None, (message, takes.message, told)))
         return forecast(job, planned, receipts, results).summary(clock.monotonic() - began, message=message)

@@ -51,6 +51,7 @@ class Worker:
     """Processes single requests to their ends; one worker per run, with many concurrent calls.
 
     Attributes:
+        open_take: records the take of a request, if it is another one, before it is bought. Blocks.
         sending: the submits in progress, by key.
         in_flight: the requests that are being followed, by key, which an interrupt may still cancel.
     """
@@ -65,6 +66,7 @@ class Worker:
         tell: Callable[[Updated], None],
     ) -> None:
         """Use a run's results, budget, stop and limit; `tell` receives the statuses of requests in flight."""
+        self.open_take: Callable[[str], bool] = lambda _key: False
         self._job, self._io, self._receipts = job, job.runtime.io, job.dataset.receipts
         self._results, self._budget, self._stop = results, budget, stop
         self._submitter = Submitter(job, results.run)
@@ -188,6 +190,7 @@ class Worker:
 
     async def _send(self, progress: RequestProgress, n: int, word: Word | None) -> Result | None:
         try:
+            await self._io(self.open_take, progress.request.key)
             sent = await self._submitter.send(progress.request, n, progress.price.high, word)
         except (ImageReferenceError, ReadError) as trouble:
             await self._refund(progress, n, Decimal(0))

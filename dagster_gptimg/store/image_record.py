@@ -65,6 +65,7 @@ class ImageRecord:
         c2pa_claim_generator: what made the manifest's claim, as it says itself; None where nobody has read it.
         c2pa_issuer: whose certificate has signed the claim, as the manifest says; likewise.
         frames: how many frames a GIF has; None of other kinds.
+        take: which take of the row this is; 0 is the first.
         verdict: `approved` or `rejected`; None for an image that nobody has judged, or whose verdict was cleared.
         verdict_note: the reviewer's note.
         verdict_by: the reviewer.
@@ -109,6 +110,7 @@ class ImageRecord:
     c2pa_claim_generator: str | None = None
     c2pa_issuer: str | None = None
     frames: int | None = None
+    take: int | None = None
     verdict: str | None = None
     verdict_note: str | None = None
     verdict_by: str | None = None

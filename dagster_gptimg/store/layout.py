@@ -33,7 +33,8 @@ MANIFESTS = "manifests"
 RUNS = "runs"
 UPLOADS = "uploads"
 VERDICTS = "verdicts"
-FOLDERS = (RECEIPTS, IMAGES, SETTLED, MANIFESTS, RUNS, UPLOADS)
+TAKES = "takes"
+FOLDERS = (RECEIPTS, IMAGES, SETTLED, MANIFESTS, RUNS, UPLOADS, TAKES)
 """The folders that a run writes to."""
 
 INBOX = "inbox"
@@ -42,7 +43,7 @@ INBOX_USERS = f"{INBOX}/users"
 THUMBNAILS = "thumbnails"
 GALLERY = "gallery"
 
-RESERVED = frozenset({*FOLDERS, INBOX, ABOUT, VERDICTS, "takes", THUMBNAILS, GALLERY})
+RESERVED = frozenset({*FOLDERS, INBOX, ABOUT, VERDICTS, THUMBNAILS, GALLERY})
 """Names within a dataset, now or in the future: no other dataset may use them (`store/dataset_list.py`)."""
 
 PREFIX_LENGTH = 2
@@ -81,6 +82,7 @@ _ANY_RECEIPT = re.compile(r"(?P<key>[0-9a-f]{64})\.(?P<attempt>\d{1,6})\..*")
 _VERDICT = re.compile(
     r"(?P<key>[0-9a-f]{64})-(?P<place>0|[1-9]\d{0,4})\.(?P<sha256>[0-9a-f]{64})\.(?P<number>[1-9]\d{0,5})\.json"
 )
+_TAKE = re.compile(r"(?P<key>[0-9a-f]{64})\.(?P<number>[1-9]\d{0,5})\.json")
 _UPLOAD = re.compile(r"(?P<sha256>[0-9a-f]{64})\.\d{8}T\d{12}\.json")
 _WEBHOOK = re.compile(r"(?P<key>[0-9a-f]{64})\.(?P<attempt>\d{1,6})\.(?P<request_id>[A-Za-z0-9_-]+)\.json")
 _THUMBNAIL = re.compile(r"(?P<sha256>[0-9a-f]{64})\.webp")
@@ -245,6 +247,37 @@ def parse_verdict(name: str) -> VerdictName | None:
     """Parse the name of an object in a folder of verdicts; None if it is not a verdict."""
     match = _VERDICT.fullmatch(name)
     return VerdictName(match["key"], int(match["place"]), match["sha256"], int(match["number"])) if match else None
+
+
+# -- takes
+
+
+class TakeName(NamedTuple):
+    """The parsed name of the fact that a request has another take.
+
+    Attributes:
+        key: the request key of its first take.
+        number: the take's, from 1; the first one is 0, and has no such fact.
+    """
+
+    key: str
+    number: int
+
+
+def takes_folder(prefix: str) -> str:
+    """Return the path of the folder of the takes of requests whose keys have this prefix."""
+    return f"{TAKES}/{prefix}"
+
+
+def take_name(key: str, number: int) -> str:
+    """Return the path of the fact that a request has another take. `key`: that of its first take."""
+    return f"{takes_folder(prefix_of(key))}/{key}.{number}.json"
+
+
+def parse_take(name: str) -> TakeName | None:
+    """Parse the name of an object in a folder of takes; None if it is not a take."""
+    match = _TAKE.fullmatch(name)
+    return TakeName(match["key"], int(match["number"])) if match else None
 
 
 # -- uploads

@@ -71,6 +71,7 @@ COLUMNS = (
     Column("columns", pa.string(), "The row's other columns.", is_json=True),
     Column("notes", pa.string(), "What is odd about the image, which is kept as it came."),
     *_DETAILS,
+    Column("take", pa.int32(), "Which take of the row this is; 0 is the first."),
     Column(
         "verdict", pa.string(), "approved or rejected, by its last verdict; empty without one, or when it was cleared."
     ),

@@ -62,6 +62,10 @@ class LastVerdicts:
         """Return the number of the last verdict on an image; 0 if there is none."""
         return self._last.get(image.key, {}).get((image.place, image.sha256), 0)
 
+    def has_any(self, key: str) -> bool:
+        """Return whether there are verdicts on images of a request."""
+        return key in self._last
+
     def has_replaced(self, image: ImageId) -> bool:
         """Return whether there are verdicts on another image of the same request at the same place, and none on it."""
         places = {place for place, sha256 in self._last.get(image.key, {}) if sha256 != image.sha256}

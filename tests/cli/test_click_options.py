@@ -123,6 +123,11 @@ WAYS: dict[str, tuple[tuple[str, ...], Callable[[Said], Any], Any]] = {
         "https://h.example",
     ),
     "logs": (("--logs",), lambda said: said.options.logs, True),
+    "regenerate": (
+        ("--regenerate", "r1", "--regenerate", "r2"),
+        lambda said: said.options.regenerate,
+        frozenset({"r1", "r2"}),
+    ),
     "allow_rebuy": (("--allow-rebuy",), lambda said: said.options.allow_rebuy, True),
     "on_ambiguous": (("--on-ambiguous", "resubmit"), lambda said: said.options.on_ambiguous, "resubmit"),
     "settle": (("--settle", "7.5"), lambda said: said.options.settle, 7.5),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 import pytest
 
-from dagster_gptimg.base.row_status import AGAIN, RowStatus
+from dagster_gptimg.base.row_status import AGAIN, REJECTED, RowStatus
 from dagster_gptimg.engine.purchase_rules import (
     AGAIN_NAMES,
     AGAIN_OPENS,
@@ -216,7 +216,9 @@ def test_every_kind_of_outcome_and_every_state_is_met() -> None:
 
 def test_again_opens_a_new_attempt_in_the_states_and_by_the_words_of_the_specification() -> None:
     assert {state: str(AGAIN_NAMES[state]) for state in AGAIN_OPENS} == WORDS
-    assert set(AGAIN_NAMES.values()) == set(AGAIN) - {RowStatus.FAILED}, "failed rows need no word"
+    assert set(AGAIN_NAMES.values()) == set(AGAIN) - {RowStatus.FAILED, REJECTED}, (
+        "failed rows need no word, and rejected ones get another take"
+    )
 
 
 def test_an_id_that_two_replies_have_named_is_the_first_ones_by_fals_clock() -> None:

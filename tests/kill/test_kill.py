@@ -123,6 +123,31 @@ def test_killed_at_each_point_on_s3(tmp_path: Path, s3: dict[str, str], point: s
         assert len(fal.charged()) == ROWS
 
 
+@pytest.mark.parametrize("point", ["after take", *POINTS])
+def test_another_take_is_bought_once_when_two_runs_have_the_word_and_one_is_killed_at_each_point(
+    tmp_path: Path, point: str
+) -> None:
+    with emulator(tmp_path / "fal", "--latency", "0.2", "--slots", "10") as fal:
+        run = call(table(tmp_path / "t.jsonl"), tmp_path / "store")
+        assert cli(fal, *run).status == 0
+        rows = [row["row_id"] for row in records(tmp_path / "store", "d")][:20]
+        where = ("--store", str(tmp_path / "store"), "--dataset", "d")
+        assert cli(None, "review", "reject", *rows, *where).status == 0
+        env = {"DAGSTER_GPTIMG_KILL_AT": f"{point}:9"}
+        killed, other = begin(fal, *run, "--again", "rejected", env=env), begin(fal, *run, "--again", "rejected")
+        for process in (killed, other):
+            process.join(RUN_DEADLINE)
+        assert killed.exitcode in {-signal.SIGKILL, 0}, "the other one may have been faster"
+        assert other.exitcode in {0, 3}
+        for again in ("rejected", "held", "rejected"):
+            last = cli(fal, *run, "--again", again)
+        assert (last.status, last.summary["bought"]) == (0, 0), last.stderr
+        assert len(fal.charged()) == ROWS + len(rows)
+        shown = {row["row_id"]: row["take"] for row in records(tmp_path / "store", "d")}
+        assert {row for row, take in shown.items() if take} == set(rows)
+        assert set(shown.values()) == {0, 1}
+
+
 def test_two_runs_frozen_and_thawed_at_random_buy_each_row_once(tmp_path: Path) -> None:
     print(f"\nSEED={SEED}")  # noqa: T201
     draw = random.Random(SEED)

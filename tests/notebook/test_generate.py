@@ -99,7 +99,7 @@ def test_a_row_that_has_its_images_is_told_when_it_is_named_to_be_bought_again(
     assert (again.summary.bought, again.summary.exit_status) == (0, 0)
     told = " ".join(capsys.readouterr().err.split())
     assert words in told
-    assert "Change the prompt or an argument" in told
+    assert "`regenerate` buys another take of a row" in told
     assert words in repr(made(fal, store, rows, id_column="sku", again=["a"], plan_only=True))
     assert words not in repr(made(fal, store, rows, id_column="sku", again=["refused"], plan_only=True))
     for plan_only in (False, True):

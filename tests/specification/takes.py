@@ -291,11 +291,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--break", dest="off", choices=sorted(RULES), metavar="NAME", help="switch this rule off")
     off = parser.parse_args().off
-    questions = {f"without {off}: {RULES[off]}": lambda: broken(off)} if off else {}
-    questions = questions or {name: lambda c=c: explore(c) for name, c in CONFIGS.items()}
+    rule = f"without {off}: {RULES[off]}" if off else ""
+    questions = {rule: replace(BREAKS.get(off, Config()), off=(off,))} if off else CONFIGS
     is_well = True
-    for name, ask in questions.items():
-        count, bad, trace = ask()
+    for name, config in questions.items():
+        count, bad, trace = explore(config)
         print(f"{name}: {count:,} states: {bad or 'holds'}")
         print("\n".join(f"      {step}" for step in trace), end="\n" if trace else "")
         is_well &= bool(bad) if off else not bad

@@ -1,4 +1,4 @@
-"""The specification of takes holds, and each of its rules is needed: without it, something is bought that nobody asked."""
+"""The specification of takes holds, and each of its rules is needed: without it, something unasked is bought."""
 
 from __future__ import annotations
 

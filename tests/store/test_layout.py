@@ -72,6 +72,8 @@ def test_a_receipts_name_parses_back(kind: str, parsed: tuple[object, ...]) -> N
 def test_the_names_of_uploads_verdicts_webhooks_runs_and_manifests_parse_back() -> None:
     folder, _, name = layout.upload_name(KEYS[0], NOW).rpartition("/")
     assert (folder, layout.parse_upload(name)) == (layout.uploads_folder(KEYS[0]), KEYS[0])
+    folder, _, name = layout.take_name(KEYS[0], 2).rpartition("/")
+    assert (folder, layout.parse_take(name)) == (layout.takes_folder(KEYS[0][:2]), (KEYS[0], 2))
     folder, _, name = layout.verdict_name(KEYS[0], 3, KEYS[1], 12).rpartition("/")
     assert (folder, layout.parse_verdict(name)) == (layout.verdicts_folder(KEYS[0][:2]), (KEYS[0], 3, KEYS[1], 12))
     folder, _, name = layout.webhook_name("run", KEYS[0], 3, "R-1").rpartition("/")
@@ -90,6 +92,7 @@ def test_names_on_disk_do_not_change() -> None:
         layout.receipt_name(key, 0, "intent"),
         layout.upload_name(key, NOW),
         layout.verdict_name(key, 0, key, 1),
+        layout.take_name(key, 1),
         layout.webhook_name("run", key, 0, "R"),
         layout.run_start("run"),
         layout.run_end("run"),
@@ -100,6 +103,7 @@ def test_names_on_disk_do_not_change() -> None:
         f"receipts/6e/{key}.0.intent.json",
         f"uploads/6e/{key}.20260304T050607000089.json",
         f"verdicts/6e/{key}-0.{key}.1.json",
+        f"takes/6e/{key}.1.json",
         f"inbox/run/{key}.0.R.json",
         "runs/run.start.json",
         "runs/run.end.json",

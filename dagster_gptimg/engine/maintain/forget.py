@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dagster_gptimg.base.row_status import RowStatus
+from dagster_gptimg.engine.maintain.all_takes import with_all_takes
 from dagster_gptimg.engine.purchase_rules import owns_all
 from dagster_gptimg.engine.record.results import EARLIER, settled_of
 from dagster_gptimg.errors import UsageError
@@ -24,6 +25,7 @@ from dagster_gptimg.store.manifest import (
 )
 from dagster_gptimg.store.manifest_columns import DETAILS
 from dagster_gptimg.store.settled.index import SettledIndex
+from dagster_gptimg.store.takes import families
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -77,21 +79,22 @@ def forgettable(dataset: Dataset, rows: Collection[str]) -> Forgettable:
     if unknown:
         msg = f"no manifest of dataset {dataset.name!r} has the row {', '.join(sorted(unknown)[:10])}"
         raise UsageError(msg)
-    keys = sorted(set(picked["request_key"].to_pylist()))
+    shown, takes = set(picked["request_key"].to_pylist()), families(dataset)
+    keys = sorted({take for key in shown for take in takes.get(key, (key,))})
     open_keys = [key for key in keys if not is_ended(dataset, key)]
     if open_keys:
         msg = f"{len(open_keys)} requests of these rows have not ended: run `generate` until they have, then again"
         raise UsageError(msg)
     erased = table.filter(pc.is_in(table["request_key"], pa.array(keys, pa.string())))
     shared = set(erased["row_id"].to_pylist()) - set(rows)
-    images = set(erased["uri"].drop_null().to_pylist())
+    images = set(with_all_takes(dataset, erased)["uri"].drop_null().to_pylist())
     return Forgettable(keys, sorted(set(rows)), sorted(shared), len(images))
 
 
 def forget(dataset: Dataset, wanted: Forgettable) -> Forgotten:
     """Erase images, prompts and arguments; the cost and hashes stay, and the rows are never bought again.
 
-    The notes of verdicts on the images are erased with them. Can be repeated after a failure.
+    All takes of a row are erased, with the notes of verdicts on their images. Can be repeated after a failure.
 
     Args:
         dataset: the dataset.

@@ -19,6 +19,7 @@ from dagster_gptimg.store.layout import IMAGES, image_in, images_folder, parse_i
 from dagster_gptimg.store.manifest import manifest_folders, read_manifest_in
 from dagster_gptimg.store.parallel import side_by_side
 from dagster_gptimg.store.receipts.facts import Deleted
+from dagster_gptimg.store.takes import families
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -145,7 +146,7 @@ class _Search:
 
     def __init__(self, dataset: Dataset, *, left: bool) -> None:
         self._dataset, self._left = dataset, left
-        self._shown, self._folders = _shown_images(dataset)
+        self._shown, self._folders, self._takes = _shown_images(dataset)
         self._images = self._named = self._found_shown = 0
 
     def run(self) -> Iterator[Superfluous]:
@@ -200,7 +201,7 @@ class _Search:
         if outcome is None or attempts[n].unreadable:
             return None
         recorded = {image.path for image in outcome.images}
-        if is_shown or not self._left:
+        if is_shown or not self._left or key in self._takes:
             beside = {path: size for path, size in sizes.items() if path not in recorded}
             return _files(key, request_id, beside) if beside else None
         intent = attempts[n].intent
@@ -215,13 +216,17 @@ class _Search:
             raise UsageError(f"{msg}. Nothing was deleted")
 
 
-def _shown_images(dataset: Dataset) -> tuple[DigestCounts, set[str]]:
-    """Return the paths of all images in image tables, and the folders of these tables."""
-    shown, folders = DigestCounts(), manifest_folders(dataset)
+def _shown_images(dataset: Dataset) -> tuple[DigestCounts, set[str], set[str]]:
+    """Return the paths of all images in image tables, the folders of these tables, and the keys of all their takes."""
+    shown, folders, takes = DigestCounts(), manifest_folders(dataset), families(dataset)
+    kept = set[str]()
     for folder in folders:
-        for uri in read_manifest_in(dataset, folder)["uri"].drop_null().to_pylist():
+        table = read_manifest_in(dataset, folder)
+        for uri in table["uri"].drop_null().to_pylist():
             shown.count(digest_of(image_in(uri) or uri))
-    return shown, set(folders)
+        for key in takes.keys() & set(table["request_key"].to_pylist()) if takes else ():
+            kept.update(takes[key])
+    return shown, set(folders), kept
 
 
 def _files(key: str, request_id: str, sizes: dict[str, int]) -> Superfluous:

@@ -17,6 +17,7 @@ from dagster_gptimg.engine.record.results import EARLIER, RunResults, Unsettled,
 from dagster_gptimg.errors import UnreadableError
 from dagster_gptimg.fal.registry.builtin import model_at
 from dagster_gptimg.store.manifest import read_manifest, write_manifest
+from dagster_gptimg.store.takes import families
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -61,10 +62,10 @@ async def rebuild(dataset: Dataset, model: FalModel, io: Io, run: str) -> Rebuil
     await results.look_at_images()
     for key in facts.keys() - {line.key for line in settled}:
         results.leave(_unsettled(key, facts[key], _owns(owner, key)))
-    written = []
+    written, takes = [], await io(families, dataset)
     for partition, rows in _by_partition(facts).items():
         if await io(_is_missing, dataset, partition):
-            records = Records(dataset, partition, _ReceiptRows(rows, model), results)
+            records = Records(dataset, partition, _ReceiptRows(rows, model, takes), results)
             await io(write_manifest, dataset, partition, records)
             written.append(partition)
     return Rebuilt(len(facts), len(settled), written)
@@ -78,6 +79,7 @@ class _ReceiptRow:
     prompt: str
     requests: Sequence[Request]
     columns: str = "{}"
+    take: int = 0
 
     @property
     def keys(self) -> list[str]:
@@ -91,12 +93,25 @@ class _ReceiptRow:
 class _ReceiptRows:
     """Rows, from their intents."""
 
-    def __init__(self, rows: Mapping[str, list[Request]], model: FalModel) -> None:
-        self._rows, self._model = rows, model
+    def __init__(
+        self, rows: Mapping[str, list[Request]], model: FalModel, takes: Mapping[str, tuple[str, ...]]
+    ) -> None:
+        """`takes`: as `families` returns them."""
+        self._rows, self._model, self._takes = rows, model, takes
 
     def __iter__(self) -> Iterator[_ReceiptRow]:
-        for row_id, requests in self._rows.items():
-            yield _ReceiptRow(row_id, str(requests[0].arguments.get("prompt", "")), requests)
+        for row_id, every in self._rows.items():
+            take, requests = self._newest(every)
+            yield _ReceiptRow(row_id, str(requests[0].arguments.get("prompt", "")), requests, take=take)
+
+    def _newest(self, every: Sequence[Request]) -> tuple[int, list[Request]]:
+        """Return a row's newest take of which each request is on record, and its requests."""
+        by_take: dict[int, list[Request]] = {}
+        for request in every:
+            by_take.setdefault(self._takes.get(request.key, (request.key,)).index(request.key), []).append(request)
+        most = max(map(len, by_take.values()))
+        take = max(number for number, requests in by_take.items() if len(requests) == most)
+        return take, by_take[take]
 
     def price(self, request: Request) -> Price:
         return model_at(request.endpoint, self._model).cost(request.arguments)

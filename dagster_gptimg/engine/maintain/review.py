@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dagster_gptimg.base.plain_text import counted
+from dagster_gptimg.engine.maintain.all_takes import with_all_takes
 from dagster_gptimg.engine.maintain.dataset_lookup import check_exists
 from dagster_gptimg.errors import StoreError, UnreadableError, UsageError
 from dagster_gptimg.store.manifest import read_all_manifests, read_manifest
@@ -111,7 +112,8 @@ def review(dataset: Dataset, given: Sequence[Given], by: str | None, partition: 
         UsageError: there is no such dataset or image table, or a note is too long; nothing was recorded.
         StoreError: the store cannot be used; the message says how many were recorded.
     """
-    found, reviewed = _images(dataset, partition, {one.row_id for one in given}), Reviewed()
+    found = _images(dataset, partition, {one.row_id for one in given}, all_takes=True)
+    reviewed = Reviewed()
     meant = list[tuple[dict[str, Any], Given]]()
     for one in given:
         at_place = found.get((one.row_id, one.image_index), {})
@@ -208,16 +210,17 @@ def _check_note(given: Given) -> None:
 
 
 def _images(
-    dataset: Dataset, partition: str | None, rows: Collection[str]
+    dataset: Dataset, partition: str | None, rows: Collection[str], *, all_takes: bool = False
 ) -> dict[tuple[str, int], dict[ImageId, dict[str, Any]]]:
-    """Return the records of rows' images by row and index, and then by image."""
+    """Return the records of rows' images by row and index, and then by image; of the current takes, or of all."""
     check_exists(dataset)
     try:
         table = read_all_manifests(dataset) if partition is None else read_manifest(dataset, partition)
     except FileNotFoundError as error:
         where = f"dataset {dataset.name!r}" if partition is None else f"partition {partition!r} of {dataset.name!r}"
         raise UsageError(f"{where} has no image table: run `generate` first. Nothing was recorded") from error
-    picked = table.select(_NEEDED).filter(pc.is_in(table["row_id"], pa.array(sorted(rows), pa.string())))
+    picked = table.filter(pc.is_in(table["row_id"], pa.array(sorted(rows), pa.string())))
+    picked = (with_all_takes(dataset, picked) if all_takes else picked).select(_NEEDED)
     found: dict[tuple[str, int], dict[ImageId, dict[str, Any]]] = {}
     for record in picked.to_pylist():
         image = image_of(record)

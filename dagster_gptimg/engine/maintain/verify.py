@@ -17,8 +17,9 @@ from dagster_gptimg.engine.plan.plan import Request
 from dagster_gptimg.engine.record.receipts_by_key import every_key
 from dagster_gptimg.engine.submit.submit import as_submitted
 from dagster_gptimg.errors import UnreadableError
-from dagster_gptimg.store.layout import IMAGES, images_folder, parse_image, prefixes, verdict_name
+from dagster_gptimg.store.layout import IMAGES, images_folder, parse_image, prefixes, take_name, verdict_name
 from dagster_gptimg.store.receipts.recorded_files import not_as_recorded
+from dagster_gptimg.store.takes import Takes
 from dagster_gptimg.store.verdicts import ImageId, Verdicts
 
 if TYPE_CHECKING:
@@ -141,6 +142,14 @@ class _Look:
             self._look_at(facts)
         self.verified.unnamed = sum(stem not in named for stem in self._stems())
         self._read_verdicts()
+        self._read_takes()
+
+    def _read_takes(self) -> None:
+        for key, takes in Takes(self._dataset).read().items():
+            for number, take in enumerate(takes, 1):
+                if take is None:
+                    uri = self._store.uri(f"{self._folder}/{take_name(key, number)}")
+                    self.verified.unreadable.append(f"{uri} is a take that cannot be read: its row gets no other")
 
     def _read_verdicts(self) -> None:
         verdicts = Verdicts(self._dataset)

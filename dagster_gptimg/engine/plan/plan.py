@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from dagster_gptimg.base.digest_columns import KEY
 from dagster_gptimg.engine.plan.equal_rows import EqualRows
 from dagster_gptimg.engine.plan.request_keys import cut, keys_of, request_key
+from dagster_gptimg.engine.plan.text_digest import TextDigest
 from dagster_gptimg.fal.registry.model import NO_SIZES
 from dagster_gptimg.fal.registry.price_formulas import images_of, price_of
 from dagster_gptimg.temporary_files import temporary_file
@@ -39,6 +40,9 @@ _SCHEMA = pa.schema(
         ("arguments", pa.string()),
         ("columns", pa.string()),
         ("keys", pa.binary()),
+        ("first_keys", pa.binary()),
+        ("copies", pa.list_(pa.int32())),
+        ("take", pa.int32()),
         ("references", pa.string()),
         ("sizes", pa.string()),
     ]
@@ -79,10 +83,13 @@ class PlannedRow(NamedTuple):
 
     Attributes:
         columns: the row's other columns, as JSON.
-        keys: of its requests.
+        keys: of its requests, of the row's current take.
         shape: the values that it shares with other rows.
         sources: the locations of its reference images, as JSON.
         pixels: their widths and heights, as JSON.
+        first_keys: of the same requests, of the first take.
+        copies: the copy number of each request; None if all are 0.
+        take: the row's current take; 0 is the first.
     """
 
     row_id: str
@@ -92,6 +99,9 @@ class PlannedRow(NamedTuple):
     shape: Shape
     sources: str | None = None
     pixels: str | None = None
+    first_keys: Sequence[str] = ()
+    copies: Sequence[int] | None = None
+    take: int = 0
 
     @property
     def images(self) -> list[int]:
@@ -102,6 +112,13 @@ class PlannedRow(NamedTuple):
     def prices(self) -> list[Price]:
         """The cost of each of its requests, in US dollars."""
         return self.shape.prices(self.prompt, self._sizes)
+
+    def keys_of(self, take: int) -> list[str]:
+        """Return the keys of the row's requests of another take."""
+        if not take:
+            return list(self.first_keys)
+        keys = self.shape.keys_of_copies(self.prompt, self.copies or [0] * len(self.shape.images), take)
+        return _told(keys)
 
     @property
     def requests(self) -> list[Request]:
@@ -160,10 +177,10 @@ class Shape:
         found = [keys.digests(prompts) for keys in self._keys]
         return found[0] if len(found) == 1 else [b"".join(row) for row in zip(*found, strict=True)]
 
-    def keys_of_copies(self, prompt: str, copies: Sequence[int]) -> bytes:
-        """Return the concatenated keys of a row's requests; `copies` has the copy number of each."""
+    def keys_of_copies(self, prompt: str, copies: Sequence[int], take: int = 0) -> bytes:
+        """Return the concatenated keys of a row's requests; `copies` has the copy number of each; `take`: its take."""
         parts = zip(self.parts(prompt), copies, strict=True)
-        return bytes.fromhex("".join(request_key(self._model, part, copy) for part, copy in parts))
+        return bytes.fromhex("".join(request_key(self._model, part, copy, take) for part, copy in parts))
 
 
 class PlanBatch:
@@ -181,9 +198,12 @@ class PlanBatch:
     def __iter__(self) -> Iterator[PlannedRow]:
         """Yield the rows in table order."""
         rows = zip(*(column.to_pylist() for column in self._batch.columns), strict=True)
-        for row_id, prompt, arguments, columns, keys, references, sizes in rows:
-            told = [keys[at : at + KEY].hex() for at in range(0, len(keys), KEY)]
-            yield PlannedRow(row_id, prompt, columns, told, self._shape(arguments), references, sizes)
+        for row_id, prompt, arguments, columns, keys, first, copies, take, references, sizes in rows:
+            told = _told(keys)
+            firsts = told if first is None else _told(first)
+            yield PlannedRow(
+                row_id, prompt, columns, told, self._shape(arguments), references, sizes, firsts, copies, take or 0
+            )
 
     def by_row(self, found: list[T]) -> list[list[T]]:
         """Group a list with one item per key by rows."""
@@ -221,7 +241,7 @@ class Plan:
             raise
 
     def _write(self, batches: Iterable[RowBatch], writer: pa.RecordBatchWriter) -> None:
-        equal, digests = EqualRows(), {name: _TextDigest() for name in _TEXTS}
+        equal, digests = EqualRows(), {name: TextDigest() for name in _TEXTS}
         for rows in batches:
             batch = pa.RecordBatch.from_pydict(self._columns(rows, equal), schema=_SCHEMA)
             for name, digest in digests.items():
@@ -254,6 +274,40 @@ class Plan:
         for batch in pa.ipc.open_stream(self._file):
             yield PlanBatch(batch, self._shape)
 
+    def move(self, takes: Mapping[str, int]) -> None:
+        """Move rows to other takes: the rows' ids, with their takes. Rewrites the file.
+
+        Raises:
+            TemporaryError: there is no room for the temporary files.
+        """
+        file, keys_file = temporary_file(), temporary_file()
+        try:
+            self._file.seek(0)
+            with pa.ipc.new_stream(file, _SCHEMA) as writer:
+                for batch in pa.ipc.open_stream(self._file):
+                    moved = self._moved(batch, takes)
+                    writer.write_batch(moved)
+                    keys_file.write(b"".join(moved["keys"].to_pylist()))
+        except BaseException:
+            file.close()
+            keys_file.close()
+            raise
+        self.__exit__()
+        self._file, self._keys_file = file, keys_file
+
+    def _moved(self, batch: pa.RecordBatch, takes: Mapping[str, int]) -> pa.RecordBatch:
+        if takes.keys().isdisjoint(batch["row_id"].to_pylist()):
+            return batch
+        rows = list(PlanBatch(batch, self._shape))
+        keys = [
+            bytes.fromhex("".join(row.keys_of(takes[row.row_id]) if row.row_id in takes else row.keys)) for row in rows
+        ]
+        columns = {name: batch[name] for name in _SCHEMA.names}
+        columns["keys"] = pa.array(keys, pa.binary())
+        columns["first_keys"] = pa.array([bytes.fromhex("".join(row.first_keys)) for row in rows], pa.binary())
+        columns["take"] = pa.array([takes.get(row.row_id, row.take) for row in rows], pa.int32())
+        return pa.RecordBatch.from_pydict(columns, schema=_SCHEMA)
+
     def __iter__(self) -> Iterator[PlannedRow]:
         """Yield the rows in table order; only one iteration at a time."""
         return chain.from_iterable(self.batches())
@@ -266,27 +320,41 @@ class Plan:
         """Return the columns of a batch for the file."""
         self.rows += len(rows)
         told, keys = list[str](), list[bytes]()
+        copies: list[Sequence[int] | None] = []
         for _, some in groupby(rows.arguments, id):  # most rows of a table share one arguments object
             alike = list(some)
             text = _json(alike[0])
             told += [text] * len(alike)
-            keys += self._keys(self._shape(text, alike[0]), rows.prompts[len(keys) : len(told)], equal)
+            made, numbers = self._keys(self._shape(text, alike[0]), rows.prompts[len(keys) : len(told)], equal)
+            keys += made
+            copies += numbers
         return {
             "row_id": rows.row_ids,
             "prompt": rows.prompts,
             "arguments": told,
             "columns": rows.columns,
             "keys": keys,
+            "first_keys": [None] * len(keys),
+            "copies": copies,
+            "take": [None] * len(keys),
             "references": [_places(found) for found in rows.references],
             "sizes": [_sizes(found) for found in rows.references],
         }
 
-    def _keys(self, shape: Shape, prompts: Sequence[str], equal: EqualRows) -> list[bytes]:
-        """Return the keys of each row's requests, different from those of earlier equal requests."""
+    def _keys(
+        self, shape: Shape, prompts: Sequence[str], equal: EqualRows
+    ) -> tuple[list[bytes], list[Sequence[int] | None]]:
+        """Return the keys of each row's requests, different from those of earlier equal requests, and copy numbers."""
         found = shape.keys(prompts)
+        told: list[Sequence[int] | None] = [None] * len(found)
         self.requests += len(prompts) * len(shape.images)
-        equal.tell_apart(found, lambda number, copies: shape.keys_of_copies(prompts[number], copies))
-        return found
+
+        def keys_of_copies(number: int, copies: Sequence[int]) -> bytes:
+            told[number] = copies if any(copies) else None
+            return shape.keys_of_copies(prompts[number], copies)
+
+        equal.tell_apart(found, keys_of_copies)
+        return found, told
 
     def _shape(self, text: str, arguments: Mapping[str, Json] | None = None) -> Shape:
         found = self._shapes.get(text)
@@ -297,26 +365,6 @@ class Plan:
         return found
 
 
-class _TextDigest:
-    """A digest of a column of texts, independent of its division into batches; null counts as ""."""
-
-    def __init__(self) -> None:
-        self._lengths, self._texts = hashlib.blake2b(digest_size=16), hashlib.blake2b(digest_size=16)
-
-    def add(self, texts: pa.Array) -> None:
-        """Add texts; the array must have been made from Python objects."""
-        _, ends, data = texts.buffers()
-        count = len(texts)
-        lengths = pc.binary_length(texts).fill_null(0).buffers()[1]
-        # Not whole buffers: the bytes after their ends are undefined.
-        self._lengths.update(memoryview(lengths)[: 4 * count])
-        if data is not None:
-            self._texts.update(memoryview(data)[: memoryview(ends).cast("i")[count]])
-
-    def __bytes__(self) -> bytes:
-        return self._lengths.digest() + self._texts.digest()
-
-
 def _places(references: Mapping[str, Reference]) -> str | None:
     return _json({token: found.source for token, found in references.items()}) if references else None
 
@@ -324,6 +372,10 @@ def _places(references: Mapping[str, Reference]) -> str | None:
 def _sizes(references: Mapping[str, Reference]) -> str | None:
     sizes = {token: found.size for token, found in references.items() if found.size} if references else {}
     return _json(sizes) if sizes else None
+
+
+def _told(keys: bytes) -> list[str]:
+    return [keys[at : at + KEY].hex() for at in range(0, len(keys), KEY)]
 
 
 def _images(arguments: Mapping[str, Json]) -> int:

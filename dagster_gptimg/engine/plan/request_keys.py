@@ -26,23 +26,25 @@ def cut(images: int, most: int) -> list[int]:
     return [most] * full + [rest] * (rest > 0)
 
 
-def request_key(model: FalModel, arguments: Mapping[str, Json], copy: int) -> str:
+def request_key(model: FalModel, arguments: Mapping[str, Json], copy: int, take: int = 0) -> str:
     """Return the SHA-256, in hex, of the RFC 8785 JSON of endpoint, arguments, copy number and recipe.
 
     Arguments that equal the model's first defaults are left out. Equal requests of one partition differ by the copy
-    number, counted from 0 in table order.
+    number, counted from 0 in table order. Takes of a request differ by their number, which is left out for the
+    first, 0.
     """
     prompt = str(arguments.get("prompt", ""))
     rest = {name: value for name, value in arguments.items() if name != "prompt"}
-    return keys_of(model, rest, copy).digests([prompt])[0].hex()
+    return keys_of(model, rest, copy, take).digests([prompt])[0].hex()
 
 
-def keys_of(model: FalModel, arguments: Mapping[str, Json], copy: int) -> RequestKeys:
+def keys_of(model: FalModel, arguments: Mapping[str, Json], copy: int, take: int = 0) -> RequestKeys:
     """Return what computes the keys of requests that differ in their prompts only. `arguments`: without the prompt."""
     variant = model.variant(arguments)
 
     def asked(more: Mapping[str, Json]) -> dict[str, Any]:
         about: dict[str, Any] = {"endpoint": variant.endpoint, "copy": copy, "recipe": RECIPE}
+        about |= {"take": take} if take else {}
         about["arguments"] = variant.key_arguments({**arguments, **more})
         return about
 

@@ -55,6 +55,10 @@ class Row(Protocol):
     def requests(self) -> Sequence[Request]:
         """The row's requests."""
 
+    @property
+    def take(self) -> int:
+        """The row's take; 0 is the first."""
+
 
 class Rows(Protocol):
     """Rows with their requests and prices: a plan, or from receipts."""
@@ -185,6 +189,7 @@ class Records:
             "error_type": result.error_type,
             "error": result.error,
             "columns": row.columns,
+            "take": row.take,
         }
 
     def _image(self, image: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any
 
 import pytest
 import rfc8785
@@ -27,6 +28,14 @@ LINES = (ROOT / "tests" / "fixtures" / "keys.jsonl").read_text(encoding="utf-8")
 def test_keys_are_what_they_always_were(line: str) -> None:
     known = json.loads(line)
     assert request_key(get_model(known["model"]), known["arguments"], known["copy"]) == known["key"]
+
+
+def test_another_take_is_another_purchase_and_the_first_has_no_number() -> None:
+    first = request_key(MINI, {"prompt": "x"}, 0)
+    assert request_key(MINI, {"prompt": "x"}, 0, 0) == first
+    about: Any = {"arguments": {"prompt": "x"}, "copy": 0, "endpoint": MINI.endpoint, "recipe": 1, "take": 1}
+    assert request_key(MINI, {"prompt": "x"}, 0, 1) == hashlib.sha256(rfc8785.dumps(about)).hexdigest()
+    assert len({first, *(request_key(MINI, {"prompt": "x"}, copy, take) for copy in (0, 1) for take in (1, 2))}) == 5
 
 
 def test_defaults_said_or_not_are_the_same_purchase() -> None:

@@ -1,0 +1,214 @@
+"""Another take of a row is bought once for a word, by the bill, and the earlier ones stay."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dagster_gptimg.store import layout
+from tests.harness import Fal, Ran, begin, cli, emulator, records, start, table, target
+from tests.support import MINI_LOW
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+ROWS = 8
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fal]:
+    with emulator(tmp_path_factory.mktemp("fal") / "state", "--latency", "0.05", "--slots", "50") as found:
+        yield found
+
+
+class Rows:
+    """A dataset of a table, and the bill since it was made."""
+
+    def __init__(self, fal: Fal, store: Path, path: Path, rows: int = ROWS, **columns: str) -> None:
+        self.fal, self.store, self.before = fal, store, len(fal.charged())
+        self.table = table(path, rows, **columns)
+
+    @property
+    def bought(self) -> int:
+        return len(self.fal.charged()) - self.before
+
+    def arguments(self, *more: str, command: str = "generate") -> tuple[str, ...]:
+        where = (self.table,) if command != "regenerate" else ("--table", self.table)
+        return (command, *where, *target(self.store), "--id-column", "id", *MINI_LOW, *more)
+
+    def run(self, *more: str, command: str = "generate", env: dict[str, str] | None = None) -> Ran:
+        return cli(self.fal, *self.arguments(*more, command=command), env=env)
+
+    def review(self, verdict: str, *rows: str) -> None:
+        ran = cli(None, "review", verdict, *rows, *target(self.store))
+        assert ran.status == 0, ran.stderr
+
+    def shown(self) -> dict[str, tuple[Any, ...]]:
+        return {r["row_id"]: (r["take"], r["status"], r["verdict"]) for r in records(self.store, "d")}
+
+    def takes(self) -> int:
+        return len(list((self.store / "d" / layout.TAKES).rglob("*.json")))
+
+
+@pytest.fixture
+def rows(running: Fal, store: Path, tmp_path: Path) -> Rows:
+    found = Rows(running, store, tmp_path / "t.jsonl")
+    ran = found.run()
+    assert ran.status == 0, ran.stderr
+    assert found.bought == ROWS
+    return found
+
+
+def test_rejected_rows_get_another_take_once(rows: Rows) -> None:
+    rows.review("reject", "r1", "r2", "r3")
+    rows.review("approve", "r4")
+    planned = rows.run("--again", "rejected", command="plan")
+    assert (planned.summary["bought"], planned.summary["cost_usd"]["high"], rows.takes()) == (3, 0.03, 0), (
+        planned.stderr
+    )
+    assert "3 rows would get another take" in planned.stderr
+    ran = rows.run("--again", "rejected")
+    assert (ran.status, ran.summary["bought"], rows.bought) == (0, 3, ROWS + 3), ran.stderr
+    assert rows.shown()["r1"] == (1, "stored", None)
+    assert rows.shown()["r4"] == (0, "stored", "approved")
+    for _ in range(2):
+        assert rows.run("--again", "rejected").summary["bought"] == 0
+    assert rows.run().summary["bought"] == 0
+    assert rows.bought == ROWS + 3
+    rows.review("reject", "r2")
+    assert rows.run("--again", "rejected").summary["bought"] == 1
+    assert (rows.shown()["r2"][0], rows.shown()["r1"][0], rows.takes()) == (2, 1, 4)
+
+
+def test_two_runs_at_once_buy_one_take(rows: Rows) -> None:
+    rows.review("reject", *(f"r{n}" for n in range(ROWS)))
+    both = [begin(rows.fal, *rows.arguments("--again", "rejected")) for _ in range(2)]
+    for process in both:
+        process.join(60)
+    assert [process.exitcode for process in both] == [0, 0]
+    assert (rows.bought, rows.takes()) == (2 * ROWS, ROWS)
+    assert rows.run("--again", "rejected").summary["bought"] == 0
+
+
+@pytest.mark.parametrize(
+    "point", ["after take:1", "after take:3", "before intent:2", "after POST:1", "after outcome:2"]
+)
+def test_a_run_that_is_killed_and_repeated_buys_one_take(rows: Rows, point: str) -> None:
+    rows.review("reject", "r1", "r2", "r3")
+    killed = start(rows.fal, *rows.arguments("--again", "rejected"), env={"DAGSTER_GPTIMG_KILL_AT": point})
+    killed.communicate(timeout=60)
+    assert killed.returncode == -9
+    for _ in range(2):
+        ran = rows.run("--again", "rejected", "--settle", "1")
+        assert ran.status == 0, ran.stderr
+    assert (rows.bought, rows.takes()) == (ROWS + 3, 3)
+    assert {take for take, *_ in rows.shown().values()} == {0, 1}
+
+
+def test_the_budget_holds_and_what_it_leaves_keeps_its_take(rows: Rows) -> None:
+    rows.review("reject", "r1", "r2", "r3")
+    ran = rows.run("--again", "rejected", "--max-cost", "0.02")
+    assert (ran.status, rows.bought, rows.takes()) == (4, ROWS + 2, 2), ran.stderr
+    assert sorted(take for take, *_ in rows.shown().values()) == [0] * (ROWS - 2) + [1] * 2
+    assert all(status == "stored" for _, status, _ in rows.shown().values())
+    assert rows.run().summary["bought"] == 0, "what was not begun needs the word again"
+    assert rows.run("--again", "rejected").summary["bought"] == 1
+
+
+def test_named_rows_are_regenerated_whatever_their_verdict(rows: Rows) -> None:
+    rows.review("approve", "r1")
+    ran = rows.run("r1", "r2", command="regenerate")
+    assert (ran.status, rows.bought) == (0, ROWS + 2), ran.stderr
+    assert rows.shown()["r1"] == (0, "stored", "approved"), "the approved take is the current one"
+    assert rows.shown()["r2"] == (1, "stored", None)
+    assert rows.run().summary["bought"] == 0
+    rows.review("clear", "r1")
+    rows.run()
+    assert rows.shown()["r1"] == (1, "stored", None)
+    unknown = rows.run("nobody", command="regenerate")
+    assert (unknown.status, "nobody" in unknown.stderr) == (2, True)
+    assert rows.run("--regenerate", "r1", command="plan").summary["bought"] == 1
+
+
+def test_a_fixed_seed_is_refused(running: Fal, store: Path, tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text("\n".join(json.dumps({"id": f"r{n}", "prompt": f"seeded {n}", "seed": 7}) for n in range(2)))
+    before = len(running.charged())
+    arguments = (str(path), *target(store), "--id-column", "id", "--model", "flux-2")
+    assert cli(running, "generate", *arguments).status == 0
+    bought = len(running.charged()) - before
+    cli(None, "review", "reject", "r0", *target(store))
+    for more in (("--again", "rejected"), ("--regenerate", "r0")):
+        ran = cli(running, "generate", *arguments, *more)
+        assert (ran.status, "fixed seed" in ran.stderr) == (2, True), ran.stderr
+    assert len(running.charged()) - before == bought
+
+
+def test_rows_of_two_partitions_that_share_a_request_share_its_takes(running: Fal, store: Path, tmp_path: Path) -> None:
+    path, before = tmp_path / "t.jsonl", len(running.charged())
+    path.write_text("\n".join(json.dumps({"id": i, "prompt": "the shared one", "part": p}) for i, p in ("ax", "by")))
+    arguments = ("generate", str(path), *target(store), "--id-column", "id", *MINI_LOW)
+    for part in "xy":
+        assert cli(running, *arguments, "--partition", f"part={part}").status == 0
+    cli(None, "review", "reject", "a", *target(store))
+    ran = cli(running, *arguments, "--partition", "part=y", "--again", "rejected")
+    assert ran.summary["bought"] == 1, ran.stderr
+    assert "1 of them ('b') share it with rows of another partition" in ran.stderr
+    for more in ((), ("--again", "rejected")):
+        ran = cli(running, *arguments, "--partition", "part=x", *more)
+        assert (ran.status, ran.summary["bought"], ran.summary["reused"]) == (0, 0, 1), ran.stderr
+    assert {r["row_id"]: r["take"] for r in records(store, "d")} == {"a": 1, "b": 1}
+    assert len(running.charged()) - before == 2
+
+
+def test_a_take_that_cannot_be_read_counts_and_is_followed_by_no_other(rows: Rows) -> None:
+    rows.review("reject", "r1")
+    rows.run("--again", "rejected")
+    rows.review("reject", "r1")
+    [fact] = (rows.store / "d" / layout.TAKES).rglob("*.json")
+    fact.write_bytes(b"{")
+    ran = rows.run("--again", "rejected")
+    assert (ran.summary["bought"], rows.shown()["r1"]) == (0, (1, "stored", "rejected")), ran.stderr
+    assert "cannot be read" in ran.stderr
+    verified = cli(None, "verify", *target(rows.store))
+    assert (verified.status, verified.summary["unreadable"]) == (3, 1), verified.stderr
+
+
+@pytest.mark.long
+def test_a_hundred_rejected_of_sixteen_hundred_are_bought_once(running: Fal, store: Path, tmp_path: Path) -> None:
+    many = Rows(running, store, tmp_path / "many.jsonl", 1600)
+    assert many.run().summary["bought"] == 1600
+    for number, count in ((0, 100), (1, 10)):
+        seen = [r for r in records(store, "d") if r["take"] == number][:count]
+        lines = [f"{r['row_id']},0,{r['sha256']},rejected,no,{r['verdict_number'] or ''}" for r in seen]
+        file = tmp_path / f"{number}.csv"
+        file.write_text("row_id,image_index,sha256,verdict,note,seen\n" + "\n".join(lines))
+        for recorded in (count, 0):
+            assert cli(None, "review", "import", str(file), *target(store)).summary["recorded"] == recorded
+        before = many.bought
+        both = [begin(running, *many.arguments("--again", "rejected")) for _ in range(2)]
+        for process in both:
+            process.join(600)
+        assert [process.exitcode for process in both] == [0, 0]
+        assert many.run("--again", "rejected").summary["bought"] == 0
+        assert many.bought - before == count
+
+
+def test_forget_and_prune_know_all_takes_of_a_row(rows: Rows) -> None:
+    rows.review("reject", "r1", "r2")
+    rows.run("--again", "rejected")
+    found = cli(None, "prune", *target(rows.store), "--left", "--delete", "--yes")
+    assert (found.status, found.summary["images"]) == (0, 0), found.stderr
+    images = len(list((rows.store / "d" / layout.IMAGES).rglob("*.png")))
+    assert images == ROWS + 2
+    assert cli(None, "forget", "r1", "--store", str(rows.store), "--dataset", "d").status == 0
+    assert len(list((rows.store / "d" / layout.IMAGES).rglob("*.png"))) == images - 2
+    for more in (("--again", "rejected"), ("--regenerate", "r1")):
+        assert rows.run(*more).summary["bought"] == 0
+    assert rows.shown()["r1"][1] == "erased"
+    (rows.store / "d" / layout.manifest_name(None)).unlink()
+    assert cli(None, "rebuild", "--store", str(rows.store), "--dataset", "d").status == 0
+    assert rows.shown()["r2"] == (1, "stored", None)
