@@ -1,4 +1,4 @@
-"""A digest of a column of texts: a plan's digest is made of its columns', so that what is bought is what was planned."""
+"""A digest of a column of texts. A plan's digest is made of its columns': what is bought is what was planned."""
 
 from __future__ import annotations
 
