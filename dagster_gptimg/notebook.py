@@ -37,7 +37,7 @@ from dagster_gptimg.options import check_face, refuse_unknown
 from dagster_gptimg.prompts import PromptSpec, ReferenceRoot, References, Seen, Source, known_as, read_rows, with_format
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.image_record import ImageRecord, records_of
-from dagster_gptimg.store.manifest import SCHEMA, about_of, has_manifest, read_manifest
+from dagster_gptimg.store.manifest import SCHEMA, has_manifest
 from dagster_gptimg.store.root import Store
 from dagster_gptimg.store.verdict_columns import LastVerdicts
 
@@ -129,7 +129,7 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
     """
     given = locals()
     refuse_unknown(unknown, given.keys() - {"unknown"}, "generate()")
-    call = {name: value for name, value in given.items() if name not in {"prompts", "unknown", "regenerate"}}
+    once = {"prompts", "unknown", "again", "regenerate"}  # the user's word is for this call alone
     check_face("notebook", given)
     check_arguments(store=store, dataset=dataset, request=request, settings=settings)
     check_arguments(on_update=on_update, progress=progress)
@@ -183,17 +183,9 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
             references=spec.references,
             on_event=_listener(view, on_update),
         )
-    table = _of_this_call(read_manifest(target, key)) if end.manifest is not None else SCHEMA.empty_table()
-    again_call = partial(generate, prompts, **call)
-    return GeneratedImages(
-        target, table, key, summary=end.summary, manifest=end.manifest, seen=spec.seen, call=again_call
-    )
-
-
-def _of_this_call(table: pa.Table) -> pa.Table:
-    """Return the records of the requested rows, without those of other rows of the dataset that follow them."""
-    parts = about_of(table).parts
-    return table.slice(0, parts[0].records) if parts else table
+    table = operations.records_of_rows(target, key) if end.manifest is not None else SCHEMA.empty_table()
+    call = partial(generate, prompts, **{name: value for name, value in given.items() if name not in once})
+    return GeneratedImages(target, table, key, summary=end.summary, manifest=end.manifest, seen=spec.seen, call=call)
 
 
 def _listener(view: Callable[[Event], None], on_update: Callable[[Updated], None] | None) -> Callable[[Event], None]:
@@ -382,8 +374,7 @@ class GeneratedImages(StoredImages):
     def regenerate(self, *which: int | str | ImageRecord, **more: Any) -> GeneratedImages:  # noqa: ANN401
         """Buy another take of rows, whatever the verdicts on their images; the earlier takes stay.
 
-        The call of `generate` is made again with these rows in `regenerate`; with `plan_only=True` it only says the
-        price.
+        `generate` is called again with these rows in `regenerate`; with `plan_only=True` it only says the price.
 
         Args:
             which: places in this sequence, its records, or row ids.

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image, ImageDraw
 
 from dagster_gptimg.store.dataset import Dataset
-from dagster_gptimg.store.layout import THUMBNAILS, image_name, image_stem, thumbnail_name
+from dagster_gptimg.store.gallery_layout import thumbnail_name
+from dagster_gptimg.store.layout import THUMBNAILS, image_name, image_stem
 from dagster_gptimg.store.manifest import SCHEMA, write_manifest
 from dagster_gptimg.store.root import Store
 

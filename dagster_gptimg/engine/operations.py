@@ -28,7 +28,7 @@ from dagster_gptimg.fal.registry.price_formulas import unknown_price
 from dagster_gptimg.fal.request_settings import VOIDED
 from dagster_gptimg.fal.settings import FalSettings
 from dagster_gptimg.prompts import References
-from dagster_gptimg.store.manifest import read_all_manifests, read_manifest, scan_manifest
+from dagster_gptimg.store.manifest import about_of, read_all_manifests, read_manifest, scan_manifest
 from dagster_gptimg.store.root import Store
 
 if TYPE_CHECKING:
@@ -213,6 +213,13 @@ def image_table(dataset: Dataset, partition: str | None = None) -> pa.Table:
         hint = others(dataset) if partition is None else ""
         msg = f"{where} {dataset.name!r} has no image table in this store yet: run `generate` first{hint}"
         raise UsageError(msg) from error
+
+
+def records_of_rows(dataset: Dataset, partition: str | None) -> pa.Table:
+    """Return the records of the rows of the last run, without those of the dataset's other rows that follow them."""
+    table = read_manifest(dataset, partition)
+    parts = about_of(table).parts
+    return table.slice(0, parts[0].records) if parts else table
 
 
 def gallery(

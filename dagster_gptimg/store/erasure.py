@@ -8,14 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dagster_gptimg.store.layout import (
-    GALLERIES_OF_PARTITIONS,
-    GALLERY,
-    PAGE_DATA,
-    prefix_of,
-    receipts_folder,
-    thumbnail_name,
-)
+from dagster_gptimg.store.gallery_layout import GALLERIES_OF_PARTITIONS, PAGE_DATA, thumbnail_name
+from dagster_gptimg.store.layout import GALLERY, prefix_of, receipts_folder
 from dagster_gptimg.store.receipts.facts import Intent, parse_fact
 from dagster_gptimg.store.receipts.receipts import parse_outcome
 from dagster_gptimg.store.verdicts import Verdicts

@@ -1,7 +1,7 @@
 """Where everything lies in a store; names of files and folders are built and parsed here.
 
-Two exceptions: pieces of the settled index are named by their content in `store/settled/piece_names.py`, and the
-unfinished files of a folder store in `store/local_files.py`.
+Three exceptions: thumbnails and galleries stand in `gallery_layout.py`; pieces of the settled index are named by their
+content in `store/settled/piece_names.py`, and the unfinished files of a folder store in `store/local_files.py`.
 
 Names from outside (datasets, partitions) are never used as they are. Objects in a store may be written by others, too:
 an image's path is only accepted in the form of our own paths. Paths are relative to the dataset's folder.
@@ -85,8 +85,6 @@ _VERDICT = re.compile(
 _TAKE = re.compile(r"(?P<key>[0-9a-f]{64})\.(?P<number>[1-9]\d{0,5})\.json")
 _UPLOAD = re.compile(r"(?P<sha256>[0-9a-f]{64})\.\d{8}T\d{12}\.json")
 _WEBHOOK = re.compile(r"(?P<key>[0-9a-f]{64})\.(?P<attempt>\d{1,6})\.(?P<request_id>[A-Za-z0-9_-]+)\.json")
-_THUMBNAIL = re.compile(r"(?P<sha256>[0-9a-f]{64})\.webp")
-_PAGE_DATA = re.compile(r"[0-9a-f]{16}\.js")
 _START = ".start.json"
 _END = ".end.json"
 _MANIFEST = "manifest.parquet"
@@ -378,44 +376,3 @@ def partition_in(folder: str) -> str | None:
     A long key is cut: only its first part, and a digest, are in the name.
     """
     return None if folder == WHOLE else unquote("" if folder == "%" else folder)
-
-
-# -- thumbnails, galleries
-
-
-def thumbnails_folder(prefix: str) -> str:
-    """Return the path of the folder of the thumbnails of images whose digests have this prefix."""
-    return f"{THUMBNAILS}/{prefix}"
-
-
-def thumbnail_name(sha256: str) -> str:
-    """Return the path of the thumbnail of the image with this digest."""
-    return f"{thumbnails_folder(prefix_of(sha256))}/{sha256}.webp"
-
-
-def parse_thumbnail(name: str) -> str | None:
-    """Return the digest in the name of an object in a thumbnails folder; None if it is not a thumbnail."""
-    match = _THUMBNAIL.fullmatch(name)
-    return match["sha256"] if match else None
-
-
-GALLERIES_OF_PARTITIONS = f"{GALLERY}/partitions"
-"""The folder of the galleries of one partition each."""
-
-PAGE_DATA = "data"
-"""The folder of a gallery's records, within the gallery."""
-
-
-def gallery_folder(partition: str | None) -> str:
-    """Return the path of the gallery of one partition; None: of all records."""
-    return GALLERY if partition is None else f"{GALLERIES_OF_PARTITIONS}/{partition_folder(partition)}"
-
-
-def page_data_name(digest: str) -> str:
-    """Return the path, within a gallery, of records by the digest of the file: a new build never changes a file."""
-    return f"{PAGE_DATA}/{digest[:16]}.js"
-
-
-def is_page_data(name: str) -> bool:
-    """Return whether an object in a gallery's folder of records is one of `page_data_name`."""
-    return _PAGE_DATA.fullmatch(name) is not None

@@ -21,20 +21,8 @@ from dagster_gptimg.engine.gallery.facets import Facets
 from dagster_gptimg.engine.gallery.thumbnails import Thumbnails
 from dagster_gptimg.engine.maintain.dataset_lookup import others
 from dagster_gptimg.errors import UnreadableError, UsageError
-from dagster_gptimg.store.layout import (
-    ABOUT,
-    IMAGES,
-    PAGE_DATA,
-    THUMBNAILS,
-    gallery_folder,
-    image_in,
-    is_page_data,
-    page_data_name,
-    parse_image,
-    partition_folder,
-    partition_in,
-    thumbnail_name,
-)
+from dagster_gptimg.store.gallery_layout import PAGE_DATA, gallery_folder, is_page_data, page_data_name, thumbnail_name
+from dagster_gptimg.store.layout import ABOUT, IMAGES, THUMBNAILS, image_in, parse_image, partition_folder, partition_in
 from dagster_gptimg.store.manifest import manifest_folders, scan_manifest_in
 from dagster_gptimg.store.verdict_columns import LastVerdicts
 

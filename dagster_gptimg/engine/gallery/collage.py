@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageOps
 
 from dagster_gptimg.errors import UnreadableError
-from dagster_gptimg.store.layout import thumbnail_name
+from dagster_gptimg.store.gallery_layout import thumbnail_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,9 +17,10 @@ from PIL import Image
 from dagster_gptimg.base.digest_columns import DigestMap
 from dagster_gptimg.base.plain_text import words_of
 from dagster_gptimg.errors import ImageError, StoreError, UnreadableError
+from dagster_gptimg.store.gallery_layout import parse_thumbnail, thumbnail_name, thumbnails_folder
 from dagster_gptimg.store.image_record import read_image
 from dagster_gptimg.store.images.decoding import MOST_PIXELS, is_blank, small_webp
-from dagster_gptimg.store.layout import THUMBNAILS, parse_thumbnail, prefixes, thumbnail_name, thumbnails_folder
+from dagster_gptimg.store.layout import THUMBNAILS, prefixes
 from dagster_gptimg.store.parallel import side_by_side
 
 if TYPE_CHECKING:

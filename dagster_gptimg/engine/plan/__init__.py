@@ -2,6 +2,6 @@
 
 `plan.py` reads the checked rows once, cuts each row into requests of as many images as its model makes at once, and
 writes them to a temporary file. `request_keys.py` says what a key is, and so which requests are the same purchase;
-`equal_rows.py` counts the copies, so that each of several equal rows is bought. `model_choice.py` says which model a
-dataset has where nobody names one.
+`equal_rows.py` counts the copies, so that each of several equal rows is bought. `text_digest.py` is the digest of a
+plan's texts, and `model_choice.py` says which model a dataset has where nobody names one.
 """
