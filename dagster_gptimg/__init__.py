@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.definitions.review.gallery import build_gallery
     from dagster_gptimg.definitions.run_config import GenerateConfig, GenerateImagesConfig
     from dagster_gptimg.definitions.separate_step_checks import build_gptimg_checks
+    from dagster_gptimg.engine.opened_dataset import StoredImages, open_dataset
     from dagster_gptimg.engine.record.summary import Summary
     from dagster_gptimg.errors import GptImgError, UsageError
     from dagster_gptimg.fal.http.client import FalClient
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.registry.price_formulas import per_image, unknown_price
     from dagster_gptimg.fal.request_settings import RequestSettings
     from dagster_gptimg.fal.settings import FalSettings
-    from dagster_gptimg.notebook import GeneratedImages, StoredImages, generate, open_dataset
+    from dagster_gptimg.notebook import GeneratedImages, generate
     from dagster_gptimg.prompts import SqlTable, TableFile
     from dagster_gptimg.store.image_record import ImageRecord
 
@@ -67,7 +68,7 @@ _HOMES = {
     "ManifestLoader": "definitions.io_manager",
     "RequestSettings": "fal.request_settings",
     "SqlTable": "prompts",
-    "StoredImages": "notebook",
+    "StoredImages": "engine.opened_dataset",
     "Summary": "engine.record.summary",
     "TableFile": "prompts",
     "TablePartitions": "definitions.partitions",
@@ -89,7 +90,7 @@ _HOMES = {
     "get_model": "fal.registry.builtin",
     "gptimg_asset": "definitions.assets",
     "per_image": "fal.registry.price_formulas",
-    "open_dataset": "notebook",
+    "open_dataset": "engine.opened_dataset",
     "register": "fal.registry.builtin",
     "unknown_price": "fal.registry.price_formulas",
 }

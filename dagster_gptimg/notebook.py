@@ -1,4 +1,4 @@
-"""`generate()` and `open_dataset()`: for notebooks and scripts, with the same receipts and without Dagster.
+"""`generate()` for notebooks and scripts, with the same receipts and without Dagster.
 
     images = generate(["a red cup", "a blue cup"], store="images", dataset="cups", arguments={"quality": "low"})
 
@@ -8,26 +8,19 @@ Run the cell again: nothing is bought. In a notebook the result shows itself.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Never, overload
-
-import pyarrow as pa
-import pyarrow.compute as pc
+from typing import TYPE_CHECKING, Any, Literal, Never
 
 from dagster_gptimg.argument_rules import check_arguments
-from dagster_gptimg.base.plain_text import counted, plain
-from dagster_gptimg.base.row_status import RowStatus
 from dagster_gptimg.cli.progress import RunView
 from dagster_gptimg.engine import operations
 from dagster_gptimg.engine.events import Updated
-from dagster_gptimg.engine.gallery.notebook_html import notebook_html
 from dagster_gptimg.engine.job import Options, Watch
-from dagster_gptimg.engine.maintain.costs import costs_of
-from dagster_gptimg.engine.maintain.review import Reviewed, review_images
+from dagster_gptimg.engine.opened_dataset import StoredImages
 from dagster_gptimg.engine.plan.model_choice import choose
 from dagster_gptimg.engine.wording import forecast
 from dagster_gptimg.errors import UsageError
@@ -36,18 +29,14 @@ from dagster_gptimg.fal.settings import FalSettings
 from dagster_gptimg.options import check_face, refuse_unknown
 from dagster_gptimg.prompts import PromptSpec, ReferenceRoot, References, Seen, Source, known_as, read_rows, with_format
 from dagster_gptimg.store.dataset import Dataset
-from dagster_gptimg.store.image_record import ImageRecord, records_of
+from dagster_gptimg.store.image_record import ImageRecord
 from dagster_gptimg.store.manifest import SCHEMA, has_manifest
 from dagster_gptimg.store.root import Store
-from dagster_gptimg.store.verdict_columns import LastVerdicts
 
 if TYPE_CHECKING:
     from dagster_gptimg.engine.events import Event
-    from dagster_gptimg.engine.gallery.build import Gallery
-    from dagster_gptimg.engine.maintain.costs import By, Costs
     from dagster_gptimg.engine.record.summary import Summary
     from dagster_gptimg.fal.registry.model import FalModel
-    from dagster_gptimg.store.verdicts import Kind
 
 
 def generate(  # noqa: PLR0913 - its keywords are the interface, and those of the command line
@@ -199,157 +188,6 @@ def _listener(view: Callable[[Event], None], on_update: Callable[[Updated], None
             view(event)
 
     return listen
-
-
-def open_dataset(store: str | os.PathLike[str], dataset: str, partition: str | None = None) -> StoredImages:
-    """Open a dataset without its prompt table: its records, data frames of them, a gallery, its costs. Buys nothing.
-
-    Args:
-        store: a folder, or any fsspec root.
-        dataset: the name of a set of images within the store.
-        partition: the key of one of its partitions; None: all of them.
-
-    Raises:
-        UsageError: there is no such dataset or partition in the store.
-        StoreError: the store cannot be used.
-    """
-    check_arguments(store=store, dataset=dataset, partition=partition)
-    target = Dataset(Store(os.fspath(store)), dataset)
-    return StoredImages(target, operations.image_table(target, partition), partition)
-
-
-@dataclass(frozen=True, repr=False)
-class StoredImages(Sequence[ImageRecord]):
-    """The images of a dataset, or of one of its partitions, in the order of the table.
-
-    A notebook shows them as a gallery. `pl.DataFrame(images.table)`, or what else reads Arrow, takes all records.
-
-    Attributes:
-        dataset: where the images are.
-        table: the image table: one record per image, and one per row that has none.
-        partition: the key of the partition; None: all, or a dataset without partitions.
-    """
-
-    dataset: Dataset
-    table: pa.Table = field(default_factory=SCHEMA.empty_table)
-    partition: str | None = None
-
-    def __len__(self) -> int:
-        return int(self._stored().num_rows)
-
-    def __iter__(self) -> Iterator[ImageRecord]:
-        return records_of(self._stored(), self.dataset)
-
-    @overload
-    def __getitem__(self, place: int) -> ImageRecord: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[ImageRecord]: ...
-    def __getitem__(self, place: int | slice) -> ImageRecord | list[ImageRecord]:
-        if isinstance(place, slice):
-            return list(records_of(self._stored().take(list(range(len(self))[place])), self.dataset))
-        return next(records_of(self._stored().slice(range(len(self))[place], 1), self.dataset))
-
-    @property
-    def without_images(self) -> list[ImageRecord]:
-        """The rows that have none: refused, failed, held, lost, ...; their `error` says why."""
-        without = self.table.filter(pc.not_equal(self.table["status"], RowStatus.STORED.value))
-        return list(records_of(without, self.dataset))
-
-    def approve(self, *which: int | str | ImageRecord, note: str | None = None, by: str | None = None) -> Reviewed:
-        """Approve images: the verdict is recorded in the store, and stands in the image table. Buys nothing.
-
-        Args:
-            which: places in this sequence, its records, or row ids (all images of the row).
-            note: why.
-            by: the reviewer.
-
-        Returns:
-            The numbers of verdicts that were `recorded`, or `unchanged` because they were on record; and `not_applied`,
-            those on images that somebody has judged anew since, each with the reason.
-
-        Raises:
-            UsageError: there is no such image; nothing was recorded.
-            StoreError: the store cannot be used; the message says how many verdicts were recorded.
-        """
-        return self._review("approved", which, note, by)
-
-    def reject(self, *which: int | str | ImageRecord, note: str | None = None, by: str | None = None) -> Reviewed:
-        """Reject images. The images stay. See `approve`.
-
-        Args:
-            which: places in this sequence, its records, or row ids (all images of the row).
-            note: why.
-            by: the reviewer.
-        """
-        return self._review("rejected", which, note, by)
-
-    def clear(self, *which: int | str | ImageRecord, by: str | None = None) -> Reviewed:
-        """Take back the last verdict on images. See `approve`.
-
-        Args:
-            which: places in this sequence, its records, or row ids (all images of the row).
-            by: the reviewer.
-        """
-        return self._review("cleared", which, None, by)
-
-    def _review(
-        self, verdict: Kind, which: Sequence[int | str | ImageRecord], note: str | None, by: str | None
-    ) -> Reviewed:
-        meant = [record for one in which for record in self._meant(one)]
-        found = review_images(self.dataset, meant, verdict, note, by)
-        # The object shows the image table, so that it shows the new verdicts as well.
-        object.__setattr__(self, "table", LastVerdicts(self.dataset).laid_over(self.table))
-        return found
-
-    def _meant(self, one: int | str | ImageRecord) -> list[ImageRecord]:
-        if isinstance(one, ImageRecord):
-            return [one]
-        if not isinstance(one, str):
-            return [self[one]]
-        found = [record for record in self if record.row_id == one]
-        if not found:
-            raise UsageError(f"there is no image of a row {one!r} here. Nothing was recorded")
-        return found
-
-    def gallery(self, to: str | os.PathLike[str] | None = None) -> Gallery:
-        """Write a gallery of static files, in which a browser shows all images, compares them and takes verdicts.
-
-        Args:
-            to: a folder or fsspec root for a gallery with copies of all images. None: beside the dataset, with
-                references to its images.
-
-        Raises:
-            UsageError: there is no image table yet, or `to` cannot be used.
-            StoreError: the store cannot be used.
-        """
-        return operations.gallery(self.dataset, self.partition, None if to is None else os.fspath(to))
-
-    def costs(self, by: By = "dataset") -> Costs:
-        """Return what the whole dataset has cost so far, from all receipts. Raises `UsageError`, `StoreError`.
-
-        Args:
-            by: `dataset`, `partition`, `day`, `month` or `model`.
-        """
-        return costs_of([self.dataset], by)
-
-    def _stored(self) -> pa.Table:
-        return self.table.filter(pc.equal(self.table["status"], RowStatus.STORED.value))
-
-    def _sentence(self) -> str:
-        without = len(self.without_images)
-        words = f"{counted(len(self), 'image')} of {self.dataset.name}"
-        words += "" if self.partition is None else f", partition {self.partition}"
-        return f"{words}; {counted(without, 'record')} without an image" if without else words
-
-    def _where(self) -> str:
-        return self.dataset.uri("")
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}: {plain(self._sentence())}>"
-
-    def _repr_html_(self) -> str:
-        """For Jupyter: counts, thumbnails, and the rows in trouble. All text from outside is escaped."""
-        return notebook_html(self._sentence(), self, self.without_images, self._where())
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)

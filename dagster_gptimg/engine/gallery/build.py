@@ -13,12 +13,16 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from dagster_gptimg.base.digest_columns import DigestCounts, digest_of
 from dagster_gptimg.base.version import __version__
 from dagster_gptimg.engine.gallery import records as shown
 from dagster_gptimg.engine.gallery import scripts
 from dagster_gptimg.engine.gallery.facets import Facets
 from dagster_gptimg.engine.gallery.thumbnails import Thumbnails
+from dagster_gptimg.engine.maintain.all_takes import OtherTakes
 from dagster_gptimg.engine.maintain.dataset_lookup import others
 from dagster_gptimg.errors import UnreadableError, UsageError
 from dagster_gptimg.store.gallery_layout import PAGE_DATA, gallery_folder, is_page_data, page_data_name, thumbnail_name
@@ -61,7 +65,7 @@ class Gallery:
         uri: the address of its page.
         path: the page's path if it is on this machine; else None.
         records: number of records in it.
-        images: number of records with an image.
+        images: number of records with an image, those of other takes included.
         thumbnails_made: number of thumbnails that were made for it.
         without_thumbnail: number of images without a thumbnail: their file is gone, changed, or cannot be decoded.
         are_originals_copied: whether the folder has copies of the images; else it refers to those of the dataset.
@@ -192,8 +196,16 @@ class _Place:
         return self.store.path(f"{self.folder}{name}") if self.store.is_local else None
 
 
+class _Record(NamedTuple):
+    """A record of an image table, or of another take of one of its rows."""
+
+    partition: str | None
+    values: dict[str, Any]
+    is_other: bool
+
+
 class _Records:
-    """The records of the image tables of a gallery, with the last verdicts.
+    """The records of the image tables of a gallery, with the last verdicts; behind each table, images of other takes.
 
     The first pass counts what the second needs to know; no verdict is among that.
     """
@@ -201,23 +213,38 @@ class _Records:
     def __init__(self, dataset: Dataset, folders: list[str]) -> None:
         self.dataset, self._folders = dataset, folders
         self.facets, self._hashes, self.images = Facets(), DigestCounts(), 0
+        self._takes, self._of_folder = OtherTakes(dataset), dict[str, pa.Table]()
         seen = DigestCounts()
-        for partition, record in self._scan(None):
+        for partition, record, _ in self._scan(None):
             self.facets.add(record, partition)
             path = image_in(record["uri"]) if record["uri"] else None
             if path is not None and record["sha256"] and not seen.count(digest_of(path)):
                 self._hashes.count(digest_of(record["sha256"]))
             self.images += path is not None
 
-    def __iter__(self) -> Iterator[tuple[str | None, dict[str, Any]]]:
+    @property
+    def others(self) -> int:
+        """The number of records of other takes."""
+        return sum(table.num_rows for table in self._of_folder.values())
+
+    def __iter__(self) -> Iterator[_Record]:
         return self._scan(LastVerdicts(self.dataset))
 
-    def _scan(self, verdicts: LastVerdicts | None) -> Iterator[tuple[str | None, dict[str, Any]]]:
+    def _scan(self, verdicts: LastVerdicts | None) -> Iterator[_Record]:
         for folder in self._folders:
-            partition = partition_in(folder)
+            partition, several = partition_in(folder), list[dict[str, Any]]()
             for batch in scan_manifest_in(self.dataset, folder, verdicts):
                 for record in batch:
-                    yield partition, record
+                    yield _Record(partition, record, is_other=False)
+                    if verdicts is None and self._takes.has_any(record["request_key"]):
+                        several.append(record)
+            if verdicts is None:
+                found = self._takes.of(several)
+                self._of_folder[folder] = found.filter(pc.is_valid(found["uri"]))
+            for part in self._of_folder[folder].to_batches(ENTRIES):
+                table = pa.Table.from_batches([part])
+                for record in (table if verdicts is None else verdicts.laid_over(table)).to_pylist():
+                    yield _Record(partition, record, is_other=True)
 
     def is_duplicate(self, record: Mapping[str, Any]) -> bool:
         """Return whether another stored file has the same bytes."""
@@ -236,12 +263,12 @@ class _Writer:
     def write(self) -> Gallery:
         thumbnails = Thumbnails(self._place.dataset)
         sample, every = dict[str, None](), max(1, -(-self._records.images // IN_COLLAGE))
-        total, partitions, images = self._records.facets.records, deque[str | None](), 0
+        total, given, images = self._records.facets.records, deque[_Record](), 0
 
         def rows() -> Iterator[dict[str, Any]]:
-            for partition, record in self._records:
-                partitions.append(partition)
-                yield record
+            for one in self._records:
+                given.append(one)
+                yield one.values
 
         for number, (record, thumbnail) in enumerate(thumbnails.of(rows())):
             flags = shown.flags_of(record) if record["uri"] else []
@@ -249,13 +276,14 @@ class _Writer:
                 flags.append(thumbnail.flag)
             if self._records.is_duplicate(record):
                 flags.append("duplicate")
-            seen = shown.Seen(thumbnail is not None and thumbnail.exists, tuple(flags))
+            partition, _, is_other = given.popleft()
+            seen = shown.Seen(thumbnail is not None and thumbnail.exists, tuple(flags), is_other)
             self._copy(record, seen)
-            if seen.has_thumbnail:
+            if seen.has_thumbnail and not is_other:
                 if images % every == 0:
                     sample[record["sha256"]] = None
                 images += 1
-            entry = shown.entry(record, partitions.popleft(), seen, self._inputs)
+            entry = shown.entry(record, partition, seen, self._inputs)
             self._entries.add([*entry, shown.identity(record)] if self._place.served else entry)
             self._details.add(shown.details(record))
             self._on_progress(number + 1, total)
@@ -305,6 +333,7 @@ class _Writer:
             ["images", f"{up}{IMAGES}/"],
             ["thumbnails", f"{up}{THUMBNAILS}/"],
             ["records", self._records.facets.records],
+            ["others", self._records.others],
             ["fields", [*shown.FIELDS, shown.IDENTITY] if served else list(shown.FIELDS)],
             ["facets", self._records.facets.as_lists()],
             ["entries", [list(pair) for pair in entries]],

@@ -42,6 +42,8 @@ FIELDS = (
     "verdict",
     "verdict_note",
     "verdict_number",
+    "take",
+    "is_other",
 )
 """The values of an entry, in order; the page names them from here."""
 
@@ -62,10 +64,12 @@ class Seen(NamedTuple):
     Attributes:
         has_thumbnail: whether there is one.
         flags: what is odd about the image, in a word or two each.
+        is_other: whether it is of another take than the current one of its row, and so not in the image table.
     """
 
     has_thumbnail: bool = False
     flags: tuple[str, ...] = ()
+    is_other: bool = False
 
 
 def entry(record: Mapping[str, Any], partition: str | None, seen: Seen, inputs: Collection[str]) -> list[Any]:
@@ -100,6 +104,8 @@ def entry(record: Mapping[str, Any], partition: str | None, seen: Seen, inputs: 
         record.get("verdict"),
         text(record["verdict_note"]) if record.get("verdict_note") else None,
         record.get("verdict_number") or 0,
+        record.get("take") or 0,
+        int(seen.is_other),
     ]
 
 

@@ -21,7 +21,7 @@ from dagster_gptimg.store.takes import families
 from dagster_gptimg.store.verdict_columns import LastVerdicts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dagster_gptimg.store.dataset import Dataset
 
@@ -55,28 +55,57 @@ class _Rows:
         return unknown_price(request.arguments)
 
 
+class OtherTakes:
+    """The takes of rows that an image table does not show: those behind the current one, or before it. Blocks.
+
+    A row with a take that cannot be read has none here.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        """Read the takes. Raises `StoreError`."""
+        self._dataset, self._takes = dataset, families(dataset, is_whole=False)
+        self._results = RunResults(dataset, system_runtime().io, "")
+        if self._takes:
+            self._results.index.load()
+
+    def has_any(self, key: str) -> bool:
+        """Return whether a request has several takes, or is one of them."""
+        return key in self._takes
+
+    def picked(self, table: pa.Table) -> pa.Table:
+        """Return the records of an image table whose requests have several takes."""
+        return table.filter(pc.is_in(table["request_key"], pa.array(list(self._takes), pa.string())))
+
+    def of(self, shown: Iterable[dict[str, Any]]) -> pa.Table:
+        """Return the records of the other takes of rows, without verdicts.
+
+        `shown`: the records of these rows in an image table, those of a row one after the other.
+        """
+        rows: dict[str | None, list[_Row]] = {}
+        for row_id, some in groupby(shown, lambda record: record["row_id"]):
+            records = list({record["request_key"]: record for record in some}.values())
+            settled = self._results.get(records[0]["request_key"])
+            partition = getattr(settled, "partition", None)
+            mine = partition if records[0]["shared_with"] is None else f"not {partition}"
+            rows.setdefault(mine, []).extend(_others(row_id, records, self._takes))
+        told = [
+            record for mine, some in rows.items() for record in Records(self._dataset, mine, _Rows(some), self._results)
+        ]
+        return pa.Table.from_batches([batch_of(told, SCHEMA)]) if told else SCHEMA.empty_table()
+
+
 def with_all_takes(dataset: Dataset, table: pa.Table) -> pa.Table:
     """Return an image table with the records of its rows' other takes behind it, with the last verdicts. Blocks.
 
     Raises:
         StoreError: takes or the settled index cannot be read. (Rows with a take that cannot be read keep theirs.)
     """
-    takes = families(dataset, is_whole=False)
-    is_one = pc.is_in(table["request_key"], pa.array(list(takes), pa.string()))
-    rows: dict[str | None, list[_Row]] = {}
-    results = RunResults(dataset, system_runtime().io, "")
-    if takes:
-        results.index.load()
-    for row_id, some in groupby(table.filter(is_one).to_pylist(), lambda record: record["row_id"]):
-        records = list({record["request_key"]: record for record in some}.values())
-        shown = results.get(records[0]["request_key"])
-        partition = getattr(shown, "partition", None)
-        mine = partition if records[0]["shared_with"] is None else f"not {partition}"
-        rows.setdefault(mine, []).extend(_others(row_id, records, takes))
-    told = [record for mine, some in rows.items() for record in Records(dataset, mine, _Rows(some), results)]
-    if not told:
+    others = OtherTakes(dataset)
+    found = others.of(others.picked(table).to_pylist())
+    if not found.num_rows:
         return table
-    return LastVerdicts(dataset).laid_over(pa.concat_tables([table, _table(told, table.schema)]))
+    every = pa.concat_tables([table, found.select(table.schema.names).cast(table.schema)])
+    return LastVerdicts(dataset).laid_over(every)
 
 
 def _others(row_id: str, records: Sequence[dict[str, Any]], takes: Mapping[str, tuple[str, ...]]) -> Iterator[_Row]:
@@ -90,7 +119,3 @@ def _others(row_id: str, records: Sequence[dict[str, Any]], takes: Mapping[str, 
             for one in records
         ]
         yield _Row(row_id, first["prompt"], requests, [first["images_wanted"]], first["columns"], take)
-
-
-def _table(records: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
-    return pa.Table.from_batches([batch_of(records, SCHEMA)]).select(schema.names).cast(schema)

@@ -212,7 +212,10 @@ def _check_note(given: Given) -> None:
 def _images(
     dataset: Dataset, partition: str | None, rows: Collection[str], *, all_takes: bool = False
 ) -> dict[tuple[str, int], dict[ImageId, dict[str, Any]]]:
-    """Return the records of rows' images by row and index, and then by image; of the current takes, or of all."""
+    """Return the records of rows' images by row and index, and then by image; of the current takes, or of all.
+
+    Of takes of a row whose images have the same bytes, only the current or else the newest one is there.
+    """
     check_exists(dataset)
     try:
         table = read_all_manifests(dataset) if partition is None else read_manifest(dataset, partition)
@@ -220,12 +223,16 @@ def _images(
         where = f"dataset {dataset.name!r}" if partition is None else f"partition {partition!r} of {dataset.name!r}"
         raise UsageError(f"{where} has no image table: run `generate` first. Nothing was recorded") from error
     picked = table.filter(pc.is_in(table["row_id"], pa.array(sorted(rows), pa.string())))
-    picked = (with_all_takes(dataset, picked) if all_takes else picked).select(_NEEDED)
+    every = with_all_takes(dataset, picked) if all_takes else picked
+    records, current = every.select(_NEEDED).to_pylist(), picked.num_rows
     found: dict[tuple[str, int], dict[ImageId, dict[str, Any]]] = {}
-    for record in picked.to_pylist():
+    for number, record in enumerate([*records[:current], *reversed(records[current:])]):
         image = image_of(record)
-        if image is not None and record["image_index"] is not None:
-            found.setdefault((record["row_id"], record["image_index"]), {}).setdefault(image, record)
+        if image is None or record["image_index"] is None:
+            continue
+        images = found.setdefault((record["row_id"], record["image_index"]), {})
+        if number < current or all(other.sha256 != image.sha256 for other in images):
+            images.setdefault(image, record)
     return found
 
 

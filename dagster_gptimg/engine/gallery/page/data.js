@@ -99,7 +99,7 @@
     return record.has_thumbnail ? `${gallery.about.thumbnails}${record.sha256.slice(0, 2)}/${record.sha256}.webp` : null;
   };
 
-  // The records of the same row and partition, in their order: the copies of one prompt.
+  // The records of the same row and partition, by take: the copies of one prompt, and its other takes.
   let rows = null;
   gallery.copiesOf = function (record) {
     if (rows === null || rows.count !== gallery.records.length) {
@@ -109,7 +109,12 @@
         rows.found.has(key) ? rows.found.get(key).push(other) : rows.found.set(key, [other]);
       }
     }
-    return rows.found.get(gallery.rowKey(record));
+    return rows.found.get(gallery.rowKey(record)).sort((a, b) => a.take - b.take || a.number - b.number);
+  };
+  // Which take of its row a record is; empty for rows that have one.
+  gallery.takeOf = function (record) {
+    if (!record.take && !record.is_other) return "";
+    return `${record.take ? `take ${record.take}` : "first take"}, ${record.is_other ? "not current" : "current"}`;
   };
   gallery.rowKey = (record) => JSON.stringify([record.partition, record.row_id]);
 

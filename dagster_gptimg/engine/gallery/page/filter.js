@@ -29,6 +29,8 @@
     found.splice(1, 0,
       { id: "verdict", name: "verdict", value: (one) => gallery.verdictOf(one).verdict || NONE,
         values: [["approved", null], ["rejected", null]] },
+      { id: "take", name: "takes", value: (one) => (one.is_other ? "not current" : "current"), isWhole: true,
+        values: gallery.about.others ? [["current", null], ["not current", null]] : [] },
       { id: "flag", name: "oddities", value: (one) => one.flags, values: gallery.flagsFound || [] });
     return found;
   };

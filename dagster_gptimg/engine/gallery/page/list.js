@@ -170,7 +170,10 @@
     return node;
   }
 
-  const copy = (record) => (record.images_wanted > 1 && record.image_index !== null ? `${record.image_index + 1}/${record.images_wanted}` : "");
+  function copy(record) {
+    const index = record.images_wanted > 1 && record.image_index !== null ? `${record.image_index + 1}/${record.images_wanted}` : "";
+    return [index, record.take ? `take ${record.take}` : ""].filter(Boolean).join(" ");
+  }
 
   function reason(record) {
     if (record.sha256) return "No preview: the file is gone, changed, or of a kind that is not decoded here.";
@@ -186,6 +189,7 @@
     if (verdict) marks.append(element("span", `mark ${verdict}`, verdict));
     const state = gallery.about.served ? gallery.stateOf(record) : "";
     if (state) marks.append(element("span", "mark trouble", state));
+    if (record.is_other) marks.append(element("span", "mark other", "not current"));
     if (record.status !== "stored") marks.append(element("span", "mark trouble", gallery.words(record.status)));
     for (const flag of record.flags) marks.append(element("span", "mark odd", flag));
   }

@@ -12,6 +12,7 @@
     named("title").textContent = title;
     gallery.loadVerdicts();
     if (about.served) gallery.prepareServer();
+    if (about.others) gallery.state.chosen.set("take", "current"); // until the filter is changed
     options(named("sort"), Object.entries(gallery.SORTS).map(([id, [name]]) => [id, name]), "table");
     watch();
     let drawnAt = -Infinity;
@@ -58,7 +59,8 @@
       const select = element("select");
       select.dataset.facet = facet.id;
       const values = facet.values.map(([value, count]) => [value, count === null ? gallery.label(value) : `${gallery.label(value)} (${count.toLocaleString()})`]);
-      options(select, [["", "all"], ...values, [gallery.NONE, "(none)"]], gallery.state.chosen.get(facet.id) || "");
+      if (!facet.isWhole) values.push([gallery.NONE, "(none)"]);
+      options(select, [["", "all"], ...values], gallery.state.chosen.get(facet.id) || "");
       select.addEventListener("change", () => {
         if (select.value) gallery.state.chosen.set(facet.id, select.value);
         else gallery.state.chosen.delete(facet.id);
@@ -68,7 +70,7 @@
       return label;
     }));
     const groups = facets.map((facet) => [facet.id, facet.name]);
-    options(named("group"), [["", "No groups"], ["row", "Row (copies)"], ...groups], gallery.state.group);
+    options(named("group"), [["", "No groups"], ["row", "Row (copies, takes)"], ...groups], gallery.state.group);
   }
 
   // Show what search, filters, order and groups leave.
@@ -115,7 +117,7 @@
 
   function judge(verdict) {
     if (!gallery.places()) return;
-    const record = gallery.recordAt(gallery.active());
+    const record = gallery.isOpen() ? gallery.viewed() : gallery.recordAt(gallery.active());
     const done = gallery.judge(record, verdict);
     named("said").textContent = done ? `${verdict || "cleared"}: ${record.row_id}` : `${record.row_id} has no image to judge`;
   }
@@ -176,6 +178,7 @@
     else if (event.key === "Home") gallery.step(-Infinity);
     else if (event.key === "End") gallery.step(Infinity);
     else if (key === "c") gallery.compare();
+    else if (key === "t") gallery.nextTake();
     else if (key in VERDICTS) judge(VERDICTS[key]);
     else return;
     event.preventDefault();

@@ -1,9 +1,10 @@
-// One image in full size, with everything that is known of it; or all copies of its row side by side.
+// One image in full size, with everything that is known of it; or all copies and takes of its row side by side.
 "use strict";
 (function (gallery) {
   const MOST_COPIES = 16; // shown side by side
   const { element, named } = gallery;
   let place = -1;
+  let beside = null; // another take of the record at this place, which the list may not show
   let isComparing = false;
   let turn = 0; // tells a late answer from one that is still wanted
 
@@ -12,6 +13,7 @@
   gallery.open = function (at) {
     if (at < 0 || at >= gallery.places()) return;
     place = at;
+    beside = null;
     gallery.activate(at);
     if (!gallery.isOpen()) {
       named("viewer").showModal();
@@ -20,8 +22,25 @@
     draw();
   };
 
+  gallery.viewed = () => beside || gallery.recordAt(place);
+
+  // Show a record of the same row, wherever it stands in the list.
+  function openBeside(record) {
+    const at = gallery.placeOf(record.number);
+    if (at >= 0) return gallery.open(at);
+    beside = record;
+    draw();
+  }
+
+  const takesOf = (record) => gallery.copiesOf(record).filter((one) => one.image_index === record.image_index || one.image_index === null);
+
+  gallery.nextTake = function () {
+    const takes = takesOf(gallery.viewed());
+    if (takes.length > 1) openBeside(takes[(takes.indexOf(gallery.viewed()) + 1) % takes.length]);
+  };
+
   function draw() {
-    const record = gallery.recordAt(place);
+    const record = gallery.viewed();
     named("v-title").textContent = gallery.short(record.row_id, 200);
     named("v-place").textContent = `${(place + 1).toLocaleString()} of ${gallery.places().toLocaleString()}`;
     named("v-prompt").textContent = record.prompt;
@@ -31,6 +50,7 @@
     const copies = gallery.copiesOf(record);
     named("v-compare").disabled = copies.length < 2;
     named("v-compare").setAttribute("aria-pressed", String(isComparing && copies.length > 1));
+    named("v-take").hidden = takesOf(record).length < 2;
     named("v-note").value = gallery.verdictOf(record).note;
     for (const name of ["v-approve", "v-reject", "v-clear", "v-note"]) named(name).disabled = !record.sha256;
     named("v-original").hidden = true;
@@ -44,12 +64,13 @@
     const parts = [gallery.words(record.status)];
     if (record.partition !== null) parts.push(`partition ${record.partition}`);
     if (record.image_index !== null && record.images_wanted > 1) parts.push(`image ${record.image_index + 1} of ${record.images_wanted}`);
+    if (gallery.takeOf(record)) parts.push(gallery.takeOf(record));
     if (record.sha256 || record.cost_usd !== null) parts.push(gallery.dollars(record.cost_usd));
     return [...parts, ...record.flags].join(" · ");
   }
 
   function drawVerdict() {
-    const { verdict } = gallery.verdictOf(gallery.recordAt(place));
+    const { verdict } = gallery.verdictOf(gallery.viewed());
     named("v-approve").setAttribute("aria-pressed", String(verdict === "approved"));
     named("v-reject").setAttribute("aria-pressed", String(verdict === "rejected"));
     named("viewer").dataset.verdict = verdict || "";
@@ -67,7 +88,7 @@
     stage.classList.toggle("many", shown.length > 1);
     stage.replaceChildren(...shown.map((one) => figure(one, one === record && shown.length > 1)));
     drawVerdict();
-    stage.setAttribute("aria-label", shown.length > 1 ? `${shown.length} copies` : `Image of row ${gallery.short(record.row_id, 80)}`);
+    stage.setAttribute("aria-label", shown.length > 1 ? `${shown.length} images of a row` : `Image of row ${gallery.short(record.row_id, 80)}`);
     for (const one of shown) {
       if (!one.sha256) continue;
       try {
@@ -98,7 +119,8 @@
       node.append(element("p", "why", gallery.reason(record)));
     }
     const caption = element("figcaption");
-    caption.append(record.image_index === null || record.images_wanted === 1 ? "" : `${record.image_index + 1}`, element("span", "own"), element("span", "said"));
+    const which = record.image_index === null || record.images_wanted === 1 ? "" : `${record.image_index + 1}`;
+    caption.append([which, gallery.takeOf(record)].filter(Boolean).join(", "), element("span", "own"), element("span", "said"));
     node.append(caption);
     return node;
   }
@@ -172,13 +194,13 @@
     named("v-previous").addEventListener("click", () => gallery.step(-1));
     named("v-next").addEventListener("click", () => gallery.step(1));
     named("v-compare").addEventListener("click", gallery.compare);
-    named("v-note").addEventListener("input", () => gallery.note(gallery.recordAt(place), named("v-note").value));
+    named("v-take").addEventListener("click", gallery.nextTake);
+    named("v-note").addEventListener("input", () => gallery.note(gallery.viewed(), named("v-note").value));
     named("v-stage").addEventListener("click", (event) => {
       const node = event.target.closest("figure");
       if (!node || !event.target.matches("img")) return;
       if (named("v-stage").classList.contains("many")) {
-        const other = gallery.placeOf(Number(node.dataset.number));
-        if (other >= 0) gallery.open(other);
+        openBeside(gallery.records[Number(node.dataset.number)]);
       } else node.classList.toggle("whole");
     });
     viewer.addEventListener("close", () => {
