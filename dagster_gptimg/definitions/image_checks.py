@@ -261,16 +261,18 @@ def no_censored_images(images: ImageTable) -> Finding:
 
 
 def no_repeated_images(images: ImageTable) -> Finding:
-    """No image has the same bytes as another one of the same request: fal bills each of them."""
-    seen, rows = set[tuple[str, str]](), list[str]()
+    """No two files have the same bytes, of one request or of two: fal bills each; rows may share a file."""
+    first, rows, own = dict[str, tuple[str, str]](), list[str](), 0
     for record in images.records("row_id", "uri", "request_id", "sha256"):
-        one = record["request_id"], record["sha256"]
-        if record["uri"] is not None and one in seen:
+        if record["uri"] is None or record["sha256"] is None:
+            continue
+        uri, request = first.setdefault(record["sha256"], (record["uri"], record["request_id"]))
+        if uri != record["uri"]:
             rows.append(record["row_id"])
-        seen.add(one)
+            own += request == record["request_id"]
     total = len(images.stored)
-    words = f"{len(rows)} of {total} images have the same bytes as another one of their request"
-    return Finding(not rows, words, {"images": total, "repeated": len(rows)}, _some(rows))
+    words = f"{len(rows)} of {total} images have the same bytes as another file, {own} of them as one of their request"
+    return Finding(not rows, words, {"images": total, "repeated": len(rows), "in_one_request": own}, _some(rows))
 
 
 def provenance_kept(images: ImageTable) -> Finding:

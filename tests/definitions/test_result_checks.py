@@ -25,7 +25,7 @@ SAID = [{}, {"has_nsfw_concepts": [True, False]}, {}, {}]
 PICTURES = {
     0: [picture(1), picture(2)],
     1: [picture(3), picture(4)],
-    2: [black(), picture(1)],  # the same as of row 0 is another purchase
+    2: [black(), picture(1)],  # the same as of row 0, by another request
     3: [signed("PNG"), signed("PNG")],
 }
 PICTURES[3][1] = PICTURES[3][0]
@@ -75,7 +75,10 @@ def test_censored_and_repeated_images_are_counted_and_warn(store: Path) -> None:
     assert censored.metadata["row_ids"].value == ["1", "2"]
     assert censored.description == ("of 8 images, fal flags 1 as not safe for work, and 1 more are black all over")
     assert (repeated.passed, repeated.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert (repeated.metadata["repeated"].value, repeated.metadata["row_ids"].value) == (1, ["3"])
+    assert (repeated.metadata["repeated"].value, repeated.metadata["row_ids"].value) == (2, ["2", "3"])
+    assert str(repeated.description) == (
+        "2 of 8 images have the same bytes as another file, 1 of them as one of their request"
+    )
 
 
 def test_provenance_is_kept_until_somebody_saves_a_file_again(store: Path) -> None:
