@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +13,7 @@ from tests.harness import Fal, Ran, begin, cli, emulator, records, start, table,
 from tests.support import MINI_LOW
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 ROWS = 8
@@ -177,24 +178,71 @@ def test_a_take_that_cannot_be_read_counts_and_is_followed_by_no_other(rows: Row
     assert (verified.status, verified.summary["unreadable"]) == (3, 1), verified.stderr
 
 
+def verdicts_file(path: Path, shown: list[dict[str, Any]], note: str) -> str:
+    """A file as the gallery's page downloads it, that rejects the images of records."""
+    lines = [
+        f"{r['row_id']},{r['image_index']},{r['sha256']},rejected,{note},{r['verdict_number'] or 0}" for r in shown
+    ]
+    path.write_text("\n".join(["row_id,image_index,sha256,verdict,note,seen", *lines]))
+    return str(path)
+
+
+def reject_and_buy(many: Rows, folder: Path, take: int, count: int, points: Sequence[str] = ()) -> None:
+    """Reject images of a take, and have two runs at once buy others; before, at each of the points, two are killed."""
+    again = "--again", "rejected", "--settle", "1"
+    seen = [r for r in records(many.store, "d") if r["take"] == take][:count]
+    file = verdicts_file(folder / f"{take}.csv", seen, "no")
+    for recorded in (count, 0):
+        assert cli(None, "review", "import", file, *target(many.store)).summary["recorded"] == recorded
+    before = many.bought
+    for env in [{"DAGSTER_GPTIMG_KILL_AT": f"{point}:5"} for point in points] or [{}]:
+        both = [begin(many.fal, *many.arguments(*again), env=env) for _ in range(2)]
+        for process in both:
+            process.join(600)
+        assert {process.exitcode for process in both} <= ({0} if not points else {0, 3, -signal.SIGKILL})
+    if points:
+        assert many.run("--again", "held", "--settle", "1").status == 0
+    for bought in (None, 0) if points else (0,):
+        ran = many.run(*again)
+        assert ran.summary["bought"] == bought or bought is None
+    assert many.bought - before == count
+
+
 @pytest.mark.long
 def test_a_hundred_rejected_of_sixteen_hundred_are_bought_once(running: Fal, store: Path, tmp_path: Path) -> None:
     many = Rows(running, store, tmp_path / "many.jsonl", 1600)
     assert many.run().summary["bought"] == 1600
-    for number, count in ((0, 100), (1, 10)):
-        seen = [r for r in records(store, "d") if r["take"] == number][:count]
-        lines = [f"{r['row_id']},0,{r['sha256']},rejected,no,{r['verdict_number'] or ''}" for r in seen]
-        file = tmp_path / f"{number}.csv"
-        file.write_text("row_id,image_index,sha256,verdict,note,seen\n" + "\n".join(lines))
-        for recorded in (count, 0):
-            assert cli(None, "review", "import", str(file), *target(store)).summary["recorded"] == recorded
-        before = many.bought
-        both = [begin(running, *many.arguments("--again", "rejected")) for _ in range(2)]
-        for process in both:
-            process.join(600)
-        assert [process.exitcode for process in both] == [0, 0]
-        assert many.run("--again", "rejected").summary["bought"] == 0
-        assert many.bought - before == count
+    reject_and_buy(many, tmp_path, 0, 100)
+    reject_and_buy(many, tmp_path, 1, 10)
+    assert sorted(take for take, *_ in many.shown().values()) == [0] * 1500 + [1] * 90 + [2] * 10
+
+
+@pytest.mark.long
+def test_reviewers_and_runs_at_once_on_s3(running: Fal, s3: dict[str, str], tmp_path: Path) -> None:
+    place = f"s3://bucket/takes-{tmp_path.name}"
+    where, path = target(place), table(tmp_path / "t.jsonl", 6)
+    arguments = ("generate", path, *where, "--id-column", "id", *MINI_LOW)
+    before = len(running.charged())
+    assert cli(running, *arguments, env=s3).status == 0
+    seen = records(place, "d", s3)[:4]
+    files = [verdicts_file(tmp_path / f"{by}.csv", seen, f"says {by}") for by in ("ann", "bob", "cem")]
+    reviewers = [begin(running, "review", "import", file, *where, env=s3) for file in files]
+    for process in reviewers:
+        process.join(60)
+    told = {r["row_id"]: (r["verdict"], r["verdict_number"]) for r in records(place, "d", s3)}
+    assert told == {f"r{n}": ("rejected", 1) if n < 4 else (None, None) for n in range(6)}, "one of the three each"
+    both = [
+        begin(running, *arguments, "--again", "rejected", env=s3 | more)
+        for more in ({"DAGSTER_GPTIMG_KILL_AT": "after take:2"}, {})
+    ]
+    for process in both:
+        process.join(60)
+    for _ in range(2):
+        ran = cli(running, *arguments, "--again", "rejected", "--settle", "1", env=s3)
+        assert ran.status == 0, ran.stderr
+    assert ran.summary["bought"] == 0
+    assert {r["row_id"]: r["take"] for r in records(place, "d", s3)} == {f"r{n}": int(n < 4) for n in range(6)}
+    assert len(running.charged()) - before == 6 + 4
 
 
 def test_forget_and_prune_know_all_takes_of_a_row(rows: Rows) -> None:
