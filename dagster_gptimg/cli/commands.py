@@ -21,7 +21,7 @@ from dagster_gptimg.cli import click_options as given_as
 from dagster_gptimg.cli.dataset_commands import datasets, gallery, manifest
 from dagster_gptimg.cli.output import say, tell_json
 from dagster_gptimg.cli.review import review
-from dagster_gptimg.errors import GptImgError, StoreError, TemporaryError
+from dagster_gptimg.errors import GptImgError, StoreError, TemporaryError, UsageError
 
 INTERRUPT_SECONDS = 9.7
 """Seconds after a signal at which the process ends even if a call hangs (a store in a network that is down)."""
@@ -118,10 +118,17 @@ def generate(table: str, store: str, dataset: str, *, as_json: bool, **given: An
 
 @cli.command()
 @click.argument("regenerate", metavar="ROW...", nargs=-1, required=True)
-@click.option("--table", required=True, metavar="TABLE", help="The prompt table, as for `generate`.")
+@click.option("--table", metavar="TABLE", help="The prompt table, as for `generate`.")
 @given_as.run_of_rows_options
-def regenerate(table: str, store: str, dataset: str, *, as_json: bool, **given: Any) -> None:  # noqa: ANN401
+def regenerate(table: str | None, store: str, dataset: str, *, as_json: bool, **given: Any) -> None:  # noqa: ANN401
     """Run `generate` on TABLE, and buy another take of each ROW, whatever the verdicts; `plan` has the price before."""
+    if table is None:
+        raise UsageError(
+            "regenerate needs the table that the rows are from, with the options that `generate` had: --table TABLE. "
+            f"If it is gone, `dagster-gptimg manifest --store URI --dataset {dataset} --format prompts > rows.csv` makes "
+            "one of what is on record: --table rows.csv --id-column row_id, without a template or inputs. Let `plan "
+            "rows.csv --id-column row_id --regenerate ROW` say first that nothing else is bought. Nothing was sent"
+        )
     _generate(table, store, dataset, as_json=as_json, **given)
 
 

@@ -134,6 +134,28 @@ def test_named_rows_are_regenerated_whatever_their_verdict(rows: Rows) -> None:
     assert rows.run("--regenerate", "r1", command="plan").summary["bought"] == 1
 
 
+def test_rows_are_regenerated_from_what_is_on_record_if_their_table_is_gone(
+    running: Fal, store: Path, tmp_path: Path
+) -> None:
+    path, before = tmp_path / "t.csv", len(running.charged())
+    path.write_text('sku,thing,num_images,shelf\na,"cup, ""red""",2,007\nb,hat,1,\nc,hat,1,1.50\n')
+    given = ("--template", "a {thing}", "--id-column", "sku", *MINI_LOW)
+    assert cli(running, "generate", str(path), *target(store), *given).status == 0
+    path.unlink()
+    refused = cli(running, "regenerate", "a", "b", *target(store))
+    assert refused.status == 2
+    assert "manifest --store URI --dataset d --format prompts > rows.csv" in refused.stderr
+    rows = cli(None, "manifest", "--store", str(store), "--dataset", "d", "--format", "prompts")
+    path.write_bytes(rows.output)
+    named, by_id = ("--regenerate", "a", "--regenerate", "c"), ("--id-column", "row_id")
+    plan = cli(running, "plan", str(path), *target(store), *by_id, *named)
+    assert (plan.summary["bought"], plan.summary["reused"]) == (3, 1), plan.stderr
+    assert cli(running, "regenerate", "a", "c", "--table", str(path), *target(store), *by_id).status == 0
+    shown = [(r["row_id"], r["take"], r["columns"]["shelf"]) for r in records(store, "d")]
+    assert shown == [("a", 1, "007"), ("a", 1, "007"), ("b", 0, ""), ("c", 1, "1.50")]
+    assert len(running.charged()) - before == 3 + 2
+
+
 def test_a_fixed_seed_is_refused(running: Fal, store: Path, tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl"
     path.write_text("\n".join(json.dumps({"id": f"r{n}", "prompt": f"seeded {n}", "seed": 7}) for n in range(2)))
