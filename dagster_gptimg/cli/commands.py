@@ -125,9 +125,9 @@ def regenerate(table: str | None, store: str, dataset: str, *, as_json: bool, **
     if table is None:
         raise UsageError(
             "regenerate needs the table that the rows are from, with the options that `generate` had: --table TABLE. "
-            f"If it is gone, `dagster-gptimg manifest --store URI --dataset {dataset} --format prompts > rows.csv` makes "
-            "one of what is on record: --table rows.csv --id-column row_id, without a template or inputs. Let `plan "
-            "rows.csv --id-column row_id --regenerate ROW` say first that nothing else is bought. Nothing was sent"
+            f"If it is gone, `dagster-gptimg manifest --store URI --dataset {dataset} --format prompts > rows.csv` "
+            "makes one of what is on record: --table rows.csv --id-column row_id, without a template or inputs. Let "
+            "`plan rows.csv --id-column row_id --regenerate ROW` say first that it buys nothing else. Nothing was sent"
         )
     _generate(table, store, dataset, as_json=as_json, **given)
 
