@@ -211,7 +211,7 @@ def verdicts_file(path: Path, shown: list[dict[str, Any]], note: str) -> str:
 
 def reject_and_buy(many: Rows, folder: Path, take: int, count: int, points: Sequence[str] = ()) -> None:
     """Reject images of a take, and have two runs at once buy others; before, at each of the points, two are killed."""
-    again = "--again", "rejected", "--settle", "1"
+    again = "--again", "rejected", *(("--settle", "1") if points else ())
     seen = [r for r in records(many.store, "d") if r["take"] == take][:count]
     file = verdicts_file(folder / f"{take}.csv", seen, "no")
     for recorded in (count, 0):
