@@ -274,7 +274,7 @@ def test_forget_and_prune_know_all_takes_of_a_row(rows: Rows) -> None:
     assert (found.status, found.summary["images"]) == (0, 0), found.stderr
     images = len(list((rows.store / "d" / layout.IMAGES).rglob("*.png")))
     assert images == ROWS + 2
-    assert cli(None, "forget", "r1", "--store", str(rows.store), "--dataset", "d").status == 0
+    assert cli(None, "forget", "r1", "--yes", "--store", str(rows.store), "--dataset", "d").status == 0
     assert len(list((rows.store / "d" / layout.IMAGES).rglob("*.png"))) == images - 2
     for more in (("--again", "rejected"), ("--regenerate", "r1")):
         assert rows.run(*more).summary["bought"] == 0
