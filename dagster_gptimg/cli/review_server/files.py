@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 
 from dagster_gptimg.engine.gallery.build import DESCRIPTION, PAGE, page_files
+from dagster_gptimg.store.gallery_layout import PAGE_DATA, is_page_data, parse_thumbnail
 from dagster_gptimg.store.images.formats.kinds import (
     AVIF,
     BMP,
@@ -28,7 +29,7 @@ from dagster_gptimg.store.images.formats.kinds import (
     UNKNOWN,
     WEBP,
 )
-from dagster_gptimg.store.layout import IMAGES, PAGE_DATA, THUMBNAILS, is_page_data, parse_image, parse_thumbnail
+from dagster_gptimg.store.layout import IMAGES, THUMBNAILS, parse_image
 from dagster_gptimg.store.layout import prefix_of as folder_of
 
 if TYPE_CHECKING:

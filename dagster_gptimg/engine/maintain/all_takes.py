@@ -68,6 +68,11 @@ class OtherTakes:
         if self._takes:
             self._results.index.load()
 
+    @property
+    def are_there(self) -> bool:
+        """Whether any row of the dataset has several takes."""
+        return bool(self._takes)
+
     def has_any(self, key: str) -> bool:
         """Return whether a request has several takes, or is one of them."""
         return key in self._takes

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dagster_gptimg.base.digest_columns import DigestMap, digest_of
+from dagster_gptimg.engine.maintain.all_takes import OtherTakes
 from dagster_gptimg.errors import UnreadableError
 from dagster_gptimg.store.layout import partition_folder
-from dagster_gptimg.store.manifest import manifest_folders, manifest_version_in, scan_columns_in
+from dagster_gptimg.store.manifest import manifest_folders, manifest_version_in, read_manifest_in, scan_columns_in
 from dagster_gptimg.store.parallel import side_by_side
 from dagster_gptimg.store.verdicts import image_of, text_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dagster_gptimg.store.dataset import Dataset
     from dagster_gptimg.store.verdicts import ImageId
 
@@ -23,7 +26,8 @@ _NEEDED = ["request_key", "uri", "sha256"]
 class CurrentImages:
     """The images of a dataset's image tables, or of one partition's. All methods block, and may be called by threads.
 
-    An image takes 16 bytes. Nothing is read until something is asked.
+    Images of rows' other takes are among them: these can be approved, too. An image takes 16 bytes. Nothing is read
+    until something is asked.
     """
 
     def __init__(self, dataset: Dataset, partition: str | None = None) -> None:
@@ -60,17 +64,25 @@ class CurrentImages:
         return manifest_version_in(self._dataset, folder)
 
     def _read(self, versions: dict[str, str]) -> None:
-        folders, images = list(versions), DigestMap()
+        folders, images, others = list(versions), DigestMap(), OtherTakes(self._dataset)
         for number, folder in enumerate(folders):
             try:
-                for batch in scan_columns_in(self._dataset, folder, _NEEDED):
-                    for record in batch.to_pylist():
+                for records in self._records(folder, others):
+                    for record in records:
                         image = image_of(record)
                         if image is not None:
                             images.setdefault(digest_of(text_of(image)), number)
             except FileNotFoundError as error:
                 raise UnreadableError(f"the image table in {folder!r} was replaced while it was read") from error
         self._folders, self._versions, self._images = folders, versions, images
+
+    def _records(self, folder: str, others: OtherTakes) -> Iterator[list[dict[str, Any]]]:
+        """Yield the records of an image table, and those of its rows' other takes."""
+        for batch in scan_columns_in(self._dataset, folder, _NEEDED):
+            yield batch.to_pylist()
+        if others.are_there:
+            table = read_manifest_in(self._dataset, folder)
+            yield others.of(others.picked(table).to_pylist()).to_pylist()
 
 
 def _digest(versions: dict[str, str]) -> str:

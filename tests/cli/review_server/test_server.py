@@ -16,7 +16,8 @@ import pytest
 
 from dagster_gptimg.cli.commands import main
 from dagster_gptimg.engine.maintain.review import review_rows
-from dagster_gptimg.store.layout import VERDICTS, image_in, thumbnail_name
+from dagster_gptimg.store.gallery_layout import thumbnail_name
+from dagster_gptimg.store.layout import VERDICTS, image_in
 from dagster_gptimg.store.manifest import read_manifest
 from dagster_gptimg.store.verdicts import Verdicts, image_of, text_of
 from dagster_gptimg.testing import NO_TLS

@@ -10,10 +10,12 @@ import pytest
 
 from dagster_gptimg import GeneratedImages, generate, open_dataset
 from dagster_gptimg.engine import operations
+from dagster_gptimg.engine.maintain.current_images import CurrentImages
 from dagster_gptimg.engine.maintain.review import review
 from dagster_gptimg.engine.maintain.verdict_file import parse_verdicts
 from dagster_gptimg.fal.settings import FalSettings, FalUrls
 from dagster_gptimg.store.gallery_layout import thumbnail_name
+from dagster_gptimg.store.verdicts import ImageId, image_of
 from tests.definitions.ui import until
 from tests.engine.gallery.test_build import built
 from tests.galleries import picture
@@ -123,6 +125,15 @@ def test_takes_stand_side_by_side_and_an_earlier_one_is_approved_after_all(opene
     assert {(one.row_id, one.take): one.verdict for one in open_dataset(store, "d").all_takes} == {
         ("a", 0): "approved", ("a", 1): None, ("b", 0): "approved", ("b", 1): None, ("c", 0): None
     }  # fmt: skip
+
+
+def test_a_server_of_a_review_takes_verdicts_on_every_take(made: Made, store: Path) -> None:
+    images = open_dataset(store, "d")
+    every = [image_of(record) for record in images.all_takes.table.to_pylist()]
+    there = CurrentImages(images.dataset)
+    assert len(every) == 5
+    assert all(image is not None and there.has(image) for image in every)
+    assert not there.has(ImageId("0" * 64, 0, "0" * 64))
 
 
 def test_a_verdict_on_takes_of_the_same_bytes_is_on_the_current_one(
