@@ -43,7 +43,7 @@ class Finisher:
             await self._io(self._run.takes.settle, self._planned)
             await self._results.checkpoint()
             shown = await self._shown(records)
-            uri = await self._io(write_image_table, self._job, self._planned, shown)
+            uri = await self._io(write_image_table, self._job, self._planned, self._results, shown)
             await self._end_marks()
         except Exception as error:  # noqa: BLE001 - index and image table are derived: what was paid for is on record
             self._reports.warn_once(

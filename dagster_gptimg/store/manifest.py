@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -33,6 +33,9 @@ SCHEMA = pa.schema(
     [(column.name, column.type) for column in COLUMNS], metadata={"dagster_gptimg.manifest.version": "1"}
 )
 """One record per image, and one per request of a row that has none."""
+
+Records: TypeAlias = "dict[str, Any] | pa.RecordBatch"
+"""A record, or a batch of records in the columns of `SCHEMA`."""
 
 _RECIPE = b"dagster_gptimg.recipe"
 _CONTENT = b"dagster_gptimg.content"
@@ -69,7 +72,7 @@ class About(NamedTuple):
 
 
 def write_manifest(
-    dataset: Dataset, partition: str | None, records: Iterable[dict[str, Any]], about: Callable[[], About] = About
+    dataset: Dataset, partition: str | None, records: Iterable[Records], about: Callable[[], About] = About
 ) -> str:
     """Write a manifest record by record, and put it in place atomically; return its URI. Raises `StoreError`.
 
@@ -78,14 +81,14 @@ def write_manifest(
     Args:
         dataset: the dataset.
         partition: its key, or None.
-        records: iterated once.
+        records: single ones or batches, iterated once.
         about: returns the file's metadata; called after the last record.
     """
     return write_manifest_in(dataset, partition_folder(partition), records, about)
 
 
 def write_manifest_in(
-    dataset: Dataset, folder: str, records: Iterable[dict[str, Any]], about: Callable[[], About] = About
+    dataset: Dataset, folder: str, records: Iterable[Records], about: Callable[[], About] = About
 ) -> str:
     """Write the manifest of a partition, by the name of its folder; as `write_manifest` does."""
     name = manifest_in(folder)
@@ -275,10 +278,13 @@ def _about(metadata: Mapping[bytes, bytes]) -> About:
 
 
 def _write_parquet(
-    file: IO[bytes], records: Iterable[dict[str, Any]], about: Callable[[], About], verdicts: LastVerdicts
+    file: IO[bytes], records: Iterable[Records], about: Callable[[], About], verdicts: LastVerdicts
 ) -> None:
     with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
         for batch in _batches(records):
+            if isinstance(batch, pa.RecordBatch):
+                writer.write_table(verdicts.settled(pa.Table.from_batches([batch])))
+                continue
             verdicts.settle(batch)
             for record in batch:
                 record |= {name: rounded(record.get(name)) for name in MONEY_COLUMNS}
@@ -288,9 +294,15 @@ def _write_parquet(
         writer.add_key_value_metadata({name.decode(): text for name, text in texts.items()})
 
 
-def _batches(records: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+def _batches(records: Iterable[Records]) -> Iterator[list[dict[str, Any]] | pa.RecordBatch]:
     batch: list[dict[str, Any]] = []
     for record in records:
+        if isinstance(record, pa.RecordBatch):
+            if batch:
+                yield batch
+            yield record
+            batch = []
+            continue
         batch.append(record)
         if len(batch) == BATCH:
             yield batch

@@ -19,7 +19,7 @@ from dagster_gptimg.store.manifest_columns import VERDICT_COLUMNS
 from dagster_gptimg.store.verdicts import ImageId, Verdicts, image_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from dagster_gptimg.store.dataset import Dataset
 
@@ -30,7 +30,6 @@ _UNREADABLE = re.compile(re.escape(UNREADABLE).replace(re.escape("{}"), r"\d+"))
 _NONE: Mapping[str, Any] = dict.fromkeys(VERDICT_COLUMNS)
 _NEEDED = ("status", "request_key", "uri", "sha256", "notes", *VERDICT_COLUMNS)
 KNOWN = ["request_key", "uri", "sha256", *VERDICT_COLUMNS]
-_CHANGED = ("notes", *VERDICT_COLUMNS)
 
 
 def is_on_verdict(note: str) -> bool:
@@ -57,6 +56,7 @@ class LastVerdicts:
             images[image] = max(name.number, images.get(image, 0))
             digest ^= int.from_bytes(hashlib.blake2b(repr(name).encode(), digest_size=16).digest())
         self.digest = f"{digest:032x}" if self._last else ""
+        self._keys = pa.array(self._last.keys(), pa.string())
 
     def number(self, image: ImageId) -> int:
         """Return the number of the last verdict on an image; 0 if there is none."""
@@ -112,29 +112,35 @@ class LastVerdicts:
                     record["verdict_number"] = None
                     record["unreadable_verdict"] = number
 
+    def settled(self, table: pa.Table) -> pa.Table:
+        """Return an image table with the last verdicts, as `settle` sets them. Raises `StoreError`."""
+        concerned = self._concerned(table)
+        if not pc.any(concerned).as_py():
+            return table
+        records = table.select(_NEEDED).filter(concerned).to_pylist()
+        self.settle(records)
+        return _with(table, concerned, records, VERDICT_COLUMNS)
+
     def laid_over(self, table: pa.Table) -> pa.Table:
         """Return an image table with the last verdicts. Records whose verdicts do not count say so in their notes.
 
         Raises `StoreError`.
         """
-        concerned = pc.is_valid(table["verdict_number"])
-        if self._last:
-            keys = pa.array(self._last.keys(), pa.string())
-            concerned = pc.or_(concerned, pc.fill_null(pc.is_in(table["request_key"], keys), fill_value=False))
+        concerned = self._concerned(table)
         if not pc.any(concerned).as_py():
             return table
         records = table.select(_NEEDED).filter(concerned).to_pylist()
         self.settle(records)
         for record in records:
             self._note(record)
-        mask = pc.if_else(concerned, True, False).combine_chunks()  # noqa: FBT003 - Arrow's values
-        for name in _CHANGED:
-            place = table.schema.get_field_index(name)
-            field = table.schema.field(place)
-            values = pa.array([record[name] for record in records], field.type)
-            column = pc.replace_with_mask(table[name].combine_chunks(), mask, values)
-            table = table.set_column(place, field, column)
-        return table
+        return _with(table, concerned, records, ("notes", *VERDICT_COLUMNS))
+
+    def _concerned(self, table: pa.Table) -> pa.ChunkedArray:
+        """Return for each record whether it has a verdict, or another one of its request has."""
+        concerned = pc.is_valid(table["verdict_number"])
+        if not self._last:
+            return concerned
+        return pc.or_(concerned, pc.fill_null(pc.is_in(table["request_key"], self._keys), fill_value=False))
 
     def _note(self, record: dict[str, Any]) -> None:
         image = image_of(record) if record["status"] == RowStatus.STORED else None
@@ -144,3 +150,17 @@ class LastVerdicts:
         record["verdict_number"] = record["verdict_number"] or unreadable
         words = UNREADABLE.format(unreadable) if unreadable else REPLACED if self.has_replaced(image) else None
         record["notes"] = "; ".join(filter(None, (record["notes"], words))) or None
+
+
+def _with(
+    table: pa.Table, concerned: pa.ChunkedArray, records: Sequence[Mapping[str, Any]], names: Sequence[str]
+) -> pa.Table:
+    """Return a table with some columns of some of its records as they are in `records`."""
+    mask = pc.if_else(concerned, True, False).combine_chunks()  # noqa: FBT003 - Arrow's values
+    for name in names:
+        place = table.schema.get_field_index(name)
+        field = table.schema.field(place)
+        values = pa.array([record[name] for record in records], field.type)
+        column = pc.replace_with_mask(table[name].combine_chunks(), mask, values)
+        table = table.set_column(place, field, column)
+    return table

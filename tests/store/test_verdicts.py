@@ -12,8 +12,10 @@ import pytest
 
 from dagster_gptimg.errors import StoreError
 from dagster_gptimg.store import layout
+from dagster_gptimg.store.arrow_columns import batch_of
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.manifest import (
+    SCHEMA,
     About,
     about_of,
     read_all_manifests,
@@ -169,6 +171,24 @@ def test_a_table_that_is_written_has_them_and_needs_no_verdict_opened(
         "approved",
         "rejected",
     ], "what the earlier table says of verdict 1 is not taken for verdict 2"
+
+
+def test_records_that_are_written_in_batches_get_the_last_verdicts_as_single_ones_do(dataset: Dataset) -> None:
+    verdicts, new = Verdicts(dataset), ImageId(KEY, 2, OTHER_SHA)
+    verdicts.create(ImageId(KEY, 0, SHA), 1, verdict("rejected", "blurred"))
+    verdicts.create(ImageId(KEY, 1, SHA), 1, verdict("cleared"))
+    verdicts.create(ImageId(KEY, 2, SHA), 1, verdict("approved"))
+    images = (ImageId(KEY, 0, SHA), ImageId(KEY, 1, SHA), new, ImageId(KEY, 3, SHA))
+    rows = [record(dataset, image, verdict="approved", verdict_number=9) for image in images]
+    tables = []
+    for records in (rows, [batch_of(rows[:3], SCHEMA), rows[3]], [batch_of(rows, SCHEMA)]):
+        write_manifest(dataset, None, records)
+        tables.append(pa.Table.from_batches(scan_manifest(dataset, None)).combine_chunks())
+    assert tables[0]["verdict"].to_pylist() == ["rejected", None, None, None]
+    assert tables[0]["verdict_number"].to_pylist() == [1, 1, None, None]
+    assert tables[0]["notes"].to_pylist() == [None] * 4, "notes on verdicts are made when it is read"
+    assert tables[0].equals(tables[1])
+    assert tables[0].equals(tables[2])
 
 
 def test_what_a_record_says_of_a_verdict_that_is_not_on_record_does_not_count(dataset: Dataset) -> None:

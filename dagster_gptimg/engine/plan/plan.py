@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from functools import cached_property
 from itertools import chain, groupby, islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
@@ -165,6 +166,17 @@ class Shape:
         """Return the arguments of each request of a row with this prompt; without one if it is empty."""
         return [{"prompt": prompt, **part} if prompt else dict(part) for part in self._cut]
 
+    def argument_text(self, prompt: str) -> str:
+        """Return the arguments of the only request of a row with this prompt, as JSON; as `json.dumps` writes them."""
+        if not prompt or "prompt" in self._cut[0]:
+            return _json(self.parts(prompt)[0])
+        return f'{{"prompt": {_json(prompt)}{self._rest}'
+
+    @cached_property
+    def _rest(self) -> str:
+        """What follows the prompt in the JSON of a request's arguments."""
+        return f", {_json(self._cut[0])[1:]}" if self._cut[0] else "}"
+
     def prices(self, prompt: str, sizes: Mapping[str, Size]) -> list[Price]:
         """Return the cost of each request of a row with this prompt, in US dollars.
 
@@ -188,16 +200,28 @@ class PlanBatch:
 
     Attributes:
         keys: of all requests of all rows, concatenated, 32 bytes each.
+        columns: the rows in Arrow columns.
     """
 
     def __init__(self, batch: pa.RecordBatch, shape: Callable[[str], Shape]) -> None:
         """`shape`: returns the shared values for arguments in JSON."""
-        self._batch, self._shape = batch, shape
+        self.columns, self._shape = batch, shape
         self.keys = b"".join(batch["keys"].to_pylist())
+
+    def __len__(self) -> int:
+        return int(self.columns.num_rows)
+
+    def some(self, numbers: Sequence[int]) -> PlanBatch:
+        """Return the rows with some numbers, from 0."""
+        return PlanBatch(self.columns.take(pa.array(numbers, pa.int64())), self._shape)
+
+    def shapes(self) -> list[Shape]:
+        """Return the shared values of each row."""
+        return [self._shape(arguments) for arguments in self.columns["arguments"].to_pylist()]
 
     def __iter__(self) -> Iterator[PlannedRow]:
         """Yield the rows in table order."""
-        rows = zip(*(column.to_pylist() for column in self._batch.columns), strict=True)
+        rows = zip(*(column.to_pylist() for column in self.columns.columns), strict=True)
         for row_id, prompt, arguments, columns, keys, first, copies, take, references, sizes in rows:
             told = _told(keys)
             firsts = told if first is None else _told(first)
@@ -207,10 +231,10 @@ class PlanBatch:
 
     def by_row(self, found: list[T]) -> list[list[T]]:
         """Group a list with one item per key by rows."""
-        if len(found) == self._batch.num_rows:  # each row has exactly one
+        if len(found) == self.columns.num_rows:  # each row has exactly one
             return [[one] for one in found]
         rest = iter(found)
-        return [[*islice(rest, length // KEY)] for length in pc.binary_length(self._batch["keys"]).to_pylist()]
+        return [[*islice(rest, length // KEY)] for length in pc.binary_length(self.columns["keys"]).to_pylist()]
 
 
 class Plan:

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from dagster_gptimg.base.digest_columns import KEY, DigestCounts, digest_of
+from dagster_gptimg.engine.record.settled_columns import SettledColumns
 from dagster_gptimg.errors import UnreadableError
 from dagster_gptimg.store.manifest import About, Part, about_manifest, scan_manifest, uris_of, write_manifest
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.engine.job import Job
     from dagster_gptimg.engine.plan.plan import Plan
     from dagster_gptimg.engine.record.manifest_rows import Records
+    from dagster_gptimg.engine.record.results import RunResults
 
 _log = logging.getLogger(__name__)
 
@@ -33,18 +35,20 @@ Many people put a date into the name.
 """
 
 
-def write_image_table(job: Job, planned: Plan, records: Records) -> str:
+def write_image_table(job: Job, planned: Plan, results: RunResults, records: Records) -> str:
     """Write the image table of a run's partition, and return its address. Blocks.
+
+    `records`: of the plan and the results; its tally has counted them then.
 
     Raises:
         StoreError: it cannot be written.
     """
     kept, counts, options = _Kept(job, planned), _Counts(), job.options
 
-    def every() -> Iterator[dict[str, Any]]:
-        for record in records:
-            counts.add(options.table, options.recipe)
-            yield record
+    def every() -> Iterator[dict[str, Any] | pa.RecordBatch]:
+        for batch in SettledColumns(job.dataset, job.partition, planned, results, records):
+            counts.add(options.table, options.recipe, batch.num_rows)
+            yield batch
         counts.end(options.table, options.recipe)
         for part, record in kept:
             counts.add(part.table, part.recipe)
@@ -63,12 +67,12 @@ class _Counts:
         self.parts: list[Part] = []
         self._is_new = True
 
-    def add(self, table: str, recipe: str) -> None:
+    def add(self, table: str, recipe: str, records: int = 1) -> None:
         last = self.parts[-1] if self.parts and not self._is_new else None
         if last is None or (last.table, last.recipe) != (table, recipe):
             self.parts.append(Part(table, 0, recipe))
             self._is_new = False
-        self.parts[-1] = self.parts[-1]._replace(records=self.parts[-1].records + 1)
+        self.parts[-1] = self.parts[-1]._replace(records=self.parts[-1].records + records)
 
     def end(self, table: str, recipe: str) -> None:
         """Begin records that are not of this run. The run's own records are the first part, even if there are none."""

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _LINE = struct.Struct("<I?")
 _CENTS_OF_A_CENT = Decimal("0.000001")
+NOTHING = Decimal(0)
+"""US dollars that an image costs which another partition has bought."""
 
 
 class Row(Protocol):
@@ -140,19 +142,25 @@ class Records:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Yield every record, in table order."""
         for row in self._plan:
-            requests = row.requests
-            results = [
-                self._results.get(r.key) or Unsettled(key=r.key, status=RowStatus.NOT_SUBMITTED) for r in requests
-            ]
-            self.tally.row(row_status(results))
-            if self._content is not None:
-                self._content.add([all_ended([self._results.brief(key) for key in row.keys])])
-            index = 0
-            for request, result in zip(requests, results, strict=True):
-                self.tally.request(result, self._plan.price(request))
-                for record in self._of(row, request, result, index):
-                    index += record["image_index"] is not None
-                    yield record
+            self.add_content([all_ended([self._results.brief(key) for key in row.keys])])
+            yield from self.of_row(row)
+
+    def add_content(self, rows: Sequence[Sequence[Brief] | None]) -> None:
+        """Add rows to the digest of the content, in table order; None is a row that has not ended."""
+        if self._content is not None:
+            self._content.add(rows)
+
+    def of_row(self, row: Row) -> Iterator[dict[str, Any]]:
+        """Yield the records of a row, and count them."""
+        requests = row.requests
+        results = [self._results.get(r.key) or Unsettled(key=r.key, status=RowStatus.NOT_SUBMITTED) for r in requests]
+        self.tally.row(row_status(results))
+        index = 0
+        for request, result in zip(requests, results, strict=True):
+            self.tally.request(result, self._plan.price(request))
+            for record in self._of(row, request, result, index):
+                index += record["image_index"] is not None
+                yield record
 
     def _of(self, row: Row, request: Request, result: Result, first: int) -> Iterator[dict[str, Any]]:
         common = self._common(row, request, result)
@@ -167,9 +175,9 @@ class Records:
         if result.kind == "erased":  # the table may still have the row, but its texts must not be written again
             common |= {"prompt": "", "arguments": "{}", "columns": "{}", "error": None}
         if result.kind != "stored":
-            yield common | {"status": result.status, "cost_usd": result.cost_usd if is_buyer else Decimal(0)}
+            yield common | {"status": result.status, "cost_usd": result.cost_usd if is_buyer else NOTHING}
             return
-        costs = _shares(result.cost_usd if is_buyer else Decimal(0), len(result.images))
+        costs = shares(result.cost_usd if is_buyer else NOTHING, len(result.images))
         nothing = [None] * len(result.images)
         notes, details = result.notes or nothing, result.details or nothing
         for place, (image, cost, note, more) in enumerate(zip(result.images, costs, notes, details, strict=True)):
@@ -207,7 +215,7 @@ def row_status(results: list[Result]) -> RowStatus:
     return worst({result.status for result in results})
 
 
-def _shares(cost: Decimal | None, images: int) -> Sequence[Decimal | None]:
+def shares(cost: Decimal | None, images: int) -> Sequence[Decimal | None]:
     """Divide a request's cost among its images, exactly; the first image gets the remainder."""
     cost = rounded(cost)
     if cost is None:

@@ -239,11 +239,23 @@ class Tally:
         if buys or may_buy:
             self._high += price.high
 
+    def lines(self, statuses: Iterable[RowStatus], lines: Iterable[tuple[str, str, int]]) -> None:
+        """Count rows with one settled request each.
+
+        Args:
+            statuses: of the rows.
+            lines: for each request the runs that recorded its outcome and that sent it, and how many images it has.
+        """
+        self._rows.update(statuses)
+        for (settled_by, bought_by, images), count in Counter(lines).items():
+            self._images[self._whose(settled_by, bought_by)] += images * count
+
     def _settled(self, result: Settled) -> None:
-        whose = (
-            "reused" if result.settled_by != self._run else "bought" if result.bought_by == self._run else "reattached"
-        )
-        self._images[whose] += len(result.images)
+        self._images[self._whose(result.settled_by, result.bought_by)] += len(result.images)
+
+    def _whose(self, settled_by: str, bought_by: str) -> str:
+        """Return what images count as."""
+        return "reused" if settled_by != self._run else "bought" if bought_by == self._run else "reattached"
 
     def summary(self, seconds: float, stop: StopReason | None = None, message: str = "") -> Summary:
         """Return the counts."""

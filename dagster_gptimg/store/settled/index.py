@@ -52,9 +52,16 @@ class _WholeLines:
 
     def get(self, number: int) -> Settled:
         """One line, by its number from 0."""
+        return Settled(**self._laid_out().get(number))
+
+    def some(self, numbers: Sequence[int]) -> pa.Table:
+        """Return lines in columns, in the order of their numbers."""
+        return self._laid_out().some(numbers)
+
+    def _laid_out(self) -> Lines:
         if self._rows is None:
             self._rows = Lines(self._pieces.read(), SCHEMA)
-        return Settled(**self._rows.get(number))
+        return self._rows
 
     def add(self, lines: pa.RecordBatch) -> None:
         """Add lines, before their piece is among the others."""
@@ -145,6 +152,10 @@ class SettledIndex:
     def briefs(self, places: Iterable[int]) -> list[Brief | None]:
         """The keys of some `places` in brief; None for one that is not in the index."""
         return self._known.briefs(places)
+
+    def lines(self, places: Iterable[int]) -> pa.Table:
+        """Return the best lines of the keys at some `places`, all of which are in the index, in columns of `SCHEMA`."""
+        return self._whole.some(self._known.numbers(places))
 
     def completed(self, start: datetime, end: datetime) -> set[str]:
         """Return the ids of the requests that were completed between two moments."""

@@ -84,6 +84,11 @@ class KnownLines:
             found.append(tuple.__new__(Brief, (kind, images[number], is_missing, versions[number])))
         return found
 
+    def numbers(self, places: Iterable[int]) -> list[int]:
+        """Return the numbers of the lines of the keys at some `places`, all of which are in the index."""
+        others = self._others
+        return [self._most_known(self._best_of(first)) if first in others else first for first in places]
+
     def places(self, keys: Iterable[bytes]) -> Iterator[int]:
         """Where very many keys stand, for `briefs`: 32 bytes each, one behind the other; below 0: nowhere.
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import weakref
+from array import array
 from bisect import bisect_right
 from collections import OrderedDict
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -13,7 +15,7 @@ import pyarrow as pa
 from dagster_gptimg.temporary_files import temporary_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 CHUNK = 128
 """Number of lines that are stored together."""
@@ -64,6 +66,21 @@ class Lines:
         if isinstance(kept, pa.RecordBatch):
             kept = self._kept[place] = kept.to_pylist()
         return kept[line]
+
+    def some(self, numbers: Sequence[int]) -> pa.Table:
+        """Return lines in columns, in the order of their numbers; each chunk is read once, whatever the order."""
+        order = sorted(range(len(numbers)), key=numbers.__getitem__)
+        parts: list[pa.RecordBatch] = []
+        for place, some in groupby(order, lambda n: bisect_right(self._starts, numbers[n]) - 1):
+            start = self._starts[place]
+            parts.append(self._read(place).take(pa.array([numbers[n] - start for n in some], pa.int64())))
+        found = pa.Table.from_batches(parts, self._schema)
+        if all(n == at for at, n in enumerate(order)):
+            return found
+        back = array("q", bytes(8 * len(order)))
+        for at, n in enumerate(order):
+            back[n] = at
+        return found.combine_chunks().take(pa.array(back))
 
     def _read(self, place: int) -> pa.RecordBatch:
         """Read a chunk; it is not mapped, since accessed parts of a map count as memory of this process."""

@@ -39,7 +39,7 @@ def write(scene: Scene, wanted: Sequence[Request], table: str = "t.csv", **about
 def _write(scene: Scene, wanted: Sequence[Request], results: RunResults, options: Options) -> None:
     job = dataclasses.replace(scene.job, options=options)
     with plan(*wanted) as planned:
-        write_image_table(job, planned, Records(scene.dataset, scene.partition, planned, results))
+        write_image_table(job, planned, results, Records(scene.dataset, scene.partition, planned, results))
 
 
 def rows(scene: Scene) -> list[str]:

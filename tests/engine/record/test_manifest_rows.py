@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dagster_gptimg.base.row_status import RowStatus
-from dagster_gptimg.engine.record.manifest_rows import _shares, row_status
+from dagster_gptimg.engine.record.manifest_rows import row_status, shares
 from dagster_gptimg.engine.record.results import Unsettled
 from dagster_gptimg.engine.record.summary import Spent, Tally
 from dagster_gptimg.fal.registry.price_formulas import Price
@@ -31,13 +31,13 @@ def settled(
 
 @given(st.decimals(0, 100, places=4), st.integers(1, 4))
 def test_a_requests_cost_over_its_images_is_exact(cost: Decimal, images: int) -> None:
-    shares = _shares(cost, images)
-    assert len(shares) == images
-    assert sum(share for share in shares if share is not None) == cost
+    found = shares(cost, images)
+    assert len(found) == images
+    assert sum(share for share in found if share is not None) == cost
 
 
 def test_an_unknown_cost_stays_unknown() -> None:
-    assert list(_shares(None, 3)) == [None, None, None]
+    assert list(shares(None, 3)) == [None, None, None]
 
 
 def test_a_row_is_as_good_as_its_worst_request() -> None:
