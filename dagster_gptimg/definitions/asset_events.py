@@ -25,6 +25,7 @@ from dagster_gptimg.engine.record.summary import Summary
 from dagster_gptimg.fal.registry.price_formulas import Price
 from dagster_gptimg.prompts import PromptSpec, Source
 from dagster_gptimg.prompts.readers.unreadable import repeatable
+from dagster_gptimg.prompts.table_parts import TablePart
 from dagster_gptimg.prompts.table_scan import DigestedPartition
 from dagster_gptimg.store.manifest import read_manifest
 
@@ -129,8 +130,10 @@ def _several(
     keys: Sequence[str] = context.partition_keys
     context.log.info("%s partitions in one run, one after another", len(keys))
     tags, spent, ends = _tags(context), Decimal(0), list[Made]()
+    part_of = made.parts_of(source, [str(key) for key in keys])
     for key in keys:
-        end = _make(made, context, config, source, str(key), log, spent, preview=len(keys) <= PREVIEWS)
+        part = part_of(str(key))
+        end = _make(made, context, config, part, str(key), log, spent, preview=len(keys) <= PREVIEWS)
         ends.append(end)
         spent += end.spent
         if not end.reason and end.is_made:
@@ -187,7 +190,7 @@ def _make(
     made: ImageGeneration,
     context: dg.AssetExecutionContext,
     config: GenerateConfig,
-    source: Source,
+    source: Source | TablePart,
     partition: str | None,
     log: RunLog,
     spent: Decimal = Decimal(0),

@@ -1,6 +1,6 @@
 """One run under Dagster, shared by assets and ops: from the run config to log lines and a result."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -36,6 +36,7 @@ from dagster_gptimg.fal.registry.builtin import MODEL_BEFORE, get_model
 from dagster_gptimg.fal.registry.model import FalModel
 from dagster_gptimg.fal.request_settings import ENGINES_TAGS, RequestSettings, with_as_many
 from dagster_gptimg.prompts import Move, PromptSpec, ReferenceRoot, References, Source, known_as, read_rows
+from dagster_gptimg.prompts.table_parts import TablePart, TableParts
 from dagster_gptimg.store.dataset import Dataset
 
 DagsterLibraryRegistry.register("dagster-gptimg", __version__, is_dagster_package=False)
@@ -100,7 +101,7 @@ class ImageGeneration:
         self,
         context: Context,
         config: GenerateConfig,
-        source: Source,
+        source: Source | TablePart,
         partition: str | None,
         *,
         log: "RunLog | None" = None,
@@ -111,7 +112,7 @@ class ImageGeneration:
         Args:
             context: of the step.
             config: its run config.
-            source: the prompt table.
+            source: the prompt table, or its rows of the partition.
             partition: which part of it.
             log: where to; a new one by default.
             spent: US dollars that the same run has spent before, at worst case.
@@ -150,6 +151,17 @@ class ImageGeneration:
             )
         except GptImgError as error:
             return dg.Failure(str(error), metadata={"reason": reason_of(error)}, allow_retries=False)
+
+    def parts_of(self, source: Source, keys: Sequence[str]) -> Callable[[str], Source | TablePart]:
+        """What returns a partition's rows for a run over several partitions, which reads the table once.
+
+        Args:
+            source: the prompt table, which can be read more than once.
+            keys: of the run's partitions.
+        """
+        if self.partitions is None or isinstance(source, StoredImages):  # each partition's images are a table
+            return lambda _key: source
+        return TableParts(source, self.partitions.rows, keys, resolved(self.storage_options)).part
 
     def dataset_in(self, context: Context) -> Dataset:
         """The dataset in the run's image store.
@@ -263,9 +275,11 @@ class ImageGeneration:
         return with_as_many(said, request_tags(context))
 
 
-def _table(context: Context, source: Source) -> str:
+def _table(context: Context, source: Source | TablePart) -> str:
     """Return a lasting name of the table; empty for an asset, which always has the same table."""
-    return "" if isinstance(context, dg.AssetExecutionContext) else known_as(source)
+    if isinstance(context, dg.AssetExecutionContext) or isinstance(source, TablePart):
+        return ""
+    return known_as(source)
 
 
 def _what_goes_on(summary: Summary) -> str:

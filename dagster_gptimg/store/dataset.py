@@ -80,6 +80,11 @@ class Dataset:
         """Return the URI of an object of this dataset, for `fsspec.open`."""
         return self.store.uri(f"{self.folder}/{name}")
 
+    @property
+    def address(self) -> str:
+        """The beginning of the URIs of all objects of this dataset; the name of one follows."""
+        return self.uri(IMAGES).removesuffix(IMAGES)
+
     def origin(self) -> str | None:
         """Return the dataset's origin (`fal`, or `emulator:<id>`); None if the dataset does not exist.
 

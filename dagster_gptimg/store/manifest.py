@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from dagster_gptimg.base.money import rounded
 from dagster_gptimg.errors import UnreadableError
 from dagster_gptimg.store.arrow_columns import BATCH, batch_of, completed, read_parquet
-from dagster_gptimg.store.layout import IMAGE_AT_END, IMAGES, MANIFESTS, manifest_in, manifest_name, partition_folder
+from dagster_gptimg.store.layout import IMAGE_AT_END, MANIFESTS, manifest_in, manifest_name, partition_folder
 from dagster_gptimg.store.manifest_columns import COLUMNS, MONEY_COLUMNS
 from dagster_gptimg.store.verdict_columns import KNOWN, LastVerdicts
 from dagster_gptimg.temporary_files import TemporaryFolder, create
@@ -183,7 +183,7 @@ def _placed(table: pa.Table, dataset: Dataset) -> pa.Table:
 def uris_of(dataset: Dataset, uris: pa.Array) -> pa.Array:
     """Return the current URIs of the images in a manifest's URIs, by the ends of these; null for other URIs."""
     paths = pc.struct_field(pc.extract_regex(uris, IMAGE_AT_END), "path")
-    return pc.binary_join_element_wise(dataset.uri(IMAGES).removesuffix(IMAGES), paths, "")
+    return pc.binary_join_element_wise(dataset.address, paths, "")
 
 
 def scan_manifest(

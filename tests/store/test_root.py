@@ -227,3 +227,8 @@ def test_what_is_lost_when_the_process_ends_is_known(tmp_path: Path) -> None:
     assert Store("memory://a").is_lost_at_exit
     assert Store("dir::memory://a", {"dir": {"path": "/b"}}).is_lost_at_exit
     assert not Store(str(tmp_path)).is_lost_at_exit
+
+
+def test_a_datasets_address_is_where_the_uris_of_its_objects_begin(store: Store) -> None:
+    dataset = Dataset(store, "a/b")
+    assert dataset.address + "images/aa/x.png" == dataset.uri("images/aa/x.png")

@@ -50,7 +50,7 @@ class SettledColumns:
     ) -> None:
         """`records`: of the same plan and results; makes those that are not made here."""
         self._partition, self._planned, self._results, self._records = partition, planned, results, records
-        self._address = dataset.uri("")
+        self._address = dataset.address
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         """Yield every record. Iterate once, then read the tally of `records`."""
