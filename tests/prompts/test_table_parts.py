@@ -28,7 +28,7 @@ BY = ByValue("category")
 KEYS = ["bags", "shoes", "hats", "none of these"]
 
 
-def found(source: Any, by: RowKey, key: str, **about: Any) -> list[object]:
+def found(source: Any, by: RowKey, key: str, **about: Any) -> list[Any]:
     """What is read of a partition: rows, digest, warning; or the problems."""
     where = DigestedPartition(by, key)
     spec = PromptSpec(get_model("gpt-image-1-mini"), where=where, **about)
@@ -39,7 +39,7 @@ def found(source: Any, by: RowKey, key: str, **about: Any) -> list[object]:
     return [[row for batch in rows for row in batch], where.digest, spec.seen.warning, spec.seen.sentence()]
 
 
-def alike(source: Any, by: RowKey, keys: Sequence[str], **about: Any) -> list[list[object]]:
+def alike(source: Any, by: RowKey, keys: Sequence[str], **about: Any) -> list[list[Any]]:
     """Assert that each part is what the partition is; return what was found."""
     parts, every = TableParts(source, by, keys), []
     for key in keys:
