@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dagster_gptimg.errors import RowProblem, TableError
 from dagster_gptimg.fal.registry.model import is_missing
@@ -14,32 +14,31 @@ from dagster_gptimg.prompts.cell_values import (
     UnusableError,
     cell_text,
     json_object,
-    json_objects,
     json_of,
     unsendable,
 )
 from dagster_gptimg.prompts.columns import TableColumns
 from dagster_gptimg.prompts.partition_keys import OnePartition, has_cells
+from dagster_gptimg.prompts.plain_rows import LONGEST_ID, PlainRows, in_columns
 from dagster_gptimg.prompts.problems import Problems
 from dagster_gptimg.prompts.quoting import MOST, listed, meant, quoted
 from dagster_gptimg.prompts.readers.arrow import Columns
 from dagster_gptimg.prompts.readers.chunks import Header, NewFile
-from dagster_gptimg.prompts.row_batch import RowBatch
 from dagster_gptimg.prompts.row_ids import RowIds, Unnamed
 from dagster_gptimg.prompts.row_inputs import NO_SOURCES, RowInputs
 from dagster_gptimg.prompts.spec import PromptSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dagster_gptimg.fal.types import Json
     from dagster_gptimg.prompts.partition_keys import RowFilter
-    from dagster_gptimg.prompts.readers.chunks import Chunk, Items
+    from dagster_gptimg.prompts.readers.chunks import Chunk, Line
+    from dagster_gptimg.prompts.row_batch import RowBatch
 
 BATCH = 1024
 LOOKED_AT = 10_000
 """Maximum rows outside a partition that are searched for a key similar to the one that was asked for."""
-LONGEST_ID = 512
 
 
 class Checker:
@@ -54,6 +53,7 @@ class Checker:
         self._inputs = RowInputs(spec, self._problems)
         self._columns = TableColumns(spec, source, self._inputs)
         self._ids = RowIds()
+        self._plain = PlainRows(spec, self._columns, self._inputs, self._ids)
         self._same: dict[str, Json] | None = None  # the arguments of all rows, where no row has any of its own
         self._one_header = False  # every row has the same columns, so a missing one is told before the rows are read
         self._others: dict[str, None] | None = {}  # keys of rows outside the wanted partition, while it has none
@@ -70,15 +70,34 @@ class Checker:
             if isinstance(chunk, Header):
                 self._take(chunk)
                 continue
-            batch = self._plain(chunk) if isinstance(chunk, Columns) else None
-            if batch is not None:
-                yield batch
-                continue
-            rows = self._rows(chunk.lines() if isinstance(chunk, Columns) else chunk)
-            while some := list(islice(rows, BATCH)):
-                yield self._ids.named(some)
+            if isinstance(chunk, Columns):
+                count = len(next(iter(chunk.cells.values()), ()))
+                lines: Sequence[int] = range(chunk.number, chunk.number + count)
+                yield from self._batches(lines, chunk.cells)
+            elif self._plain.is_possible:
+                for some in in_columns(chunk, BATCH):
+                    yield from self._batches(*some) if isinstance(some, tuple) else self._checked(iter(some))
+            else:
+                yield from self._checked(chunk)
             if self._taken == self._spec.limit:
                 return
+
+    def _batches(self, lines: Sequence[int], cells: Mapping[str, list[Any]]) -> Iterator[RowBatch]:
+        """Yield the valid ones of some rows in columns: as a whole if none of them needs to be looked at by itself."""
+        if self._same is not None or (self._one_header and self._inputs.are_by_row):
+            batch = self._plain.batch(cells, lines, self._files[-1][0], self._same)
+            if batch is not None:
+                self._line, self._has_rows = lines[-1], True
+                yield batch
+                return
+        rows = zip(*cells.values(), strict=True)
+        yield from self._checked(zip(lines, (dict(zip(cells, row, strict=True)) for row in rows), strict=True))
+
+    def _checked(self, items: Iterator[Header | Line | RowProblem]) -> Iterator[RowBatch]:
+        """Yield the valid rows, each of which is looked at by itself."""
+        rows = self._rows(items)
+        while some := list(islice(rows, BATCH)):
+            yield self._ids.named(some)
 
     def _begin(self, file: NewFile) -> None:
         """Note that another file of the table begins."""
@@ -92,28 +111,7 @@ class Checker:
         self._columns.meet(set(header.names))
         self._columns.demand(header.names, self._files[-1][1] or self._source)
 
-    def _plain(self, chunk: Columns) -> RowBatch | None:
-        """Return a chunk of rows without checking them one by one; None if that is not possible.
-
-        It is what `_rows` would make of them one by one; a million rows are worth a way of their own.
-        """
-        spec, count = self._spec, len(next(iter(chunk.cells.values()), ()))
-        is_looked_at = spec.template or spec.id_column or spec.limit or self.filter or self._columns.embedding
-        prompt, same = self._columns.prompt, self._same
-        if is_looked_at or same is None or prompt is None:
-            return None
-        if not self._columns.met.issuperset(chunk.cells) or not count:
-            return None
-        prompts = chunk.cells[prompt]
-        carried = {name: cells for name, cells in chunk.cells.items() if name not in self._columns.used}
-        columns = json_objects(carried) if carried else ["{}"] * count
-        if columns is None or not self._model.takes_prompts(prompts) or unsendable("".join(prompts)) is not None:
-            return None
-        arguments = [same] * count
-        row_ids, lines = self._ids.derived(prompts, arguments), range(chunk.number, chunk.number + count)
-        return RowBatch(row_ids, prompts, arguments, columns, lines, [NO_SOURCES] * count)
-
-    def _rows(self, items: Items | Iterable[tuple[int, dict[str, object]]]) -> Iterator[Unnamed]:
+    def _rows(self, items: Iterator[Header | Line | RowProblem]) -> Iterator[Unnamed]:
         """Yield the valid rows, without an id if it is still to be derived; invalid rows become problems."""
         for item in items:
             if isinstance(item, RowProblem):

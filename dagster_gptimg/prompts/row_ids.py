@@ -40,6 +40,15 @@ class RowIds:
         """Return the line on which an id occurred first: `line` itself if the id is new."""
         return self._lines.setdefault(hashlib.blake2b(row_id.encode(), digest_size=SIZE).digest(), line)
 
+    def are_new(self, row_ids: Sequence[str], lines: Sequence[int]) -> bool:
+        """Note ids with the lines on which they stand; False, and none is noted, if one of them occurs twice."""
+        digests = [hashlib.blake2b(row_id.encode(), digest_size=SIZE).digest() for row_id in row_ids]
+        if len(set(digests)) < len(digests) or any(self._lines.get(digest) is not None for digest in digests):
+            return False
+        for digest, line in zip(digests, lines, strict=True):
+            self._lines.setdefault(digest, line)
+        return True
+
     def named(self, rows: Sequence[Unnamed]) -> RowBatch:
         """Return rows as a batch, in table order (at least one), with derived ids for rows without an id."""
         ids, prompts, arguments, columns, lines, references = zip(*rows, strict=True)

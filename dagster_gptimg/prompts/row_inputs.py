@@ -60,6 +60,19 @@ class RowInputs:
         """Whether rows may have their own model inputs."""
         return bool(self.taken or self.spec.image_columns)
 
+    @property
+    def are_plain(self) -> bool:
+        """Whether inputs of rows can be checked without their lines: no images are among them."""
+        return self._images.isdisjoint({*self.taken.values(), *self.spec.arguments})
+
+    def checked(self, cells: Mapping[str, object]) -> dict[str, Json] | None:
+        """Return the inputs of a row with these cells, if `are_plain`; None if one is wrong, which is not reported."""
+        given = {self.taken[column]: cell for column, cell in cells.items() if not is_missing(cell)}
+        try:
+            return self._checked(given)
+        except (ArgumentsError, RecursionError):
+            return None
+
     def of(self, line: int, cells: Mapping[str, object]) -> dict[str, Json] | None:
         """Return the row's model inputs. Each distinct set is validated once, and shared by all rows that have it.
 

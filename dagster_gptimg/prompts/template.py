@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import repeat
 from string import Formatter
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from dagster_gptimg.prompts.cell_values import cell_text
 from dagster_gptimg.prompts.quoting import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 
 class Template:
@@ -52,3 +53,14 @@ class Template:
             CellError: a column is empty in this row (None, NaN, an empty cell), or has no text form.
         """
         return "".join(literal if name is None else f"{literal}{cell_text(row, name)}" for literal, name in self._parts)
+
+    def fill_all(self, columns: Mapping[str, Sequence[str]]) -> list[str]:
+        """Return the prompts of rows. `columns`: the texts of the columns that the template names, of at least one row.
+
+        The same texts make the same prompts with `fill`.
+        """
+        parts: list[Iterable[str]] = []
+        for literal, name in self._parts:
+            parts += [repeat(literal)] if literal else []
+            parts += [columns[name]] if name is not None else []
+        return ["".join(some) for some in zip(*parts)]  # noqa: B905 - what stands between columns has no end

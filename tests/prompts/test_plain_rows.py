@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
@@ -10,8 +13,7 @@ from hypothesis import strategies as st
 
 from dagster_gptimg.errors import TableError
 from dagster_gptimg.prompts import PromptRow, PromptSpec, read_rows
-from dagster_gptimg.prompts.checker import Checker
-from dagster_gptimg.prompts.readers.arrow import Columns
+from dagster_gptimg.prompts.plain_rows import PlainRows
 from tests.prompts.support import MODEL
 
 SCHEMA = pa.schema(
@@ -21,6 +23,8 @@ SCHEMA = pa.schema(
         ("count", pa.int64()),
         ("share", pa.float64()),
         ("tags", pa.list_(pa.string())),
+        ("quality", pa.string()),
+        ("num_images", pa.int64()),
     ]
 )
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(['"', "\\", "\n", "\x00", "é"])
@@ -31,7 +35,20 @@ cells = {
     "count": st.none() | st.integers(-(2**63), 2**63 - 1),
     "share": st.none() | st.floats(),
     "tags": st.none() | st.lists(texts, max_size=2),
+    "quality": st.sampled_from([None, "", "low", " high", "low", "high"]),
+    "num_images": st.sampled_from([None, 1, 2, 1, 5]),
 }
+SPECS: list[dict[str, Any]] = [
+    {},
+    {"arguments": {"quality": "low"}},
+    {"limit": 5},
+    {"id_column": "note"},
+    {"id_column": "count", "inputs": ["quality", "num_images"]},
+    {"template": "{prompt} of {note}"},
+    {"template": "{{x}}{count}{prompt}", "id_column": "note"},
+    {"template": "{share}, {quality}", "inputs": "none"},
+    {"inputs": ["num_images"], "arguments": {"quality": "high"}},
+]
 wrong = st.none() | st.sampled_from(["", "  ", "\u3000", "x" * 32_001])
 
 
@@ -57,23 +74,29 @@ def in_columns(rows: list[dict[str, Any]], size: int) -> pa.Table:
     st.lists(st.fixed_dictionaries(cells), min_size=1, max_size=12),
     st.lists(st.tuples(st.integers(0, 11), wrong), max_size=1),
     st.integers(1, 5),
-    st.sampled_from([{}, {"arguments": {"quality": "low"}}, {"limit": 5}, {"id_column": "note"}]),
+    st.sampled_from(SPECS),
 )
 def test_rows_in_columns_are_rows(rows: list[dict[str, Any]], bad: list[Any], size: int, spec: dict[str, Any]) -> None:
     for number, prompt in bad:
         rows[number % len(rows)]["prompt"] = prompt
-    assert found(in_columns(rows, size), **spec) == found(rows, **spec)
+    expected = found(rows, **spec)
+    assert found(in_columns(rows, size), **spec) == expected
+    with TemporaryDirectory() as folder:
+        path = f"{folder}/t.jsonl"
+        Path(path).write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8", errors="surrogatepass")
+        assert found(path, **spec) == found([json.loads(json.dumps(row)) for row in rows], **spec)
 
 
 def test_the_first_rows_alone_are_looked_at_one_by_one(monkeypatch: Any) -> None:
-    seen, plain = list[int](), Checker._plain
+    seen, plain = list[int](), PlainRows.batch
 
-    def counted(checker: Checker, chunk: Columns) -> Any:
-        batch = plain(checker, chunk)
+    def counted(*given: Any) -> Any:
+        batch = plain(*given)
         seen.append(0 if batch is None else len(batch))
         return batch
 
-    monkeypatch.setattr(Checker, "_plain", counted)
-    rows = [{"note": f"n{n}", "prompt": f"p{n}", "count": n, "share": n / 8, "tags": ["é"]} for n in range(10)]
-    assert found(in_columns(rows, 3)) == found(rows)
-    assert seen == [0, 3, 3, 1]
+    monkeypatch.setattr(PlainRows, "batch", counted)
+    none = {"quality": None, "num_images": None}
+    rows = [{"note": f"n{n}", "prompt": f"p{n}", "count": n, "share": n / 8, "tags": ["é"], **none} for n in range(10)]
+    assert found(in_columns(rows, 3), inputs="none") == found(rows, inputs="none")
+    assert seen == [3, 3, 1], "the first three have shown the columns"

@@ -118,7 +118,10 @@ def test_a_table_is_read_once_however_many_rows_it_has(monkeypatch: pytest.Monke
 
 
 def test_a_table_with_values_that_cannot_be_written_is_read_for_each_partition() -> None:
-    rows = [{"prompt": "a", "category": "bags", "own": threading.Lock()}, {"prompt": "b", "category": "shoes"}]
+    rows: list[dict[str, object]] = [
+        {"prompt": "a", "category": "bags", "own": threading.Lock()},
+        {"prompt": "b", "category": "shoes"},
+    ]
     parts = TableParts(rows, BY, KEYS)
     for key in KEYS:
         assert found(parts.part(key), BY, key) == found(rows, BY, key)

@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 from functools import cached_property
-from itertools import chain, groupby, islice
+from itertools import chain, islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
@@ -342,16 +342,20 @@ class Plan:
 
     def _columns(self, rows: RowBatch, equal: EqualRows) -> dict[str, Sequence[Any]]:
         """Return the columns of a batch for the file."""
-        self.rows += len(rows)
-        told, keys = list[str](), list[bytes]()
-        copies: list[Sequence[int] | None] = []
-        for _, some in groupby(rows.arguments, id):  # most rows of a table share one arguments object
-            alike = list(some)
-            text = _json(alike[0])
-            told += [text] * len(alike)
-            made, numbers = self._keys(self._shape(text, alike[0]), rows.prompts[len(keys) : len(told)], equal)
-            keys += made
-            copies += numbers
+        count = len(rows)
+        self.rows += count
+        told, keys, shapes = [""] * count, [b""] * count, list[Shape | None]([None]) * count
+        alike: dict[int, list[int]] = {}
+        for number, arguments in enumerate(rows.arguments):  # most rows of a table share few objects
+            alike.setdefault(id(arguments), []).append(number)
+        for numbers in alike.values():
+            arguments = rows.arguments[numbers[0]]
+            text = _json(arguments)
+            shape = self._shape(text, arguments)
+            self.requests += len(numbers) * len(shape.images)
+            for number, some in zip(numbers, shape.keys([rows.prompts[n] for n in numbers]), strict=True):
+                told[number], keys[number], shapes[number] = text, some, shape
+        copies = self._tell_apart(rows.prompts, keys, shapes, equal)
         return {
             "row_id": rows.row_ids,
             "prompt": rows.prompts,
@@ -365,20 +369,19 @@ class Plan:
             "sizes": [_sizes(found) for found in rows.references],
         }
 
-    def _keys(
-        self, shape: Shape, prompts: Sequence[str], equal: EqualRows
-    ) -> tuple[list[bytes], list[Sequence[int] | None]]:
-        """Return the keys of each row's requests, different from those of earlier equal requests, and copy numbers."""
-        found = shape.keys(prompts)
-        told: list[Sequence[int] | None] = [None] * len(found)
-        self.requests += len(prompts) * len(shape.images)
+    @staticmethod
+    def _tell_apart(
+        prompts: Sequence[str], keys: list[bytes], shapes: Sequence[Shape | None], equal: EqualRows
+    ) -> list[Sequence[int] | None]:
+        """Change keys of rows that earlier requests have, too; return each row's copy numbers, None if all are 0."""
+        told: list[Sequence[int] | None] = [None] * len(keys)
 
         def keys_of_copies(number: int, copies: Sequence[int]) -> bytes:
-            told[number] = copies if any(copies) else None
-            return shape.keys_of_copies(prompts[number], copies)
+            told[number], shape = copies if any(copies) else None, shapes[number]
+            return keys[number] if shape is None else shape.keys_of_copies(prompts[number], copies)
 
-        equal.tell_apart(found, keys_of_copies)
-        return found, told
+        equal.tell_apart(keys, keys_of_copies)
+        return told
 
     def _shape(self, text: str, arguments: Mapping[str, Json] | None = None) -> Shape:
         found = self._shapes.get(text)
