@@ -9,7 +9,7 @@ import pytest
 
 from dagster_gptimg.cli.webhook_receiver import images_alone
 from dagster_gptimg.engine.collect.result_reads import ended_without_images
-from dagster_gptimg.engine.plan.plan import Shape
+from dagster_gptimg.engine.plan.shapes import Shape
 from dagster_gptimg.errors import ArgumentsError, UsageError
 from dagster_gptimg.fal.registry.builtin import get_model
 from dagster_gptimg.fal.registry.model import FalModel

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dagster_gptimg.engine.plan.plan import Shape
+from dagster_gptimg.engine.plan.shapes import Shape
 from dagster_gptimg.errors import ArgumentsError
 from dagster_gptimg.fal.registry.builtin import get_model
 from dagster_gptimg.fal.registry.model import FalModel
