@@ -12,6 +12,7 @@ from dagster_gptimg.base.version import __version__
 
 if TYPE_CHECKING:
     from dagster_gptimg.definitions.assets import build_gptimg_asset, gptimg_asset
+    from dagster_gptimg.definitions.automation.review_sensor import build_review_sensor
     from dagster_gptimg.definitions.automation.sensors import (
         build_gptimg_schedule,
         build_prompt_table_sensor,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     )
     from dagster_gptimg.definitions.prompt_table import build_prompt_table
     from dagster_gptimg.definitions.resources import EmulatedFalResource, FalResource, ImageStoreResource
+    from dagster_gptimg.definitions.review.approved import build_approved_images
     from dagster_gptimg.definitions.review.gallery import build_gallery
     from dagster_gptimg.definitions.run_config import GenerateConfig, GenerateImagesConfig
     from dagster_gptimg.definitions.separate_step_checks import build_gptimg_checks
@@ -72,12 +74,14 @@ _HOMES = {
     "Summary": "engine.record.summary",
     "TableFile": "prompts",
     "TablePartitions": "definitions.partitions",
+    "build_approved_images": "definitions.review.approved",
     "build_gallery": "definitions.review.gallery",
     "build_gptimg_asset": "definitions.assets",
     "build_gptimg_checks": "definitions.separate_step_checks",
     "build_gptimg_schedule": "definitions.automation.sensors",
     "build_prompt_table": "definitions.prompt_table",
     "build_prompt_table_sensor": "definitions.automation.sensors",
+    "build_review_sensor": "definitions.automation.review_sensor",
     "by_column": "definitions.partitions",
     "by_date": "definitions.partitions",
     "by_dimensions": "definitions.partitions",
@@ -119,12 +123,14 @@ __all__ = [
     "TablePartitions",
     "UsageError",
     "__version__",
+    "build_approved_images",
     "build_gallery",
     "build_gptimg_asset",
     "build_gptimg_checks",
     "build_gptimg_schedule",
     "build_prompt_table",
     "build_prompt_table_sensor",
+    "build_review_sensor",
     "by_column",
     "by_date",
     "by_dimensions",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal, InvalidOperation
 from importlib import import_module
 from typing import Any, Final
@@ -22,6 +22,7 @@ from dagster_gptimg.base.option_rules import (
     FLAG,
     MAPPING,
     SAID_TEXT,
+    SHARE,
     TEXTS,
     TEXTS_BY_NAME,
     Rule,
@@ -35,6 +36,9 @@ from dagster_gptimg.errors import UsageError
 
 MOST_BUCKETS = 100_000
 """Maximum partitions of one asset, by Dagster's advice."""
+
+MOST_SECONDS = 10**9
+"""Maximum seconds of a duration: 31 years."""
 
 
 def _is_place(value: object) -> bool:
@@ -58,6 +62,11 @@ def _is_listed(value: object) -> bool:
 
 def _is_day(value: object) -> bool:
     return isinstance(value, str | date)
+
+
+def _is_duration(value: object) -> bool:
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    return is_number(seconds) and 0 <= seconds <= MOST_SECONDS
 
 
 def _is_amount(value: object) -> bool:
@@ -115,6 +124,8 @@ ARGUMENTS: Final[Mapping[str, Rule]] = {
     "partitioned": FLAG,
     "public_url": Rule("an http(s) URL", _is_http),
     "group_name": FILLED,
+    "min_reviewed": SHARE,
+    "overdue_after": Rule(f"a timedelta or a number of seconds, from 0 to {MOST_SECONDS:,} s", _is_duration),
     # of schedules and sensors
     "tags": TEXTS_BY_NAME,
     "watermark": FILLED,

@@ -129,7 +129,7 @@ def _several(
     """Yield the events of a run over several partitions, one after another; they share the run's budget."""
     keys: Sequence[str] = context.partition_keys
     context.log.info("%s partitions in one run, one after another", len(keys))
-    tags, spent, ends = _tags(context), Decimal(0), list[Made]()
+    tags, spent, ends = version_tags(context), Decimal(0), list[Made]()
     part_of = made.parts_of(source, [str(key) for key in keys])
     for key in keys:
         part = part_of(str(key))
@@ -141,7 +141,7 @@ def _several(
             own = (
                 {name: text for name, text in tags.items() if name != DATA_VERSION}
                 | version
-                | _dimensions(key)
+                | dimension_tags(key)
                 | dict(end.tags)
             )
             yield dg.AssetMaterialization(context.asset_key, metadata=end.found, partition=key, tags=own)
@@ -153,7 +153,7 @@ def _several(
     _raise_for(ends, [str(key) for key in keys[len(ends) :]])
     yield from checks.outputs()
     if not any(end.planned for end in ends):
-        yield from _recorded(context)
+        yield from recorded_output(context)
 
 
 def _say_total(context: dg.AssetExecutionContext, ends: Sequence[Made]) -> None:
@@ -267,7 +267,7 @@ def _about(
 # -- what Dagster does with its own results, for events of our own
 
 
-def _recorded(context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]]:
+def recorded_output(context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]]:
     """Yield the asset's output, for which Dagster makes no materialization: they were recorded before.
 
     Without an output, Dagster 1.13 skips everything that depends on the asset in the same run, and reports success. For
@@ -285,7 +285,7 @@ def _recorded(context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]]:
 DATA_VERSION = "dagster/data_version"
 
 
-def _tags(context: dg.AssetExecutionContext) -> dict[str, str]:
+def version_tags(context: dg.AssetExecutionContext) -> dict[str, str]:
     """Return the code version and input versions as tags, as Dagster does for a `MaterializeResult`.
 
     Staleness needs them.
@@ -299,7 +299,8 @@ def _tags(context: dg.AssetExecutionContext) -> dict[str, str]:
     return {"dagster/code_version": version, "dagster/data_version_is_user_provided": "true"}
 
 
-def _dimensions(key: str) -> dict[str, str]:
+def dimension_tags(key: str) -> dict[str, str]:
+    """Return the tags that Dagster gives a materialization of a partition of two dimensions; else none."""
     if not isinstance(key, dg.MultiPartitionKey):
         return {}
     return {f"dagster/partition/{name}": value for name, value in key.keys_by_dimension.items()}

@@ -62,7 +62,8 @@ CHOSEN_FOR_IMAGES: Mapping[str, Any] = {"image_columns": [URI], "id_column": ROW
 
 _NAMED_BY = frozenset({"name", "key", "key_prefix"})
 
-_MADE_FROM = "__gptimg__"
+MADE_FROM = "__gptimg__"
+"""Attribute of an asset's function with the asset's definition."""
 _SOURCE = "__gptimg_source__"
 _IMAGES_OF = "__gptimg_images_of__"
 
@@ -94,6 +95,11 @@ class ImageAsset:
         return {name: keys[name] for name in self.asks.inputs}
 
     @property
+    def partitions(self) -> TablePartitions | None:
+        """How its table is cut, if it is."""
+        return self.generation.partitions
+
+    @property
     def asks(self) -> PromptFunction:
         """The arguments that the function requests from Dagster."""
         return PromptFunction.of(self.function)
@@ -104,14 +110,10 @@ class ImageAsset:
         return self.prompts_key if not found else found[0] if len(found) == 1 else None
 
 
-def is_image_asset(asset: dg.AssetsDefinition) -> bool:
-    """Return whether an asset was made with `gptimg_asset` or `build_gptimg_asset`."""
-    return isinstance(_made_from(asset), ImageAsset)
-
-
-def _made_from(asset: object) -> object:
+def made_from(asset: object) -> Any:  # noqa: ANN401 - each kind of asset has its own
+    """Return the definition of an asset that hands on stored images, with its `partitions`; None for any other."""
     compute = getattr(asset.node_def, "compute_fn", None) if isinstance(asset, dg.AssetsDefinition) else None
-    return getattr(getattr(compute, "decorated_fn", None), _MADE_FROM, None)
+    return getattr(getattr(compute, "decorated_fn", None), MADE_FROM, None)
 
 
 def definition_of(asset: object) -> ImageAsset:
@@ -120,7 +122,7 @@ def definition_of(asset: object) -> ImageAsset:
     Raises:
         UsageError: the asset was not made with `gptimg_asset` or `build_gptimg_asset`.
     """
-    found = _made_from(asset)
+    found = made_from(asset)
     if not isinstance(found, ImageAsset):
         what = f"{type(asset).__name__}, as it was given,"
         if isinstance(asset, dg.AssetsDefinition):
@@ -254,9 +256,9 @@ def build_gptimg_asset(
 
     An asset of `build_prompt_table` says the URL too, and stands upstream. Takes all arguments of `gptimg_asset`.
 
-    An image asset stands upstream, too: each of its stored images is a row (docs/chains.md). Then `image_columns` is
-    `uri`, `id_column` is `row_id`, `inputs` is `none` and `partitions` are those of the asset upstream, unless they are
-    given.
+    An image asset stands upstream, too, and one of `build_approved_images`: each of its stored images is a row
+    (docs/chains.md). Then `image_columns` is `uri`, `id_column` is `row_id`, `inputs` is `none` and `partitions` are
+    those of the asset upstream, unless they are given.
 
     Args:
         name: the asset's, and by default the dataset's.
@@ -268,8 +270,8 @@ def build_gptimg_asset(
         UsageError: as `gptimg_asset`; or `prompts` is some other asset: that is an argument of a `gptimg_asset`.
     """
     check_arguments(name=name)
-    if isinstance(prompts, dg.AssetsDefinition) and is_image_asset(prompts):
-        return _of_images(name, prompts, arguments)
+    if isinstance(prompts, dg.AssetsDefinition) and (images := made_from(prompts)) is not None:
+        return _of_images(name, prompts.key, images.partitions, arguments)
     source: object = prompts if isinstance(prompts, dg.AssetsDefinition) else repeatable(prompts)
     key = None
     if isinstance(prompts, dg.AssetsDefinition):
@@ -310,12 +312,13 @@ def of_images(name: str, upstream: dg.AssetKey, arguments: Mapping[str, Any]) ->
     return gptimg_asset(**given)(table)
 
 
-def _of_images(name: str, images: dg.AssetsDefinition, arguments: AssetArguments) -> dg.AssetsDefinition:
+def _of_images(
+    name: str, images: dg.AssetKey, partitions: TablePartitions | None, arguments: AssetArguments
+) -> dg.AssetsDefinition:
     """Make an image asset of another one's images, in its partitions."""
-    partitions = definition_of(images).generation.partitions
     if partitions is not None:
         arguments.setdefault("partitions", UpstreamPartitions.of_upstream(partitions))
-    return of_images(name, images.key, arguments)
+    return of_images(name, images, arguments)
 
 
 def _formatted(function: Callable[..., Source], table_format: str | None) -> Callable[..., Source]:
@@ -344,7 +347,7 @@ def _asset(about: ImageAsset, execute: Execute, given: dict[str, Any]) -> dg.Ass
         yield from execute(known, context, config, asks.table(context, config, given))
 
     sign(body, asks.signature())
-    setattr(body, _MADE_FROM, about)
+    setattr(body, MADE_FROM, about)
     with disable_dagster_warnings():  # io_manager_def is in beta, which does not concern users
         asset = dg.asset(io_manager_def=loader_for(made.dataset), output_required=False, **_settings(about, given))
     return cast("dg.AssetsDefinition", asset(body))

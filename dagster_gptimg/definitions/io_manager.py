@@ -1,5 +1,7 @@
 """The loader of an image asset's manifest for downstream assets, which is part of the asset.
 
+An asset of approved images has the same loader, for its own table.
+
 It is synchronous, uses no pickle, and is not a UPathIOManager: that class refuses a range of partitions, and an
 asynchronous load of it returns values under the wrong keys (docs/dagster.md).
 """
@@ -10,6 +12,7 @@ import dagster as dg
 import pyarrow as pa
 
 from dagster_gptimg.errors import GptImgError
+from dagster_gptimg.store.approved_table import has_approved, read_approved
 from dagster_gptimg.store.image_record import ImageRecord, records_of
 from dagster_gptimg.store.manifest import has_manifest, read_manifest
 
@@ -27,11 +30,14 @@ class ManifestLoader(dg.IOManager):
     Attributes:
         image_store: the store that the dataset lies in.
         dataset: the dataset's name.
+        approved: whether tables of approved images are loaded, as `build_approved_images` has published them.
     """
 
-    def __init__(self, image_store: "ImageStoreResource", dataset: str) -> None:
+    def __init__(self, image_store: "ImageStoreResource", dataset: str, approved: bool = False) -> None:  # noqa: FBT001, FBT002
         """`dataset`: the asset's, in `image_store`."""
         self._dataset = image_store.dataset(dataset)
+        self._read_table, self._is_there = (read_approved, has_approved) if approved else (read_manifest, has_manifest)
+        self._what = "table of approved images" if approved else "manifest"
 
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
         """Never needed: images and manifest are in the store when the asset reports them."""
@@ -48,7 +54,7 @@ class ManifestLoader(dg.IOManager):
         if len(keys) == 1 and get_origin(wanted) is not dict:
             return self._as(wanted, self._read(keys[0]))
         if (context.definition_metadata or {}).get("allow_missing_partitions"):
-            keys = [key for key in keys if has_manifest(self._dataset, key)]
+            keys = [key for key in keys if self._is_there(self._dataset, key)]
         inner = _value_type(wanted)
         return {key: self._as(inner, self._read(key)) for key in keys}
 
@@ -68,21 +74,25 @@ class ManifestLoader(dg.IOManager):
 
     def _read(self, partition: str | None) -> pa.Table:
         try:
-            return read_manifest(self._dataset, partition)
+            return self._read_table(self._dataset, partition)
         except FileNotFoundError:
             where = "it" if partition is None else f"its partition {partition!r}"
-            msg = f"dataset {self._dataset.name!r} has no manifest for {where} yet: materialize it first"
+            msg = f"dataset {self._dataset.name!r} has no {self._what} for {where} yet: materialize it first"
             raise dg.Failure(msg, allow_retries=False) from None
         except GptImgError as error:
             raise dg.Failure(str(error), allow_retries=False) from None
 
 
-def loader_for(dataset: str) -> dg.IOManagerDefinition:
-    """Return the loader of one dataset; it reads through the resource `image_store`."""
+def loader_for(dataset: str, *, approved: bool = False) -> dg.IOManagerDefinition:
+    """Return the loader of one dataset; it reads through the resource `image_store`.
 
-    @dg.io_manager(required_resource_keys={"image_store"}, description=f"Loads manifests of {dataset!r}.")
+    `approved`: of its tables of approved images, instead of its manifests.
+    """
+    what = "tables of approved images" if approved else "manifests"
+
+    @dg.io_manager(required_resource_keys={"image_store"}, description=f"Loads {what} of {dataset!r}.")
     def manifest_loader(context: dg.InitResourceContext) -> ManifestLoader:
-        return ManifestLoader(context.resources.image_store, dataset)
+        return ManifestLoader(context.resources.image_store, dataset, approved)
 
     return manifest_loader
 

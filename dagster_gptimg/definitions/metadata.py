@@ -32,6 +32,9 @@ THUMBNAILS = 8
 TRIED = 3 * THUMBNAILS
 """Maximum images that are read for the preview, if some cannot be decoded."""
 
+VERDICTS_TAG = "dagster_gptimg/verdicts"
+"""Tag with the digest of verdicts, on a run that a sensor requested and on a materialization of approved images."""
+
 A_ROW = 4
 THUMBNAIL_PIXELS = 104
 PREVIEW_BYTES = 32 * 1024
@@ -192,6 +195,12 @@ def lineage(
         for name, some in sources.items()
         if (found := [one if one in MEANINGS or not of_images else "columns" for one in some])
     }
+    return {"dagster/column_lineage": dg.TableColumnLineage(deps_by_column=deps)}
+
+
+def same_columns(table: pa.Table, upstream: dg.AssetKey) -> dict[str, dg.TableColumnLineage]:
+    """Return the lineage of a table whose columns are those of the image table of an asset upstream."""
+    deps = {name: [dg.TableColumnDep(asset_key=upstream, column_name=name)] for name in table.column_names}
     return {"dagster/column_lineage": dg.TableColumnLineage(deps_by_column=deps)}
 
 

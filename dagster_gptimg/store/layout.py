@@ -88,6 +88,7 @@ _WEBHOOK = re.compile(r"(?P<key>[0-9a-f]{64})\.(?P<attempt>\d{1,6})\.(?P<request
 _START = ".start.json"
 _END = ".end.json"
 _MANIFEST = "manifest.parquet"
+_APPROVED = "approved.parquet"
 
 WHOLE = "_whole"
 """The folder of a manifest without a partition. No partition is encoded to it: a leading "_" is escaped."""
@@ -351,6 +352,11 @@ def manifest_name(partition: str | None) -> str:
 def manifest_in(folder: str) -> str:
     """Return the path of the manifest in a partition's folder, as `partition_folder` names it."""
     return f"{MANIFESTS}/{folder}/{_MANIFEST}"
+
+
+def approved_in(folder: str) -> str:
+    """Return the path of the table of approved images in a partition's folder, beside the manifest."""
+    return f"{MANIFESTS}/{folder}/{_APPROVED}"
 
 
 def dataset_of_manifest(uri: str) -> str:

@@ -118,16 +118,17 @@ def read_manifest(dataset: Dataset, partition: str | None) -> pa.Table:
         UnreadableError: it exists but cannot be read.
         StoreError: the verdicts cannot be listed.
     """
-    table = _read(dataset, manifest_name(partition))
+    table = read_table(dataset, manifest_name(partition))
     return LastVerdicts(dataset).laid_over(table)
 
 
 def has_manifest(dataset: Dataset, partition: str | None) -> bool:
     """Return whether a partition has a manifest, readable or not. Raises `StoreError`."""
-    return _is_there(dataset, manifest_name(partition))
+    return is_there(dataset, manifest_name(partition))
 
 
-def _is_there(dataset: Dataset, path: str) -> bool:
+def is_there(dataset: Dataset, path: str) -> bool:
+    """Return whether the dataset has a table at a path, readable or not. Raises `StoreError`."""
     folder, _, name = path.rpartition("/")
     return name in dataset.store.names(f"{dataset.folder}/{folder}", name)
 
@@ -146,15 +147,19 @@ def read_all_manifests(dataset: Dataset) -> pa.Table:
 def manifest_folders(dataset: Dataset) -> list[str]:
     """Return the folders with a manifest, one per partition; other files are ignored."""
     names = dataset.store.folders(f"{dataset.folder}/{MANIFESTS}")
-    return [name for name in names if _is_there(dataset, manifest_in(name))]
+    return [name for name in names if is_there(dataset, manifest_in(name))]
 
 
 def read_manifest_in(dataset: Dataset, folder: str) -> pa.Table:
     """Return the manifest in a partition's folder, with the verdicts as it was written. Raises as `read_manifest`."""
-    return _read(dataset, manifest_in(folder))
+    return read_table(dataset, manifest_in(folder))
 
 
-def _read(dataset: Dataset, path: str) -> pa.Table:
+def read_table(dataset: Dataset, path: str) -> pa.Table:
+    """Return a table of image records as it was written, with the images' current URIs.
+
+    Raises as `read_manifest` does.
+    """
     name = f"{dataset.folder}/{path}"
     data = dataset.store.read(name)
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,6 +30,25 @@ _UNREADABLE = re.compile(re.escape(UNREADABLE).replace(re.escape("{}"), r"\d+"))
 _NONE: Mapping[str, Any] = dict.fromkeys(VERDICT_COLUMNS)
 _NEEDED = ("status", "request_key", "uri", "sha256", "notes", *VERDICT_COLUMNS)
 KNOWN = ["request_key", "uri", "sha256", *VERDICT_COLUMNS]
+
+OF_IMAGES = ["status", "request_key", "uri", "sha256"]
+"""The columns by which the verdicts on a table's images are found."""
+
+DIGITS = 20
+NO_VERDICTS = "0" * DIGITS
+"""The digest of the verdicts on images that have none."""
+
+
+class VerdictsUsed(NamedTuple):
+    """The last verdicts on some images.
+
+    Attributes:
+        count: number of images with a verdict, cleared ones too.
+        digest: changes when one of these images has a new verdict, or another image has one; `NO_VERDICTS` without any.
+    """
+
+    count: int
+    digest: str
 
 
 def is_on_verdict(note: str) -> bool:
@@ -65,6 +84,23 @@ class LastVerdicts:
     def has_any(self, key: str) -> bool:
         """Return whether there are verdicts on images of a request."""
         return key in self._last
+
+    def used_in(self, tables: Iterable[pa.Table | pa.RecordBatch]) -> VerdictsUsed:
+        """Return which verdicts are the last ones on the stored images of tables. No verdict is opened.
+
+        `tables`: with the columns `OF_IMAGES`.
+        """
+        keys, found = pa.array(self._last.keys(), pa.string()), set[tuple[ImageId, int]]()
+        for table in tables:
+            concerned = table.filter(pc.is_in(table["request_key"], keys)) if self._last else table.slice(0, 0)
+            for record in concerned.to_pylist():
+                image = image_of(record) if record["status"] == RowStatus.STORED else None
+                if image is not None and (number := self.number(image)):
+                    found.add((image, number))
+        if not found:
+            return VerdictsUsed(0, NO_VERDICTS)
+        lines = "\n".join(sorted(f"{'-'.join(map(str, image))}.{number}" for image, number in found))
+        return VerdictsUsed(len(found), hashlib.sha256(lines.encode()).hexdigest()[:DIGITS])
 
     def has_replaced(self, image: ImageId) -> bool:
         """Return whether there are verdicts on another image of the same request at the same place, and none on it."""

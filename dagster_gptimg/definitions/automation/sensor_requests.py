@@ -36,11 +36,13 @@ class Asked:
     """One sensor's runs for one asset.
 
     Attributes:
-        asset: the image asset.
+        asset: the asset.
         sensor: the sensor's name.
-        is_own: whether the sensor watches the asset's own table: then the digest of rows in a materialization can be
-            compared with the table's.
+        is_own: whether the sensor watches what the asset itself is made from: then the digest in a materialization can
+            be compared with the one that was found.
         now: the time, in seconds since 1970.
+        tag: the tag of runs and materializations that has the digest of what they were made from.
+        nothing: the digest of nothing, for which a first run is never needed.
     """
 
     instance: dg.DagsterInstance
@@ -48,28 +50,39 @@ class Asked:
     sensor: str
     is_own: bool = True
     now: Callable[[], float] = _now
+    tag: str = ROWS_TAG
+    nothing: str = NO_ROWS
 
     def run_key(self, key: str, digest: str) -> str | None:
-        """Return the run key for a request of these rows; None if no run is needed.
+        """Return the run key for a request of these rows (or verdicts); None if no run is needed.
 
         A run key contains the previous run, so that the same request is made once, but can be made again later.
 
         Args:
             key: of the partition; empty for a table without partitions.
-            digest: of its rows.
+            digest: of its rows, or of the verdicts on its images.
         """
         made, by = self._made(key)
         newest = self._newest(key)
-        if (digest == NO_ROWS and by is None) or (self.is_own and made == digest):
+        if (digest == self.nothing and by is None) or (self.is_own and made == digest):
             return None
-        if newest is not None and newest.tags.get(ROWS_TAG) == digest:
+        if newest is not None and newest.tags.get(self.tag) == digest:
             is_made = newest.is_success and (not self.is_own or (made is None and by in {None, newest.run_id}))
             if not newest.is_finished or not newest.is_success or is_made:  # `failed` handles failed runs
                 return None
         return f"{key}@{digest}@{newest.run_id if newest else by or ''}"
 
+    def is_running(self, key: str) -> bool:
+        """Return whether the last run that was requested for a partition has not ended."""
+        newest = self._newest(key)
+        return newest is not None and not newest.is_finished
+
+    def is_made(self, key: str) -> bool:
+        """Return whether a partition was ever materialized."""
+        return self._made(key)[1] is not None
+
     def emptied(self, keys: Collection[str], *, partitioned: bool) -> list[str]:
-        """Return materialized keys of which the table no longer has any row: their digest is `NO_ROWS`."""
+        """Return materialized keys of which the table no longer has any row: their digest is `nothing`."""
         if not partitioned:
             return [] if keys or self._made("")[1] is None else [""]
         found = self.instance.get_latest_storage_id_by_partition(self.asset, DagsterEventType.ASSET_MATERIALIZATION)
@@ -86,7 +99,7 @@ class Asked:
             RunsFilter(tags=tags, statuses=[DagsterRunStatus.FAILURE]), limit=MOST_FAILED
         ):
             run = record.dagster_run
-            key, digest = run.tags.get(PARTITION_TAG, ""), run.tags.get(ROWS_TAG, "")
+            key, digest = run.tags.get(PARTITION_TAG, ""), run.tags.get(self.tag, "")
             if key in seen:
                 continue
             seen.add(key)
@@ -97,11 +110,11 @@ class Asked:
                 yield key, digest, f"{key}@{digest}@{run.run_id}"
 
     def _made(self, key: str) -> tuple[str | None, str | None]:
-        """Return the digest of the rows of the last materialization, if recorded, and its run."""
+        """Return the digest of the last materialization, if recorded, and its run."""
         wanted = dg.AssetRecordsFilter(asset_key=self.asset, asset_partitions=[key] if key else None)
         for record in self.instance.fetch_materializations(wanted, limit=1).records:
             made = record.asset_materialization
-            return (made.tags or {}).get(ROWS_TAG) if made else None, record.run_id
+            return (made.tags or {}).get(self.tag) if made else None, record.run_id
         return None, None
 
     def _newest(self, key: str) -> dg.DagsterRun | None:
@@ -109,7 +122,7 @@ class Asked:
         return next((r.dagster_run for r in self.instance.get_run_records(RunsFilter(tags=tags), limit=1)), None)
 
     def _pause(self, key: str, digest: str) -> float:
-        tags = {SENSOR_TAG: self.sensor, ROWS_TAG: digest} | ({PARTITION_TAG: key} if key else {})
+        tags = {SENSOR_TAG: self.sensor, self.tag: digest} | ({PARTITION_TAG: key} if key else {})
         most = 16
         runs = self.instance.get_run_records(RunsFilter(tags=tags, statuses=[DagsterRunStatus.FAILURE]), limit=most)
         return FAILED_RUN.pause(max(len(runs), 1))

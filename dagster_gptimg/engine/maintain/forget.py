@@ -15,6 +15,7 @@ from dagster_gptimg.engine.maintain.all_takes import with_all_takes
 from dagster_gptimg.engine.purchase_rules import owns_all
 from dagster_gptimg.engine.record.results import EARLIER, settled_of
 from dagster_gptimg.errors import UsageError
+from dagster_gptimg.store.approved_table import erase_from_approved
 from dagster_gptimg.store.erasure import erase, is_ended, remove_galleries
 from dagster_gptimg.store.manifest import (
     about_of,
@@ -94,7 +95,8 @@ def forgettable(dataset: Dataset, rows: Collection[str]) -> Forgettable:
 def forget(dataset: Dataset, wanted: Forgettable) -> Forgotten:
     """Erase images, prompts and arguments; the cost and hashes stay, and the rows are never bought again.
 
-    All takes of a row are erased, with the notes of verdicts on their images. Can be repeated after a failure.
+    All takes of a row are erased, with the notes of verdicts on their images, and the images leave the tables of approved
+    images. Can be repeated after a failure.
 
     Args:
         dataset: the dataset.
@@ -107,6 +109,7 @@ def forget(dataset: Dataset, wanted: Forgettable) -> Forgotten:
     ids = [request_id for key in wanted.keys for request_id in erase(dataset, key, now)]
     _note_in_index(dataset, wanted.keys, now)
     _erase_from_manifests(dataset, set(wanted.keys))
+    erase_from_approved(dataset, wanted.keys)
     return Forgotten(ids, bool(remove_galleries(dataset)))
 
 
