@@ -7,7 +7,9 @@ set it uses fal, and another store, so that what was emulated never passes for t
 import base64
 import io
 import os
+from datetime import timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import dagster as dg
 import fsspec
@@ -16,11 +18,14 @@ from PIL import Image, ImageOps
 
 from dagster_gptimg import (
     FalResource,
+    ImageRecord,
     ImageStoreResource,
+    build_approved_images,
     build_gallery,
     build_gptimg_asset,
     build_gptimg_checks,
     build_gptimg_schedule,
+    build_review_sensor,
     by_column,
     gptimg_asset,
 )
@@ -36,6 +41,8 @@ SCENES = {
     "shoes": "in a sunny hallway",
 }
 ON_FAL = bool(os.environ.get("FAL_KEY"))
+IMAGES = HOME / ("images-fal" if ON_FAL else "images")
+PUBLISHED = HOME / ("published-fal" if ON_FAL else "published")
 THUMBNAIL = 160
 COLUMNS = 10
 PREVIEW_BYTES = 32 * 1024
@@ -65,6 +72,35 @@ def products() -> dg.MaterializeResult[pl.DataFrame]:
 def catalog_images(products: pl.DataFrame) -> pl.DataFrame:
     """Studio photos of the products, a partition for each category."""
     return products
+
+
+gallery = build_gallery(catalog_images)
+approved = build_approved_images(catalog_images, overdue_after=timedelta(days=2))
+
+
+@dg.asset(
+    partitions_def=catalog_images.partitions_def,
+    group_name="catalogue",
+    kinds={"file"},
+    automation_condition=dg.AutomationCondition.eager(),
+)
+def published_photos(
+    context: dg.AssetExecutionContext, catalog_images_approved: list[ImageRecord]
+) -> dg.MaterializeResult[None]:
+    """The approved photos of a category as files, and no others: a photo that is approved no more is removed."""
+    folder = PUBLISHED / context.partition_key
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {
+        f"{quote(photo.row_id, safe='')}-{photo.image_index}{Path(str(photo.uri)).suffix}": photo
+        for photo in catalog_images_approved
+    }
+    for name, photo in files.items():
+        (folder / name).write_bytes(photo.read_image())
+    withdrawn = [path for path in folder.iterdir() if path.name not in files]
+    for path in withdrawn:
+        path.unlink()
+    about = {"images": len(files), "removed": len(withdrawn), "path": dg.MetadataValue.path(folder)}
+    return dg.MaterializeResult(metadata=about)
 
 
 cutouts = build_gptimg_asset(
@@ -143,15 +179,24 @@ def lifestyle_images(catalog_images: dict[str, pl.DataFrame]) -> list[dict[str, 
     ]
 
 
+RUNNING = dg.DefaultSensorStatus.RUNNING
+review = build_review_sensor(approved, name="approved_photos", minimum_interval_seconds=10, default_status=RUNNING)
+follow = dg.AutomationConditionSensorDefinition(
+    "publish_approved_photos",
+    target=[published_photos],
+    minimum_interval_seconds=10,
+    default_status=RUNNING,
+)
 made = [products, catalog_images, cutouts, upscaled_cutouts, contact_sheet, lifestyle_images]
 defs = dg.Definitions.merge(
     dg.Definitions(
-        assets=[*made, build_gallery(catalog_images)],
+        assets=[*made, gallery, approved, published_photos],
         asset_checks=build_gptimg_checks(catalog_images, max_cost_usd=5.00, max_failure_rate=0.1),
+        sensors=[review, follow],
         schedules=[build_gptimg_schedule(catalog_images, "0 6 * * *", name="every_morning")],
         resources={
             "fal": FalResource(api_key=dg.EnvVar("FAL_KEY")) if ON_FAL else FalResource.emulated(f"{HOME}/emulator"),
-            "image_store": ImageStoreResource(root=f"{HOME}/{'images-fal' if ON_FAL else 'images'}"),
+            "image_store": ImageStoreResource(root=str(IMAGES)),
         },
     ),
     dg.load_from_defs_folder(path_within_project=Path(__file__).parent),

@@ -12,7 +12,7 @@ from rich.console import Console
 from example_project.home import HOME, dagster_home
 
 SHELF = "bags"
-"""The only partition of the cut-outs that is made: the demo is to be quick."""
+"""The only partition that is approved, published and cut out: the demo is to be quick."""
 
 _UNPARTITIONED = ("contact_sheet", "lifestyle_images", "banners_prompts", "banners", "catalog_images_gallery")
 
@@ -34,9 +34,11 @@ def main() -> int:
     began = time.monotonic()
     steps: list[tuple[str, str | None]] = [("products", None)]
     steps += [("catalog_images", key) for key in example.CATEGORIES]
-    steps += [(name, SHELF) for name in ("cutouts", "upscaled_cutouts")]
+    steps += [(name, SHELF) for name in ("cutouts", "upscaled_cutouts", "catalog_images_approved", "published_photos")]
     steps += [(name, None) for name in _UNPARTITIONED]
     for name, partition in steps:
+        if name == "catalog_images_approved" and not example.ON_FAL:
+            _approve()
         if not _materialize(instance, name, partition):
             console.print(f"[red]✗[/] {name} {partition or ''}: failed; `make dev` shows why")
             return 1
@@ -70,10 +72,20 @@ def _materialize(instance: object, name: str, partition: str | None) -> bool:
     return bool(result.success)
 
 
+def _approve() -> None:
+    """Approve what was drawn of one shelf, so that there is something to publish; what fal has made, people judge."""
+    from dagster_gptimg import open_dataset
+    from example_project import definitions as example
+
+    shelf = open_dataset(example.IMAGES, "catalog_images", SHELF)
+    found = shelf.approve(*shelf, note="approved by make demo", by="demo")
+    console.print(f"[green]✓[/] {len(shelf)} images of {SHELF} approved: {found.recorded} new verdicts")
+
+
 def _tell() -> None:
     from example_project import definitions as example
 
-    images = example.HOME / ("images-fal" if example.ON_FAL else "images")
+    images = example.IMAGES
     sheet = example.HOME / ("contact-sheet-fal.webp" if example.ON_FAL else "contact-sheet.webp")
     for dataset in ("catalog_images", "cutouts", "upscaled_cutouts", "lifestyle_images", "banners"):
         count = sum(1 for _ in images.glob(f"{dataset}/images/*/*.*"))
@@ -87,7 +99,12 @@ def _tell() -> None:
         running = emulator.ensure(str(HOME / "emulator"))
         total = httpx.get(f"{running.url}/emulator/bill").raise_for_status().json()["total_usd"]
         console.print(f"the bill       ${total} in all, by the emulator's own count")
+    console.print(f"published      {example.PUBLISHED}/{SHELF}")
     console.print(f"the gallery    {gallery.as_uri()}")
+    console.print("to approve     open the gallery: a approves, r rejects; download verdicts.csv there, then")
+    command = f"dagster-gptimg review import verdicts.csv --store {images} --dataset catalog_images"
+    console.print(f"               {command}")
+    console.print("               `make dev` publishes what is approved by then, within a minute")
     console.print("\nRun `make demo` again: it buys nothing. `make dev` opens the Dagster UI on it.")
 
 

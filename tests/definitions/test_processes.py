@@ -95,7 +95,15 @@ def test_the_demo_shows_every_partition_as_materialized_and_buys_once(tmp_path: 
     told = subprocess.run([sys.executable, "-c", SHOWN], env=home, capture_output=True, text=True, check=True)
     shown = json.loads(told.stdout)
     assert shown.pop("catalog_images") == ["bags", "lamps", "mugs", "shoes"]
-    assert shown.pop("cutouts") == shown.pop("upscaled_cutouts") == ["bags"]
+    for name in ("cutouts", "upscaled_cutouts", "catalog_images_approved", "published_photos"):
+        assert shown.pop(name) == ["bags"], name
+    stored = list((tmp_path / ".demo").glob("images/catalog_images/images/*/*.png"))
+    published = list((tmp_path / ".demo/published/bags").iterdir())
+    assert len(published) == 12
+    assert {file.read_bytes() for file in published} < {file.read_bytes() for file in stored}
+    assert "images of bags approved: 12 new verdicts" in first.stdout
+    assert "images of bags approved: 0 new verdicts" in second.stdout
+    assert first.stdout.count("dagster-gptimg review import verdicts.csv --store") == 1
     unpartitioned = ["products", "contact_sheet", "lifestyle_images", "banners", "catalog_images_gallery"]
     assert shown == dict.fromkeys(unpartitioned, True)
     assert first.stdout.count("the gallery    file://") == 1
