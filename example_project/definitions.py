@@ -75,7 +75,7 @@ def catalog_images(products: pl.DataFrame) -> pl.DataFrame:
 
 
 gallery = build_gallery(catalog_images)
-approved = build_approved_images(catalog_images, overdue_after=timedelta(days=2))
+approved = build_approved_images(catalog_images, name="approved_photos", overdue_after=timedelta(days=2))
 
 
 @dg.asset(
@@ -85,14 +85,14 @@ approved = build_approved_images(catalog_images, overdue_after=timedelta(days=2)
     automation_condition=dg.AutomationCondition.eager(),
 )
 def published_photos(
-    context: dg.AssetExecutionContext, catalog_images_approved: list[ImageRecord]
+    context: dg.AssetExecutionContext, approved_photos: list[ImageRecord]
 ) -> dg.MaterializeResult[None]:
     """The approved photos of a category as files, and no others: a photo that is approved no more is removed."""
     folder = PUBLISHED / context.partition_key
     folder.mkdir(parents=True, exist_ok=True)
     files = {
         f"{quote(photo.row_id, safe='')}-{photo.image_index}{Path(str(photo.uri)).suffix}": photo
-        for photo in catalog_images_approved
+        for photo in approved_photos
     }
     for name, photo in files.items():
         (folder / name).write_bytes(photo.read_image())
@@ -180,7 +180,7 @@ def lifestyle_images(catalog_images: dict[str, pl.DataFrame]) -> list[dict[str, 
 
 
 RUNNING = dg.DefaultSensorStatus.RUNNING
-review = build_review_sensor(approved, name="approved_photos", minimum_interval_seconds=10, default_status=RUNNING)
+review = build_review_sensor(approved, minimum_interval_seconds=10, default_status=RUNNING)
 follow = dg.AutomationConditionSensorDefinition(
     "publish_approved_photos",
     target=[published_photos],

@@ -34,10 +34,10 @@ def main() -> int:
     began = time.monotonic()
     steps: list[tuple[str, str | None]] = [("products", None)]
     steps += [("catalog_images", key) for key in example.CATEGORIES]
-    steps += [(name, SHELF) for name in ("cutouts", "upscaled_cutouts", "catalog_images_approved", "published_photos")]
+    steps += [(name, SHELF) for name in ("cutouts", "upscaled_cutouts", "approved_photos", "published_photos")]
     steps += [(name, None) for name in _UNPARTITIONED]
     for name, partition in steps:
-        if name == "catalog_images_approved" and not example.ON_FAL:
+        if name == "approved_photos" and not example.ON_FAL:
             _approve()
         if not _materialize(instance, name, partition):
             console.print(f"[red]✗[/] {name} {partition or ''}: failed; `make dev` shows why")

@@ -12,12 +12,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from dagster_gptimg import open_dataset
 from tests.definitions import ui
 from tests.definitions.daemon import dagster_dev
 from tests.support import ROOT
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import FloatRect, Page
+
+    from tests.definitions.daemon import Dev
 
 IMAGES = ROOT / "docs" / "images"
 FOLDER = Path("/tmp/catalogue")
@@ -35,6 +38,7 @@ def main() -> None:
         (FOLDER / "dagster_home").symlink_to(FOLDER / ".demo" / "dagster")
         with dagster_dev(FOLDER, ["-f", str(ROOT / "definitions.py")], env) as dev, ui.browser() as page:
             take(page, dev.url)
+            take_way(page, dev)
         take_gallery((FOLDER / ".demo/images/catalog_images/gallery/index.html").as_uri())
     finally:
         shutil.rmtree(FOLDER, ignore_errors=True)
@@ -79,10 +83,27 @@ def take(page: Page, url: str) -> None:
     shoot(page, "lineage.png")
 
 
-def shoot(page: Page, name: str) -> None:
-    """One picture, once the page has come to rest."""
+WAY = ("products", "catalog_images", "catalog_images_gallery", "approved_photos", "published_photos")
+SHELVES = ("bags", "lamps", "mugs", "shoes")
+
+
+def take_way(page: Page, dev: Dev) -> None:
+    """The way from the table to the approved images, once the sensors have published what is approved here."""
+    images = FOLDER / ".demo" / "images"
+    for shelf in SHELVES:
+        photos = open_dataset(images, "catalog_images", shelf)
+        photos.approve(*photos, by="ann")
+    dev.until("all are published", lambda: dev.statuses("published_photos")["materialized"] == [*SHELVES])
+    page.set_viewport_size({"width": 1680, "height": 440})
+    ui.open_lineage(page, dev.url, "published_photos", WAY)
+    graph = {"x": 545, "y": 112, "width": 1082, "height": 320}  # without the list of assets and the buttons
+    shoot(page, "approved.png", graph)
+
+
+def shoot(page: Page, name: str, clip: FloatRect | None = None) -> None:
+    """One picture, or a part of it, once the page has come to rest."""
     page.wait_for_timeout(1500)
-    page.screenshot(path=IMAGES / name)
+    page.screenshot(path=IMAGES / name, clip=clip)
 
 
 if __name__ == "__main__":

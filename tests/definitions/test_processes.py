@@ -95,7 +95,7 @@ def test_the_demo_shows_every_partition_as_materialized_and_buys_once(tmp_path: 
     told = subprocess.run([sys.executable, "-c", SHOWN], env=home, capture_output=True, text=True, check=True)
     shown = json.loads(told.stdout)
     assert shown.pop("catalog_images") == ["bags", "lamps", "mugs", "shoes"]
-    for name in ("cutouts", "upscaled_cutouts", "catalog_images_approved", "published_photos"):
+    for name in ("cutouts", "upscaled_cutouts", "approved_photos", "published_photos"):
         assert shown.pop(name) == ["bags"], name
     stored = list((tmp_path / ".demo").glob("images/catalog_images/images/*/*.png"))
     published = list((tmp_path / ".demo/published/bags").iterdir())

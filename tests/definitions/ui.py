@@ -1,7 +1,8 @@
 """Dagster's UI in a real browser: what the tests look at, and what the pictures of the docs are taken of."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from urllib.parse import quote
 
 from playwright.sync_api import Locator, Page, sync_playwright
 
@@ -43,9 +44,10 @@ def until(page: Page, condition: str) -> None:
     )
 
 
-def open_lineage(page: Page, url: str, asset: str) -> None:
-    """The graph of all assets, once an asset's node is drawn."""
-    page.goto(f"{url}/asset-groups", wait_until="networkidle")
+def open_lineage(page: Page, url: str, asset: str, only: Sequence[str] = ()) -> None:
+    """The graph of all assets, or of some only, once an asset's node is drawn."""
+    chosen = " or ".join(f'key:"{name}"' for name in only)
+    page.goto(f"{url}/asset-groups{f'~{quote(chosen)}' if only else ''}", wait_until="networkidle")
     node(page, asset).wait_for()
 
 

@@ -17,7 +17,7 @@ from dagster_gptimg.definitions.asset_events import (
     recorded_output,
     version_tags,
 )
-from dagster_gptimg.definitions.assets import KINDS, MADE_FROM, definition_of, made_from
+from dagster_gptimg.definitions.assets import MADE_FROM, definition_of, made_from
 from dagster_gptimg.definitions.check_results import ERROR, WARN, check_names, evaluation_of, result_of, spec_of
 from dagster_gptimg.definitions.dagster_internals import disable_dagster_warnings
 from dagster_gptimg.definitions.generation import reason_of
@@ -176,7 +176,7 @@ def build_approved_images(  # noqa: PLR0913 - its keywords are the interface
         group_name=group_name or asset.group_names_by_key.get(parent),
         owners=owners,
         tags=tags,
-        kinds=set(KINDS),
+        kinds={"parquet"},
         description=description or f"The approved images of {parent.to_user_string()}, and no others.",
         metadata={"dataset": made.dataset},
         automation_condition=automation_condition,
