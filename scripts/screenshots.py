@@ -78,7 +78,7 @@ def take(page: Page, url: str) -> None:
     shoot(page, "preview.png")
     page.goto(f"{url}/assets/catalog_images?view=checks&checkDetail=files_as_recorded", wait_until="networkidle")
     shoot(page, "checks.png")
-    page.set_viewport_size({"width": 1440, "height": 680})
+    page.set_viewport_size({"width": 1440, "height": 760})
     ui.open_lineage(page, url, "contact_sheet")
     shoot(page, "lineage.png")
 
@@ -96,6 +96,8 @@ def take_way(page: Page, dev: Dev) -> None:
     dev.until("all are published", lambda: dev.statuses("published_photos")["materialized"] == [*SHELVES])
     page.set_viewport_size({"width": 1680, "height": 440})
     ui.open_lineage(page, dev.url, "published_photos", WAY)
+    page.get_by_text("100% filled").nth(2).wait_for()
+    page.get_by_text("Loading...").first.wait_for(state="detached")
     graph = {"x": 545, "y": 112, "width": 1082, "height": 320}  # without the list of assets and the buttons
     shoot(page, "approved.png", graph)
 
