@@ -41,6 +41,9 @@ MOST_SECONDS = 10**9
 """Maximum seconds of a duration: 31 years."""
 
 
+NUMBER_OF_SECONDS = number(f"a number of seconds, from 0 to {MOST_SECONDS:,}", 0, MOST_SECONDS)
+
+
 def _is_place(value: object) -> bool:
     return isinstance(value, str | os.PathLike) and bool(str(os.fspath(value)).strip())
 
@@ -66,7 +69,7 @@ def _is_day(value: object) -> bool:
 
 def _is_duration(value: object) -> bool:
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    return is_number(seconds) and 0 <= seconds <= MOST_SECONDS
+    return NUMBER_OF_SECONDS.holds(seconds)
 
 
 def _is_amount(value: object) -> bool:

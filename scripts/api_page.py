@@ -41,10 +41,12 @@ WIDTH = 110
 GROUPS = {
     ("Assets, checks and prompt tables", PACKAGE): (
         "gptimg_asset", "build_gptimg_asset", "build_prompt_table", "build_gptimg_checks", "ImageChecks",
-        "build_gallery", "GenerateConfig", "ImageGeneration", "ManifestLoader",
+        "build_gallery", "build_approved_images", "GenerateConfig", "ImageGeneration", "ManifestLoader",
     ),
     ("Partitions", PACKAGE): ("by_column", "by_hash", "by_date", "by_dynamic", "by_dimensions", "TablePartitions"),
-    ("Schedules and sensors", PACKAGE): ("build_gptimg_schedule", "build_prompt_table_sensor", "failure_reasons"),
+    ("Schedules and sensors", PACKAGE): (
+        "build_gptimg_schedule", "build_prompt_table_sensor", "build_review_sensor", "failure_reasons",
+    ),
     ("Resources", PACKAGE): ("FalResource", "EmulatedFalResource", "ImageStoreResource", "RequestSettings"),
     ("Ops", PACKAGE): ("generate_images_op", "GenerateImagesConfig"),
     ("The component", PACKAGE): ("GptImgComponent",),

@@ -43,11 +43,11 @@ class VerdictsUsed(NamedTuple):
     """The last verdicts on some images.
 
     Attributes:
-        count: number of images with a verdict, cleared ones too.
+        images: number of images with a verdict, cleared ones too.
         digest: changes when one of these images has a new verdict, or another image has one; `NO_VERDICTS` without any.
     """
 
-    count: int
+    images: int
     digest: str
 
 

@@ -243,7 +243,9 @@ class _Step:
             return [None], True
         if context.has_partition_key or context.has_partition_key_range:
             return list(context.partition_keys), True
-        return [key for key in partitions.get_partition_keys(context.instance) if has_manifest(self._dataset, key)], False
+        return [
+            key for key in partitions.get_partition_keys(context.instance) if has_manifest(self._dataset, key)
+        ], False
 
     def _summary(self, partitions: int, failed: Sequence[dg.AssetCheckSeverity]) -> dg.AssetCheckEvaluation:
         finding = Finding(not failed, f"{len(failed)} of {partitions} partitions failed", {"partitions": partitions})
@@ -269,7 +271,7 @@ class _Step:
             "rejected": found.rejected,
             "without_verdict": found.images - approved - found.rejected,
             "reviewed": round(found.reviewed, 4),
-            "verdicts": found.used.count,
+            "verdicts": found.used.images,
             "verdicts_digest": found.used.digest,
         }
         about |= metadata.of_table(found.table, found.uri, partitioned=is_partition)

@@ -171,7 +171,11 @@ def test_a_withdrawal_fails_the_check_at_once_and_the_next_run_publishes_without
     daemon.runs = False
     assert daemon.tick() == ["hats"]
     failed = daemon.check("hats")
-    assert (failed.passed, failed.severity, failed.metadata["withdrawn"].value) == (False, dg.AssetCheckSeverity.ERROR, 1)
+    assert (failed.passed, failed.severity, failed.metadata["withdrawn"].value) == (
+        False,
+        dg.AssetCheckSeverity.ERROR,
+        1,
+    )
     assert read_approved(dataset, "hats")["row_id"].to_pylist() == ["hat-0", "hat-1"]
     daemon.publish("hats")
     assert read_approved(dataset, "hats")["row_id"].to_pylist() == ["hat-0"]
