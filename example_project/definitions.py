@@ -99,8 +99,8 @@ def published_photos(
     withdrawn = [path for path in folder.iterdir() if path.name not in files]
     for path in withdrawn:
         path.unlink()
-    about = {"images": len(files), "removed": len(withdrawn), "path": dg.MetadataValue.path(folder)}
-    return dg.MaterializeResult(metadata=about)
+    shown = dg.MetadataValue.path(folder)
+    return dg.MaterializeResult(metadata={"images": len(files), "removed": len(withdrawn), "path": shown})
 
 
 cutouts = build_gptimg_asset(

@@ -98,7 +98,7 @@ def take_way(page: Page, dev: Dev) -> None:
     ui.open_lineage(page, dev.url, "published_photos", WAY)
     page.get_by_text("100% filled").nth(2).wait_for()
     page.get_by_text("Loading...").first.wait_for(state="detached")
-    graph = {"x": 545, "y": 112, "width": 1082, "height": 320}  # without the list of assets and the buttons
+    graph: FloatRect = {"x": 545, "y": 112, "width": 1082, "height": 320}  # without the list of assets and the buttons
     shoot(page, "approved.png", graph)
 
 

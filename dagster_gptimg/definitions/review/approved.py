@@ -180,7 +180,6 @@ def build_approved_images(  # noqa: PLR0913 - its keywords are the interface
         description=description or f"The approved images of {parent.to_user_string()}, and no others.",
         metadata={"dataset": made.dataset},
         automation_condition=automation_condition,
-        backfill_policy=backfill_policy,
     )
 
     def approved_images(context: dg.AssetExecutionContext) -> Iterator[_Event]:
@@ -198,6 +197,7 @@ def build_approved_images(  # noqa: PLR0913 - its keywords are the interface
             check_specs=[spec],
             can_subset=True,  # so that the check can be run by itself
             partitions_def=partitions_def,
+            backfill_policy=backfill_policy,
             resource_defs={loader: loader_for(made.dataset, approved=True)},
             required_resource_keys={"image_store"},
         )
@@ -243,9 +243,8 @@ class _Step:
             return [None], True
         if context.has_partition_key or context.has_partition_key_range:
             return list(context.partition_keys), True
-        return [
-            key for key in partitions.get_partition_keys(context.instance) if has_manifest(self._dataset, key)
-        ], False
+        every = partitions.get_partition_keys(context.instance)
+        return [key for key in every if has_manifest(self._dataset, key)], False
 
     def _summary(self, partitions: int, failed: Sequence[dg.AssetCheckSeverity]) -> dg.AssetCheckEvaluation:
         finding = Finding(not failed, f"{len(failed)} of {partitions} partitions failed", {"partitions": partitions})

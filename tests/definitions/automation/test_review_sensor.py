@@ -23,7 +23,7 @@ from dagster_gptimg import (
 )
 from dagster_gptimg.base.retry_policies import FAILED_RUN
 from dagster_gptimg.definitions.automation import sensor_requests
-from dagster_gptimg.definitions.review import approved as module
+from dagster_gptimg.engine.maintain.approved import publish
 from dagster_gptimg.engine.maintain.review import review_rows
 from dagster_gptimg.store.approved_table import read_approved
 from dagster_gptimg.store.verdicts import Verdicts
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 ROWS = [{"prompt": "a red cup", "kind": "cups"}]
 KINDS = by_column("kind", ["bags", "cups", "hats"])
+PUBLISH = "dagster_gptimg.definitions.review.approved.publish"
 APPROVED = build_approved_images(build_gptimg_asset("images", prompts=ROWS, dataset="d", partitions=KINDS))
 
 
@@ -197,16 +198,15 @@ def test_an_older_run_that_ends_last_is_noticed(
     daemon: Daemon, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     judge(dataset, ["cup-0"])
-    true = module.publish
 
     def slow(*given: Any) -> Any:
-        monkeypatch.setattr(module, "publish", true)
-        found = true(*given)
+        monkeypatch.setattr(PUBLISH, publish)
+        found = publish(*given)
         judge(dataset, ["cup-1"])
         assert daemon.tick() == ["cups"]  # publishes both, before this run has told of the first
         return found
 
-    monkeypatch.setattr(module, "publish", slow)
+    monkeypatch.setattr(PUBLISH, slow)
     daemon.publish("cups")  # a person's
     assert daemon.tick() == ["cups"]
     assert daemon.tick() == []
@@ -261,7 +261,8 @@ from tests import galleries
 
 store, by, verdict = sys.argv[1:]
 dataset = galleries.dataset_in(store)
-print(sum(review_rows(dataset, [row], verdict, f"{by} {n}", by).recorded for n in range(5) for row in ("cup-0", "hat-0")))
+rows = ["cup-0", "hat-0"] * 5
+print(sum(review_rows(dataset, [row], verdict, f"{by} {n}", by).recorded for n, row in enumerate(rows)))
 """
 
 
