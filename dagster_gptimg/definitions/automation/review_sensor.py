@@ -13,11 +13,11 @@ from dagster_gptimg.definitions.check_results import evaluation_of, spec_of
 from dagster_gptimg.definitions.metadata import VERDICTS_TAG
 from dagster_gptimg.definitions.resources import ImageStoreResource
 from dagster_gptimg.definitions.review.approved import REVIEWED, ApprovedImages, approved_of
-from dagster_gptimg.engine.maintain.approved import standing, verdicts_by_partition
-from dagster_gptimg.errors import GptImgError
+from dagster_gptimg.engine.maintain.approved import standing, verdicts_used
+from dagster_gptimg.errors import GptImgError, UnreadableError
 from dagster_gptimg.options import check
 from dagster_gptimg.store.dataset import Dataset
-from dagster_gptimg.store.verdict_columns import NO_VERDICTS, LastVerdicts
+from dagster_gptimg.store.verdict_columns import NO_VERDICTS, LastVerdicts, VerdictsUsed
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class _Tick:
         sensor: str,
     ) -> None:
         self._about, self._key, self._dataset, self._instance = about, key, dataset, context.instance
-        self._sensor, self._before = sensor, Seen.parse(context.cursor)
+        self._sensor, self._before, self._log = sensor, Seen.parse(context.cursor), context.log
         self._asked = Asked(context.instance, key, sensor, tag=VERDICTS_TAG, nothing=NO_VERDICTS)
         self._withdrawn: list[dg.AssetCheckEvaluation] = []
         self._is_done = True
@@ -138,12 +138,24 @@ class _Tick:
         """Yield (key, digest, run key) of the partitions that were made from other verdicts."""
         partitions = self._about.partitions
         keys: list[str | None] = [None] if partitions is None else [*partitions.get_partition_keys(self._instance)]
-        for key, used in verdicts_by_partition(self._dataset, verdicts, keys):
+        for key in keys:
+            used = self._used(verdicts, key)
+            if used is None:
+                continue
             run_key = self._asked.run_key(key or "", used.digest)
             if run_key is not None and self._asked.is_running(key or ""):
                 self._is_done = False  # its table would be written by two runs, and the older one might be the last
             elif run_key is not None:
                 yield key or "", used.digest, run_key
+
+    def _used(self, verdicts: LastVerdicts, key: str | None) -> VerdictsUsed | None:
+        """Return the verdicts on a partition's images; None without images, or if nobody can read which these are."""
+        try:
+            return verdicts_used(self._dataset, verdicts, None if key is None else str(key))
+        except UnreadableError as error:  # the other partitions are asked for all the same
+            self._log.warning("%s", error)
+            self._is_done = False
+            return None
 
     def _look(self, key: str) -> None:
         """Let the check fail where a published image is approved no more."""

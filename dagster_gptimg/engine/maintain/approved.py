@@ -23,7 +23,7 @@ from dagster_gptimg.store.verdict_columns import OF_IMAGES, LastVerdicts, Verdic
 from dagster_gptimg.store.verdicts import image_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from datetime import timedelta
 
     from dagster_gptimg.store.dataset import Dataset
@@ -150,18 +150,16 @@ def standing(
     )
 
 
-def verdicts_by_partition(
-    dataset: Dataset, verdicts: LastVerdicts, partitions: Iterable[str | None]
-) -> Iterator[tuple[str | None, VerdictsUsed]]:
-    """Yield the partitions that have an image table, each with the last verdicts on its images. No verdict is opened.
+def verdicts_used(dataset: Dataset, verdicts: LastVerdicts, partition: str | None) -> VerdictsUsed | None:
+    """Return the last verdicts on the images of a partition; None if it has no image table. No verdict is opened.
 
     Raises:
-        UnreadableError: an image table cannot be read.
+        UnreadableError: the image table cannot be read.
         StoreError: the store cannot be used.
     """
-    for partition in partitions:
-        if has_manifest(dataset, partition):
-            yield partition, verdicts.used_in(scan_manifest(dataset, partition, OF_IMAGES))
+    if not has_manifest(dataset, partition):
+        return None
+    return verdicts.used_in(scan_manifest(dataset, partition, OF_IMAGES))
 
 
 def _no_table(dataset: Dataset, partition: str | None) -> UsageError:

@@ -232,6 +232,18 @@ def test_a_tick_asks_for_a_limited_number_and_the_next_ones_go_on(daemon: Daemon
     assert [daemon.tick(), daemon.tick(), daemon.tick()] == [["cups"], ["hats"], []]
 
 
+def test_an_image_table_that_cannot_be_read_keeps_no_other_partition_waiting(
+    daemon: Daemon, dataset: Dataset, store: Path
+) -> None:
+    judge(dataset, ["cup-0", "hat-0"])
+    table = store / "d/manifests/cups/manifest.parquet"
+    whole = table.read_bytes()
+    table.write_bytes(whole[:100])
+    assert [daemon.tick(), daemon.tick()] == [["hats"], []]
+    table.write_bytes(whole)
+    assert [daemon.tick(), daemon.tick()] == [["cups"], []]
+
+
 def test_the_cursor_stays_small(daemon: Daemon, dataset: Dataset) -> None:
     judge(dataset, ["cup-0", "cup-1", "cup-2", "hat-0", "hat-1"])
     daemon.tick()

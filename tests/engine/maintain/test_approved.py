@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dagster_gptimg.engine.maintain.approved import publish, standing, verdicts_by_partition
+from dagster_gptimg.engine.maintain.approved import publish, standing, verdicts_used
 from dagster_gptimg.engine.maintain.review import review_rows
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.store.approved_table import erase_from_approved, read_approved
@@ -35,8 +35,9 @@ def judge(dataset: Dataset, rows: Sequence[str], verdict: Any = "approved") -> N
 
 
 def digests(dataset: Dataset) -> dict[str | None, str]:
-    found = verdicts_by_partition(dataset, LastVerdicts(dataset), ["cups", "hats", "bags"])
-    return {key: used.digest for key, used in found}
+    verdicts = LastVerdicts(dataset)
+    found = {key: verdicts_used(dataset, verdicts, key) for key in ("cups", "hats", "bags")}
+    return {key: used.digest for key, used in found.items() if used is not None}
 
 
 def test_an_image_is_overdue_when_it_has_waited_for_longer_than_allowed(dataset: Dataset) -> None:
