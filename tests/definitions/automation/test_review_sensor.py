@@ -228,7 +228,7 @@ def test_a_run_that_failed_is_asked_for_again_after_a_pause(
 
 def test_a_tick_asks_for_a_limited_number_and_the_next_ones_go_on(daemon: Daemon, dataset: Dataset) -> None:
     judge(dataset, ["cup-0", "hat-0"])
-    daemon.sensor = build_review_sensor(APPROVED, keys_per_tick=1)
+    daemon.sensor, daemon.runs = build_review_sensor(APPROVED, keys_per_tick=1), False
     assert [daemon.tick(), daemon.tick(), daemon.tick()] == [["cups"], ["hats"], []]
 
 
