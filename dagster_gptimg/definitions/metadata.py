@@ -32,7 +32,7 @@ THUMBNAILS = 8
 TRIED = 3 * THUMBNAILS
 """Maximum images that are read for the preview, if some cannot be decoded."""
 
-VERDICTS_TAG = "dagster_gptimg/verdicts"
+VERDICTS_TAG = "dagster_gptimg/verdict_digest"
 """Tag with the digest of verdicts, on a run that a sensor requested and on a materialization of approved images."""
 
 A_ROW = 4

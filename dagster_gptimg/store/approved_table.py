@@ -54,7 +54,7 @@ def has_approved(dataset: Dataset, partition: str | None) -> bool:
 def erase_from_approved(dataset: Dataset, keys: Collection[str]) -> None:
     """Remove the images of these request keys from all tables of approved images. Can be repeated.
 
-    A table that cannot be read is removed as a whole: nobody knows what is in it. Raises `StoreError`.
+    A table that cannot be read is removed as a whole, since these images may be in it. Raises `StoreError`.
     """
     erased = pa.array(sorted(keys), pa.string())
     for folder in manifest_folders(dataset):

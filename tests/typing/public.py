@@ -30,12 +30,14 @@ from dagster_gptimg import (
     TablePartitions,
     UsageError,
     __version__,
+    build_approved_images,
     build_gallery,
     build_gptimg_asset,
     build_gptimg_checks,
     build_gptimg_schedule,
     build_prompt_table,
     build_prompt_table_sensor,
+    build_review_sensor,
     by_column,
     by_date,
     by_dimensions,
@@ -110,8 +112,10 @@ checks: list[dg.AssetChecksDefinition] = build_gptimg_checks(
     sample=None,
 )
 gallery: dg.AssetsDefinition = build_gallery(photos, public_url="https://shop.example/gallery")
+approved: dg.AssetsDefinition = build_approved_images(photos, min_reviewed=0.9, overdue_after=3600, blocking=["reviewed"])
 schedule: dg.ScheduleDefinition = build_gptimg_schedule(photos, "0 6 * * *", config=config)
 sensor: dg.SensorDefinition = build_prompt_table_sensor(banners, watermark="updated_at", keys_per_tick=10)
+verdicts: dg.SensorDefinition = build_review_sensor(approved, keys_per_tick=10)
 component: GptImgComponent = GptImgComponent(asset=dg.AssetSpec("icons"), prompts=[{"prompt": "a bell"}])
 op: dg.OpDefinition = generate_images_op
 op_config: GenerateImagesConfig = GenerateImagesConfig(prompts="a.csv", dataset="a")
