@@ -112,7 +112,9 @@ checks: list[dg.AssetChecksDefinition] = build_gptimg_checks(
     sample=None,
 )
 gallery: dg.AssetsDefinition = build_gallery(photos, public_url="https://shop.example/gallery")
-approved: dg.AssetsDefinition = build_approved_images(photos, min_reviewed=0.9, overdue_after=3600, blocking=["reviewed"])
+approved: dg.AssetsDefinition = build_approved_images(
+    photos, min_reviewed=0.9, overdue_after=3600, blocking=["reviewed"]
+)
 schedule: dg.ScheduleDefinition = build_gptimg_schedule(photos, "0 6 * * *", config=config)
 sensor: dg.SensorDefinition = build_prompt_table_sensor(banners, watermark="updated_at", keys_per_tick=10)
 verdicts: dg.SensorDefinition = build_review_sensor(approved, keys_per_tick=10)
