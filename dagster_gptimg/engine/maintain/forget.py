@@ -95,8 +95,8 @@ def forgettable(dataset: Dataset, rows: Collection[str]) -> Forgettable:
 def forget(dataset: Dataset, wanted: Forgettable) -> Forgotten:
     """Erase images, prompts and arguments; the cost and hashes stay, and the rows are never bought again.
 
-    All takes of a row are erased, with the notes of verdicts on their images, and the images leave the tables of approved
-    images. Can be repeated after a failure.
+    All takes of a row are erased, with the notes of verdicts on their images, and the images leave the tables of
+    approved images. Can be repeated after a failure.
 
     Args:
         dataset: the dataset.
