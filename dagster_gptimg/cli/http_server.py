@@ -112,6 +112,6 @@ class Server(uvicorn.Server):
         """Listen, then print the address."""
         await super().startup(sockets)
         if not self.should_exit:
-            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            host, port, *_ = self.servers[0].sockets[0].getsockname()
             sys.stdout.write(f"{self._words(host, port)}\n")
             sys.stdout.flush()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dagster_gptimg.engine.maintain.review import NotApplied, Reviewed
-    from dagster_gptimg.store.verdicts import Kind
+    from dagster_gptimg.store.verdicts.verdicts import Kind
 
     Command = Callable[..., None]
 

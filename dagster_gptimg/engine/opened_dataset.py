@@ -23,12 +23,12 @@ from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.image_record import ImageRecord, records_of
 from dagster_gptimg.store.manifest import SCHEMA
 from dagster_gptimg.store.root import Store
-from dagster_gptimg.store.verdict_columns import LastVerdicts
+from dagster_gptimg.store.verdicts.verdict_columns import LastVerdicts
 
 if TYPE_CHECKING:
     from dagster_gptimg.engine.gallery.build import Gallery
     from dagster_gptimg.engine.maintain.costs import By, Costs
-    from dagster_gptimg.store.verdicts import Kind
+    from dagster_gptimg.store.verdicts.verdicts import Kind
 
 
 def open_dataset(store: str | os.PathLike[str], dataset: str, partition: str | None = None) -> StoredImages:

@@ -22,7 +22,7 @@ from dagster_gptimg.engine.takes import choose
 from dagster_gptimg.engine.worker import Worker
 from dagster_gptimg.store.dataset import FirstModel
 from dagster_gptimg.store.dataset_list import check_place
-from dagster_gptimg.store.verdict_columns import LastVerdicts
+from dagster_gptimg.store.verdicts.verdict_columns import LastVerdicts
 from dagster_gptimg.temporary_files import check_room
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from dagster_gptimg.errors import UsageError
 from dagster_gptimg.store.layout import TAKES, parse_image
 from dagster_gptimg.store.receipts.facts import Word
 from dagster_gptimg.store.takes import Take, Takes
-from dagster_gptimg.store.verdict_columns import LastVerdicts
-from dagster_gptimg.store.verdicts import ImageId, Verdicts
+from dagster_gptimg.store.verdicts.verdict_columns import LastVerdicts
+from dagster_gptimg.store.verdicts.verdicts import ImageId, Verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

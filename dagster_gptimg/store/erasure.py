@@ -12,7 +12,7 @@ from dagster_gptimg.store.gallery_layout import GALLERIES_OF_PARTITIONS, PAGE_DA
 from dagster_gptimg.store.layout import GALLERY, prefix_of, receipts_folder
 from dagster_gptimg.store.receipts.facts import Intent, parse_fact
 from dagster_gptimg.store.receipts.receipts import parse_outcome
-from dagster_gptimg.store.verdicts import Verdicts
+from dagster_gptimg.store.verdicts.verdicts import Verdicts
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -2,7 +2,7 @@
 
 The URIs in a manifest are those of the store where it was written. A store may be moved, copied, or have another
 address, so URIs are made again whenever a manifest is read. Verdicts may be newer than a manifest, so the last ones are
-laid over it whenever it is read (`verdict_columns.py`).
+laid over it whenever it is read (`verdicts/verdict_columns.py`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dagster_gptimg.errors import UnreadableError
 from dagster_gptimg.store.arrow_columns import BATCH, batch_of, completed, read_parquet
 from dagster_gptimg.store.layout import IMAGE_AT_END, MANIFESTS, manifest_in, manifest_name, partition_folder
 from dagster_gptimg.store.manifest_columns import COLUMNS, MONEY_COLUMNS
-from dagster_gptimg.store.verdict_columns import KNOWN, LastVerdicts
+from dagster_gptimg.store.verdicts.verdict_columns import KNOWN, LastVerdicts
 from dagster_gptimg.temporary_files import TemporaryFolder, create
 
 if TYPE_CHECKING:

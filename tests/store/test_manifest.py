@@ -63,7 +63,7 @@ def record(dataset: Dataset, **about: Any) -> dict[str, Any]:
         "nsfw": False, "black": True, "c2pa": True, "c2pa_claim_generator": "a model 1.2", "c2pa_issuer": "a maker",
         "frames": 3,
         "take": 1,
-        **dict.fromkeys(VERDICT_COLUMNS),  # they are those on record: tests/store/test_verdicts.py
+        **dict.fromkeys(VERDICT_COLUMNS),  # they are those on record: tests/store/verdicts/test_verdicts.py
     }  # fmt: skip
     assert set(told) == {column.name for column in COLUMNS}
     return told | about

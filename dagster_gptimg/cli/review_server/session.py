@@ -15,7 +15,7 @@ from dagster_gptimg.engine.maintain.verdict_changes import VerdictChanges
 from dagster_gptimg.errors import GptImgError
 from dagster_gptimg.store.parallel import side_by_side
 from dagster_gptimg.store.root import Store
-from dagster_gptimg.store.verdicts import BY_LETTERS, NOTE_LETTERS, Kind, image_from, text_of
+from dagster_gptimg.store.verdicts.verdicts import BY_LETTERS, NOTE_LETTERS, Kind, image_from, text_of
 from dagster_gptimg.temporary_files import TemporaryFolder
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from dagster_gptimg.engine.gallery.build import Gallery
     from dagster_gptimg.store.dataset import Dataset
-    from dagster_gptimg.store.verdicts import Verdict
+    from dagster_gptimg.store.verdicts.verdicts import Verdict
 
 MOST_VERDICTS = 100
 """Maximum verdicts of one call."""

@@ -17,7 +17,7 @@ from dagster_gptimg.engine.maintain.approved import standing, verdicts_used
 from dagster_gptimg.errors import GptImgError, UnreadableError
 from dagster_gptimg.options import check
 from dagster_gptimg.store.dataset import Dataset
-from dagster_gptimg.store.verdict_columns import NO_VERDICTS, LastVerdicts, VerdictsUsed
+from dagster_gptimg.store.verdicts.verdict_columns import NO_VERDICTS, LastVerdicts, VerdictsUsed
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from dagster_gptimg.errors import UnreadableError, UsageError
 from dagster_gptimg.store.gallery_layout import PAGE_DATA, gallery_folder, is_page_data, page_data_name, thumbnail_name
 from dagster_gptimg.store.layout import ABOUT, IMAGES, THUMBNAILS, image_in, parse_image, partition_folder, partition_in
 from dagster_gptimg.store.manifest import manifest_folders, scan_manifest_in
-from dagster_gptimg.store.verdict_columns import LastVerdicts
+from dagster_gptimg.store.verdicts.verdict_columns import LastVerdicts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

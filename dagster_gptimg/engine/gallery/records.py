@@ -17,8 +17,8 @@ from dagster_gptimg.base.row_status import RowStatus
 from dagster_gptimg.store.images.formats.kinds import SVG
 from dagster_gptimg.store.layout import IMAGES, image_in
 from dagster_gptimg.store.manifest import SCHEMA
-from dagster_gptimg.store.verdict_columns import is_on_verdict
-from dagster_gptimg.store.verdicts import image_of, text_of
+from dagster_gptimg.store.verdicts.verdict_columns import is_on_verdict
+from dagster_gptimg.store.verdicts.verdicts import image_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping

@@ -18,7 +18,7 @@ from dagster_gptimg.fal.registry.price_formulas import Price, unknown_price
 from dagster_gptimg.store.arrow_columns import batch_of
 from dagster_gptimg.store.manifest import SCHEMA
 from dagster_gptimg.store.takes import families
-from dagster_gptimg.store.verdict_columns import LastVerdicts
+from dagster_gptimg.store.verdicts.verdict_columns import LastVerdicts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

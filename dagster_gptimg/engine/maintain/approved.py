@@ -19,15 +19,15 @@ from dagster_gptimg.errors import UsageError
 from dagster_gptimg.store.approved_table import read_approved, write_approved
 from dagster_gptimg.store.layout import partition_folder
 from dagster_gptimg.store.manifest import has_manifest, read_manifest, read_manifest_in, scan_manifest
-from dagster_gptimg.store.verdict_columns import OF_IMAGES, LastVerdicts, VerdictsUsed
-from dagster_gptimg.store.verdicts import image_of
+from dagster_gptimg.store.verdicts.verdict_columns import OF_IMAGES, LastVerdicts, VerdictsUsed
+from dagster_gptimg.store.verdicts.verdicts import image_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import timedelta
 
     from dagster_gptimg.store.dataset import Dataset
-    from dagster_gptimg.store.verdicts import ImageId
+    from dagster_gptimg.store.verdicts.verdicts import ImageId
 
 _NAMED = ["row_id", "image_index", *OF_IMAGES[1:]]
 

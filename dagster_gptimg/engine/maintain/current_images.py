@@ -12,13 +12,13 @@ from dagster_gptimg.errors import UnreadableError
 from dagster_gptimg.store.layout import partition_folder
 from dagster_gptimg.store.manifest import manifest_folders, manifest_version_in, read_manifest_in, scan_columns_in
 from dagster_gptimg.store.parallel import side_by_side
-from dagster_gptimg.store.verdicts import image_of, text_of
+from dagster_gptimg.store.verdicts.verdicts import image_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dagster_gptimg.store.dataset import Dataset
-    from dagster_gptimg.store.verdicts import ImageId
+    from dagster_gptimg.store.verdicts.verdicts import ImageId
 
 _NEEDED = ["request_key", "uri", "sha256"]
 

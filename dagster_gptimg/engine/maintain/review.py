@@ -22,14 +22,22 @@ from dagster_gptimg.engine.maintain.dataset_lookup import check_exists
 from dagster_gptimg.errors import StoreError, UnreadableError, UsageError
 from dagster_gptimg.store.manifest import read_all_manifests, read_manifest
 from dagster_gptimg.store.parallel import side_by_side
-from dagster_gptimg.store.verdicts import NOTE_LETTERS, ImageId, Verdicts, image_of, new_verdict, note_of, text_of
+from dagster_gptimg.store.verdicts.verdicts import (
+    NOTE_LETTERS,
+    ImageId,
+    Verdicts,
+    image_of,
+    new_verdict,
+    note_of,
+    text_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from dagster_gptimg.store.dataset import Dataset
     from dagster_gptimg.store.image_record import ImageRecord
-    from dagster_gptimg.store.verdicts import Kind, Verdict
+    from dagster_gptimg.store.verdicts.verdicts import Kind, Verdict
 
 TRIES = 100
 """Maximum verdicts of others on one image that a verdict follows, each recorded just before it."""

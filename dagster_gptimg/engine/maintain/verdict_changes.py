@@ -6,11 +6,11 @@ import threading
 from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
-from dagster_gptimg.store.verdicts import ImageId, Verdicts
+from dagster_gptimg.store.verdicts.verdicts import ImageId, Verdicts
 
 if TYPE_CHECKING:
     from dagster_gptimg.store.dataset import Dataset
-    from dagster_gptimg.store.verdicts import Verdict
+    from dagster_gptimg.store.verdicts.verdicts import Verdict
 
 MOST = 1_000
 """Maximum changes that one call returns; the next call has the following ones."""

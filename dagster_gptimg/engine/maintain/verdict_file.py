@@ -13,7 +13,7 @@ from dagster_gptimg.base.masking import harmless, hide_in, without_credentials
 from dagster_gptimg.base.plain_text import words_of
 from dagster_gptimg.engine.maintain.review import Given
 from dagster_gptimg.errors import UsageError
-from dagster_gptimg.store.verdicts import KINDS, NOTE_LETTERS
+from dagster_gptimg.store.verdicts.verdicts import KINDS, NOTE_LETTERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

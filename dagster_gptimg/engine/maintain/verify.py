@@ -20,7 +20,7 @@ from dagster_gptimg.errors import UnreadableError
 from dagster_gptimg.store.layout import IMAGES, images_folder, parse_image, prefixes, take_name, verdict_name
 from dagster_gptimg.store.receipts.recorded_files import not_as_recorded
 from dagster_gptimg.store.takes import Takes
-from dagster_gptimg.store.verdicts import ImageId, Verdicts
+from dagster_gptimg.store.verdicts.verdicts import ImageId, Verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,7 +19,7 @@ from dagster_gptimg.engine.maintain.review import review_rows
 from dagster_gptimg.store.gallery_layout import thumbnail_name
 from dagster_gptimg.store.layout import VERDICTS, image_in
 from dagster_gptimg.store.manifest import read_manifest
-from dagster_gptimg.store.verdicts import Verdicts, image_of, text_of
+from dagster_gptimg.store.verdicts.verdicts import Verdicts, image_of, text_of
 from dagster_gptimg.testing import NO_TLS
 from tests import galleries
 from tests.harness import cli, until

@@ -26,7 +26,7 @@ from dagster_gptimg.definitions.automation import sensor_requests
 from dagster_gptimg.engine.maintain.approved import publish
 from dagster_gptimg.engine.maintain.review import review_rows
 from dagster_gptimg.store.approved_table import read_approved
-from dagster_gptimg.store.verdicts import Verdicts
+from dagster_gptimg.store.verdicts.verdicts import Verdicts
 from tests import galleries
 from tests.definitions.support import dagster_instance
 from tests.galleries import Row, picture

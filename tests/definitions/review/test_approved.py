@@ -22,7 +22,7 @@ from dagster_gptimg.definitions.review.approved import ApprovedImages, approved_
 from dagster_gptimg.engine.maintain.approved import Standing, publish
 from dagster_gptimg.engine.maintain.review import review_rows
 from dagster_gptimg.store.manifest_columns import COLUMNS
-from dagster_gptimg.store.verdict_columns import NO_VERDICTS
+from dagster_gptimg.store.verdicts.verdict_columns import NO_VERDICTS
 from tests import galleries
 from tests.definitions.support import dagster_instance, failure, over
 from tests.galleries import Row, picture

@@ -20,7 +20,7 @@ from dagster_gptimg.engine.gallery.records import FIELDS, details, flags_of
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.store.gallery_layout import thumbnail_name
 from dagster_gptimg.store.manifest import SCHEMA
-from dagster_gptimg.store.verdict_columns import REPLACED, UNREADABLE
+from dagster_gptimg.store.verdicts.verdict_columns import REPLACED, UNREADABLE
 from tests import galleries
 from tests.galleries import Row, picture
 

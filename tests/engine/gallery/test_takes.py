@@ -15,7 +15,7 @@ from dagster_gptimg.engine.maintain.review import review
 from dagster_gptimg.engine.maintain.verdict_file import parse_verdicts
 from dagster_gptimg.fal.settings import FalSettings, FalUrls
 from dagster_gptimg.store.gallery_layout import thumbnail_name
-from dagster_gptimg.store.verdicts import ImageId, image_of
+from dagster_gptimg.store.verdicts.verdicts import ImageId, image_of
 from tests.definitions.ui import until
 from tests.engine.gallery.test_build import built
 from tests.galleries import picture

@@ -11,7 +11,7 @@ from dagster_gptimg.engine.maintain.approved import publish, standing, verdicts_
 from dagster_gptimg.engine.maintain.review import review_rows
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.store.approved_table import erase_from_approved, read_approved
-from dagster_gptimg.store.verdict_columns import NO_VERDICTS, LastVerdicts
+from dagster_gptimg.store.verdicts.verdict_columns import NO_VERDICTS, LastVerdicts
 from tests import galleries
 from tests.galleries import BEGAN, Row, picture
 

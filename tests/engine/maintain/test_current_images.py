@@ -11,7 +11,7 @@ from dagster_gptimg.engine.maintain.current_images import CurrentImages
 from dagster_gptimg.errors import StoreError
 from dagster_gptimg.store.layout import manifest_name
 from dagster_gptimg.store.manifest import read_manifest, scan_columns_in
-from dagster_gptimg.store.verdicts import ImageId, image_of
+from dagster_gptimg.store.verdicts.verdicts import ImageId, image_of
 from tests import galleries
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from dagster_gptimg.store import layout
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.manifest import read_all_manifests, write_manifest
 from dagster_gptimg.store.root import Store
-from dagster_gptimg.store.verdicts import NOTE_LETTERS, ImageId, Verdicts
+from dagster_gptimg.store.verdicts.verdicts import NOTE_LETTERS, ImageId, Verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from dagster_gptimg.engine.maintain.verdict_changes import MOST, VerdictChanges
 from dagster_gptimg.store.layout import verdict_name
-from dagster_gptimg.store.verdicts import ImageId, Verdicts, new_verdict
+from dagster_gptimg.store.verdicts.verdicts import ImageId, Verdicts, new_verdict
 from tests import galleries
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from dagster_gptimg.store.dataset import Dataset
-    from dagster_gptimg.store.verdicts import Kind
+    from dagster_gptimg.store.verdicts.verdicts import Kind
 
 IMAGES = [ImageId(f"{n:064x}", 0, f"{n:064x}") for n in range(3)]
 

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from dagster_gptimg.base.row_status import RowStatus
 from dagster_gptimg.store.manifest_columns import VERDICT_COLUMNS
-from dagster_gptimg.store.verdicts import ImageId, Verdicts, image_of
+from dagster_gptimg.store.verdicts.verdicts import ImageId, Verdicts, image_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -25,13 +25,21 @@ from dagster_gptimg.store.manifest import (
     write_manifest,
 )
 from dagster_gptimg.store.root import Store
-from dagster_gptimg.store.verdict_columns import REPLACED, LastVerdicts
-from dagster_gptimg.store.verdicts import NOTE_LETTERS, ImageId, Verdict, Verdicts, image_of, new_verdict, note_of
+from dagster_gptimg.store.verdicts.verdict_columns import REPLACED, LastVerdicts
+from dagster_gptimg.store.verdicts.verdicts import (
+    NOTE_LETTERS,
+    ImageId,
+    Verdict,
+    Verdicts,
+    image_of,
+    new_verdict,
+    note_of,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dagster_gptimg.store.verdicts import Kind
+    from dagster_gptimg.store.verdicts.verdicts import Kind
 
 NOW = datetime(2026, 11, 24, 12, 30, tzinfo=UTC)
 KEY, OTHER_KEY = "ab" + "0" * 62, "cd" + "0" * 62
