@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from dagster_gptimg.definitions.prompt_table import build_prompt_table
     from dagster_gptimg.definitions.resources import EmulatedFalResource, FalResource, ImageStoreResource
     from dagster_gptimg.definitions.review.approved import build_approved_images
+    from dagster_gptimg.definitions.review.export import build_export
     from dagster_gptimg.definitions.review.gallery import build_gallery
     from dagster_gptimg.definitions.run_config import GenerateConfig, GenerateImagesConfig
     from dagster_gptimg.definitions.separate_step_checks import build_gptimg_checks
@@ -75,6 +76,7 @@ _HOMES = {
     "TableFile": "prompts",
     "TablePartitions": "definitions.partitions",
     "build_approved_images": "definitions.review.approved",
+    "build_export": "definitions.review.export",
     "build_gallery": "definitions.review.gallery",
     "build_gptimg_asset": "definitions.assets",
     "build_gptimg_checks": "definitions.separate_step_checks",
@@ -124,6 +126,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "build_approved_images",
+    "build_export",
     "build_gallery",
     "build_gptimg_asset",
     "build_gptimg_checks",

@@ -196,6 +196,18 @@ def check_arguments(**values: Any) -> None:  # noqa: ANN401 - whatever somebody 
             raise UsageError(f"{name} {wrong}")
 
 
+def check_said(**values: Any) -> None:  # noqa: ANN401 - whatever somebody gave
+    """Make sure that values are what the arguments of these names take, and that none of them is None.
+
+    Raises:
+        UsageError: one is not; nothing was read or sent.
+    """
+    for name, value in values.items():
+        wrong = replace(ARGUMENTS[name], may_be_none=False).wrong(value)
+        if wrong is not None:
+            raise UsageError(f"{name} {wrong}")
+
+
 def check_given(given: Mapping[str, object]) -> None:
     """Check the given arguments by name; those without a rule here are not checked. Raises `UsageError`."""
     check_arguments(**{name: value for name, value in given.items() if name in ARGUMENTS})

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, TypeAlias
+from dataclasses import replace
+from typing import Any, Final
 
 from dagster_gptimg.base.option_rules import (
     DOLLARS,
     FILLED,
     FLAG,
+    LINK_SECONDS,
     MAPPING,
     SAID_TEXT,
     SECONDS,
@@ -25,6 +26,8 @@ from dagster_gptimg.base.option_rules import (
     TEXT,
     TEXTS,
     TEXTS_BY_NAME,
+    Face,
+    Option,
     Rule,
     any_of,
     are_places,
@@ -32,6 +35,7 @@ from dagster_gptimg.base.option_rules import (
     is_number,
     is_pair,
     made,
+    on_faces,
     one_of,
     shown,
     whole,
@@ -39,50 +43,20 @@ from dagster_gptimg.base.option_rules import (
 from dagster_gptimg.base.row_status import AGAIN
 from dagster_gptimg.errors import UsageError
 
-Face: TypeAlias = Literal[
-    "asset", "run", "op", "component", "notebook", "command line", "checks", "sensor", "requests", "partitions"
-]
-"""Where an option is given: an asset's definition, the run config of one run (`run`), the op's config, the component's
-attributes, `generate()`, the command line, the checks, the sensor, `RequestSettings`, and partitions
-by date."""
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One option.
-
-    Attributes:
-        name: as every face calls it, if `OTHER_NAMES` has no other name for it.
-        default: what holds when nothing is said.
-        rule: what a value must be.
-        description: what it does, in one or two sentences; for help, schemas and docs.
-        faces: where it is given.
-    """
-
-    name: str
-    default: Any
-    rule: Rule
-    description: str
-    faces: frozenset[Face] = frozenset()
-
-
 LEAST_LIFECYCLE: Final = 3600
 """Seconds. A request that ends just as its run is stopped must still have its images when the next run asks."""
 
 WATCHES: Final = ("poll", "stream", "webhook")
+LAYOUTS: Final = ("folder", "imagefolder", "webdataset", "parquet", "zip")
 
 _TABLE: Final[frozenset[Face]] = frozenset({"asset", "op", "component", "notebook", "command line"})
 _RUN: Final[frozenset[Face]] = frozenset({"run", "op", "notebook", "command line"})
 _REQUESTS: Final[frozenset[Face]] = frozenset({"requests", "op", "component", "command line"})
 
 
-def _on(faces: frozenset[Face], *options: Option) -> tuple[Option, ...]:
-    return tuple(replace(option, faces=faces) for option in options)
-
-
 _ALL = (
     # the table
-    *_on(
+    *on_faces(
         _TABLE,
         Option(
             "model",
@@ -131,7 +105,7 @@ _ALL = (
             "Folders and fsspec roots below which a row may name reference images, in addition to the store.",
         ),
     ),
-    *_on(
+    *on_faces(
         frozenset({"asset", "op", "component"}),
         Option(
             "storage_options",
@@ -155,7 +129,7 @@ _ALL = (
         ),
     ),
     # money and time of a run
-    *_on(
+    *on_faces(
         _TABLE | {"run"},
         Option("max_cost_usd", None, DOLLARS, "US dollars that one run may spend at most; no limit by default."),
         Option(
@@ -174,7 +148,7 @@ _ALL = (
         ),
         Option("webhook_url", "", SAID_TEXT, "The public URL of `dagster-gptimg receive`, for `webhook`."),
     ),
-    *_on(
+    *on_faces(
         _RUN,
         Option("limit", None, whole(1), "Only the first rows of the table or partition: this number of them."),
         Option(
@@ -206,12 +180,12 @@ _ALL = (
             "Seconds after which a request without an end, or without available images, is left to a later run.",
         ),
     ),
-    *_on(
+    *on_faces(
         frozenset({"run", "op", "command line"}),
         Option("logs", default=False, rule=FLAG, description="Show queue positions, states and the model's own log."),
     ),
     # plans
-    *_on(
+    *on_faces(
         frozenset({"run", "op", "notebook"}),
         Option(
             "plan_only",
@@ -220,7 +194,7 @@ _ALL = (
             description="Only show what would be bought and what it would cost; buy nothing.",
         ),
     ),
-    *_on(
+    *on_faces(
         frozenset({"run", "op"}),
         Option(
             "plan_model",
@@ -230,7 +204,7 @@ _ALL = (
         ),
     ),
     # which rows
-    *_on(
+    *on_faces(
         frozenset({"notebook", "command line"}),
         Option(
             "regenerate",
@@ -246,7 +220,7 @@ _ALL = (
         ),
     ),
     # how a table is cut by date
-    *_on(
+    *on_faces(
         frozenset({"partitions"}),
         Option(
             "every",
@@ -262,7 +236,7 @@ _ALL = (
         ),
     ),
     # what requests are sent with
-    *_on(
+    *on_faces(
         _REQUESTS,
         Option(
             "priority",
@@ -298,7 +272,7 @@ _ALL = (
         ),
     ),
     # checks and sensors, which the component has as attributes of their own
-    *_on(
+    *on_faces(
         frozenset({"checks", "component"}),
         Option(
             "max_failure_rate",
@@ -313,7 +287,7 @@ _ALL = (
             "Maximum number of images whose files the checks read, different ones in each run; null: all.",
         ),
     ),
-    *_on(
+    *on_faces(
         frozenset({"sensor", "component"}),
         Option(
             "keys_per_tick",
@@ -322,6 +296,37 @@ _ALL = (
             "Maximum number of partitions that one tick adds, and requests runs for.",
         ),
         Option("minimum_interval_seconds", 60, whole(1, may_be_none=False), "Minimum seconds between two ticks."),
+    ),
+    # exports
+    *on_faces(
+        frozenset({"export"}),
+        Option("layout", "folder", one_of(*LAYOUTS), "The layout of an export (docs/export.md)."),
+        Option(
+            "only",
+            "stored",
+            one_of("stored", "approved"),
+            "The images of an export: all that are stored, or those whose last verdict is `approved`.",
+        ),
+        Option(
+            "file_names",
+            None,
+            FILLED,
+            "The names of the images of an export without their endings, with {column} fields; made of row ids by "
+            "default.",
+        ),
+        Option(
+            "links",
+            None,
+            LINK_SECONDS,
+            "Add a column of links to the images in an object store, valid for this number of seconds: "
+            "each is a secret.",
+        ),
+        Option(
+            "shard_mb",
+            500,
+            whole(1, may_be_none=False),
+            "Maximum megabytes of images in a tar or Parquet file of an export.",
+        ),
     ),
 )
 

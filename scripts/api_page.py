@@ -41,7 +41,7 @@ WIDTH = 110
 GROUPS = {
     ("Assets, checks and prompt tables", PACKAGE): (
         "gptimg_asset", "build_gptimg_asset", "build_prompt_table", "build_gptimg_checks", "ImageChecks",
-        "build_gallery", "build_approved_images", "GenerateConfig", "ImageGeneration", "ManifestLoader",
+        "build_gallery", "build_approved_images", "build_export", "GenerateConfig", "ImageGeneration", "ManifestLoader",
     ),
     ("Partitions", PACKAGE): ("by_column", "by_hash", "by_date", "by_dynamic", "by_dimensions", "TablePartitions"),
     ("Schedules and sensors", PACKAGE): (
@@ -53,6 +53,7 @@ GROUPS = {
     ("Notebooks and scripts", PACKAGE): (
         "generate", "GeneratedImages", "open_dataset", "StoredImages", "ImageRecord", "Summary",
     ),
+    ("What came of an export", f"{PACKAGE}.engine.export.options"): ("Exported", "Failed"),
     ("Sources of prompts", PACKAGE): ("TableFile", "SqlTable"),
     ("Checked rows", f"{PACKAGE}.prompts"): ("read_rows", "PromptSpec", "PromptRow", "RowBatch"),
     ("Models", PACKAGE): ("get_model", "register", "FalModel", "per_image", "unknown_price"),

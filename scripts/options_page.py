@@ -7,14 +7,21 @@ writes it; tests/test_options.py holds it to its source.
 
 from pathlib import Path
 
-from dagster_gptimg.options import OPTIONS, Option
+from dagster_gptimg.base.option_rules import Option
+from dagster_gptimg.options import OPTIONS
 
 PAGE = Path(__file__).parents[1] / "docs" / "options.md"
 FACES = ("asset", "run", "op", "component", "notebook", "command line")
-OTHERS = {"requests": "`request=`", "checks": "`checks=`", "sensor": "sensor", "partitions": "`by_date`"}
+OTHERS = {
+    "requests": "`request=`",
+    "checks": "`checks=`",
+    "sensor": "sensor",
+    "partitions": "`by_date`",
+    "export": "export",
+}
 FLAGS = {
     "arguments": "--set", "image_columns": "--image-column", "max_cost_usd": "--max-cost", "tags": "--tag",
-    "headers": "--header",
+    "headers": "--header", "file_names": "--name",
 }  # fmt: skip
 HEAD = """# All options
 
@@ -26,7 +33,8 @@ says.
 *asset*: `gptimg_asset`, `build_gptimg_asset`. *run*: the run config of one run (`GenerateConfig`). *op*: the config of
 `generate_images_op`. *component*: attributes of a `defs.yaml`. *notebook*: `generate()`. *command line*: `generate`,
 and `plan` where they concern it. `RequestSettings` are given as `request=`, checks as `ImageChecks` or to
-`build_gptimg_checks`.
+`build_gptimg_checks`. *export*: `build_export`, `images.export()` and `dagster-gptimg export`, where `file_names` is
+`--name`.
 
 | option | default | must be | what it does | where |
 |---|---|---|---|---|

@@ -4,7 +4,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import dagster as dg
@@ -19,6 +19,7 @@ from dagster_gptimg import (
     ImageChecks,
     RequestSettings,
     UsageError,
+    build_export,
     build_gptimg_asset,
     build_gptimg_checks,
     build_gptimg_schedule,
@@ -32,7 +33,9 @@ from dagster_gptimg.definitions.asset_arguments import AssetArguments
 from dagster_gptimg.definitions.assets import _ASSETS_OWN, _TAKEN
 from dagster_gptimg.definitions.component.attributes import ChecksAttributes, RequestAttributes, SensorAttributes
 from dagster_gptimg.definitions.run_config import RequestConfig
-from dagster_gptimg.options import OPTIONS, OTHER_NAMES, check, check_face
+from dagster_gptimg.engine.export.options import ExportOptions, Layout
+from dagster_gptimg.engine.opened_dataset import StoredImages
+from dagster_gptimg.options import LAYOUTS, OPTIONS, OTHER_NAMES, check, check_face
 
 ROWS = [{"prompt": "a red cup"}]
 NAN, INFINITE = math.nan, math.inf
@@ -61,6 +64,8 @@ def commands_own() -> dict[str, click.Parameter]:
     return {names.get(str(p.name), str(p.name)): p for p in cli.commands["generate"].params if p.name not in own}
 
 
+TARGET = {"dataset", "partition"}
+"""Options of other faces, which a command has for the place of what it reads."""
 IN_COMPONENT = ("asset", "prompts", "partitions", "request", "op", "checks", "schedule", "sensor", "fal", "store")
 FACES: dict[str, tuple[dict[str, Any], set[str]]] = {
     "asset": (parameters(gptimg_asset, "partitions", "request", "checks", "execute", "asset_arguments"), on("asset")),
@@ -84,6 +89,18 @@ FACES: dict[str, tuple[dict[str, Any], set[str]]] = {
         on("notebook"),
     ),
     "command line": ({name: p.default for name, p in commands_own().items()}, on("command line")),
+    "export": (
+        parameters(
+            build_export, "asset", "to", "name", "group_name", "owners", "tags", "description", "automation_condition"
+        ),
+        on("export"),
+    ),
+    "export in notebooks": (parameters(StoredImages.export, "self", "to"), on("export")),
+    "export in the engine": (parameters(ExportOptions), on("export")),
+    "export on the command line": (
+        {str(p.name): p.default for p in cli.commands["export"].params if p.name in OPTIONS and p.name not in TARGET},
+        on("export"),
+    ),
 }
 
 
@@ -124,6 +141,10 @@ def test_what_faces_say_of_an_option_is_its_description() -> None:
             assert about.get("description"), name
     assert schema["properties"]["max_failed"]["description"] == OPTIONS["max_failed"].description
     assert schema["properties"]["watch"]["anyOf"][0]["enum"] == ["poll", "stream", "webhook"]
+
+
+def test_the_layouts_of_the_engine_are_those_of_the_option() -> None:
+    assert get_args(Layout) == LAYOUTS
 
 
 def test_the_factory_knows_every_argument_of_the_decorator_and_of_dagster_by_type() -> None:
@@ -170,6 +191,11 @@ WRONG: Mapping[str, list[Any]] = {
     "sample": [-1, 1.5],
     "every": ["yearly"],
     "week_starts_on": ["someday"],
+    "layout": ["tar", None],
+    "only": ["rejected"],
+    "file_names": [" ", 5],
+    "links": [0, 604_801, 1.5],
+    "shard_mb": [0, None],
     "keys_per_tick": [0],
     "minimum_interval_seconds": [0],
 }
@@ -231,6 +257,9 @@ ASK: dict[str, Callable[[str, Any], object]] = {
     "requests": lambda name, value: RequestSettings(**given(name, value)),
     "partitions": lambda name, value: by_date("day", start="2026-01-01", **given(name, value)),
     "checks": lambda name, value: ImageChecks(**given(name, value)),
+    "export": lambda name, value: build_export(
+        build_gptimg_asset("images", prompts="t.csv"), to="out", **given(name, value)
+    ),
     "sensor": lambda name, value: build_prompt_table_sensor(
         build_gptimg_asset("images", prompts="t.csv"), **given(name, value)
     ),

@@ -30,7 +30,10 @@ class ExitStatus(IntEnum):
     )
     INCOMPLETE = (
         3,
-        "finished; some rows are refused, failed, held, lost or missing; `verify` found something",
+        (
+            "finished; some rows are refused, failed, held, lost or missing; `verify` found something; `export` could "
+            "not write an image, or left a file that somebody has changed"
+        ),
         "the summary says what was billed, and up to what, where a row is in doubt",
     )
     BUDGET = (4, "stopped by the budget", "the worst case of all that was sent is within the budget")

@@ -1,4 +1,4 @@
-"""The rules of options: the valid values, and the message about an invalid one."""
+"""What an option is: its default, its faces, and its rule, with the message about an invalid value."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import difflib
 import math
 import os
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from importlib import import_module
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 LONGEST_SHOWN = 80
 """Maximum characters of an invalid value in its message."""
@@ -109,6 +109,13 @@ FLAG = Rule("true or false", lambda value: isinstance(value, bool), may_be_none=
 FILLED_SAID = Rule(FILLED.words, FILLED.holds, may_be_none=False)
 MAPPING = Rule("a mapping of names (texts) to values", has_names, is_shown=False)
 TEXTS_BY_NAME = Rule("a mapping of names to texts", are_named_texts, is_shown=False)
+MOST_LINK = 7 * 24 * 3600
+"""Seconds. Object stores sign no link for longer."""
+
+LINK_SECONDS = Rule(
+    f"a whole number of seconds from 1 to {MOST_LINK}",
+    lambda value: whole(1).holds(value) and value <= MOST_LINK,
+)
 SECONDS = number("a number of seconds, 0 or more", 0)
 DOLLARS = number("an amount of US dollars, 0 or more", 0, may_be_none=True)
 SHARE = number("a share from 0 to 1", 0, 1)
@@ -143,3 +150,45 @@ def shown(value: object) -> str:
     """Return a value for a message, shortened."""
     text = str(value) if isinstance(value, Decimal) else repr(value)
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+
+
+Face: TypeAlias = Literal[
+    "asset",
+    "run",
+    "op",
+    "component",
+    "notebook",
+    "command line",
+    "checks",
+    "sensor",
+    "requests",
+    "partitions",
+    "export",
+]
+"""Where an option is given: an asset's definition, the run config of one run (`run`), the op's config, the component's
+attributes, `generate()`, the command line, the checks, the sensor, `RequestSettings`, partitions
+by date, and exports."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option.
+
+    Attributes:
+        name: as every face calls it, if `OTHER_NAMES` has no other name for it.
+        default: what holds when nothing is said.
+        rule: what a value must be.
+        description: what it does, in one or two sentences; for help, schemas and docs.
+        faces: where it is given.
+    """
+
+    name: str
+    default: Any
+    rule: Rule
+    description: str
+    faces: frozenset[Face] = frozenset()
+
+
+def on_faces(faces: frozenset[Face], *options: Option) -> tuple[Option, ...]:
+    """Return options that are given on these faces."""
+    return tuple(replace(option, faces=faces) for option in options)

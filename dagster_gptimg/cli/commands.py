@@ -18,7 +18,7 @@ import click
 from dagster_gptimg.base.exit_status import ExitStatus
 from dagster_gptimg.base.version import __version__
 from dagster_gptimg.cli import click_options as given_as
-from dagster_gptimg.cli.dataset_commands import datasets, gallery, manifest
+from dagster_gptimg.cli.dataset_commands import datasets, export, gallery, manifest
 from dagster_gptimg.cli.output import say, tell_json
 from dagster_gptimg.cli.review import review
 from dagster_gptimg.errors import GptImgError, StoreError, TemporaryError, UsageError
@@ -207,7 +207,7 @@ def plan(table: str, store: str, dataset: str, models: tuple[str, ...], *, as_js
         tell_json(summary.as_json() | about | columns | ({"not_carried": left_behind} if left_behind else {}))
 
 
-for command in (manifest, datasets, gallery):
+for command in (manifest, datasets, gallery, export):
     cli.add_command(command)
 
 

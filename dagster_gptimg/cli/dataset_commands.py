@@ -1,11 +1,15 @@
-"""The commands that show what a store has: its datasets, their image tables, and galleries of them."""
+"""The commands that show and hand on what a store has: datasets, image tables, galleries and exports."""
 
 from __future__ import annotations
+
+import sys
+from typing import Any
 
 import click
 
 from dagster_gptimg.base.row_status import RowStatus
 from dagster_gptimg.cli import click_options as given_as
+from dagster_gptimg.options import LAYOUTS
 
 
 @click.command()
@@ -58,3 +62,25 @@ def gallery(store: str, dataset: str, partition: str | None, to: str | None, *, 
     from dagster_gptimg.cli.dataset_output import print_gallery
 
     print_gallery(given_as.dataset_of(store, dataset), partition, to, as_json=as_json)
+
+
+@click.command()
+@given_as.dataset_options
+@click.option("--partition", metavar="P", help="Only this partition; all by default.")
+@click.option("--to", required=True, metavar="URI", help="Folder of the export; any fsspec root.")
+@given_as.given("layout", metavar="|".join(LAYOUTS))
+@given_as.given("file_names", "--name", "file_names", metavar="TEMPLATE")
+@given_as.given("only", metavar="stored|approved")
+@given_as.given("links", type=int, metavar="SECONDS")
+@given_as.given("shard_mb", type=int, metavar="MB")
+@given_as.json_option
+def export(store: str, dataset: str, partition: str | None, to: str, *, as_json: bool, **given: Any) -> None:  # noqa: ANN401
+    """Write the images as files that other programs open, with your own columns beside them. Buys nothing.
+
+    Original bytes, each compared with its hash. The same command again copies what is new, removes what has left, and
+    goes on with what was stopped. All names are checked before anything is written.
+    """
+    from dagster_gptimg.cli.export_output import print_export
+    from dagster_gptimg.engine.export.options import ExportOptions
+
+    sys.exit(print_export(given_as.dataset_of(store, dataset), partition, to, ExportOptions(**given), as_json=as_json))

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, overload
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dagster_gptimg.argument_rules import check_arguments
+from dagster_gptimg.argument_rules import check_arguments, check_said
 from dagster_gptimg.base.plain_text import counted, plain
 from dagster_gptimg.base.row_status import RowStatus
 from dagster_gptimg.engine import operations
+from dagster_gptimg.engine.export.options import ExportOptions
 from dagster_gptimg.engine.gallery.notebook_html import notebook_html
 from dagster_gptimg.engine.maintain.all_takes import with_all_takes
 from dagster_gptimg.engine.maintain.costs import costs_of
 from dagster_gptimg.engine.maintain.review import Reviewed, review_images
 from dagster_gptimg.errors import UsageError
+from dagster_gptimg.options import check
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.image_record import ImageRecord, records_of
 from dagster_gptimg.store.manifest import SCHEMA
@@ -26,6 +28,7 @@ from dagster_gptimg.store.root import Store
 from dagster_gptimg.store.verdicts.verdict_columns import LastVerdicts
 
 if TYPE_CHECKING:
+    from dagster_gptimg.engine.export.options import Exported, Layout, Only
     from dagster_gptimg.engine.gallery.build import Gallery
     from dagster_gptimg.engine.maintain.costs import By, Costs
     from dagster_gptimg.store.verdicts.verdicts import Kind
@@ -161,6 +164,35 @@ class StoredImages(Sequence[ImageRecord]):
             StoreError: the store cannot be used.
         """
         return operations.gallery(self.dataset, self.partition, None if to is None else os.fspath(to))
+
+    def export(
+        self,
+        to: str | os.PathLike[str],
+        *,
+        layout: Layout = "folder",
+        file_names: str | None = None,
+        only: Only = "stored",
+        links: int | None = None,
+        shard_mb: int = 500,
+    ) -> Exported:
+        """Write the images as files that other programs open, with the columns beside them; only what is new.
+
+        Args:
+            to: a folder or fsspec root.
+            layout: `folder`, `imagefolder`, `webdataset`, `parquet` or `zip`.
+            file_names: the names of the images, with {column} fields; made of row ids by default.
+            only: `stored`, or `approved`.
+            links: seconds for which links in a column `link` are valid.
+            shard_mb: maximum megabytes of images in a tar or Parquet file.
+
+        Raises:
+            UsageError: something has to be mended first; nothing was written.
+            StoreError: a store cannot be used; the export is unfinished, and the next one goes on.
+        """
+        check_said(to=to)
+        check(layout=layout, file_names=file_names, only=only, links=links, shard_mb=shard_mb)
+        options = ExportOptions(layout, file_names, only, links, shard_mb)
+        return operations.export(self.dataset, os.fspath(to), options, self.partition)
 
     def costs(self, by: By = "dataset") -> Costs:
         """Return what the whole dataset has cost so far, from all receipts. Raises `UsageError`, `StoreError`.

@@ -15,6 +15,8 @@ from dagster_gptimg.base.plain_text import counted
 from dagster_gptimg.engine import run as engine
 from dagster_gptimg.engine.collect.download_limit import AT_ONCE
 from dagster_gptimg.engine.events import Finished, Planned, Warned
+from dagster_gptimg.engine.export import export as exports
+from dagster_gptimg.engine.export.options import ExportOptions
 from dagster_gptimg.engine.gallery import build as galleries
 from dagster_gptimg.engine.job import Job, Options
 from dagster_gptimg.engine.maintain import forget as forgetting
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from dagster_gptimg.engine.events import Event
+    from dagster_gptimg.engine.export.options import Exported
     from dagster_gptimg.engine.gallery.build import Gallery
     from dagster_gptimg.engine.maintain.forget import Forgettable
     from dagster_gptimg.engine.maintain.rebuild import Rebuilt
@@ -241,6 +244,29 @@ def gallery(
         StoreError: the store cannot be used.
     """
     return galleries.build(dataset, partition, None if to is None else Store(to), on_progress)
+
+
+def export(
+    dataset: Dataset,
+    to: str,
+    options: ExportOptions | None = None,
+    partition: str | None = None,
+    on_progress: Callable[[int, int], None] = lambda _done, _of: None,
+) -> Exported:
+    """Write the images of a dataset, or of one of its partitions, as files that other programs open.
+
+    Args:
+        dataset: the dataset.
+        to: a folder or fsspec root; what is there already is not written again.
+        options: the layout, the names, which images.
+        partition: the key of the only partition that is exported; None: all.
+        on_progress: is called with the number of images that are done, and their total number.
+
+    Raises:
+        UsageError: something has to be mended first; nothing was written.
+        StoreError: a store cannot be used; the export is unfinished, and the next one goes on.
+    """
+    return exports.export(dataset, Store(to), options or ExportOptions(), partition, on_progress)
 
 
 def rebuild(dataset: Dataset, model: FalModel) -> Rebuilt:

@@ -21,8 +21,12 @@ class Template:
         columns: the columns that it names, each once, in order.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, what: str = "prompt") -> None:
         """Parse a template.
+
+        Args:
+            text: the template.
+            what: what a message calls that which is made of it.
 
         Raises:
             UsageError: the text is not a template, or has more than plain columns (`{a.b}`, `{a[0]}`, `{a!r}`,
@@ -43,11 +47,11 @@ class Template:
         self._parts = [(literal, name) for literal, name, _, _ in parts]
         self.columns = list(dict.fromkeys(name for _, name in self._parts if name is not None))
         if not self.columns:
-            msg = f"the template {quoted(text)} names no column: every row would have the same prompt"
+            msg = f"the template {quoted(text)} names no column: every row would have the same {what}"
             raise UsageError(msg)
 
     def fill(self, row: Mapping[str, object]) -> str:
-        """Return the prompt of one row. Cells are inserted as plain text: braces in them have no meaning.
+        """Return the text of one row. Cells are inserted as plain text: braces in them have no meaning.
 
         Raises:
             CellError: a column is empty in this row (None, NaN, an empty cell), or has no text form.

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dagster_gptimg.base.masking import harmless
-from dagster_gptimg.errors import StoreError, TemporaryError, UnreadableError
+from dagster_gptimg.errors import GptImgError, StoreError, TemporaryError, UnreadableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +46,7 @@ def changing(verb: str, name: str) -> Iterator[None]:
     """Raise any error of a file system as a `StoreError` that names the object, except `FileExistsError`."""
     try:
         yield
-    except FileExistsError:
+    except (FileExistsError, GptImgError):
         raise
     except Exception as error:  # noqa: BLE001 - each file system has errors of its own
         hint = " (the disk is full)" if getattr(error, "errno", None) in _FULL else ""

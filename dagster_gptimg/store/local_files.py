@@ -12,9 +12,12 @@ import secrets
 import shutil
 import stat
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PART = ".part-"
 """Prefix of files that are not yet in their places; readers ignore them."""
@@ -39,15 +42,48 @@ def create_file(folders: Folders, path: Path, data: bytes) -> None:
     _sync(path.parent)
 
 
-def replace_file(folders: Folders, path: Path, data: bytes | IO[bytes]) -> None:
-    """Create or replace a file atomically. Raises `OSError`."""
-    part = _written(folders, path, data)
+def replace_file(folders: Folders, path: Path, data: bytes | IO[bytes], *, is_durable: bool = True) -> None:
+    """Create or replace a file atomically. Raises `OSError`.
+
+    `is_durable`: whether it outlasts a power failure from now on; if not, from the next `sync_all`.
+    """
+    with replacing(folders, path, is_durable=is_durable) as file:
+        _put(data, file)
+
+
+@contextmanager
+def replacing(folders: Folders, path: Path, *, is_durable: bool = True) -> Iterator[IO[bytes]]:
+    """Yield a file that is put in its place, atomically, when the block ends without an error.
+
+    `is_durable`: as for `replace_file`.
+    """
+    folders.make(path.parent)
+    part = path.with_name(f"{PART}{secrets.token_hex(8)}")
     try:
+        with part.open("x+b") as file:
+            yield file
+            file.flush()
+            if is_durable:
+                os.fsync(file.fileno())
         part.replace(path)
-    except OSError:
-        part.unlink()
+    except BaseException:
+        part.unlink(missing_ok=True)
         raise
-    _sync(path.parent)
+    if is_durable:
+        _sync(path.parent)
+
+
+def sync_all(folder: Path) -> None:
+    """Make all files of the file system that a folder is in durable. Raises `OSError`."""
+    sync = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if sync is None:
+            os.sync()
+        elif sync(handle):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(folder))
+    finally:
+        os.close(handle)
 
 
 def remove_part(path: Path) -> None:
@@ -133,16 +169,20 @@ def _written(folders: Folders, path: Path, data: bytes | IO[bytes]) -> Path:
     part = path.with_name(f"{PART}{secrets.token_hex(8)}")
     try:
         with part.open("xb") as file:
-            if isinstance(data, bytes):
-                file.write(data)
-            else:
-                shutil.copyfileobj(data, file)
+            _put(data, file)
             file.flush()
             os.fsync(file.fileno())
     except OSError:
         part.unlink(missing_ok=True)
         raise
     return part
+
+
+def _put(data: bytes | IO[bytes], file: IO[bytes]) -> None:
+    if isinstance(data, bytes):
+        file.write(data)
+    else:
+        shutil.copyfileobj(data, file)
 
 
 class Folders:

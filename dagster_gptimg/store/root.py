@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -32,10 +32,21 @@ from dagster_gptimg.base.regular_files import check_regular
 from dagster_gptimg.errors import StoreError, UsageError
 from dagster_gptimg.store.exclusive_create import create, is_create_atomic, is_in_memory
 from dagster_gptimg.store.file_system_errors import changing, copying_to, reading
-from dagster_gptimg.store.local_files import PART, Folders, create_file, remove_part, replace_file, try_folder
+from dagster_gptimg.store.local_files import (
+    PART,
+    Folders,
+    create_file,
+    remove_part,
+    replace_file,
+    replacing,
+    sync_all,
+    try_folder,
+)
+from dagster_gptimg.temporary_files import TemporaryFolder
+from dagster_gptimg.temporary_files import create as create_temporary
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 
 MOST_PARTS = 10_000
@@ -135,6 +146,44 @@ class Store:
                     replace_file(self._folders, Path(self.path(name)), file)
             else:
                 self.fs.put_file(str(source), self.path(name))
+
+    def write_derived(self, name: str, content: bytes | Path) -> None:
+        """Create or replace an object atomically with bytes, or with a local file. Raises `StoreError`.
+
+        In a local folder, it outlasts a power failure from the next `sync` only: for many files that can be made again.
+        """
+        if not self.is_local:
+            self.write(name, content) if isinstance(content, bytes) else self.write_file(name, content)
+            return
+        place = Path(self.path(name))
+        with changing("write", name):
+            if isinstance(content, bytes):
+                replace_file(self._folders, place, content, is_durable=False)
+            else:
+                with content.open("rb") as file:
+                    replace_file(self._folders, place, file, is_durable=False)
+
+    def sync(self) -> None:
+        """Make all objects that were written durable. Raises `StoreError`."""
+        if self.is_local:
+            with changing("sync", ""):
+                sync_all(Path(self.root))
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[IO[bytes]]:
+        """Yield a file that becomes an object, atomically, when the block ends without an error.
+
+        Of other stores than local folders it is a temporary file until then. Raises `StoreError`, `TemporaryError`.
+        """
+        if self.is_local:
+            with changing("write", name), replacing(self._folders, Path(self.path(name))) as file:
+                yield file
+            return
+        with TemporaryFolder() as made:
+            with create_temporary(made / "object") as file:
+                yield file
+                file.flush()
+            self.write_file(name, made / "object")
 
     def open(self, name: str) -> IO[bytes]:
         """Open an object for random reads. Raises as `read` does."""

@@ -136,8 +136,8 @@ MUTATIONS = [
     Mutation(
         "link a file in before its bytes are synced",
         "store/local_files.py",
-        "            os.fsync(file.fileno())\n",
-        "",
+        "            file.flush()\n            os.fsync(file.fileno())\n",
+        "            file.flush()\n",
         "tests/simulation/test_crash_states.py -k power_cut",
     ),
     Mutation(
@@ -150,8 +150,8 @@ MUTATIONS = [
     Mutation(
         "record an image whose name is not synced",
         "store/local_files.py",
-        "        raise\n    _sync(path.parent)\n",
-        "        raise\n",
+        "    if is_durable:\n        _sync(path.parent)\n",
+        "",
         "tests/simulation/test_crash_states.py -k power_cut",
     ),
     Mutation(

@@ -232,3 +232,19 @@ def test_what_is_lost_when_the_process_ends_is_known(tmp_path: Path) -> None:
 def test_a_datasets_address_is_where_the_uris_of_its_objects_begin(store: Store) -> None:
     dataset = Dataset(store, "a/b")
     assert dataset.address + "images/aa/x.png" == dataset.uri("images/aa/x.png")
+
+
+def test_a_file_in_writing_is_there_when_it_is_complete(store: Store) -> None:
+    store.write("folder/kept", b"kept")
+    for name in ("folder/kept", "folder/new"):
+        with pytest.raises(StoreError, match=r"^stopped$"), store.writing(name) as file:
+            raise StoreError("stopped" if file.write(b"half") else "")
+    assert store.names("folder") == ["kept"]
+    assert store.read("folder/kept") == b"kept"
+    with store.writing("folder/kept") as file:
+        file.write(b"whole")
+        file.seek(0)
+        assert file.read() == b"whole"
+    store.write_derived("folder/derived", b"x")
+    store.sync()
+    assert (store.read("folder/kept"), store.read("folder/derived")) == (b"whole", b"x")

@@ -31,6 +31,7 @@ from dagster_gptimg import (
     UsageError,
     __version__,
     build_approved_images,
+    build_export,
     build_gallery,
     build_gptimg_asset,
     build_gptimg_checks,
@@ -111,6 +112,7 @@ checks: list[dg.AssetChecksDefinition] = build_gptimg_checks(
     blocking=["prompts_valid"],
     sample=None,
 )
+exported: dg.AssetsDefinition = build_export(photos, to="out", layout="parquet", only="approved")
 gallery: dg.AssetsDefinition = build_gallery(photos, public_url="https://shop.example/gallery")
 approved: dg.AssetsDefinition = build_approved_images(
     photos, min_reviewed=0.9, overdue_after=3600, blocking=["reviewed"]

@@ -23,11 +23,11 @@ from dagster_gptimg.engine.gallery import scripts
 from dagster_gptimg.engine.gallery.facets import Facets
 from dagster_gptimg.engine.gallery.thumbnails import Thumbnails
 from dagster_gptimg.engine.maintain.all_takes import OtherTakes
-from dagster_gptimg.engine.maintain.dataset_lookup import others
+from dagster_gptimg.engine.maintain.dataset_lookup import table_folders
 from dagster_gptimg.errors import UnreadableError, UsageError
 from dagster_gptimg.store.gallery_layout import PAGE_DATA, gallery_folder, is_page_data, page_data_name, thumbnail_name
-from dagster_gptimg.store.layout import ABOUT, IMAGES, THUMBNAILS, image_in, parse_image, partition_folder, partition_in
-from dagster_gptimg.store.manifest import manifest_folders, scan_manifest_in
+from dagster_gptimg.store.layout import ABOUT, IMAGES, THUMBNAILS, image_in, parse_image, partition_in
+from dagster_gptimg.store.manifest import scan_manifest_in
 from dagster_gptimg.store.verdicts.verdict_columns import LastVerdicts
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def build_served(
 
 
 def _build(place: _Place, on_progress: Callable[[int, int], None]) -> Gallery:
-    records = _Records(place.dataset, _folders(place.dataset, place.partition))
+    records = _Records(place.dataset, table_folders(place.dataset, place.partition))
     return _Writer(place, records, on_progress).write()
 
 
@@ -134,16 +134,6 @@ class Served(NamedTuple):
 
     by: str | None
     tables: str
-
-
-def _folders(dataset: Dataset, partition: str | None) -> list[str]:
-    there = manifest_folders(dataset)
-    folders = there if partition is None else [name for name in there if name == partition_folder(partition)]
-    if not folders:
-        where = "dataset" if partition is None else f"partition {partition!r} of dataset"
-        hint = others(dataset) if partition is None else ""
-        raise UsageError(f"{where} {dataset.name!r} has no image table in this store yet: run `generate` first{hint}")
-    return folders
 
 
 class _Place:

@@ -1,4 +1,4 @@
-"""The error for a dataset that does not exist, which lists the existing ones."""
+"""Whether a dataset, or a partition of it, exists; if not, the error names what there is."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.prompts.quoting import listed, meant
 from dagster_gptimg.store.dataset_list import datasets_in
+from dagster_gptimg.store.layout import partition_folder
+from dagster_gptimg.store.manifest import manifest_folders
 
 if TYPE_CHECKING:
     from dagster_gptimg.store.dataset import Dataset
@@ -30,3 +32,19 @@ def others(dataset: Dataset) -> str:
     except UsageError:  # more folders than a store has: no help for a name
         return ""
     return f". The store has {listed(names)}{meant(dataset.name, names)}" if names else ""
+
+
+def table_folders(dataset: Dataset, partition: str | None) -> list[str]:
+    """Return the folders of a dataset's image tables, or that of one partition. Blocks.
+
+    Raises:
+        UsageError: there is none; the message names what there is.
+        StoreError: the store cannot be used.
+    """
+    there = manifest_folders(dataset)
+    folders = there if partition is None else [name for name in there if name == partition_folder(partition)]
+    if not folders:
+        where = "dataset" if partition is None else f"partition {partition!r} of dataset"
+        hint = others(dataset) if partition is None else ""
+        raise UsageError(f"{where} {dataset.name!r} has no image table in this store yet: run `generate` first{hint}")
+    return folders
