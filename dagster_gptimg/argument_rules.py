@@ -8,8 +8,9 @@ there to be compared with it.
 
 from __future__ import annotations
 
+import difflib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal, InvalidOperation
@@ -30,9 +31,11 @@ from dagster_gptimg.base.option_rules import (
     is_number,
     made,
     number,
+    shown,
     whole,
 )
 from dagster_gptimg.errors import UsageError
+from dagster_gptimg.options import OTHER_NAMES
 
 MOST_BUCKETS = 100_000
 """Maximum partitions of one asset, by Dagster's advice."""
@@ -211,3 +214,28 @@ def check_said(**values: Any) -> None:  # noqa: ANN401 - whatever somebody gave
 def check_given(given: Mapping[str, object]) -> None:
     """Check the given arguments by name; those without a rule here are not checked. Raises `UsageError`."""
     check_arguments(**{name: value for name, value in given.items() if name in ARGUMENTS})
+
+
+def refuse_unknown(given: Iterable[str], known: Collection[str], whose: str, also: Collection[str] = ()) -> None:
+    """Refuse arguments that there are not, and name the one that may be meant.
+
+    Args:
+        given: names of arguments.
+        known: those that may be given.
+        whose: what takes them, as a message calls it.
+        also: others that may be meant.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for name in given:
+        if name not in known:
+            raise UsageError(unknown_words(name, {*known, *also}, whose))
+
+
+def unknown_words(name: str, known: Collection[str], whose: str, what: str = "argument") -> str:
+    """What is said of a name that there is not: which one may be meant, or which there are."""
+    other, there_are = OTHER_NAMES.get(name), sorted(known)
+    near = [other] if other in there_are else difflib.get_close_matches(name, there_are, 1)
+    hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(there_are)}"
+    return f"{whose} has no {what} {shown(name)}{hint}"

@@ -15,7 +15,7 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Never
 
-from dagster_gptimg.argument_rules import check_arguments
+from dagster_gptimg.argument_rules import check_arguments, refuse_unknown
 from dagster_gptimg.cli.progress import RunView
 from dagster_gptimg.engine import operations
 from dagster_gptimg.engine.events import Updated
@@ -26,7 +26,7 @@ from dagster_gptimg.engine.wording import forecast
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.fal.settings import FalSettings
-from dagster_gptimg.options import check_face, refuse_unknown
+from dagster_gptimg.options import check_face
 from dagster_gptimg.prompts import PromptSpec, ReferenceRoot, References, Seen, Source, known_as, read_rows, with_format
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.image_record import ImageRecord
@@ -60,6 +60,7 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
     again: Iterable[str] = (),
     regenerate: Iterable[str] = (),
     allow_rebuy: bool = False,
+    alone: bool = False,
     on_ambiguous: Literal["hold", "resubmit"] = "hold",
     settle: float = 120.0,
     patience: float = 7200.0,
@@ -76,7 +77,8 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
 
     Args:
         prompts: a list of prompts, a data frame, the URL of a table, a query (`SqlTable`), or a list of dicts.
-        store: a folder, or any fsspec root.
+        store: a folder (also a mounted one), `s3://...`, `gs://...` or `abfs://...`; their options come from the
+            environment, or from fsspec's configuration (`FSSPEC_S3_ENDPOINT_URL`).
         dataset: the name of a set of images within the store.
         model: a model of the registry, or one of your own. None: that of the dataset's first run; for a new dataset,
             the registry's default.
@@ -97,6 +99,8 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
             began. `rejected`: buy another take of the rows whose images are all rejected.
         regenerate: row ids: buy another take of these, whatever the verdicts on their images.
         allow_rebuy: buy again what a changed template, model or argument makes anew, however much.
+        alone: let the call use a store of which it is not known that it keeps two runs apart: you see to it that no
+            other run uses the dataset meanwhile.
         on_ambiguous: what to do with a submit whose reply was lost, when fal's history shows nothing of it.
         settle: seconds to wait for fal's history to show one.
         patience: seconds after which a request that does not end, or whose images cannot be had, is left to a later
@@ -152,6 +156,7 @@ def generate(  # noqa: PLR0913 - its keywords are the interface, and those of th
         table=known_as(prompts),
         is_limited=limit is not None,
         allow_rebuy=allow_rebuy,
+        alone=alone,
         request=request,
         watch=watch,
         webhook_url=webhook_url,

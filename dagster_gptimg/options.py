@@ -8,8 +8,7 @@ made from it.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -37,7 +36,6 @@ from dagster_gptimg.base.option_rules import (
     made,
     on_faces,
     one_of,
-    shown,
     whole,
 )
 from dagster_gptimg.base.row_status import AGAIN
@@ -178,6 +176,17 @@ _ALL = (
             7200.0,
             SECONDS,
             "Seconds after which a request without an end, or without available images, is left to a later run.",
+        ),
+    ),
+    *on_faces(
+        _RUN | {"store"},
+        Option(
+            "alone",
+            default=False,
+            rule=FLAG,
+            description="Let a run use a store of which it is not known that of two runs at once only one buys a row: "
+            "you see to it that no other run uses the dataset meanwhile. Without it such a run stops before anything "
+            "is sent (docs/stores.md).",
         ),
     ),
     *on_faces(
@@ -373,28 +382,3 @@ def default(name: str) -> Any:  # noqa: ANN401 - each option has a type of its o
 def description(name: str) -> str:
     """What an option does."""
     return OPTIONS[name].description
-
-
-def refuse_unknown(given: Iterable[str], known: Collection[str], whose: str, also: Collection[str] = ()) -> None:
-    """Refuse arguments that there are not, and name the one that may be meant.
-
-    Args:
-        given: names of arguments.
-        known: those that may be given.
-        whose: what takes them, as a message calls it.
-        also: others that may be meant.
-
-    Raises:
-        UsageError: there is one.
-    """
-    for name in given:
-        if name not in known:
-            raise UsageError(unknown_words(name, {*known, *also}, whose))
-
-
-def unknown_words(name: str, known: Collection[str], whose: str, what: str = "argument") -> str:
-    """What is said of a name that there is not: which one may be meant, or which there are."""
-    other, there_are = OTHER_NAMES.get(name), sorted(known)
-    near = [other] if other in there_are else difflib.get_close_matches(name, there_are, 1)
-    hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(there_are)}"
-    return f"{whose} has no {what} {shown(name)}{hint}"

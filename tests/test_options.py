@@ -17,6 +17,7 @@ from dagster_gptimg import (
     GenerateImagesConfig,
     GptImgComponent,
     ImageChecks,
+    ImageStoreResource,
     RequestSettings,
     UsageError,
     build_export,
@@ -31,7 +32,12 @@ from dagster_gptimg import (
 from dagster_gptimg.cli.commands import cli
 from dagster_gptimg.definitions.asset_arguments import AssetArguments
 from dagster_gptimg.definitions.assets import _ASSETS_OWN, _TAKEN
-from dagster_gptimg.definitions.component.attributes import ChecksAttributes, RequestAttributes, SensorAttributes
+from dagster_gptimg.definitions.component.attributes import (
+    ChecksAttributes,
+    RequestAttributes,
+    SensorAttributes,
+    StoreAttributes,
+)
 from dagster_gptimg.definitions.run_config import RequestConfig
 from dagster_gptimg.engine.export.options import ExportOptions, Layout
 from dagster_gptimg.engine.opened_dataset import StoredImages
@@ -80,6 +86,8 @@ FACES: dict[str, tuple[dict[str, Any], set[str]]] = {
         CHECKS,
     ),
     "component's sensor": (fields(SensorAttributes, "watermark", "default_status", "config"), SENSOR),
+    "store": (fields(ImageStoreResource, "root", "storage_options"), on("store")),
+    "component's store": (fields(StoreAttributes, "root", "storage_options"), on("store")),
     "checks": (
         parameters(build_gptimg_checks, "asset", "include", "severity", "blocking", "partitioned", "max_cost_usd"),
         CHECKS,
@@ -174,6 +182,7 @@ WRONG: Mapping[str, list[Any]] = {
     "again": ["held", [""]],
     "regenerate": ["r1", [""]],
     "allow_rebuy": ["maybe"],
+    "alone": ["maybe"],
     "on_ambiguous": ["buy"],
     "settle": [NAN, -1, INFINITE],
     "patience": [NAN, -1],
@@ -248,6 +257,7 @@ def notebooks(name: str, value: Any) -> None:
     generate(ROWS, **{"store": "memory://options", "dataset": "d", "progress": False, written: value})
 
 
+STORES: tuple[Any, ...] = (ImageStoreResource, StoreAttributes)
 ASK: dict[str, Callable[[str, Any], object]] = {
     "asset": lambda name, value: build_gptimg_asset("images", prompts=ROWS, **given(name, value)),
     "run": lambda name, value: GenerateConfig(**given(name, value)).check(),
@@ -260,6 +270,7 @@ ASK: dict[str, Callable[[str, Any], object]] = {
     "export": lambda name, value: build_export(
         build_gptimg_asset("images", prompts="t.csv"), to="out", **given(name, value)
     ),
+    "store": lambda name, value: [face(root="x", **given(name, value)) for face in STORES],
     "sensor": lambda name, value: build_prompt_table_sensor(
         build_gptimg_asset("images", prompts="t.csv"), **given(name, value)
     ),

@@ -161,13 +161,14 @@ Face: TypeAlias = Literal[
     "command line",
     "checks",
     "sensor",
+    "store",
     "requests",
     "partitions",
     "export",
 ]
 """Where an option is given: an asset's definition, the run config of one run (`run`), the op's config, the component's
-attributes, `generate()`, the command line, the checks, the sensor, `RequestSettings`, partitions
-by date, and exports."""
+attributes, `generate()`, the command line, the checks, the sensor, the store (`ImageStoreResource`, and the component's
+`store`), `RequestSettings`, partitions by date, and exports."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,9 +79,12 @@ def _together(*options: Callable[[Command], Command]) -> Callable[[Command], Com
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout.")
+store_option = click.option(
+    "--store", required=True, metavar="URI", help="A folder (also a mounted one), s3://..., gs://... or abfs://..."
+)
 dataset_options = _together(
     click.option("--dataset", required=True, metavar="NAME", help="The dataset: a named set of images in the store."),
-    click.option("--store", required=True, metavar="URI", help="A folder, or any fsspec root (s3://...)."),
+    store_option,
 )
 model_options = _together(
     click.option("--model", metavar="M", help="A model of the registry, or FILE.json: an OpenAPI document."),
@@ -127,6 +130,7 @@ run_options = _together(
     given("webhook_url", metavar="URL", show_default=False),
     flag("logs"),
     flag("allow_rebuy"),
+    flag("alone"),
     given("on_ambiguous", metavar="hold|resubmit"),
     given("settle", type=float, metavar="S"),
     given("patience", type=float, metavar="S"),
@@ -231,6 +235,7 @@ def options_of(given: dict[str, Any], spec: PromptSpec, source: Source) -> Optio
         "settle",
         "patience",
         "allow_rebuy",
+        "alone",
         "watch",
         "webhook_url",
         "logs",

@@ -257,7 +257,7 @@ def prune(store: str, dataset: str, *, left: bool, delete: bool, yes: bool, as_j
 
 
 @cli.command()
-@click.option("--store", required=True, metavar="URI", help="A folder, or any fsspec root (s3://...).")
+@given_as.store_option
 @click.option("--dataset", metavar="NAME", help="Only this dataset; all of the store by default.")
 @click.option(
     "--by", type=click.Choice(["dataset", "partition", "day", "month", "model"]), default="dataset", show_default=True,
@@ -295,8 +295,9 @@ def verify(store: str, dataset: str, *, hashes: bool, adopt: str | None, row: st
 @cli.command()
 @click.option("--store", metavar="URI", help="Also check that this store can be used.")
 @click.option("--dataset", metavar="NAME", help="Also check that the folders of this dataset are writable.")
+@given_as.flag("alone")
 @given_as.model_options
-def doctor(store: str | None, dataset: str | None, **given: Any) -> None:  # noqa: ANN401
+def doctor(store: str | None, dataset: str | None, *, alone: bool, **given: Any) -> None:  # noqa: ANN401
     """Check key, network, model, temporary files and store; costs nothing."""
     from dagster_gptimg.cli.doctor import examine
 
@@ -308,7 +309,7 @@ def doctor(store: str | None, dataset: str | None, **given: Any) -> None:  # noq
         model, _ = given_as.model_of(given, target)
     except StoreError:  # the check of the store, which is the last, reports it
         model, _ = given_as.model_of(given, None)
-    sys.exit(ExitStatus.COMPLETE if examine(store, dataset, model) else ExitStatus.USAGE)
+    sys.exit(ExitStatus.COMPLETE if examine(store, dataset, model, alone=alone) else ExitStatus.USAGE)
 
 
 @cli.command()

@@ -38,7 +38,7 @@ def manifest(
 
 
 @click.command()
-@click.option("--store", required=True, metavar="URI", help="A folder, or any fsspec root (s3://...).")
+@given_as.store_option
 @given_as.json_option
 def datasets(store: str, *, as_json: bool) -> None:
     """List the datasets of a store: rows, images, bytes, dollars, the last run, and what is held or lost."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +17,9 @@ from dagster_gptimg.cli.output import printable
 from dagster_gptimg.errors import GptImgError, StoreError, UsageError
 from dagster_gptimg.fal.http.client import FalClient
 from dagster_gptimg.fal.settings import FalSettings
+from dagster_gptimg.store.create_race import race
 from dagster_gptimg.store.dataset import Dataset
+from dagster_gptimg.store.exclusive_create import KNOWN_STORES
 from dagster_gptimg.store.local_files import PART, has_links
 from dagster_gptimg.store.root import Store
 from dagster_gptimg.temporary_files import check_room
@@ -29,17 +30,21 @@ if TYPE_CHECKING:
     from dagster_gptimg.fal.registry.model import FalModel
 
 
+CREATORS = 32
+"""How many create one object at once when a store is checked."""
+
 CLOCK_OFF = 60.0
 """Seconds by which this machine's clock may differ from fal's."""
 
 
-def examine(store: str | None, dataset: str | None, model: FalModel) -> bool:
+def examine(store: str | None, dataset: str | None, model: FalModel, *, alone: bool = False) -> bool:
     """Check everything, print the results to stdout, and return whether all checks passed.
 
     Args:
         store: URI of the store to check, if any.
         dataset: name of a dataset in the store whose folders are checked, if any.
         model: the model to check.
+        alone: whether a store will do that cannot keep two runs apart.
     """
     checks: list[tuple[str, Callable[[], str]]] = [
         ("key", _key),
@@ -48,7 +53,7 @@ def examine(store: str | None, dataset: str | None, model: FalModel) -> bool:
         ("temporary files", check_room),
     ]
     if store is not None:
-        checks.append(("store", lambda: check_store(Store(store))))
+        checks.append(("store", lambda: check_store(Store(store), alone=alone)))
         if dataset is not None:
             checks.append(("dataset", lambda: check_dataset(Dataset(Store(store), dataset))))
     console = Console(highlight=False, soft_wrap=True)
@@ -105,36 +110,40 @@ async def _fal(model: FalModel) -> str:
         return f"{fal.urls.queue} answers and accepts the key; the clock is right; origin {origin}"
 
 
-def check_store(store: Store) -> str:
-    """Create an object exclusively, find it in listings, read it, create it again, remove it; return a sentence.
+def check_store(store: Store, *, alone: bool = False) -> str:
+    """Have many create one object at once, find it in listings, read it, replace and remove it; return a sentence.
+
+    Args:
+        store: the store.
+        alone: whether a store will do that cannot keep two runs apart: runs take it at the user's word only.
 
     Raises:
         StoreError: the store cannot be used at all.
+        UsageError: it can be used at the user's word only.
     """
     store.names("")
     store.remove_parts()
     name = f"{PART}{secrets.token_hex(8)}"  # readers ignore such names, should this process be killed
-    with suppress(FileExistsError):  # the name is unique: the reply was lost, and the store client retried
-        store.create(name, b"probe")
     try:
+        told = race(store, name, CREATORS)
         if not store.shows(name):
             raise StoreError(
                 f"{store.uri('')} does not list an object that was just created in it: a run would not find what "
                 "earlier runs have bought"
             )
-        whole = store.read(name) == b"probe"
-        exclusive = _is_refused(store, name)
+        store.write(name, b"replaced")
+        if store.read(name) != b"replaced":
+            raise StoreError(f"{store.uri('')} does not return what was just written into it")
     finally:
         store.delete(name)
-    if whole and exclusive and store.is_create_atomic:
+    known, why = store.exclusivity()
+    if known == "exclusive" and not told.is_disproved:
         return f"{store.uri('')} can be written, read and created exclusively{_in_place(store)}"
-    why = "has no exclusive create"
-    if whole and exclusive:
-        why = f"{type(store.fs).__name__} is not known to create objects exclusively in one step"
-    return (
-        f"{store.uri('')} can be written, but {why}: two runs at once could buy a row twice."
-        " Make sure that only one run uses a dataset at a time."
-    )
+    words = f"has no exclusive create: {told}" if told.is_disproved else f"{why} ({type(store.fs).__name__})"
+    words = f"{store.uri('')} can be written and read, but {words}: two runs at once could buy a row twice"
+    if alone:
+        return f"{words}. Make sure that only one run uses a dataset at a time"
+    raise UsageError(f"{words}. A run takes it at your word only (--alone). Known to keep runs apart: {KNOWN_STORES}")
 
 
 def check_dataset(dataset: Dataset) -> str:
@@ -151,11 +160,3 @@ def _in_place(store: Store) -> str:
         "; it has no hard links, so a power failure (and nothing else) may leave a receipt incomplete: its row is "
         "then held, and not bought again"
     )
-
-
-def _is_refused(store: Store, name: str) -> bool:
-    try:
-        store.create(name, b"again")
-    except FileExistsError:
-        return True
-    return False

@@ -9,7 +9,7 @@ from typing import Any, Unpack, cast
 
 import dagster as dg
 
-from dagster_gptimg.argument_rules import check_arguments, check_given
+from dagster_gptimg.argument_rules import check_arguments, check_given, refuse_unknown
 from dagster_gptimg.definitions import metadata
 from dagster_gptimg.definitions.asset_arguments import AssetArguments
 from dagster_gptimg.definitions.asset_events import AssetEvent, Execute, materialized
@@ -27,7 +27,7 @@ from dagster_gptimg.engine.stored_images import ROW_ID, URI, StoredImages
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.registry.model import FalModel
 from dagster_gptimg.fal.request_settings import RequestSettings
-from dagster_gptimg.options import OPTIONS, check_face, refuse_unknown
+from dagster_gptimg.options import OPTIONS, check_face
 from dagster_gptimg.prompts import PromptSpec, Source, SqlTable, TableFile, with_format
 from dagster_gptimg.prompts.readers.sources import name_of
 from dagster_gptimg.prompts.readers.unreadable import repeatable

@@ -263,6 +263,7 @@ class ImageGeneration:
             recipe=spec.recipe,
             is_limited=spec.limit is not None,
             allow_rebuy=config.allow_rebuy,
+            alone=config.alone or context.resources.image_store.alone,
             request=self._request(context),
             watch=(watch := self.watch if config.watch == "as_asset" else config.watch),
             webhook_url=(config.webhook_url or self.webhook_url) if watch == "webhook" else "",

@@ -12,6 +12,7 @@ from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.http.portal import Call, fal_portal
 from dagster_gptimg.fal.request_settings import RequestSettings
 from dagster_gptimg.fal.settings import FalSettings, FalUrls, check_key
+from dagster_gptimg.options import default, description
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.root import Store
 
@@ -180,15 +181,16 @@ class Hidden(str):
 
 
 class ImageStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """The store: an fsspec root that holds images, receipts and manifests of any number of datasets."""
+    """The store: a folder or bucket that holds images, receipts and manifests of any number of datasets."""
 
     root: str = Field(
-        description="A folder, or any fsspec URL: s3://..., gs://..., abfs://...; memory:// with the emulator only"
+        description="A folder (also a mounted one), s3://..., gs://... or abfs://...; memory:// with the emulator only"
     )
     storage_options: dict[str, Any] = Field(
         default_factory=dict,
         description="Passed to fsspec. Name secrets as `{'env': 'VARIABLE'}`: they are read when a run needs them.",
     )
+    alone: bool = Field(default=default("alone"), description=description("alone"))
     _given: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     @field_validator("root", mode="after")

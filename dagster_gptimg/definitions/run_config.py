@@ -29,6 +29,7 @@ class GenerateConfig(dg.Config):
     limit: int | None = Field(default=default("limit"), description=description("limit"))
     again: list[str] = Field(default_factory=list, description=description("again"))
     allow_rebuy: bool = Field(default=default("allow_rebuy"), description=description("allow_rebuy"))
+    alone: bool = Field(default=default("alone"), description=description("alone"))
     watch: Literal["as_asset", "poll", "stream", "webhook"] = Field(
         default=AS_ASSET, description=f"{description('watch')} As the asset says, when it is left out."
     )

@@ -28,12 +28,13 @@ class Finisher:
         self._run, self._feeder, self._reports = run, feeder, run.reports
         self._job, self._planned, self._receipts, self._results = run.job, run.planned, run.receipts, run.results
         self._clock, self._io, self._stop = run.job.runtime.clock, run.job.runtime.io, run.stop
-        self._store_failed = feeder.store_failed
+        self._store_failed, self._has_doubles = feeder.store_failed, False
 
     async def finish(self) -> Finished:
         """Write index and manifest, and mark the run's end if nothing is open."""
         for words in self._feeder.odd.warnings():
             self._reports.warn_once(words)
+        await self._tell_doubles()
         if (uri := await self._unchanged()) is not None:
             if await has_written_index(self._results, self._reports):
                 await self._end_marks()
@@ -63,9 +64,24 @@ class Finisher:
         summary = replace(summary, refetched=self._run.worker.refetched)
         return Finished(summary, uri, self._store_failed, self._run.budget.spent)
 
+    async def _tell_doubles(self) -> None:
+        """Count what was paid for twice, where the store could not keep two runs apart."""
+        if self._run.is_exclusive:
+            return
+        try:
+            found = await self._io(self._receipts.doubles)
+        except GptImgError as error:
+            self._reports.warn_once(f"whether rows were paid for twice could not be counted: {words_for(error)}")
+            return
+        for row_id, paid in found.rows:
+            self._reports.warn_of_double(row_id, paid)
+        if found.rows or found.open:
+            self._reports.warn_once(str(found))
+        self._has_doubles = bool(found.rows)
+
     async def _unchanged(self) -> str | None:
         """Return the manifest's address if its content would be unchanged; None if it must be written."""
-        if self._run.total or self._feeder.done or self._stop.reason or not str(self._run.content):
+        if self._has_doubles or self._run.total or self._feeder.done or self._stop.reason or not str(self._run.content):
             return None
         dataset, partition = self._job.dataset, self._job.partition
         try:

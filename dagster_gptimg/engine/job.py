@@ -167,6 +167,8 @@ class Options:
             replaces in the image table.
         is_limited: whether only the first rows of the table were read: the records of the others stay.
         allow_rebuy: buy existing images of another recipe again, however many they are.
+        alone: whether the user sees to it that no other run uses the dataset, where the store is not known to keep
+            two runs apart.
         patience: seconds after which a request that does not end, or whose images cannot be had, is left to a later
             run.
         request: priority, start time-out, tags and other headers of every submit.
@@ -193,6 +195,7 @@ class Options:
     table: str = ""
     is_limited: bool = False
     allow_rebuy: bool = False
+    alone: bool = False
     patience: float = default("patience")
     request: RequestSettings = field(default_factory=RequestSettings)
     watch: Watch = "poll"
@@ -200,18 +203,9 @@ class Options:
     logs: bool = False
 
     def __post_init__(self) -> None:
-        names = (
-            "max_in_flight",
-            "again",
-            "regenerate",
-            "on_ambiguous",
-            "settle",
-            "allow_rebuy",
-            "patience",
-            "watch",
-            "webhook_url",
-        )
-        check(max_cost_usd=self.max_cost, logs=self.logs, **{name: getattr(self, name) for name in names})
+        flags = ("allow_rebuy", "alone", "logs")
+        names = ("max_in_flight", "again", "regenerate", "on_ambiguous", "settle", "patience", "watch", "webhook_url")
+        check(max_cost_usd=self.max_cost, **{name: getattr(self, name) for name in (*names, *flags)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

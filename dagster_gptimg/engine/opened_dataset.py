@@ -38,7 +38,8 @@ def open_dataset(store: str | os.PathLike[str], dataset: str, partition: str | N
     """Open a dataset without its prompt table: its records, data frames of them, a gallery, its costs. Buys nothing.
 
     Args:
-        store: a folder, or any fsspec root.
+        store: a folder (also a mounted one), `s3://...`, `gs://...` or `abfs://...`; their options come from the
+            environment, or from fsspec's configuration (`FSSPEC_S3_ENDPOINT_URL`).
         dataset: the name of a set of images within the store.
         partition: the key of one of its partitions; None: all of them.
 

@@ -15,11 +15,13 @@ from dagster_gptimg.engine.record.manifest_rows import Content
 from dagster_gptimg.engine.record.results import RunResults
 from dagster_gptimg.engine.recover.open_receipts import OpenReceipts
 from dagster_gptimg.engine.reports import Reports
+from dagster_gptimg.engine.store_guard import check_alone, not_exclusive
 from dagster_gptimg.engine.submit.budget import Budget
 from dagster_gptimg.engine.submit.in_flight_limit import InFlightLimit
 from dagster_gptimg.engine.submit.stop import Stop
 from dagster_gptimg.engine.takes import choose
 from dagster_gptimg.engine.worker import Worker
+from dagster_gptimg.errors import UsageError
 from dagster_gptimg.store.dataset import FirstModel
 from dagster_gptimg.store.dataset_list import check_place
 from dagster_gptimg.store.verdicts.verdict_columns import LastVerdicts
@@ -95,6 +97,7 @@ async def prepare(job: Job) -> Prepared:
 async def _prepare(job: Job, planned: Plan) -> Prepared:
     io, clock = job.runtime.io, job.runtime.clock
     await io(check_place, job.dataset)
+    is_known = await io(check_alone, job)
     await job.fal.check(job.model.endpoint)
     await io(job.dataset.open, await job.fal.origin(), FirstModel(job.model.name, job.model.endpoint))
     if job.options.is_model_chosen:
@@ -121,6 +124,7 @@ async def _prepare(job: Job, planned: Plan) -> Prepared:
         await io(check_room, 2 * planned.size)
         await io(job.dataset.try_folders)
     await io(job.dataset.store.remove_parts)
+    is_exclusive = await _start(job, run_id) and is_known
     return Prepared(
         job=job,
         planned=planned,
@@ -135,9 +139,18 @@ async def _prepare(job: Job, planned: Plan) -> Prepared:
         stop=stop,
         in_flight_limit=in_flight_limit,
         reports=reports,
-        is_exclusive=await io(job.dataset.start_run, run_id),
+        is_exclusive=is_exclusive,
         began=began,
     )
+
+
+async def _start(job: Job, run_id: str) -> bool:
+    """Mark that the run has begun; return whether only one of several creators made the mark. Raises `StoreError`."""
+    told = await job.runtime.io(job.dataset.start_run, run_id)
+    if told.is_disproved and not job.options.alone:
+        await job.runtime.io(job.dataset.end_runs, [run_id])  # nothing was touched
+        raise UsageError(not_exclusive(job.dataset, f"has no exclusive create: {told}"))
+    return not told.is_disproved
 
 
 def _most_in_flight(options: Options) -> int | None:

@@ -18,6 +18,7 @@ from dagster_gptimg.engine.prepare import prepare
 from dagster_gptimg.engine.rebuy_guard import rebuy
 from dagster_gptimg.engine.record.results import RunResults
 from dagster_gptimg.engine.recover.open_receipts import OpenReceipts
+from dagster_gptimg.engine.store_guard import BY_YOUR_WORD
 from dagster_gptimg.engine.takes import choose
 from dagster_gptimg.store.dataset_list import check_place
 
@@ -33,11 +34,6 @@ T = TypeVar("T")
 
 CLOCK_OFF = 60.0
 """Seconds by which this machine's clock may differ from fal's before a run warns."""
-
-NOT_EXCLUSIVE = (
-    "this store has no exclusive create: two runs at once could buy a row twice. Make sure that only one run uses "
-    "this dataset at a time"
-)
 
 
 async def generate(job: Job, interrupt: asyncio.Event) -> AsyncIterator[Event]:
@@ -76,7 +72,7 @@ async def generate(job: Job, interrupt: asyncio.Event) -> AsyncIterator[Event]:
 async def _events(run: Prepared, working: asyncio.Task[None]) -> AsyncIterator[Event]:
     """Yield events until the work is done."""
     if not run.is_exclusive:
-        yield Warned(NOT_EXCLUSIVE)
+        yield Warned(BY_YOUR_WORD)
     offset = run.job.fal.clock_offset or 0.0
     if abs(offset) > CLOCK_OFF:
         off = f"{abs(offset):.0f} s {'behind' if offset > 0 else 'ahead of'} fal's"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dagster_gptimg.base.masking import harmless
 from dagster_gptimg.errors import OriginError, StoreError, UnreadableError
+from dagster_gptimg.store.create_race import Race, race
 from dagster_gptimg.store.inbox import Inbox
 from dagster_gptimg.store.layout import (
     ABOUT,
@@ -35,6 +36,12 @@ VERSION = 1
 
 RECEIPTS_VERSION = 2
 """The version of the receipts of a new dataset. A dataset without a version began with version 1."""
+
+CREATORS = 8
+"""How many create the mark of a run's start at once, where the store is a remote one."""
+
+CREATORS_NEAR = 2
+"""How many do so one after the other in a folder, whose create is this package's own, and in memory."""
 
 REREAD = "00000000T000000-receipts-1"
 """Id of a run that every dataset of version 1 has.
@@ -180,27 +187,21 @@ class Dataset:
 
     # -- run marks: whether receipts must be listed to know what is open
 
-    def start_run(self, run: str) -> bool:
-        """Mark that a run has begun; return whether creates are exclusive in this store, as far as known.
+    def start_run(self, run: str) -> Race:
+        """Mark that a run has begun; return what came of the race of several creators that made the mark.
 
         Raises:
             StoreError: the mark cannot be made, or a listing does not show it: then recorded receipts would not be
                 found.
         """
-        path, is_exclusive = f"{self.folder}/{run_start(run)}", False
-        for _ in range(2):
-            try:
-                self.store.create(path, b"{}")
-            except FileExistsError:  # the name is unique: the first create has worked, but its reply was lost
-                is_exclusive = True
-                break
+        told = race(self.store, f"{self.folder}/{run_start(run)}", CREATORS_NEAR if self.store.is_near else CREATORS)
         if run not in parse_runs(self.store.names(f"{self.folder}/{RUNS}"))[0]:
             msg = (
                 f"{self.uri(RUNS)} does not list an object that was just created in it: a run "
                 "would not find what earlier runs have bought. Use a store with up-to-date listings. Nothing was sent"
             )
             raise StoreError(msg)
-        return is_exclusive and self.store.is_create_atomic
+        return told
 
     def end_runs(self, runs: list[str]) -> None:
         """Mark runs as ended: none of their requests is held or in flight. Raises `StoreError`.

@@ -30,7 +30,7 @@ from dagster_gptimg.base.masking import harmless, hide_in, hide_values, without_
 from dagster_gptimg.base.plain_text import words_of
 from dagster_gptimg.base.regular_files import check_regular
 from dagster_gptimg.errors import StoreError, UsageError
-from dagster_gptimg.store.exclusive_create import create, is_create_atomic, is_in_memory
+from dagster_gptimg.store.exclusive_create import KNOWN_STORES, Exclusivity, create, exclusivity, is_in_memory
 from dagster_gptimg.store.file_system_errors import changing, copying_to, reading
 from dagster_gptimg.store.local_files import (
     PART,
@@ -82,8 +82,10 @@ class Store:
             # No listings cache: another process's receipts must be seen at once.
             self.fs, self.root = fsspec.url_to_fs(uri, use_listings_cache=False, **dict(storage_options or {}))
         except Exception as error:  # noqa: BLE001 - each file system has errors of its own (no credentials, nobody answers)
-            msg = f"the store {without_credentials(uri)!r} cannot be opened: {words_of(error)}"
+            hint = f". Stores that are known to work: {KNOWN_STORES}" if isinstance(error, TypeError) else ""
+            msg = f"the store {without_credentials(uri)!r} cannot be opened: {words_of(error)}{hint}"
             raise UsageError(msg) from harmless(error)
+        hide_values(self.fs.storage_options)  # with what comes from fsspec's configuration
         self.is_local = isinstance(self.fs, LocalFileSystem)
         self.is_lost_at_exit = is_in_memory(self.fs)
         self.is_near = self.is_local or isinstance(self.fs, MemoryFileSystem)
@@ -103,14 +105,13 @@ class Store:
         """Return the path of an object for fsspec."""
         return f"{self.root}/{name}"
 
-    @property
-    def is_create_atomic(self) -> bool:
-        """Whether an exclusive create is known to be decided in one step: by this module, or by the store's service.
+    def exclusivity(self) -> Exclusivity:
+        """Return whether an exclusive create is known to be decided in one step: by this module, or by the service.
 
         Many file systems of fsspec check first, and write then: sequential creates look exclusive, but of two
-        concurrent ones both may succeed.
+        concurrent ones both may succeed. Of Google Cloud's file system, the first call asks for the bucket's kind.
         """
-        return self.is_local or is_create_atomic(self.fs)
+        return Exclusivity("exclusive") if self.is_local else exclusivity(self.fs, self.root)
 
     def uri(self, name: str) -> str:
         """Return a URI of an object for `fsspec.open`; it contains no credentials."""

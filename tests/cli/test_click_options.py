@@ -129,6 +129,7 @@ WAYS: dict[str, tuple[tuple[str, ...], Callable[[Said], Any], Any]] = {
         frozenset({"r1", "r2"}),
     ),
     "allow_rebuy": (("--allow-rebuy",), lambda said: said.options.allow_rebuy, True),
+    "alone": (("--alone",), lambda said: said.options.alone, True),
     "on_ambiguous": (("--on-ambiguous", "resubmit"), lambda said: said.options.on_ambiguous, "resubmit"),
     "settle": (("--settle", "7.5"), lambda said: said.options.settle, 7.5),
     "patience": (("--patience", "8.5"), lambda said: said.options.patience, 8.5),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from dagster_gptimg.engine.job import Options
+from dagster_gptimg.errors import UsageError
 from dagster_gptimg.store.dataset import Dataset
 from dagster_gptimg.store.manifest import read_manifest
 from tests.simulation.world import LOW, Life, Request, World, picture
@@ -185,13 +186,20 @@ def test_an_unreadable_receipt_holds_its_row_and_names_itself() -> None:
     assert len(world.requests) == 0
 
 
-def test_a_store_without_exclusive_create_is_said_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_shows_that_its_create_is_not_exclusive_is_used_at_the_users_word_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     world = World(13, {}, ["thing"])
     monkeypatch.setattr(world.store, "create", world.store.write)
+    with pytest.raises(UsageError, match=r"of 2 that created .*, 2 were told.* Nothing was sent\. .* --alone"):
+        live(world)
+    assert len(world.requests) == 0
+    assert Dataset(world.store, "d").open_runs() == []
     told: list[str] = []
-    life = Life(world, on_event=lambda event: told.append(getattr(event, "message", "")))
-    life.run()
-    assert any("no exclusive create" in message for message in told)
+    options = Options(settle=60.0, alone=True)
+    Life(world, options=options, on_event=lambda event: told.append(getattr(event, "message", ""))).run()
+    assert any("no other run uses this dataset" in message for message in told)
+    assert len(world.requests) == 1
 
 
 def test_a_locked_account_stops_the_run_at_once() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dagster_gptimg.engine.events import Noticed
+from dagster_gptimg.engine.events import Noticed, Warned
 from dagster_gptimg.engine.job import Options
 from tests.simulation.test_doubts import live, lost, manifest
 from tests.simulation.test_seeds import check
@@ -136,6 +136,24 @@ def test_what_the_users_word_bought_meanwhile_is_collected_beside_it_and_told(wo
         assert row["cost_usd"] == 2 * PRICE
     assert len(files(world, "images")) == 2
     assert [event.status for event in told if isinstance(event, Noticed)] == ["paid_twice"]
+
+
+# -- two runs in a store that cannot keep them apart, which both may use at the user's word
+
+
+def test_what_two_runs_buy_twice_in_a_store_without_exclusive_create_is_counted_and_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world.store, "create", world.store.write)
+    told: list[Any] = []
+    both(*(process(world, alone=True, on_event=told.append, starts=starts) for starts in (0.0, 0.001)))
+    assert len(world.requests) == 2
+    process(world, alone=True, on_event=told.append).run()
+    assert [event.status for event in told if isinstance(event, Noticed)].count("paid_twice") == 1
+    words = [event.message for event in told if isinstance(event, Warned)]
+    assert [text for text in words if "1 request of this dataset were paid for twice" in text]
+    [row] = manifest(world)
+    assert row["cost_usd"] == 2 * PRICE
 
 
 # -- 5. one run settles an attempt while another holds an older view

@@ -17,7 +17,7 @@ from dagster_gptimg.definitions.component.descriptions import Described
 from dagster_gptimg.definitions.resources import FalResource, ImageStoreResource
 from dagster_gptimg.errors import UsageError
 from dagster_gptimg.fal.request_settings import RequestSettings
-from dagster_gptimg.options import default
+from dagster_gptimg.options import default, description
 from dagster_gptimg.prompts.partition_keys import Every
 
 _FROM_ENV = re.compile(r"\{[{%].*\benv\b", re.DOTALL)
@@ -185,15 +185,16 @@ class FalAttributes(Described):
 class StoreAttributes(Described):
     """`store: {root: s3://bucket/images}`."""
 
-    root: Annotated[str | Variable, given_as(str, _root, "A folder, any fsspec URL, or {env: NAME}.")]
+    root: Annotated[str | Variable, given_as(str, _root, "A folder, s3://..., gs://..., abfs://..., or {env: NAME}.")]
     storage_options: StorageOptions = Field(default_factory=dict)
+    alone: bool = Field(default=default("alone"), description=description("alone"))
 
     def resource(self) -> ImageStoreResource:
         """Return the resource; the same object for the same attributes."""
         options = json.dumps(self.storage_options, sort_keys=True)
         if isinstance(self.root, Variable):
-            return _store("", self.root.env, options)
-        return _store(self.root, "", options)
+            return _store("", self.root.env, options, self.alone)
+        return _store(self.root, "", options, self.alone)
 
 
 @cache
@@ -204,10 +205,9 @@ def _fal(api_key_env: str, base_url: str | None, emulated: bool | str) -> FalRes
 
 
 @cache
-def _store(root: str, variable: str, storage_options: str) -> ImageStoreResource:
-    return ImageStoreResource(
-        root=dg.EnvVar(variable) if variable else root, storage_options=json.loads(storage_options)
-    )
+def _store(root: str, variable: str, storage_options: str, alone: bool) -> ImageStoreResource:  # noqa: FBT001 - YAML's
+    where, options = dg.EnvVar(variable) if variable else root, json.loads(storage_options)
+    return ImageStoreResource(root=where, storage_options=options, alone=alone)
 
 
 class UpstreamTable(Described):

@@ -12,7 +12,8 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
-from dagster_gptimg.options import OTHER_NAMES, unknown_words
+from dagster_gptimg.argument_rules import unknown_words
+from dagster_gptimg.options import OTHER_NAMES
 
 SHORT = 3
 """Minimum letters of a name for patterns with one wrong letter."""

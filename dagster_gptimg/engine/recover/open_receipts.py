@@ -19,6 +19,7 @@ from dagster_gptimg.base.row_status import RowStatus
 from dagster_gptimg.engine.plan.plan import Request
 from dagster_gptimg.engine.purchase_rules import Found, Owns, accepted_at, given_up, owners, searching, state_of
 from dagster_gptimg.engine.record.results import EARLIER, RunResults, settled_of
+from dagster_gptimg.engine.store_guard import Doubles
 from dagster_gptimg.store.dataset import REREAD
 from dagster_gptimg.store.parallel import side_by_side
 from dagster_gptimg.store.settled.rows import Settled
@@ -119,6 +120,30 @@ class OpenReceipts:
         intent = next((a.intent for a in attempts if a.intent is not None), None)
         if len(paid) > 1 and intent is not None:
             self.paid_twice.append((intent.row_id, paid))
+
+    def doubles(self) -> Doubles:
+        """Return what two runs at once have sent for the same attempts, by all receipts, as far as no run has told it.
+
+        Settles these requests anew: with the cost of both. Blocks. Raises `StoreError`.
+        """
+        receipts, found = self._job.dataset.receipts, Doubles([], 0, [])
+        for key, names in receipts.by_key():
+            if not _has_two(names):
+                continue
+            attempts, owns = receipts.read(names), self.owns(key)
+            paid, intent = paid_requests(attempts), next((a.intent for a in attempts if a.intent is not None), None)
+            is_open = any(len(a.accepted) > 1 and a.accepted.keys() - a.outcomes.keys() for a in attempts)
+            settled = settled_of(key, attempts, owns, EARLIER)
+            if is_open:
+                found = found._replace(open=found.open + 1)
+            if len(paid) > 1 and settled is not None and _says(settled) != _says(self._results.settled(key)):
+                self._results.absorb(settled)
+                found.rows.append((key if intent is None else intent.row_id, paid))
+                costs = [
+                    o.cost_usd for a in attempts for o in a.outcomes.values() if o is not None and o.kind == "stored"
+                ]
+                found.costs.extend(costs[1:])
+        return found
 
     def owns(self, key: str) -> Owns:
         """Return a function that tells whether an attempt of a key owns a request id that was found twice."""
@@ -263,6 +288,14 @@ def _is_odd(names: Names) -> bool:
     given_up = {name.attempt for _, name in names if name.kind == "void"}
     ended = [name.attempt for _, name in names if name.kind == "outcome"]
     return not given_up.isdisjoint(ended) or len(set(ended)) < len(ended)
+
+
+def _has_two(names: Names) -> bool:
+    """Return, by file names alone, whether an attempt has two requests: two runs have created its intent."""
+    return any(
+        len({n.request_id for _, n in names if n.attempt == a and n.request_id}) > 1
+        for a in {n.attempt for _, n in names}
+    )
 
 
 def _has(names: Names, request_ids: set[str]) -> bool:

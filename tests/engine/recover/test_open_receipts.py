@@ -132,6 +132,23 @@ async def test_a_row_that_was_paid_for_twice_is_told(scene: Scene) -> None:
     assert (await read(scene)).paid_twice == [(CUP.row_id, ["R1", "R2"])]
 
 
+async def test_a_second_purchase_in_a_store_without_exclusive_create_is_counted_once(scene: Scene) -> None:
+    for number, one in enumerate((CUP, MUG, VASE)):
+        scene.intent(one)
+        scene.accepted(one, f"R{number}")
+        scene.outcome(one, f"R{number}")
+    scene.accepted(MUG, "R4")
+    scene.accepted(CUP, "R5")
+    scene.outcome(CUP, "R5")
+    found = await read(scene)
+    assert found.paid_twice == []  # no run is open, so that nothing was listed
+    doubles = found.doubles()
+    assert doubles.rows == [(CUP.row_id, ["R0", "R5"])]
+    assert (doubles.open, len(doubles.costs)) == (1, 1)
+    assert "will be billed twice" in str(doubles)
+    assert found.doubles().rows == []
+
+
 @pytest.mark.parametrize(("ago", "is_looked_for"), [(timedelta(0), True), (LOOKED_FOR + timedelta(1), False)])
 async def test_a_request_that_was_given_up_is_looked_for_as_long_as_fal_looks_back(
     scene: Scene, ago: timedelta, *, is_looked_for: bool
