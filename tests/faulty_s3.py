@@ -1,4 +1,4 @@
-"""An S3 that fails: a proxy in front of a real S3 server, in a thread of this process.
+"""A store that fails: a proxy in front of a real server of an object store, in a thread of this process.
 
 Which call is struck, and by what, is drawn from a seed; what is drawn is counted, so that a test can tell that it
 tested something. `rule` steers single calls.
@@ -21,7 +21,7 @@ from aiohttp import web
 from yarl import URL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 Fault: TypeAlias = Literal["409", "500", "503", "500_late", "reset", "reset_late", "slow"]
 """What the caller gets. `late`: the call has reached the server and was carried out there all the same."""
@@ -48,6 +48,8 @@ class FaultyS3:
         rate: how many of the calls are struck, from 0 to 1.
         rule: is asked first, by method, path and headers; None leaves it to the rate.
         struck: how often each fault has struck.
+        is_lagging: whether listings stay as they were when they were first asked for.
+        calls: how many calls there were, by method.
     """
 
     behind: str
@@ -55,13 +57,17 @@ class FaultyS3:
     rate: float = 0.0
     rule: Callable[[web.Request], Fault | None] = lambda _: None
     struck: Counter[Fault] = field(default_factory=Counter)
+    is_lagging: bool = False
+    calls: Counter[str] = field(default_factory=Counter)
     url: str = ""
 
     def __post_init__(self) -> None:
         self._draw = random.Random(self.seed)
+        self._listed: dict[str, web.Response] = {}
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Pass a call on, or fail."""
+        self.calls[request.method] += 1
         fault = self.rule(request)
         if fault is None and self._draw.random() < self.rate:
             fault = self._draw.choice(FAULTS)
@@ -81,9 +87,20 @@ class FaultyS3:
         return response
 
     async def _pass_on(self, request: web.Request, body: bytes) -> web.Response:
+        if not self.is_lagging or not is_listing(request):
+            return await self._asked(request, body)
+        if request.raw_path not in self._listed:
+            self._listed[request.raw_path] = await self._asked(request, body)
+        kept = self._listed[request.raw_path]
+        return web.Response(status=kept.status, headers=kept.headers, body=kept.body)
+
+    async def _asked(self, request: web.Request, body: bytes) -> web.Response:
         headers = [(name, value) for name, value in request.headers.items() if name.lower() not in _OF_ONE_CONNECTION]
         url = URL(self.behind + request.raw_path, encoded=True)
-        async with self._session.request(request.method, url, headers=headers, data=body) as answer:
+        skipped = ("Content-Type",)  # Azure signs it
+        async with self._session.request(
+            request.method, url, headers=headers, data=body or None, skip_auto_headers=skipped
+        ) as answer:
             data = await answer.read()
             kept = [(name, value) for name, value in answer.headers.items() if name.lower() not in _OF_ONE_CONNECTION]
             if request.method == "HEAD":
@@ -106,15 +123,31 @@ class FaultyS3:
             await runner.cleanup()
 
 
+def is_listing(request: web.Request) -> bool:
+    """Whether a call lists objects: of S3, of Azure, or of Google Cloud Storage."""
+    if request.method != "GET":
+        return False
+    return "list-type" in request.query or request.query.get("comp") == "list" or request.path.endswith("/o")
+
+
 @contextmanager
 def faulty_s3(env: dict[str, str], seed: int, rate: float = 0.0) -> Iterator[tuple[FaultyS3, dict[str, str]]]:
-    """The proxy in front of the server that `env` names, and the environment that names the proxy."""
-    s3, ready = FaultyS3(env["AWS_ENDPOINT_URL"], seed, rate), Future[Callable[[], object]]()
+    """The proxy in front of the S3 server that `env` names, and the environment that names the proxy."""
+    with faulty_store(env["AWS_ENDPOINT_URL"], env, seed, rate) as found:
+        yield found
+
+
+@contextmanager
+def faulty_store(
+    url: str, env: Mapping[str, str], seed: int = 0, rate: float = 0.0
+) -> Iterator[tuple[FaultyS3, dict[str, str]]]:
+    """The proxy in front of the server at `url`, and the environment with its own URL in place of that."""
+    s3, ready = FaultyS3(url, seed, rate), Future[Callable[[], object]]()
     thread = threading.Thread(target=lambda: asyncio.run(s3.serve(ready)), daemon=True)
     thread.start()
     stop = ready.result(30)
     try:
-        yield s3, {**env, "AWS_ENDPOINT_URL": s3.url}
+        yield s3, {name: text.replace(url, s3.url) for name, text in env.items()}
     finally:
         stop()
         thread.join(10)

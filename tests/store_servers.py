@@ -26,9 +26,12 @@ from tests.node_packages import installed
 from tests.support import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
-os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # read when gcsfs is imported: no server has gRPC
+GRPC = "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"
+"""Whether gcsfs asks by gRPC for a bucket's kind, which no stand-in answers: read when gcsfs is imported."""
+
+os.environ.setdefault(GRPC, "false")
 
 ACCOUNT = "devstoreaccount1"
 ACCOUNT_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
@@ -87,12 +90,7 @@ def google(*, is_versioned: bool = False) -> Iterator[StoreServer]:
     with _running([*command, "-port", "{port}", "-external-url", "{url}"], "/storage/v1/b") as url:
         bucket = {"name": "bucket", "versioning": {"enabled": is_versioned}}
         httpx.post(f"{url}/storage/v1/b?project=p", json=bucket).raise_for_status()
-        env = {
-            "STORAGE_EMULATOR_HOST": url,
-            "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
-            "FSSPEC_GCS_TOKEN": "anon",
-        }
-        yield StoreServer("gs://bucket", url, env)
+        yield StoreServer("gs://bucket", url, {"STORAGE_EMULATOR_HOST": url, GRPC: "false"})
 
 
 @contextmanager
@@ -161,11 +159,3 @@ def _answers(url: str) -> bool:
         return httpx.get(url).status_code < 500
     except httpx.HTTPError:
         return False
-
-
-SERVERS: Mapping[str, Callable[[], object]] = {
-    "s3 (moto)": moto,
-    "s3 (localbucket)": localbucket,
-    "gs": google,
-    "abfs": azure,
-}

@@ -43,10 +43,10 @@ class Doubles(NamedTuple):
         if self.rows:
             cost = total(self.costs)
             price = "a cost that is not known" if cost is None else f"${cost}"
-            told.append(f"{counted(len(self.rows), 'request')} of this dataset were paid for twice, for {price} more")
+            told.append(f"paid for twice: {counted(len(self.rows), 'request')} of this dataset, for {price} more")
         if self.open:
-            told.append(f"{counted(self.open, 'request')} are at fal a second time, and will be billed twice")
-        return f"{'; '.join(told)}: another run used this dataset at the same time, which this store cannot keep apart"
+            told.append(f"sent to fal twice, and not ended yet: {counted(self.open, 'request')}")
+        return f"{'; '.join(told)}. Another run used this dataset at the same time, which this store cannot keep apart"
 
 
 def check_alone(job: Job) -> bool:

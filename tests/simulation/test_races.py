@@ -151,7 +151,7 @@ def test_what_two_runs_buy_twice_in_a_store_without_exclusive_create_is_counted_
     process(world, alone=True, on_event=told.append).run()
     assert [event.status for event in told if isinstance(event, Noticed)].count("paid_twice") == 1
     words = [event.message for event in told if isinstance(event, Warned)]
-    assert [text for text in words if "1 request of this dataset were paid for twice" in text]
+    assert [text for text in words if "paid for twice: 1 request of this dataset" in text]
     [row] = manifest(world)
     assert row["cost_usd"] == 2 * PRICE
 

@@ -145,7 +145,7 @@ async def test_a_second_purchase_in_a_store_without_exclusive_create_is_counted_
     doubles = found.doubles()
     assert doubles.rows == [(CUP.row_id, ["R0", "R5"])]
     assert (doubles.open, len(doubles.costs)) == (1, 1)
-    assert "will be billed twice" in str(doubles)
+    assert "not ended yet: 1 request" in str(doubles)
     assert found.doubles().rows == []
 
 
