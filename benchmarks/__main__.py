@@ -22,6 +22,7 @@ MODULES = {
     "stages": "stages:measure",
     "dagster": "under_dagster:measure",
     "receipts": "receipts:measure",
+    "stores": "stores:measure",
     "gallery": "gallery:measure",
     "scale": "scale:measure",
     "scale-million": "scale:measure_million",

@@ -21,6 +21,7 @@ TITLES = {
     "stages": "A row that is done",
     "dagster": "Under Dagster",
     "receipts": "Receipts",
+    "stores": "Stores",
     "gallery": "The gallery",
     "startup": "Start-up",
     "peers": "Others",

@@ -81,6 +81,7 @@ HEAD = (
 def measure(_: float = 1.0) -> Measured:
     """Calls and seconds an image, of each store."""
     found = Measured()
+    print(HEAD)
     for name in STORES:
         one = tried(name)
         print(one.line(), flush=True)

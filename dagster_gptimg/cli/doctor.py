@@ -44,7 +44,7 @@ def examine(store: str | None, dataset: str | None, model: FalModel, *, alone: b
         store: URI of the store to check, if any.
         dataset: name of a dataset in the store whose folders are checked, if any.
         model: the model to check.
-        alone: whether a store will do that cannot keep two runs apart.
+        alone: whether a store that cannot keep two runs apart is accepted.
     """
     checks: list[tuple[str, Callable[[], str]]] = [
         ("key", _key),
@@ -115,11 +115,11 @@ def check_store(store: Store, *, alone: bool = False) -> str:
 
     Args:
         store: the store.
-        alone: whether a store will do that cannot keep two runs apart: runs take it at the user's word only.
+        alone: whether a store that cannot keep two runs apart is accepted, as a run with `alone` does.
 
     Raises:
         StoreError: the store cannot be used at all.
-        UsageError: it can be used at the user's word only.
+        UsageError: it cannot keep two runs apart, and `alone` is not set.
     """
     store.names("")
     store.remove_parts()

@@ -1,4 +1,4 @@
-"""The guard of stores in which two runs at once could buy a row twice: there one run at a time, by the user's word.
+"""The guard of stores in which two runs at once could buy a row twice: a run needs the option `alone` there.
 
 Of some file systems it is known that an exclusive create is decided in one step, of some that it is not, and of the
 others nothing. What was paid for twice all the same is counted from the receipts at the run's end, and told.

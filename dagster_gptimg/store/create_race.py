@@ -41,7 +41,7 @@ class Race(NamedTuple):
 
 
 def race(store: Store, name: str, creators: int) -> Race:
-    """Have so many creators create an object that does not exist yet, at once where the store is a remote one.
+    """Have a number of creators create an object that does not exist yet, at once where the store is a remote one.
 
     The object remains: a small JSON object that tells whose it is.
 
