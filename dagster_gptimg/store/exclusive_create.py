@@ -14,6 +14,7 @@ from itertools import count
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from fsspec.asyn import sync
+from fsspec.implementations.cached import CachingFileSystem
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
@@ -109,6 +110,12 @@ def create(fs: Any, path: str, data: bytes) -> None:  # noqa: ANN401 - fsspec ha
 def is_in_memory(fs: Any) -> bool:  # noqa: ANN401 - fsspec has no types
     """Whether everything in a file system is gone when this process ends."""
     return is_in_memory(fs.fs) if isinstance(fs, DirFileSystem) else isinstance(fs, MemoryFileSystem)
+
+
+def has_cache(fs: Any) -> bool:  # noqa: ANN401 - fsspec has no types
+    """Whether a cache of this machine answers for a store, also with what has never reached it."""
+    kind = type(fs)
+    return has_cache(fs.fs) if issubclass(kind, DirFileSystem) else issubclass(kind, CachingFileSystem)
 
 
 def _is_there(fs: Any, path: str) -> bool:  # noqa: ANN401 - fsspec has no types

@@ -30,7 +30,14 @@ from dagster_gptimg.base.masking import harmless, hide_in, hide_values, without_
 from dagster_gptimg.base.plain_text import words_of
 from dagster_gptimg.base.regular_files import check_regular
 from dagster_gptimg.errors import StoreError, UsageError
-from dagster_gptimg.store.exclusive_create import KNOWN_STORES, Exclusivity, create, exclusivity, is_in_memory
+from dagster_gptimg.store.exclusive_create import (
+    KNOWN_STORES,
+    Exclusivity,
+    create,
+    exclusivity,
+    has_cache,
+    is_in_memory,
+)
 from dagster_gptimg.store.file_system_errors import changing, copying_to, reading
 from dagster_gptimg.store.local_files import (
     PART,
@@ -70,9 +77,9 @@ class Store:
             storage_options: passed to fsspec unchanged.
 
         Raises:
-            UsageError: fsspec does not know the protocol, its package is not installed, or the service refuses; or the
-                path
-                has an empty part, for which an object store may list another folder.
+            UsageError: fsspec does not know the protocol, its package is not installed, or the service refuses; or
+                there is a cache in front of the store; or the path has an empty part, for which an object store may
+                list another folder.
         """
         if not uri.strip():
             raise UsageError("the store has no root: name a folder or an fsspec URL")
@@ -86,6 +93,11 @@ class Store:
             msg = f"the store {without_credentials(uri)!r} cannot be opened: {words_of(error)}{hint}"
             raise UsageError(msg) from harmless(error)
         hide_values(self.fs.storage_options)  # with what comes from fsspec's configuration
+        if has_cache(self.fs):
+            raise UsageError(
+                f"the store {without_credentials(uri)!r} has a cache in front of it, which answers for what has never "
+                "reached the store, so that a purchase could go unrecorded: name the store itself"
+            )
         self.is_local = isinstance(self.fs, LocalFileSystem)
         self.is_lost_at_exit = is_in_memory(self.fs)
         self.is_near = self.is_local or isinstance(self.fs, MemoryFileSystem)

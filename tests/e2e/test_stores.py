@@ -171,7 +171,8 @@ def test_a_conflict_at_some_intents_is_tried_again(fal: Fal, s3: dict[str, str],
     assert place.judge() == 4
 
 
-def test_doctor_and_a_run_use_what_fsspecs_environment_says(fal: Fal, s3: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.long
+def test_a_run_uses_what_fsspecs_environment_says(fal: Fal, s3: dict[str, str], tmp_path: Path) -> None:
     said = {"FSSPEC_S3_ENDPOINT_URL": s3["AWS_ENDPOINT_URL"], "FSSPEC_S3_KEY": "test", "FSSPEC_S3_SECRET": "test"}
     place = Place(fal, StoreServer("s3://bucket", s3["AWS_ENDPOINT_URL"], said), tmp_path, rows=1)
     ran = start(fal, *place.command, *LOW, env=said)  # not forked: fsspec reads it when it is imported

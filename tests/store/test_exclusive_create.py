@@ -50,20 +50,14 @@ def test_stores_whose_service_decides_are_exclusive(uri: str, tmp_path: Path) ->
     assert Store(str(tmp_path)).exclusivity() == ("exclusive", "")
 
 
-@pytest.mark.parametrize(
-    ("uri", "why"),
-    [
-        ("filecache::memory://x", "looks first"),
-        ("blockcache::memory://x", "looks first"),
-        ("simplecache::memory://x", "overwrites"),
-        ("filecache::s3://b/x", "looks first"),
-        ("dir::file:///b", "looks first"),
-    ],
-)
-def test_what_looks_first_or_overwrites_is_not_exclusive(uri: str, why: str, tmp_path: Path) -> None:
-    known, words = opened(uri, tmp_path).exclusivity()
-    assert known == "not exclusive"
-    assert why in words
+def test_a_part_of_a_folder_looks_first_and_is_not_exclusive(tmp_path: Path) -> None:
+    assert opened("dir::file:///b", tmp_path).exclusivity() == ("not exclusive", "looks first and writes then")
+
+
+@pytest.mark.parametrize("uri", ["filecache::memory://x", "blockcache::memory://x", "simplecache::s3://b/x"])
+def test_a_cache_answers_for_what_never_reached_the_store_and_is_refused(uri: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="a purchase could go unrecorded: name the store itself"):
+        opened(uri, tmp_path)
 
 
 class Own(MemoryFileSystem):  # type: ignore[misc]
@@ -139,8 +133,23 @@ def test_an_object_that_is_there_tells_that_a_create_has_lost_whatever_the_error
 # -- a race of many
 
 
-def test_a_race_in_which_all_win_disproves_an_exclusive_create(tmp_path: Path) -> None:
-    told = race(opened("simplecache::memory://race", tmp_path), "x.json", 8)
+class Overwriting(MemoryFileSystem):  # type: ignore[misc]
+    """Overwrites where it is asked to create, as a far store may."""
+
+    cachable = False
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kwargs: Any) -> None:
+        super().pipe_file(path, value)
+
+
+def overwriting(name: str) -> Store:
+    store = Store(f"memory://{name}")
+    store.fs, store.is_near = Overwriting(), False
+    return store
+
+
+def test_a_race_in_which_all_win_disproves_an_exclusive_create() -> None:
+    told = race(overwriting("race"), "x.json", 8)
     assert (told.creators, told.winners, told.is_disproved) == (8, 8, True)
     assert "8 were told" in str(told)
 
@@ -165,8 +174,8 @@ def test_a_race_that_nobody_could_take_part_in_proves_nothing(monkeypatch: pytes
         race(store, "x", 2)
 
 
-def test_doctor_takes_a_store_that_cannot_keep_runs_apart_at_the_users_word_only(tmp_path: Path) -> None:
-    store = opened("filecache::memory://doctor", tmp_path)
+def test_doctor_takes_a_store_that_cannot_keep_runs_apart_at_the_users_word_only() -> None:
+    store = overwriting("doctor")
     with pytest.raises(UsageError, match=r"could buy a row twice\. A run takes it at your word only \(--alone\)"):
         check_store(store)
     assert "only one run uses a dataset at a time" in check_store(store, alone=True)
