@@ -15,10 +15,10 @@ from dagster_gptimg.engine.record.manifest_rows import Content
 from dagster_gptimg.engine.record.results import RunResults
 from dagster_gptimg.engine.recover.open_receipts import OpenReceipts
 from dagster_gptimg.engine.reports import Reports
-from dagster_gptimg.engine.store_guard import check_alone, not_exclusive
 from dagster_gptimg.engine.submit.budget import Budget
 from dagster_gptimg.engine.submit.in_flight_limit import InFlightLimit
 from dagster_gptimg.engine.submit.stop import Stop
+from dagster_gptimg.engine.submit.store_guard import check_alone, not_exclusive
 from dagster_gptimg.engine.takes import choose
 from dagster_gptimg.engine.worker import Worker
 from dagster_gptimg.errors import UsageError

@@ -18,7 +18,7 @@ from dagster_gptimg.engine.prepare import prepare
 from dagster_gptimg.engine.rebuy_guard import rebuy
 from dagster_gptimg.engine.record.results import RunResults
 from dagster_gptimg.engine.recover.open_receipts import OpenReceipts
-from dagster_gptimg.engine.store_guard import BY_YOUR_WORD
+from dagster_gptimg.engine.submit.store_guard import BY_YOUR_WORD
 from dagster_gptimg.engine.takes import choose
 from dagster_gptimg.store.dataset_list import check_place
 

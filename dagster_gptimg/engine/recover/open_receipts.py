@@ -19,7 +19,7 @@ from dagster_gptimg.base.row_status import RowStatus
 from dagster_gptimg.engine.plan.plan import Request
 from dagster_gptimg.engine.purchase_rules import Found, Owns, accepted_at, given_up, owners, searching, state_of
 from dagster_gptimg.engine.record.results import EARLIER, RunResults, settled_of
-from dagster_gptimg.engine.store_guard import Doubles
+from dagster_gptimg.engine.submit.store_guard import Doubles
 from dagster_gptimg.store.dataset import REREAD
 from dagster_gptimg.store.parallel import side_by_side
 from dagster_gptimg.store.settled.rows import Settled
