@@ -43,6 +43,12 @@ DagsterLibraryRegistry.register("dagster-gptimg", __version__, is_dagster_packag
 
 Context: TypeAlias = dg.AssetExecutionContext | dg.OpExecutionContext
 
+A_PERSONS = frozenset({"budget", "rebuy", "usage", "refused"})
+"""Reasons of a failure that only a person can resolve: another run would spend money, or fail in the same way."""
+
+AUTO_RETRY = "dagster/auto_retry_run_id"
+"""The tag by which Dagster names, on a failed run, the run that it has started in its place."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImageGeneration:
@@ -122,6 +128,12 @@ class ImageGeneration:
             mended first and nothing was sent.
         """
         log = log or RunLog(context.log)
+        if (reason := reason_of_the_retried(context)) in A_PERSONS:
+            message = (
+                f"Dagster has retried a run that failed with the reason {reason!r}, which only you can resolve. "
+                "This run buys nothing: launch one yourself to go on."
+            )
+            return dg.Failure(message, metadata={"reason": reason}, allow_retries=False)
         try:
             config.check()
             log.begin(partition, limit=self._limit(config), spent=float(spent))
@@ -297,6 +309,23 @@ def word_of(context: Context) -> str:
     """Return the identity of a run's permission to buy again: the same for all its partitions and its retries."""
     run = getattr(context, "run", None)  # a context that was built for a test has none
     return f"dagster-{(run.root_run_id or run.run_id) if run is not None else context.run_id}"
+
+
+def reason_of_the_retried(context: Context) -> str:
+    """Return the reason with which this step failed in the run of which this one is Dagster's retry; else empty.
+
+    The budget is that of one run: a retry by itself (`run_retries`) would spend it once more.
+    """
+    run = getattr(context, "run", None)
+    retried = context.instance.get_run_by_id(run.parent_run_id) if run is not None and run.parent_run_id else None
+    if run is None or retried is None or retried.tags.get(AUTO_RETRY) != run.run_id:
+        return ""
+    for entry in context.instance.all_logs(retried.run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
+        event = entry.dagster_event
+        told = event.step_failure_data.user_failure_data if event is not None else None
+        if entry.step_key == str(context.op_handle) and told is not None and "reason" in told.metadata:
+            return str(told.metadata["reason"].value)
+    return ""
 
 
 def request_tags(context: Context) -> dict[str, str]:

@@ -12,6 +12,7 @@ import dagster as dg
 from dagster import DagsterEventType, DagsterRunStatus, RunsFilter
 
 from dagster_gptimg.base.retry_policies import FAILED_RUN
+from dagster_gptimg.definitions.generation import A_PERSONS
 from dagster_gptimg.definitions.metadata import ROWS_TAG
 from dagster_gptimg.prompts.table_scan import NO_ROWS
 
@@ -19,9 +20,6 @@ SENSOR_TAG = "dagster_gptimg/sensor"
 """The tag of a run with the name of the sensor that requested it."""
 
 PARTITION_TAG = "dagster/partition"
-
-A_PERSONS = frozenset({"budget", "rebuy", "usage", "refused"})
-"""Reasons of a failure that only a person can resolve: another run would spend money, or fail in the same way."""
 
 MOST_FAILED = 200
 """Maximum number of failed runs that a tick examines, newest first."""
