@@ -107,10 +107,14 @@ class RunLog:
             self._held_back.clear()
 
     def _where(self, step: Progress) -> str:
-        """Return the progress: `125 of 500, 99 in flight, $1.23 of $6.00, 6.3/s, about 1 min left`."""
+        """Return the progress: `125 of 500, 99 in flight, $1.23 of $6.00, 6.3/s, about 1 min left`.
+
+        Where other runs' requests are before this run's in fal's queue: `99 in flight behind 180 of other runs`.
+        """
         rate = step.done / max(self._now() - self._planned, 0.001)
         limit = "" if self._limit is None else f" of {dollars(self._limit)}"
-        parts = [f"{step.done} of {step.total}", f"{step.in_flight} in flight"]
+        behind = f" behind {step.others_ahead} of other runs" if step.others_ahead else ""
+        parts = [f"{step.done} of {step.total}", f"{step.in_flight} in flight{behind}"]
         parts.append(f"{dollars(self._spent + float(step.spent))}{limit}")
         if step.done:
             parts += [f"{rate:.1f}/s", f"about {lasting((step.total - step.done) / rate)} left"]

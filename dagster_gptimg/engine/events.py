@@ -37,6 +37,7 @@ class Progress:
         in_flight: requests that fal has, or may have.
         failed: requests of `done` without images.
         spent: US dollars of ended requests, known or at worst case.
+        others_ahead: requests in fal's queue before this run's, at least, that other runs of the account have sent.
     """
 
     done: int
@@ -44,6 +45,7 @@ class Progress:
     in_flight: int
     failed: int
     spent: Decimal
+    others_ahead: int = 0
 
 
 Trouble: TypeAlias = RowStatus | Literal["paid_twice"]

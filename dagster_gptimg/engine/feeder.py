@@ -207,7 +207,8 @@ class Feeder:
             self._failed += 1
             self._reports.tell(Noticed(request.row_id, result.request_id, result.status, result.error or ""))
         flying = len(self._worker.in_flight)
-        self._reports.tell(Progress(self.done, self._total, flying, self._failed, self._budget.spent))
+        ahead = self._worker.others_ahead
+        self._reports.tell(Progress(self.done, self._total, flying, self._failed, self._budget.spent, ahead))
 
     async def _wind_down(self, feeding: asyncio.Task[None]) -> None:
         """End the submits of an interrupted run, cancel queued requests, and leave the others on record."""

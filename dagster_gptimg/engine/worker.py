@@ -93,6 +93,11 @@ class Worker:
         """The number of missing images that fal has sent again."""
         return self._missing_images.fetched
 
+    @property
+    def others_ahead(self) -> int:
+        """The number of other runs' requests before this run's in fal's queue, at least."""
+        return self._watcher.others_ahead
+
     async def sent(self, seconds: float) -> None:
         """Wait for the submits in progress, for at most `seconds`.
 

@@ -28,6 +28,15 @@ def test_a_line_says_where_the_run_is_and_what_it_has_spent_of_its_budget() -> N
     assert lines.found[-1] == "'bags': 125 of 500, 99 in flight, $2.23 of $6.00, 6.2/s, about 60 s left"
 
 
+def test_a_line_says_that_the_run_waits_behind_other_runs_of_the_account() -> None:
+    now, lines = [0.0], Lines()
+    log = RunLog(lines, now=lambda: now[0])  # type: ignore[arg-type]
+    log.begin(None)
+    now[0] = 20.0
+    log(Progress(done=1, total=500, in_flight=99, failed=0, spent=Decimal(0), others_ahead=180))
+    assert lines.found[-1].startswith("1 of 500, 99 in flight behind 180 of other runs, $0.00")
+
+
 def test_a_day_has_a_few_hundred_lines_and_the_first_come_at_once() -> None:
     now, lines = [0.0], Lines()
     log = RunLog(lines, now=lambda: now[0])  # type: ignore[arg-type]

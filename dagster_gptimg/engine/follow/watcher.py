@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from dagster_gptimg.engine.follow.learned_schedule import LearnedSchedule
 from dagster_gptimg.engine.follow.tracked_request import Seen, TooLate, TrackedRequest
 from dagster_gptimg.errors import GoneError, ReadError
-from dagster_gptimg.fal.types import Completed
+from dagster_gptimg.fal.types import Completed, Queued
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +33,12 @@ LOOKS_AT_ONCE = 16
 
 LATE_EVERY = 0.5
 """Seconds between two searches for requests whose time is over."""
+
+AHEAD_EVERY = 1.0
+"""Seconds between two counts of the requests of other runs that are ahead in fal's queue."""
+
+AHEAD_HOLDS = 60.0
+"""Seconds after which such a count says nothing any more."""
 
 GONE_APART = 5.0
 """Seconds between two reads that both say fal does not know a request, before its result and the history are tried."""
@@ -62,7 +68,8 @@ class Watcher:
         self._by_id: dict[str, TrackedRequest] = {}
         self._flights = 0
         self._looks: set[asyncio.Task[None]] = set()
-        self._counted_late_at = float("-inf")
+        self._counted_late_at = self._counted_ahead_at = float("-inf")
+        self._others_ahead = 0
         self._timer: asyncio.Task[None] | None = None
 
     async def ended(
@@ -114,6 +121,11 @@ class Watcher:
             if self._teller is not None:
                 self._by_id.pop(request.request_id, None)
                 self._teller.leave(request)
+
+    @property
+    def others_ahead(self) -> int:
+        """The least number of requests before this run's in fal's queue that it has not sent, by fal's last word."""
+        return self._others_ahead if self._clock.monotonic() - self._counted_ahead_at < AHEAD_HOLDS else 0
 
     def close(self) -> None:
         """Stop all status reads."""
@@ -215,10 +227,21 @@ class Watcher:
             self._schedule.could_not_read(tracked, now)
             return
         tracked.tell(status)
+        if isinstance(status, Queued) and status.position is not None:
+            self._count_ahead(tracked, status.position, now)
         self._schedule.saw(tracked, status, now)
         if isinstance(status, Completed):
             seen = Seen(is_completed=True, inference_time=status.inference_time, error_type=status.error_type)
             _finish(tracked, seen)
+
+    def _count_ahead(self, tracked: TrackedRequest, position: int, now: float) -> None:
+        """Note how many requests fal has before this one beyond those that this run submitted before it.
+
+        Some of these may be running, and are not in the queue any more: the number is the least there can be.
+        """
+        if tracked.fresh and now >= self._counted_ahead_at + AHEAD_EVERY:
+            own = sum(number < tracked.number for number in self._schedule.requests)
+            self._counted_ahead_at, self._others_ahead = now, max(position - own, 0)
 
 
 def _finish(tracked: TrackedRequest, seen: Seen | TooLate) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from heapq import heappop, heappush, heapreplace
 from types import SimpleNamespace
@@ -72,7 +73,7 @@ class Queue:
         if (error := self.broken(number, self.looks[number])) is not None:
             raise error
         if now < self.begins[number]:
-            return Queued(0)
+            return Queued(number - bisect_right(self.begins, now))
         if now < self.ends[number] or number in self.stuck:
             return InProgress()
         return Completed(inference_time=self.ends[number] - self.begins[number] if self.tells_time else None)
@@ -159,6 +160,29 @@ def test_a_look_that_is_due_between_two_turns_is_on_time() -> None:
         await watcher(queue).ended(request, "kind", fresh=False)
         # Two looks of 20 ms each, and the time between them; the next turn would be 30 ms later.
         assert loop.time() - began == pytest.approx(STATUS.first_pause + 0.04, abs=0.005)
+
+    run(work)
+
+
+@by_any_schedule
+def test_a_run_knows_that_it_waits_behind_other_runs_and_not_behind_itself(
+    schedule: Callable[[], Schedule | None],
+) -> None:
+    async def work(loop: VirtualLoop) -> None:
+        queue = Queue(loop, slots=5)
+        first, second = (watcher(queue, schedule=schedule()) for _ in range(2))
+        async with asyncio.TaskGroup() as tasks:
+            for run, count in ((first, 60), (second, 10)):
+                for _ in range(count):
+                    tasks.create_task(run.ended(queue.submit(), "kind", fresh=True))
+                await asyncio.sleep(5)
+            # All 55 that wait are before the second run's, and nobody's before the first one's.
+            assert first.others_ahead == 0
+            assert 40 <= second.others_ahead <= 55
+        await asyncio.sleep(60)
+        assert second.others_ahead == 0
+        first.close()
+        second.close()
 
     run(work)
 
