@@ -1,0 +1,1 @@
+"""Celery on Postgres and S3: the instance's settings, and the workers' app."""
