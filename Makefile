@@ -8,7 +8,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 # Hundreds of processes import the same modules: where this is set, each of them compiles them anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo dev test test-long test-bounds test-kill test-mutations test-sim soak test-dagster test-minimal test-install bench lint types format pages screenshots clean
+.PHONY: help demo dev test test-long test-bounds test-kill test-mutations test-sim soak test-dagster test-distributed test-minimal test-install bench lint types format pages screenshots clean
 
 help:           ## what there is
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 16
@@ -26,7 +26,7 @@ dev: .venv/ready ## the Dagster UI on the example project, http://127.0.0.1:3000
 	DAGSTER_HOME=$$($(BIN)/python -m example_project.home) $(BIN)/dagster dev -f definitions.py
 
 test: .venv/ready ## all quick tests (with Node 18 or newer: fal's JavaScript client is one of the judges)
-	$(BIN)/python -m pytest -n 5 --dist loadgroup -m "not dagster and not mutation and not kill and not simulation and not soak and not bounds and not long"
+	$(BIN)/python -m pytest -n 5 --dist loadgroup -m "not dagster and not mutation and not kill and not simulation and not soak and not bounds and not long and not distributed"
 
 test-long: .venv/ready ## what the quick tests have no time for: all faults at once, waits of many seconds
 	$(BIN)/python -m pytest -n 2 -m long
@@ -44,12 +44,27 @@ test-mutations: .venv/ready ## each costly mistake, made on purpose, turns the s
 test-sim: .venv/ready ## thousands of short histories of several processes, by seed; the protocol's specification
 	SEEDS=$(SEEDS) $(BIN)/python -m pytest -n 2 --dist loadgroup -m simulation
 
-soak: .venv/ready ## what takes too long for CI: all seeds, all kills, blips of minutes over real HTTP
-	$(BIN)/python -m pytest -n 1 -m soak
+soak: .venv/distributed $(SERVICES) ## what takes too long for CI: all seeds, all kills, blips of minutes, five times all that can go wrong on Celery
+	$(BIN)/python -m pytest -n 1 -m "soak and not distributed"
 	$(MAKE) test-sim test-kill
+	for turn in 1 2 3 4 5; do ROWS=600 PARTITIONS=12 $(BIN)/python -m pytest -n 0 -m distributed || exit 1; done
 
 test-dagster: .venv/ready ## Dagster's own processes: runs, backfills, dg, the UI in a browser (needs Debian's chromium)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m dagster
+
+# The services come as packages of Debian. What a fresh machine starts of them by itself is not used.
+SERVICES := /usr/lib/postgresql/15/bin/initdb /usr/bin/redis-server
+
+$(SERVICES):
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql-15 redis-server >/dev/null
+
+.venv/distributed: .venv/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group distributed
+	@touch $@
+
+test-distributed: .venv/distributed $(SERVICES) ## Dagster on Postgres, Celery's workers over Redis, the store on S3 (installs Debian's packages)
+	$(BIN)/python -m pytest -n 0 -m "distributed and not soak"
 
 test-minimal:   ## the built wheel with its default dependencies only, in a fresh environment
 	rm -rf .venv-minimal && $(PYTHON) -m venv .venv-minimal

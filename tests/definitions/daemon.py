@@ -1,5 +1,6 @@
 """A real `dagster dev` (code server, webserver, daemon) for tests, driven by GraphQL as the UI does."""
 
+import json
 import os
 import signal
 import socket
@@ -62,10 +63,14 @@ class Dev:
         assert "errors" not in found, found["errors"]
         return dict(found["data"])
 
-    def backfill(self, assets: str | Sequence[str], partitions: Sequence[str]) -> str:
-        """Launch a backfill of one asset, or of several together, and return its id."""
+    def backfill(self, assets: str | Sequence[str], partitions: Sequence[str], **config: Any) -> str:
+        """Launch a backfill of one asset, or of several together, and return its id. `config`: of each asset's run."""
         named = [assets] if isinstance(assets, str) else assets
-        params = {"assetSelection": [{"path": [name]} for name in named], "partitionNames": list(partitions)}
+        params = {
+            "assetSelection": [{"path": [name]} for name in named],
+            "partitionNames": list(partitions),
+            "runConfigData": json.dumps({"ops": {name: {"config": config} for name in named}} if config else {}),
+        }
         found = self.ask(LAUNCH, params=params)["launchPartitionBackfill"]
         assert found["__typename"] == "LaunchBackfillSuccess", found
         return str(found["backfillId"])
@@ -97,7 +102,10 @@ class Dev:
         ends: list[dict[str, Any]] = []
 
         def has_ended() -> bool:
-            found = self.ask(BACKFILL, id=backfill)["partitionBackfillOrError"]
+            try:
+                found = self.ask(BACKFILL, id=backfill)["partitionBackfillOrError"]
+            except httpx.HTTPStatusError:  # its database may be restarted
+                return False
             done = str(found["status"]).startswith(("COMPLETED", "FAILED", "CANCELED"))
             ends.extend([found] * done)
             return done
