@@ -5,17 +5,20 @@ this repository beside it, and nothing installed but what the page says. The com
 page itself (`scripts/pages.py`). What a page prints below a command must be printed. Where a page starts Dagster, the
 definitions must load, the UI must answer, and one asset must materialize, on the emulator; then Dagster is stopped.
 
-Four things differ from what a newcomer does:
+Five things differ from what a newcomer does:
 
 - The name `dagster-gptimg` is not published: where a page installs it by name, a wheel that is built from the clone is
   installed.
 - There is no key: where a page uses fal, an emulator answers (`FAL_BASE_URL`).
 - The addresses of processes are those that they print, and `~` is a folder of the walk.
+- There is no browser: the file that the gallery's button downloads is written here, with the first rows rejected.
 - `make test` is left out: it is what CI does besides.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import re
@@ -39,6 +42,8 @@ CLONE = "dagster-gptimg"
 DEADLINE = 300.0
 """Seconds that anything may take; only so that a hang ends."""
 STOP_SECONDS = 60.0
+VERDICTS, REJECTED = "verdicts.csv", 5
+"""The file that a gallery downloads, and how many rows are rejected in it."""
 NOT_INHERITED = ("DAGSTER_HOME", "EXAMPLE_HOME", "FAL_BASE_URL", "FAL_KEY", "PYTHONPATH", "VIRTUAL_ENV")
 EMULATOR = re.compile(r"^emulator: (http://\S+)", re.MULTILINE)
 UI = re.compile(r"Serving dagster-webserver on (http://\S+)")
@@ -122,7 +127,24 @@ class Terminal:
             assert printed, "the page shows the address that this command prints"
             self.addresses[printed[1]] = self.emulate(line)
         else:
+            if f"review import {VERDICTS}" in line:
+                self.download_verdicts(line)
             self.run(line, step.printed)
+
+    def download_verdicts(self, line: str) -> None:
+        """Write what the gallery's button downloads: verdicts that reject the first rows with one image each."""
+        where = line.partition(VERDICTS)[2]
+        command = f"dagster-gptimg manifest {where} --format csv"
+        table = subprocess.run(
+            command, shell=True, cwd=self.where(line), env=self.env, stdout=subprocess.PIPE, text=True, check=True
+        ).stdout
+        records = list(csv.DictReader(io.StringIO(table)))
+        chosen = [record for record in records if record["status"] == "stored" and record["images_wanted"] == "1"]
+        with (self.where(line) / VERDICTS).open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["row_id", "image_index", "sha256", "verdict", "note", "seen"])
+            for record in chosen[:REJECTED]:
+                writer.writerow([record["row_id"], record["image_index"], record["sha256"], "rejected", "dull", 0])
 
     def run(self, line: str, printed: tuple[str, ...] = ()) -> None:
         """Run a command to its end; it must print what the page shows, and end as docs/cli.md says."""

@@ -133,7 +133,7 @@ def test_every_face_prints_through_the_one_place() -> None:
             called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
             if called in {"print", "click.echo", "click.secho", "sys.stdout.write", "sys.stderr.write"}:
                 found.append(f"{path.name}: {ast.unparse(node)}")
-    assert found == ["webhook_receiver.py: sys.stdout.write(f'receiver: http://{host}:{port}\\n')"]
+    assert found == ["http_server.py: sys.stdout.write(f'{self._words(host, port)}\\n')"]
 
 
 def test_httpx_logs_no_signature(caplog: pytest.LogCaptureFixture) -> None:

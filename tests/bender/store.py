@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from fsspec.implementations.memory import MemoryFileSystem
+
 from dagster_gptimg.store.root import Store
 
 if TYPE_CHECKING:
@@ -62,6 +64,8 @@ class Lies:
 class LyingFileSystem:
     """What `Store` uses of fsspec, over a file system that is right."""
 
+    async_impl = False
+
     def __init__(self, fs: Any, lies: Lies) -> None:
         self._fs, self._lies = fs, lies
 
@@ -79,6 +83,9 @@ class LyingFileSystem:
             raise TimeoutError("the reply was lost")
         if mode == "create" and tells("it exists, although it is ours", path):
             raise FileExistsError(path)
+
+    # Its creates are decided in one step, whatever it says of them, as those of the file system below it are.
+    pipe_file.__module__, pipe_file.__qualname__ = MemoryFileSystem.__module__, MemoryFileSystem.pipe_file.__qualname__
 
     def put_file(self, source: str, path: str, **how: Any) -> None:
         """Write an object from a file."""

@@ -211,7 +211,7 @@ async def _received(world: World, patch: pytest.MonkeyPatch) -> None:
     url, dead = world.webhook_url, world.webhook_url.replace("/d/", "/e/")
     for target, body in ((url, b"{}"), (url.partition("?")[0], call.sent), (dead, call.sent)):
         await world.http.post(target, content=body, headers=told)
-    patch.setattr("dagster_gptimg.cli.webhook_receiver.BODY_SECONDS", 0.05)
+    patch.setattr("dagster_gptimg.cli.http_server.BODY_SECONDS", 0.05)
     for cut_off in (b"x" * (2**20 + 1), _slowly(call.sent)):
         with suppress(httpx.HTTPError):  # it hangs up; what it answered is on record all the same
             await world.http.post(url, content=cut_off, headers=told)
