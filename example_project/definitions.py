@@ -21,6 +21,7 @@ from dagster_gptimg import (
     ImageRecord,
     ImageStoreResource,
     build_approved_images,
+    build_export,
     build_gallery,
     build_gptimg_asset,
     build_gptimg_checks,
@@ -43,6 +44,7 @@ SCENES = {
 ON_FAL = bool(os.environ.get("FAL_KEY"))
 IMAGES = HOME / ("images-fal" if ON_FAL else "images")
 PUBLISHED = HOME / ("published-fal" if ON_FAL else "published")
+TRAINING_SET = HOME / ("training-set-fal" if ON_FAL else "training-set")
 THUMBNAIL = 160
 COLUMNS = 10
 PREVIEW_BYTES = 32 * 1024
@@ -103,6 +105,14 @@ def published_photos(
     return dg.MaterializeResult(metadata={"images": len(files), "removed": len(withdrawn), "path": shown})
 
 
+training_set = build_export(
+    catalog_images,
+    name="training_set",
+    to=TRAINING_SET,
+    layout="imagefolder",
+    only="approved",
+    description="The approved photos of all categories, for `datasets.load_dataset('imagefolder', data_dir=...)`.",
+)
 cutouts = build_gptimg_asset(
     "cutouts",
     prompts=catalog_images,
@@ -190,7 +200,7 @@ follow = dg.AutomationConditionSensorDefinition(
 made = [products, catalog_images, cutouts, upscaled_cutouts, contact_sheet, lifestyle_images]
 defs = dg.Definitions.merge(
     dg.Definitions(
-        assets=[*made, gallery, approved, published_photos],
+        assets=[*made, gallery, approved, published_photos, training_set],
         asset_checks=build_gptimg_checks(catalog_images, max_cost_usd=5.00, max_failure_rate=0.1),
         sensors=[review, follow],
         schedules=[build_gptimg_schedule(catalog_images, "0 6 * * *", name="every_morning")],

@@ -14,7 +14,14 @@ from example_project.home import HOME, dagster_home
 SHELF = "bags"
 """The only partition that is approved, published and cut out: the demo is to be quick."""
 
-_UNPARTITIONED = ("contact_sheet", "lifestyle_images", "banners_prompts", "banners", "catalog_images_gallery")
+_UNPARTITIONED = (
+    "contact_sheet",
+    "lifestyle_images",
+    "banners_prompts",
+    "banners",
+    "catalog_images_gallery",
+    "training_set",
+)
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -100,6 +107,7 @@ def _tell() -> None:
         total = httpx.get(f"{running.url}/emulator/bill").raise_for_status().json()["total_usd"]
         console.print(f"the bill       ${total} in all, by the emulator's own count")
     console.print(f"published      {example.PUBLISHED}/{SHELF}")
+    console.print(f"for training   {example.TRAINING_SET}")
     console.print(f"the gallery    {gallery.as_uri()}")
     console.print("to approve     open the gallery: a approves, r rejects; download verdicts.csv there, then")
     command = f"dagster-gptimg review import verdicts.csv --store {images} --dataset catalog_images"
