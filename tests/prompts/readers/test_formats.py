@@ -50,10 +50,11 @@ def compressed(codec: str, data: bytes) -> bytes:
 
 
 def zipped(**members: bytes) -> bytes:
+    """A zip archive, always the same: it is in a test's id, which must not depend on the time."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for name, data in members.items():
-            archive.writestr(name, data)
+            archive.writestr(zipfile.ZipInfo(name), data)
     return out.getvalue()
 
 
