@@ -104,7 +104,16 @@ def test_the_demo_shows_every_partition_as_materialized_and_buys_once(tmp_path: 
     assert "images of bags approved: 12 new verdicts" in first.stdout
     assert "images of bags approved: 0 new verdicts" in second.stdout
     assert first.stdout.count("dagster-gptimg review import verdicts.csv --store") == 1
-    unpartitioned = ["products", "contact_sheet", "lifestyle_images", "banners", "catalog_images_gallery"]
+    exported = pq.read_table(tmp_path / ".demo/training-set/train/metadata.parquet")["file_name"].to_pylist()
+    assert len(exported) == len(set(exported)) == 12
+    unpartitioned = [
+        "products",
+        "contact_sheet",
+        "lifestyle_images",
+        "banners",
+        "catalog_images_gallery",
+        "training_set",
+    ]
     assert shown == dict.fromkeys(unpartitioned, True)
     assert first.stdout.count("the gallery    file://") == 1
     assert (tmp_path / ".demo/images/catalog_images/gallery/index.html").is_file()
