@@ -2,9 +2,11 @@
 
 import logging
 import os
+import shlex
 import sys
 import time
 import warnings
+from pathlib import Path
 
 import httpx
 from rich.console import Console
@@ -110,10 +112,16 @@ def _tell() -> None:
     console.print(f"for training   {example.TRAINING_SET}")
     console.print(f"the gallery    {gallery.as_uri()}")
     console.print("to approve     open the gallery: a approves, r rejects; download verdicts.csv there, then")
-    command = f"dagster-gptimg review import verdicts.csv --store {images} --dataset catalog_images"
+    command = f"{_typed(Path(sys.executable).with_name('dagster-gptimg'))} review import verdicts.csv"
+    command += f" --store {_typed(images)} --dataset catalog_images"
     console.print(f"               {command}")
     console.print("               `make dev` publishes what is approved by then, within a minute")
     console.print("\nRun `make demo` again: it buys nothing. `make dev` opens the Dagster UI on it.")
+
+
+def _typed(path: Path) -> str:
+    """Return a path as somebody types it in this folder."""
+    return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
 
 
 if __name__ == "__main__":

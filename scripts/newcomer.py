@@ -67,7 +67,6 @@ class Walk:
         asset: what is materialized.
         partition: of the asset, where it has any.
         images: where the images then lie, and how many at least.
-        samples: files of the repository that the page uses without showing them.
     """
 
     page: str
@@ -75,7 +74,6 @@ class Walk:
     images: tuple[str, int]
     heading: str | None = None
     partition: str | None = None
-    samples: tuple[str, ...] = ()
 
 
 WALKS = (
@@ -84,7 +82,6 @@ WALKS = (
         "catalog_images",
         (f"{CLONE}/.demo/images/catalog_images/images/*/*", 48),
         partition="bags",
-        samples=("example_project/products.csv",),
     ),
     Walk("docs/quickstart.md", "cups", ("images/cups/images/*/*", 2)),
     Walk(
@@ -247,8 +244,6 @@ def follow(walk: Walk, folder: Path) -> None:
     text = page if walk.heading is None else pages.section(page, walk.heading)
     for name, content in pages.files(text).items():
         (folder / name).write_text(content, encoding="utf-8")
-    for sample in walk.samples:
-        (folder / Path(sample).name).write_bytes((folder / CLONE / sample).read_bytes())
     with ExitStack() as running:
         running.callback(stop_detached, folder)
         terminal = Terminal(walk, folder, wheel, running, env)

@@ -86,6 +86,17 @@ def test_each_page_that_is_followed_installs_and_starts_dagster_on_files_that_it
     lines = [step.line for step in pages.steps(text)]
     assert [line for line in lines if line.startswith("pip install ")]
     assert [line for line in lines if line.startswith(("make dev", "dagster dev"))]
-    there = {newcomer.VERDICTS, *pages.files(text), *(sample.rpartition("/")[2] for sample in walk.samples)}
+    copied = [line.split()[1] for line in lines if line.startswith("cp ")]
+    assert all((ROOT / name.removeprefix(f"{newcomer.CLONE}/")).is_file() for name in copied)
+    there = {newcomer.VERDICTS, *pages.files(text), *copied, *(name.rpartition("/")[2] for name in copied)}
     used = {word for line in lines for word in line.split() if word.endswith((".csv", ".py"))}
     assert used <= there
+
+
+def test_readme_shows_the_command_line_with_the_ids_of_the_table_and_without_a_key() -> None:
+    lines = [step.line for step in pages.steps((ROOT / "README.md").read_text(encoding="utf-8"))]
+    reads = [line for line in lines if line.startswith(("dagster-gptimg plan ", "dagster-gptimg generate "))]
+    assert len(reads) >= 3
+    assert all("--id-column sku" in line for line in reads)
+    emulated = lines.index("dagster-gptimg emulate")
+    assert any(line.startswith("export FAL_BASE_URL=http") for line in lines[emulated:])

@@ -90,6 +90,10 @@ class _Server(uvicorn.Server):
         running = self._folder.announce(sockets[0].getsockname()[1], self._id)
         sys.stdout.write(f"emulator: {running.url}\n")
         sys.stdout.flush()
+        sys.stderr.write(
+            f"in another terminal: export FAL_BASE_URL={running.url} FAL_KEY=any\n"
+            f"its state is in {self._folder.path}; Ctrl-C ends it\n"
+        )
         if self._idle is not None:
             self._watch = asyncio.create_task(self._leave_when_idle(self._idle))
 

@@ -114,6 +114,19 @@ def test_a_state_folder_of_an_older_version_lives_on(start: Start) -> None:
     assert emulator.finished(emulator.submit()).status_code == 200
 
 
+def test_it_prints_its_address_alone_on_stdout_and_the_line_to_paste_on_stderr(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "dagster_gptimg.cli", "emulate", "--state", str(tmp_path / "fal")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        process.terminate()
+        out, told = process.communicate(timeout=20)
+    url = first.removeprefix("emulator: ").strip()
+    assert out == ""
+    assert f"export FAL_BASE_URL={url} FAL_KEY=any" in told
+    assert f"its state is in {tmp_path / 'fal'}; Ctrl-C ends it" in told
+
+
 def test_a_second_process_is_refused(start: Start) -> None:
     emulator = start()
     command = [sys.executable, "-m", "dagster_gptimg.emulator", "--state", str(emulator.folder)]
