@@ -32,7 +32,7 @@ class ExitStatus(IntEnum):
         3,
         (
             "finished; some rows are refused, failed, held, lost or missing; `verify` found something; `export` could "
-            "not write an image, or left a file that somebody has changed"
+            "not write an image, had none to write, or left a file that somebody has changed"
         ),
         "the summary says what was billed, and up to what, where a row is in doubt",
     )

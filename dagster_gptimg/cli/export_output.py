@@ -42,7 +42,7 @@ def print_export(
     tell(found.path or found.uri)
     if as_json:
         tell_json(_as_json(found))
-    return ExitStatus.COMPLETE if found.is_complete else ExitStatus.INCOMPLETE
+    return ExitStatus.COMPLETE if found.is_complete and found.images else ExitStatus.INCOMPLETE
 
 
 def _as_json(found: Exported) -> dict[str, object]:
@@ -50,4 +50,5 @@ def _as_json(found: Exported) -> dict[str, object]:
     left = {"left_out": found.left_out, "earlier_takes": found.earlier_takes}
     where = {"uri": found.uri, "path": found.path, "layout": found.layout, "files": found.files}
     wrong = {"kept": found.kept, "wrong": [failed._asdict() for failed in found.failed]}
+    left |= {"stored": found.stored, "no_verdict": found.no_verdict}
     return where | counts | left | wrong | {"renamed": found.renamed}

@@ -36,7 +36,7 @@ def test_images_are_exported_under_names_of_a_template(where: tuple[str, ...], s
     assert ran.summary == {
         "uri": f"file://{tmp_path}/out", "path": f"{tmp_path}/out", "layout": "folder", "files": ["images.csv"],
         "images": 1, "copied": 1, "removed": 0, "failed": 0, "left_out": 0, "earlier_takes": 0, "kept": [], "wrong": [],
-        "renamed": {},
+        "stored": 3, "no_verdict": 2, "renamed": {},
     }  # fmt: skip
 
 
@@ -58,6 +58,18 @@ def test_what_is_wrong_is_told_by_row_and_by_the_exit_status(
         "`dagster-gptimg verify` fetches files from fal that are gone; then export again",
     ]
     assert (ran.summary["failed"], ran.summary["wrong"][0]["what"]) == (2, "missing")
+
+
+@pytest.mark.parametrize(
+    ("layout", "unread"),
+    [("folder", ""), ("imagefolder", "; an export in the layout imagefolder cannot be opened without images")],
+)
+def test_an_export_without_images_says_why_and_is_no_success(where: tuple[str, ...], layout: str, unread: str) -> None:
+    assert cli(None, "review", "reject", "b", *where[:4]).status == 0
+    ran = cli(None, "export", *where, "--only", "approved", "--layout", layout, "--json")
+    assert ran.status == 3
+    assert f"0 of 3 images are approved (2 have no verdict){unread}" in ran.stderr.splitlines()
+    assert (ran.summary["images"], ran.summary["stored"], ran.summary["no_verdict"]) == (0, 3, 2)
 
 
 def test_names_that_are_not_possible_are_told_and_nothing_is_written(where: tuple[str, ...], tmp_path: Path) -> None:

@@ -96,4 +96,6 @@ def _about(found: Exported) -> dict[str, Any]:
         about["failed"] = found.failed_count
     if found.left_out:
         about["left_out"] = found.left_out
+    if not found.images:
+        about |= {"stored": found.stored, "no_verdict": found.no_verdict, "note": export_lines(found)[1]}
     return about

@@ -67,6 +67,8 @@ class Exported:
         earlier_takes: number of images that were left out because a later take has replaced them.
         renamed: columns whose name the layout needs for itself, with the name that they have in the export.
         files: names of the files in which there are images or their columns, without those of single images.
+        stored: number of images that are stored, and that `only` chose from.
+        no_verdict: number of those on which there is no verdict.
     """
 
     uri: str
@@ -82,6 +84,8 @@ class Exported:
     earlier_takes: int = 0
     renamed: dict[str, str] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
+    stored: int = 0
+    no_verdict: int = 0
 
     @property
     def is_complete(self) -> bool:

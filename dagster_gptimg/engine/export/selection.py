@@ -46,7 +46,11 @@ def select(
         partition = partition_in(folder)
         for batch in scan_manifest_in(dataset, folder, verdicts):
             for record in batch:
-                if not _belongs(record, only):
+                if record["status"] != RowStatus.STORED:
+                    continue
+                found.stored += 1
+                found.no_verdict += record["verdict"] is None
+                if only == "approved" and record["verdict"] != "approved":
                     continue
                 path = image_in(record["uri"] or "")
                 if path is None or not parse_image(path) or not record["sha256"] or record["bytes"] is None:
@@ -61,10 +65,6 @@ def select(
     if number:
         names.check_columns([*MAIN[1:-1], *own])
     return own
-
-
-def _belongs(record: Mapping[str, Any], only: Only) -> bool:
-    return record["status"] == RowStatus.STORED and (only == "stored" or record["verdict"] == "approved")
 
 
 def _insert(

@@ -19,12 +19,15 @@ _WHAT = {
     "unreadable": "its file cannot be read, or no hash is on record",
 }
 
+_READ_WHEN_EMPTY = frozenset({"folder", "zip"})
+"""Layouts that are of use without images: a table without rows."""
+
 
 def export_lines(found: Exported) -> list[str]:
     """Return what an export has, and what is wrong with it, in sentences."""
     parts = [counted(found.images, "image"), f"{found.copied} written now"]
     parts += [f"{counted(found.removed, 'file')} of the last export removed"] if found.removed else []
-    lines = [", ".join(parts)]
+    lines = [", ".join(parts), *_empty_lines(found)]
     if found.renamed:
         pairs = (f"{quoted(old)} is called {quoted(new)}" for old, new in found.renamed.items())
         lines.append(f"columns under another name: {', '.join(pairs)}")
@@ -46,3 +49,14 @@ def export_lines(found: Exported) -> list[str]:
     if found.failed_count:
         lines.append("`dagster-gptimg verify` fetches files from fal that are gone; then export again")
     return lines
+
+
+def _empty_lines(found: Exported) -> list[str]:
+    """Return why an export has no image, and what that means for who opens it; nothing if it has one."""
+    if found.images or found.failed_count:
+        return []
+    told = "no image is in the export" if found.left_out else "0 images are stored"
+    if found.stored and not found.left_out:
+        told = f"0 of {counted(found.stored, 'image')} are approved ({found.no_verdict} have no verdict)"
+    unread = "" if found.layout in _READ_WHEN_EMPTY else f"; an export in the layout {found.layout} cannot be opened without images"
+    return [told + unread]

@@ -46,6 +46,14 @@ def test_it_is_downstream_and_brings_the_folder_up_to_date(store: Path, dataset:
     assert [path.name for path in (tmp_path / "out" / "cups").iterdir()] == ["r0.webp"]
 
 
+def test_an_export_without_images_succeeds_and_its_metadata_say_why(
+    store: Path, dataset: Dataset, tmp_path: Path
+) -> None:
+    found = materialized(build_export(images(), to=tmp_path / "out", only="approved"), store)
+    assert (found["images"], found["stored"], found["no_verdict"]) == (0, 3, 3)
+    assert found["note"] == "0 of 3 images are approved (3 have no verdict)"
+
+
 def test_an_image_that_is_gone_fails_the_step_and_the_others_are_there(
     store: Path, dataset: Dataset, tmp_path: Path
 ) -> None:
