@@ -106,7 +106,7 @@ class FileNames:
             if name not in there:
                 raise UsageError(
                     f"the template of names has {{{name}}}, but no image has such a column{meant(name, there)}. There "
-                    f"are {listed(there)}. Nothing was written"
+                    f"are {listed(there)}. What was the table's id column is 'row_id' here. Nothing was written"
                 )
 
     def of(self, values: Mapping[str, object]) -> tuple[str, str | None]:

@@ -120,6 +120,7 @@ def test_an_image_with_the_name_of_a_folder_is_refused(dataset: Dataset, to: Pat
 def test_a_template_without_a_column_or_with_more_than_columns_is_refused(dataset: Dataset, to: Path) -> None:
     galleries.write(dataset, [one("a", 1, category="hats")])
     assert "no image has such a column; did you mean 'category'?" in refused(dataset, to, "{categry}/{row_id}")
+    assert "What was the table's id column is 'row_id' here" in refused(dataset, to, "{sku}")
     assert "names no column: every row would have the same name" in refused(dataset, to, "cup")
     assert "only {column} is allowed" in refused(dataset, to, "{row_id.__class__}")
     assert "begins with a dot" in refused(dataset, to, "../{row_id}")
