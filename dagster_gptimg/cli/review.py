@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 _by = click.option("--by", metavar="NAME", help="The reviewer; by default the name of this system's user.")
 _partition = click.option("--partition", metavar="P", help="Only images of this partition; of all by default.")
 
+_rest = click.option("--rest", is_flag=True, help="All stored images that have no verdict, instead of ROW....")
+
+
+def _as_it_is(command: Command) -> Command:
+    return command
+
 
 @click.group()
 def review() -> None:
@@ -33,7 +39,8 @@ def review() -> None:
 
 def _on_rows(name: str, verdict: Kind, about: str) -> None:
     @review.command(name, help=about)
-    @click.argument("rows", metavar="ROW[:INDEX]...", nargs=-1, required=True)
+    @click.argument("rows", metavar="ROW[:INDEX]...", nargs=-1, required=verdict != "approved")
+    @(_rest if verdict == "approved" else _as_it_is)
     @given_as.dataset_options
     @_partition
     @click.option("--note", metavar="TEXT", help="Why; stands in the image table.")
@@ -48,14 +55,22 @@ def _on_rows(name: str, verdict: Kind, about: str) -> None:
         note: str | None,
         by: str | None,
         as_json: bool,
+        rest: bool = False,
     ) -> None:
-        from dagster_gptimg.engine.maintain.review import review_rows
+        from dagster_gptimg.engine.maintain.review import review_rest, review_rows
 
+        if rest == bool(rows):
+            msg = f"give either the rows to {name}, or --rest for all images without a verdict. Nothing was recorded"
+            raise UsageError(msg)
         target = given_as.dataset_of(store, dataset)
-        _end(review_rows(target, rows, verdict, note, by or _user(), partition), as_json=as_json)
+        if rest:
+            found = review_rest(target, verdict, note, by or _user(), partition)
+        else:
+            found = review_rows(target, rows, verdict, note, by or _user(), partition)
+        _end(found, as_json=as_json)
 
 
-_on_rows("approve", "approved", "Approve images: all of each ROW, or its one at INDEX, from 0.")
+_on_rows("approve", "approved", "Approve images: all of each ROW, or its one at INDEX, from 0; or all the rest.")
 _on_rows("reject", "rejected", "Reject images: all of each ROW, or its one at INDEX, from 0.")
 _on_rows("clear", "cleared", "Take back the last verdict on images: all of each ROW, or its one at INDEX, from 0.")
 

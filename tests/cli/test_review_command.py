@@ -86,6 +86,19 @@ def test_verdicts_come_into_the_image_table_and_stay_through_runs(
     assert shown(store) == {"r0": None, "r1": "approved", "r2": None}
 
 
+def test_the_rest_is_approved_and_what_has_a_verdict_stays(store: Path, rows: str) -> None:
+    assert review(store, "reject", "r1", "--by", "bob").status == 0
+    ran = review(store, "approve", "--rest", "--by", "ann", "--note", "fine")
+    assert (ran.status, ran.summary["recorded"], "2 verdicts recorded" in ran.stderr) == (0, 2, True), ran.stderr
+    assert shown(store) == {"r0": "approved", "r1": "rejected", "r2": "approved"}
+    assert review(store, "approve", "--rest").summary == {"recorded": 0, "unchanged": 0, "not_applied": []}
+    assert review(store, "clear", "r1").status == 0
+    assert review(store, "approve", "--rest", "--partition", "shoes").status == 2
+    for wrong in (["approve", "r1", "--rest"], ["approve"], ["reject", "--rest"], ["clear", "--rest"]):
+        assert review(store, *wrong).status == 2, wrong
+    assert shown(store)["r1"] is None
+
+
 def test_bad_usage_is_told_and_records_nothing(store: Path, rows: str, tmp_path: Path) -> None:
     file = tmp_path / "verdicts.csv"
     file.write_text(f"row_id,image_index,sha256,verdict,note,seen\nr0,0,{HOSTILE},rejected,,0\n")

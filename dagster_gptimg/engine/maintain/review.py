@@ -3,8 +3,8 @@
 A verdict is given on the image that was seen: its SHA-256 and the number of its last verdict say which. A verdict on an
 image that has been replaced since, or that somebody else has judged anew, is not applied, and is told.
 
-`review`, `review_rows` and `review_images` look images up in the image table; `review_image` is for a caller that knows
-the image (`current_images.py`), and costs one listing instead of the whole table.
+`review`, `review_rows`, `review_rest` and `review_images` look images up in the image table; `review_image` is for a
+caller that knows the image (`current_images.py`), and costs one listing instead of the whole table.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dagster_gptimg.base.plain_text import counted
+from dagster_gptimg.base.row_status import RowStatus
 from dagster_gptimg.engine.maintain.all_takes import with_all_takes
 from dagster_gptimg.engine.maintain.dataset_lookup import check_exists
 from dagster_gptimg.errors import StoreError, UnreadableError, UsageError
@@ -156,6 +157,25 @@ def review_rows(
     return reviewed
 
 
+def review_rest(
+    dataset: Dataset, verdict: Kind, note: str | None, by: str | None, partition: str | None = None
+) -> Reviewed:
+    """Record one verdict on all stored images that have none; what somebody judges meanwhile is not applied. Blocks.
+
+    Raises:
+        UsageError: there is no such dataset or image table, or the note is too long; nothing was recorded.
+        StoreError: the store cannot be used; the message says how many were recorded.
+    """
+    table = _table(dataset, partition)
+    left = table.filter(pc.and_(pc.equal(table["status"], RowStatus.STORED.value), pc.is_null(table["verdict"])))
+    meant, reviewed = list[tuple[dict[str, Any], Given]](), Reviewed()
+    for record in left.select(_NEEDED).to_pylist():
+        seen = record["verdict_number"] or 0
+        meant.append((record, Given(record["row_id"], record["image_index"] or 0, verdict, note, seen=seen)))
+    _apply(dataset, meant, by, reviewed)
+    return reviewed
+
+
 def review_images(
     dataset: Dataset, images: Iterable[ImageRecord], verdict: Kind, note: str | None, by: str | None
 ) -> Reviewed:
@@ -224,12 +244,7 @@ def _images(
 
     Of takes of a row whose images have the same bytes, only the current or else the newest one is there.
     """
-    check_exists(dataset)
-    try:
-        table = read_all_manifests(dataset) if partition is None else read_manifest(dataset, partition)
-    except FileNotFoundError as error:
-        where = f"dataset {dataset.name!r}" if partition is None else f"partition {partition!r} of {dataset.name!r}"
-        raise UsageError(f"{where} has no image table: run `generate` first. Nothing was recorded") from error
+    table = _table(dataset, partition)
     picked = table.filter(pc.is_in(table["row_id"], pa.array(sorted(rows), pa.string())))
     every = with_all_takes(dataset, picked) if all_takes else picked
     records, current = every.select(_NEEDED).to_pylist(), picked.num_rows
@@ -242,6 +257,16 @@ def _images(
         if number < current or all(other.sha256 != image.sha256 for other in images):
             images.setdefault(image, record)
     return found
+
+
+def _table(dataset: Dataset, partition: str | None) -> pa.Table:
+    """Return the image table of a partition, or of all, with the last verdicts. Raises `UsageError`, `StoreError`."""
+    check_exists(dataset)
+    try:
+        return read_all_manifests(dataset) if partition is None else read_manifest(dataset, partition)
+    except FileNotFoundError as error:
+        where = f"dataset {dataset.name!r}" if partition is None else f"partition {partition!r} of {dataset.name!r}"
+        raise UsageError(f"{where} has no image table: run `generate` first. Nothing was recorded") from error
 
 
 def _given(text: str, found: Collection[tuple[str, int]], verdict: Kind, note: str | None) -> Iterator[Given]:
