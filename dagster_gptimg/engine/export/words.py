@@ -58,5 +58,9 @@ def _empty_lines(found: Exported) -> list[str]:
     told = "no image is in the export" if found.left_out else "0 images are stored"
     if found.stored and not found.left_out:
         told = f"0 of {counted(found.stored, 'image')} are approved ({found.no_verdict} have no verdict)"
-    unread = "" if found.layout in _READ_WHEN_EMPTY else f"; an export in the layout {found.layout} cannot be opened without images"
+    unread = (
+        ""
+        if found.layout in _READ_WHEN_EMPTY
+        else f"; an export in the layout {found.layout} cannot be opened without images"
+    )
     return [told + unread]
