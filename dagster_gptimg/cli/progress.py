@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from dagster_gptimg.base.plain_text import dollars
 from dagster_gptimg.cli.output import printable
-from dagster_gptimg.engine.events import Event, Finished, Noticed, Planned, Updated, Warned
+from dagster_gptimg.engine.events import Event, Finished, Noticed, Planned, Stated, Updated, Warned
 from dagster_gptimg.engine.events import Progress as Step
 from dagster_gptimg.engine.wording import columns_lines, forecast, model_line, update_lines
 from dagster_gptimg.store.layout import IMAGES, dataset_of_manifest
@@ -63,6 +63,8 @@ class RunView:
             self._planned(event.summary)
         elif isinstance(event, Warned):
             self._say(f"warning: {event.message}", "bold yellow")
+        elif isinstance(event, Stated):
+            self._say(event.message)
         elif isinstance(event, Step):
             self._step(event)
         elif isinstance(event, Noticed):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import dagster as dg
 
 from dagster_gptimg.base.plain_text import dollars, plain_lines
-from dagster_gptimg.engine.events import Event, Finished, Noticed, Planned, Progress, Updated, Warned
+from dagster_gptimg.engine.events import Event, Finished, Noticed, Planned, Progress, Stated, Updated, Warned
 from dagster_gptimg.engine.wording import forecast, model_line, update_lines
 from dagster_gptimg.prompts import PromptSpec
 
@@ -74,6 +74,8 @@ class RunLog:
                 self.warned.append(seen.warning)
         elif isinstance(event, Warned):
             self.warn_once(event.message)
+        elif isinstance(event, Stated):
+            self.say(event.message)
         elif isinstance(event, Noticed):
             self._noticed.append(event)
         elif isinstance(event, Updated):

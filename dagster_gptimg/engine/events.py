@@ -28,6 +28,13 @@ class Warned:
 
 
 @dataclass(frozen=True, slots=True)
+class Stated:
+    """A fact about the whole run that was asked for, and is no warning."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """The progress of a run. All counts are of requests.
 
@@ -97,4 +104,4 @@ class Finished:
     spent: Decimal = Decimal(0)
 
 
-Event: TypeAlias = Planned | Warned | Progress | Noticed | Updated | Finished
+Event: TypeAlias = Planned | Warned | Stated | Progress | Noticed | Updated | Finished

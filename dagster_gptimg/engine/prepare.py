@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dagster_gptimg.engine.events import Stated
 from dagster_gptimg.engine.follow.status_streams import AT_ONCE as STREAMS
 from dagster_gptimg.engine.forecast import forecast
 from dagster_gptimg.engine.named_rows import check_named_rows
@@ -113,8 +114,10 @@ async def _prepare(job: Job, planned: Plan) -> Prepared:
     takes = await io(choose, job, planned, receipts, results)
     worker.open_take = takes.record
     worker.expect(receipts.in_doubt())
-    if takes.message:
-        reports.warn_once(takes.message)
+    if takes.opened:
+        reports.tell(Stated(takes.opened))
+    if takes.refused:
+        reports.warn_once(takes.refused)
     if words := await io(check_named_rows, job, planned, receipts):
         reports.warn_once(words)
     await io(guard, job, planned, receipts)

@@ -124,5 +124,5 @@ async def plan(job: Job) -> Summary:
         message = str(again) if again.again else ""
         if again.is_too_much:
             message = f"{message}; a run stops here unless this is allowed"
-        message = ". ".join(filter(None, (message, takes.message, told)))
+        message = ". ".join(filter(None, (message, takes.opened, takes.refused, told)))
         return forecast(job, planned, receipts, results).summary(clock.monotonic() - began, message=message)

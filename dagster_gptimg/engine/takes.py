@@ -72,12 +72,15 @@ class RunTakes:
     """The takes of the rows of one run. All methods block.
 
     Attributes:
-        message: what is to be told about the rows that get another take, or do not; empty if nothing.
+        opened: how many rows get another take, as was asked for; empty if none.
+        refused: which rows get none, and why; empty if there are none.
     """
 
-    def __init__(self, job: Job, word: Word, openings: Sequence[_Opening] = (), message: str = "") -> None:
+    def __init__(
+        self, job: Job, word: Word, openings: Sequence[_Opening] = (), opened: str = "", refused: str = ""
+    ) -> None:
         """`word`: identity of `again` and `regenerate` of this run; `openings`: what it opens."""
-        self._job, self._word, self.message = job, word, message
+        self._job, self._word, self.opened, self.refused = job, word, opened, refused
         self._openings = {key: opening for opening in openings for key in opening.keys}
         self._recorded = set[str]()
 
@@ -154,7 +157,8 @@ def choose(job: Job, planned: Plan, receipts: OpenReceipts, results: RunResults)
     _check_seeds([one.row_id for one in every if one.row_id in opened and one.has_seed])
     if any(moves.values()):
         planned.move({row_id: take for row_id, take in moves.items() if take})
-    return RunTakes(job, word, openings, _words(openings, refused, every, job.partition))
+    told = "; ".join(f"no other take of {_names(rows)}: {why}" for why, rows in refused.items())
+    return RunTakes(job, word, openings, _words(openings, every, job.partition), told)
 
 
 def _candidate(
@@ -231,7 +235,6 @@ def _check_seeds(rows: Sequence[str]) -> None:
 
 def _words(
     openings: Sequence[_Opening],
-    refused: Mapping[str, Sequence[str]],
     every: Sequence[_Candidate],
     partition: str | None,
 ) -> str:
@@ -241,9 +244,9 @@ def _words(
         for one in every
         if one.row_id in opened and any(end is not None and end.partition != partition for end in one.takes[-1])
     ]
-    told = [f"{counted(len(openings), 'row')} would get another take"] if openings else []
+    gets = "gets" if len(openings) == 1 else "get"
+    told = [f"{counted(len(openings), 'row')} {gets} another take"] if openings else []
     told += [f"{len(shared)} of them ({_names(shared)}) share it with rows of another partition"] if shared else []
-    told += [f"no other take of {_names(rows)}: {why}" for why, rows in refused.items()]
     return "; ".join(told)
 
 
