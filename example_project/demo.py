@@ -107,7 +107,7 @@ def _tell() -> None:
 
         running = emulator.ensure(str(HOME / "emulator"))
         total = httpx.get(f"{running.url}/emulator/bill").raise_for_status().json()["total_usd"]
-        console.print(f"the bill       ${total} in all, by the emulator's own count")
+        console.print(f"the bill       ${total} in all: the emulator's count of what fal would have charged")
     console.print(f"published      {example.PUBLISHED}/{SHELF}")
     console.print(f"for training   {example.TRAINING_SET}")
     console.print(f"the gallery    {gallery.as_uri()}")

@@ -19,6 +19,7 @@ from dagster_gptimg.base.exit_status import ExitStatus
 from dagster_gptimg.base.version import __version__
 from dagster_gptimg.cli import click_options as given_as
 from dagster_gptimg.cli.dataset_commands import datasets, export, gallery, manifest
+from dagster_gptimg.cli.emulator_notice import say_if_emulated
 from dagster_gptimg.cli.output import say, tell_json
 from dagster_gptimg.cli.review import review
 from dagster_gptimg.errors import GptImgError, StoreError, TemporaryError, UsageError
@@ -144,7 +145,7 @@ def _generate(table: str, store: str, dataset: str, *, as_json: bool, **given: A
     settings, target = FalSettings.from_env(), given_as.dataset_of(store, dataset)
     spec = given_as.spec_of(given, store, target, *given_as.model_of(given, target))
     ends: list[Finished] = []
-    with RunView(spec=spec) as view:
+    with RunView(spec=spec, dataset=target) as view:
 
         def show(event: Event) -> None:
             if isinstance(event, Finished):
@@ -181,6 +182,7 @@ def plan(table: str, store: str, dataset: str, models: tuple[str, ...], *, as_js
     With several --model: the cost of the table with each model, and what that model does not take.
     """
     given["model"] = models[0] if models else None
+    say_if_emulated()
     if len(set(models)) > 1:
         from dagster_gptimg.cli.model_comparison import compare
 
@@ -366,9 +368,7 @@ def openapi(endpoint: str) -> None:
     metavar="N",
     help="Port; by default the previous one, or a free one.",
 )
-@click.option(
-    "--state", default=".fal-emulator", show_default=True, metavar="DIR", help="Folder of the emulator's state."
-)
+@click.option("--state", default=".fal-emulator", show_default=True, metavar="DIR", help="Folder of its state.")
 @click.option(
     "--latency", type=click.FloatRange(min=0), default=None, metavar="S", help="Seconds that a request takes, +-30 %."
 )

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from dagster_gptimg.base.plain_text import dollars
+from dagster_gptimg.cli.emulator_notice import emulator_line
 from dagster_gptimg.cli.output import printable
 from dagster_gptimg.engine.events import Event, Finished, Noticed, Planned, Stated, Updated, Warned
 from dagster_gptimg.engine.events import Progress as Step
 from dagster_gptimg.engine.wording import columns_lines, forecast, model_line, update_lines
+from dagster_gptimg.errors import GptImgError
 from dagster_gptimg.store.layout import IMAGES, dataset_of_manifest
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
     from dagster_gptimg.engine.record.summary import Summary
     from dagster_gptimg.prompts import PromptSpec
+    from dagster_gptimg.store.dataset import Dataset
 
 PLAIN_EVERY = 5.0
 """Seconds between two progress lines if stderr is not a terminal."""
@@ -32,9 +36,17 @@ NOTICES = 20
 class RunView:
     """Shows the events of one run; used as a context manager around it."""
 
-    def __init__(self, console: Console | None = None, spec: PromptSpec | None = None) -> None:
-        """`console`: stderr by default. `spec`: has the roles of the table's columns."""
-        self._spec = spec
+    def __init__(
+        self, console: Console | None = None, spec: PromptSpec | None = None, dataset: Dataset | None = None
+    ) -> None:
+        """Show nothing yet.
+
+        Args:
+            console: stderr by default.
+            spec: has the roles of the table's columns.
+            dataset: of the run; says whether an emulator makes its images.
+        """
+        self._spec, self._dataset = spec, dataset
         self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)
         self._bar = Progress(
             SpinnerColumn(),
@@ -78,7 +90,12 @@ class RunView:
 
     def _planned(self, summary: Summary) -> None:
         self._began = time.monotonic()
-        lines = [f"plan: {forecast(summary)}"]
+        lines = list[str]()
+        if self._dataset is not None:
+            with suppress(GptImgError):  # a run does not end for want of this line
+                # A run has opened its dataset by now: it belongs to the service that answers.
+                lines += filter(None, [emulator_line(self._dataset.origin())])
+        lines += [f"plan: {forecast(summary)}"]
         if self._spec is not None:
             lines += [model_line(self._spec)] if self._spec.chosen else []
             lines += columns_lines(self._spec)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.harness import cli, table, target
+from tests.harness import Fal, cli, table, target
 from tests.support import MINI_LOW
 
 
@@ -14,3 +14,14 @@ def test_the_plan_needs_no_key_and_no_network(store: Path, tmp_path: Path) -> No
     ran = cli(None, "plan", rows, *target(store), *MINI_LOW, env=env)
     assert (ran.status, ran.summary["bought"], ran.summary["cost_usd"]["high"]) == (0, 3, 0.03)
     assert not store.exists()
+    assert "emulator" not in ran.stderr
+
+
+def test_plans_and_runs_on_an_emulator_say_that_nothing_is_charged(fal: Fal, store: Path, tmp_path: Path) -> None:
+    rows = table(tmp_path / "t.jsonl", 1)
+    line = f"emulator at {fal.url}: pictures are drawn, and nothing is charged"
+    for command in ("plan", "generate", "plan"):
+        ran = cli(fal, command, rows, *target(store), *MINI_LOW)
+        assert (ran.status, ran.stderr.splitlines().count(line), line in ran.stdout) == (0, 1, False), ran.stderr
+    pays = {"FAL_QUEUE_URL": "https://queue.fal.run"}
+    assert "emulator at" not in cli(fal, "plan", rows, *target(store), *MINI_LOW, env=pays).stderr
