@@ -9,7 +9,7 @@ from dagster_gptimg.base.exit_status import ExitStatus
 from dagster_gptimg.base.plain_text import counted
 from dagster_gptimg.cli.output import say, tell, tell_json
 from dagster_gptimg.engine import operations
-from dagster_gptimg.engine.export.words import export_lines
+from dagster_gptimg.engine.export.words import export_lines, open_line
 
 if TYPE_CHECKING:
     from dagster_gptimg.engine.export.options import Exported, ExportOptions
@@ -37,7 +37,7 @@ def print_export(
             say(f"{done:,} of {counted(of, 'image')}")
 
     found = operations.export(dataset, to, options, partition, progress)
-    for line in export_lines(found):
+    for line in filter(None, [*export_lines(found), open_line(found)]):
         say(line)
     tell(found.path or found.uri)
     if as_json:

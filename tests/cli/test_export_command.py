@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from dagster_gptimg.engine.export.options import Exported
+from dagster_gptimg.engine.export.words import open_line
 from dagster_gptimg.store.manifest import read_manifest
 from tests import galleries
 from tests.galleries import Row, picture
@@ -56,6 +59,7 @@ def test_what_is_wrong_is_told_by_row_and_by_the_exit_status(
         "row a, image 0: not exported: its file is gone",
         "row a, image 1: not exported: its file is gone",
         "`dagster-gptimg verify` fetches files from fal that are gone; then export again",
+        f'open it: load_dataset("imagefolder", data_dir="{tmp_path}/out")',
     ]
     assert (ran.summary["failed"], ran.summary["wrong"][0]["what"]) == (2, "missing")
 
@@ -70,6 +74,16 @@ def test_an_export_without_images_says_why_and_is_no_success(where: tuple[str, .
     assert ran.status == 3
     assert f"0 of 3 images are approved (2 have no verdict){unread}" in ran.stderr.splitlines()
     assert (ran.summary["images"], ran.summary["stored"], ran.summary["no_verdict"]) == (0, 3, 2)
+
+
+def test_the_line_that_opens_an_export_names_the_shards_that_there_are(where: tuple[str, ...], tmp_path: Path) -> None:
+    told = cli(None, "export", *where, "--layout", "webdataset").stderr.splitlines()[-1]
+    assert told == f'open it: webdataset.WebDataset("{tmp_path}/out/train/images-00000.tar")'
+    found = Exported("", "/out", "webdataset", images=3, files=[f"train/images-{n:05}.tar" for n in range(12)])
+    assert open_line(found) == 'open it: webdataset.WebDataset("/out/train/images-{00000..00011}.tar")'
+    assert open_line(replace(found, layout="parquet")) == 'open it: load_dataset("parquet", data_dir="/out")'
+    assert not open_line(replace(found, layout="zip"))
+    assert not open_line(replace(found, images=0))
 
 
 def test_names_that_are_not_possible_are_told_and_nothing_is_written(where: tuple[str, ...], tmp_path: Path) -> None:

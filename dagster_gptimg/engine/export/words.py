@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from dagster_gptimg.base.plain_text import counted, plain
@@ -20,7 +21,7 @@ _WHAT = {
 }
 
 _READ_WHEN_EMPTY = frozenset({"folder", "zip"})
-"""Layouts that are of use without images: a table without rows."""
+"""Layouts for people, which are of use without images: a table without rows."""
 
 
 def export_lines(found: Exported) -> list[str]:
@@ -49,6 +50,20 @@ def export_lines(found: Exported) -> list[str]:
     if found.failed_count:
         lines.append("`dagster-gptimg verify` fetches files from fal that are gone; then export again")
     return lines
+
+
+def open_line(found: Exported) -> str:
+    """Return how a program opens an export, in one line; an empty text for layouts for people, or without images."""
+    if not found.images or found.layout in _READ_WHEN_EMPTY:
+        return ""
+    where = found.path or found.uri
+    if found.layout != "webdataset":
+        return f'open it: load_dataset("{found.layout}", data_dir={json.dumps(where)})'
+    shards = found.files[0]
+    if len(found.files) > 1:
+        first, last = (name.rpartition("-")[2].partition(".")[0] for name in (found.files[0], found.files[-1]))
+        shards = shards.replace(first, f"{{{first}..{last}}}")
+    return f"open it: webdataset.WebDataset({json.dumps(f'{where}/{shards}')})"
 
 
 def _empty_lines(found: Exported) -> list[str]:
