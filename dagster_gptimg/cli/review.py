@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 _by = click.option("--by", metavar="NAME", help="The reviewer; by default the name of this system's user.")
 _partition = click.option("--partition", metavar="P", help="Only images of this partition; of all by default.")
 
-_rest = click.option("--rest", is_flag=True, help="All stored images that have no verdict, instead of ROW....")
+
+def _rest(command: Command) -> Command:
+    return click.option("--rest", is_flag=True, help="All stored images that have no verdict, instead of rows.")(
+        command
+    )
 
 
 def _as_it_is(command: Command) -> Command:
@@ -38,9 +42,11 @@ def review() -> None:
 
 
 def _on_rows(name: str, verdict: Kind, about: str) -> None:
+    rest_option = _rest if verdict == "approved" else _as_it_is
+
     @review.command(name, help=about)
     @click.argument("rows", metavar="ROW[:INDEX]...", nargs=-1, required=verdict != "approved")
-    @(_rest if verdict == "approved" else _as_it_is)
+    @rest_option
     @given_as.dataset_options
     @_partition
     @click.option("--note", metavar="TEXT", help="Why; stands in the image table.")

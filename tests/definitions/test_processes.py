@@ -104,8 +104,8 @@ def test_the_demo_shows_every_partition_as_materialized_and_buys_once(tmp_path: 
     assert "images of bags approved: 12 new verdicts" in first.stdout
     assert "images of bags approved: 0 new verdicts" in second.stdout
     program = Path(sys.executable).with_name("dagster-gptimg")
-    command = f"{program} review import verdicts.csv --store .demo/images --dataset catalog_images"
-    assert first.stdout.count(command) == 1
+    typed = f"{program} review import verdicts.csv --store .demo/images --dataset catalog_images"
+    assert first.stdout.count(typed) == 1
     exported = pq.read_table(tmp_path / ".demo/training-set/train/metadata.parquet")["file_name"].to_pylist()
     assert len(exported) == len(set(exported)) == 12
     unpartitioned = [
