@@ -6,6 +6,6 @@ columns to filter by, `thumbnails.py` makes small images, `scripts.py` writes da
 
 `page/` is the page itself: HTML, CSS and plain JavaScript, copied as it is. Its scripts by their jobs: `data.js` loads
 records, `search.js` finds words, `filter.js` selects and sorts, `list.js` draws the tiles in sight, `viewer.js` shows
-one image, `review.js` keeps verdicts, `server.js` sends them where a server shows the page (`cli/review_server/`),
-`main.js` connects them with controls and keys.
+one image, `review.js` keeps verdicts, `rest.js` approves the rest, `server.js` sends verdicts where a server shows the
+page (`cli/review_server/`), `main.js` connects them with controls and keys.
 """

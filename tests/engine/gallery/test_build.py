@@ -279,6 +279,7 @@ def test_the_page_has_no_script_of_its_own_in_its_html_and_names_nobody_elses_fi
         "filter.js",
         "list.js",
         "main.js",
+        "rest.js",
         "review.js",
         "search.js",
         "server.js",

@@ -24,6 +24,9 @@ HERE = Path(__file__).parent
 MOST_NODES = 1_200
 """Elements of the page, whatever the number of records: some 8 a tile, for the tiles in and near sight."""
 
+DRAWN = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+"""Comes when what was typed has been looked for, and the page is drawn."""
+
 FILES = 10
 """The page's own: HTML, CSS, scripts, its description."""
 
@@ -63,8 +66,10 @@ def test_search_filters_order_and_groups(opened: Opened, shop_page: str) -> None
         columns = page.locator(".line").first.locator(".tile").count()
         assert columns == 6
         page.locator("#search").fill("HATS studio")
+        page.evaluate(DRAWN)
         assert set(gallery.shown()) == {f"sku-{n:05}" for n in range(120) if n % 5 == 1 and n // 5 % 3 == 0}
         page.locator("#search").fill("")
+        page.evaluate(DRAWN)
         page.locator("#filters summary").click()
         page.locator("[data-facet='column:category']").select_option("lamps")
         page.locator("[data-facet='input:quality']").select_option("high")
@@ -97,8 +102,7 @@ def test_a_search_finds_what_every_text_was_looked_through_for(opened: Opened, d
 
         def found(text: str) -> list[str]:
             gallery.page.locator("#search").fill(text)
-            frame = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
-            gallery.page.evaluate(frame)
+            gallery.page.evaluate(DRAWN)
             return gallery.shown()
 
         typed = ["redder 12"[:length] for length in (0, 1, 3, 6, 8, 9)]  # each one narrows the last
@@ -151,6 +155,100 @@ def test_keys_alone_do_a_whole_review(opened: Opened, shop_page: str) -> None:
     ]
     assert found[-1]["sha256"] == fifth["sha256"]
     assert list(found[0]) == ["row_id", "image_index", "sha256", "verdict", "note", "seen"]
+
+
+def test_keys_act_on_the_list_as_soon_as_it_is_open_and_wherever_no_field_has_them(
+    opened: Opened, shop_page: str
+) -> None:
+    with opened(shop_page) as gallery:
+        page, keys = gallery.page, gallery.page.keyboard
+        assert has_focus(gallery) == "list"
+        keys.press("ArrowRight")
+        keys.press("r")
+        assert verdicts(gallery) == {1: "rejected"}
+        for element in ("#title", "#filters summary"):
+            page.locator(element).click()
+            assert has_focus(gallery) != "list"
+            keys.press("ArrowRight")
+            keys.press("a")
+            assert has_focus(gallery) == "list"
+        assert verdicts(gallery) == {1: "rejected", 2: "approved", 3: "approved"}
+        page.locator("#filters summary").focus()
+        keys.press("Enter")
+        assert page.locator("#filters[open]").count() == 0, "a button keeps the keys that press it"
+        for field in ("#sort", "#group", "#search"):
+            page.locator(field).focus()
+            for key in ("r", "a", "Home"):
+                keys.press(key)
+            assert has_focus(gallery) == field[1:]
+        assert page.locator("#search").input_value() == "ra"
+        assert len(verdicts(gallery)) == 3
+        page.locator("#search").fill("")
+        for way, text in (("Enter", "hats"), ("ArrowDown", "lamps"), ("Escape", "mugs")):
+            keys.press("/")
+            page.locator("#search").select_text()
+            keys.type(text)
+            keys.press(way)
+            assert (has_focus(gallery), page.locator("#search").input_value()) == ("list", text)
+            assert 0 < len(gallery.shown()) < 100, "what was typed last is looked for"
+        keys.press("r")
+        first = page.evaluate("gallery.recordAt(0).number")
+        assert verdicts(gallery)[first] == "rejected"
+        assert page.locator("#search").input_value() == "mugs"
+
+
+def has_focus(opening: Opening) -> str:
+    """The id of the element that has the focus."""
+    return str(opening.page.evaluate("document.activeElement.id"))
+
+
+def verdicts(opening: Opening) -> dict[int, str]:
+    """All verdicts in the page, by the number of their record."""
+    found: list[tuple[int, str]] = opening.page.evaluate(
+        "gallery.records.map(one => [one.number, gallery.verdictOf(one).verdict]).filter(([, verdict]) => verdict)"
+    )
+    return dict(found)
+
+
+def test_the_rest_is_approved_at_once_after_a_question_that_says_how_many(opened: Opened, shop_page: str) -> None:
+    with opened(shop_page) as gallery:
+        page, keys = gallery.page, gallery.page.keyboard
+        tally = page.locator("#tally")
+        assert tally.inner_text() == "0 approved, 0 rejected, 230 undecided"
+        keys.press("r")
+        assert tally.inner_text() == "0 approved, 1 rejected, 229 undecided"
+        page.locator("#search").fill("mugs")
+        keys.press("Enter")
+        shown = len(gallery.shown())
+        numbers: set[int] = set(
+            page.evaluate(
+                "[...Array(gallery.places()).keys()].map(gallery.recordAt).filter(o => o.sha256).map(o => o.number)"
+            )
+        )
+        left = numbers - set(verdicts(gallery))
+        assert 0 < len(left) < shown, "one is rejected, or has no image"
+        keys.press("Shift+A")
+        assert page.locator("#rest-title").inner_text() == f"Approve {len(left)} images?"
+        keys.press("Escape")
+        until(page, "document.activeElement.id === 'list'")
+        assert len(verdicts(gallery)) == 1
+        keys.press("Shift+A")
+        keys.press("Enter")
+        until(page, "document.activeElement.id === 'list'")
+        given = verdicts(gallery)
+        assert {number for number, verdict in given.items() if verdict == "approved"} == left
+        assert [verdict for number, verdict in given.items() if number not in left] == ["rejected"]
+        assert page.locator(".tile .mark.approved").count() > 10
+        assert page.locator("#rest-ask").is_disabled()
+        page.locator("#search").fill("")
+        until(page, "gallery.places() === 235")
+        assert tally.inner_text() == f"{len(left)} approved, 1 rejected, {229 - len(left)} undecided"
+        for _ in range(40):
+            if has_focus(gallery) == "download":
+                break
+            keys.press("Tab")
+        found = download(gallery, "Enter")
+        assert sorted(line["verdict"] for line in found) == ["approved"] * len(left) + ["rejected"]
 
 
 @pytest.mark.parametrize("has_storage", [True, False])
@@ -240,7 +338,7 @@ def test_few_elements_and_files_however_many_records(opened: Opened, dataset: Da
         step, blank = 600, []
         for top in range(0, 30_000, step):
             gallery.page.evaluate(f"document.getElementById('list').scrollTop = {top}")
-            gallery.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+            gallery.page.evaluate(DRAWN)
             if not gallery.page.evaluate("!!document.elementFromPoint(100, 500).closest('.tile, .line')"):
                 blank.append(top)
             assert gallery.nodes() < MOST_NODES
@@ -285,6 +383,10 @@ def test_axe_finds_nothing_serious(opened: Opened, shop_page: str, scheme: Any, 
         until(page, "document.querySelectorAll('#v-details dd').length > 5")
         judge()
         page.keyboard.press("c")
+        judge()
+        page.keyboard.press("Escape")
+        page.keyboard.press("Shift+A")
+        until(page, "document.getElementById('rest').open")
         judge()
 
 

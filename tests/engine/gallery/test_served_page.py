@@ -238,6 +238,56 @@ def test_new_images_are_told_and_shown_when_the_page_is_loaded_again(opened: Ope
         assert asked == []
 
 
+def test_the_rest_goes_on_record_whatever_its_number_and_no_verdict_of_others_is_overruled(
+    opened: Opened, dataset: Dataset
+) -> None:
+    rows = [galleries.Row(f"r{n}", "p", (galleries.picture(n % 12),)) for n in range(120)]
+    galleries.write(dataset, rows, has_thumbnails=True)
+    review_rows(dataset, ["r1"], "rejected", None, "ben")
+    with serving(dataset) as server, opened(server.url) as gallery:
+        page, keys = gallery.page, gallery.page.keyboard
+        see(gallery, 1, "rejected")
+        keys.press("Shift+A")
+        assert page.locator("#rest-title").inner_text() == "Approve 119 images?"
+        review_rows(dataset, ["r2"], "rejected", None, "ben")  # while the question is open
+        see(gallery, 2, "rejected")
+        keys.press("Enter")
+        is_named(gallery, "ann")
+        is_sent(gallery)
+        assert page.locator("#tally").inner_text() == "118 approved, 2 rejected, 0 undecided"
+        found = on_record(dataset)
+        assert len(found) == 120
+        assert {row for row, told in found.items() if told != ("approved", None, "ann", 1)} == {"r1", "r2"}
+        assert found["r1"] == found["r2"] == ("rejected", None, "ben", 1)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "scheme"), [(1400, 1000, "light"), (1280, 740, "dark"), (360, 740, "dark")]
+)
+def test_the_question_for_a_name_is_as_small_as_its_words_and_nothing_is_wrong_until_it_is_closed(
+    opened: Opened, dataset: Dataset, width: int, height: int, scheme: Any
+) -> None:
+    with (
+        serving(dataset) as server,
+        opened(server.url, color_scheme=scheme, viewport={"width": width, "height": height}) as gallery,
+    ):
+        page, keys = gallery.page, gallery.page.keyboard
+        keys.press("Enter")
+        keys.press("a")
+        until(page, "document.activeElement.id === 'who-name'")
+        box = page.locator("#who").bounding_box()
+        assert box is not None
+        assert box["height"] < 260
+        assert box["width"] < min(430, width)
+        assert abs(box["y"] + box["height"] / 2 - height / 2) < 3, "in the middle"
+        assert page.locator("#v-record").text_content() == "It will be recorded with your name."
+        assert page.locator("#server-said").text_content() == "1 verdict will be recorded with your name."
+        assert page.evaluate("document.querySelectorAll('.trouble, [data-state=trouble]').length") == 0
+        keys.press("Escape")
+        until(page, "/your name is missing/.test(gallery.named('v-record').textContent)")
+        assert page.locator("#v-record.trouble").count() == page.locator("#server[data-state=trouble]").count() == 1
+
+
 @pytest.mark.parametrize("width", [1280, 360])
 def test_axe_finds_nothing_serious_in_what_the_server_adds(opened: Opened, dataset: Dataset, width: int) -> None:
     axe = (installed(HERE / "javascript", "axe-core") / "axe.min.js").read_text(encoding="utf-8")

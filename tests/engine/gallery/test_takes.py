@@ -93,21 +93,21 @@ def test_takes_stand_side_by_side_and_an_earlier_one_is_approved_after_all(opene
         page, keys = gallery.page, gallery.page.keyboard
         assert gallery.shown() == ["a", "b", "c"]
         assert gallery.counts().startswith("3 of 5 records, 3 images")
-        assert page.locator(".tile .copy").all_inner_texts() == ["take 1", "", ""]
+        assert page.locator(".tile .copy").all_inner_texts() == ["take 2 of 2", "take 1 of 2", ""]
         page.locator("#list").focus()
         keys.press("Enter")
-        assert "take 1, current" in page.locator("#v-status").inner_text()
+        assert "take 2 of 2, current" in page.locator("#v-status").inner_text()
         keys.press("c")
         captions = page.locator("#v-stage figcaption")
         until(page, "[...document.querySelectorAll('#v-stage img')].every(i => i.src.includes('/images/'))")
-        assert captions.all_inner_texts() == ["first take, not current rejected", "take 1, current"]
+        assert captions.all_inner_texts() == ["take 1 of 2, not current rejected", "take 2 of 2, current"]
         page.locator("#v-stage figure img").first.click()
-        assert "first take, not current" in page.locator("#v-status").inner_text()
+        assert "take 1 of 2, not current" in page.locator("#v-status").inner_text()
         assert page.locator("#v-note").input_value() == "no handle"
         keys.press("a")
-        assert captions.first.inner_text() == "first take, not current approved"
+        assert captions.first.inner_text() == "take 1 of 2, not current approved"
         keys.press("t")
-        assert "take 1, current" in page.locator("#v-status").inner_text()
+        assert "take 2 of 2, current" in page.locator("#v-status").inner_text()
         keys.press("ArrowRight")
         keys.press("ArrowRight")
         assert page.locator("#v-take").is_hidden()
@@ -118,6 +118,11 @@ def test_takes_stand_side_by_side_and_an_earlier_one_is_approved_after_all(opene
         assert page.locator(".tile .other").count() == 2
         page.locator("#reset").click()
         assert len(gallery.shown()) == 5
+        assert page.locator("#tally").inner_text() == "2 approved, 0 rejected, 3 undecided"
+        page.locator("#rest-ask").click()
+        assert page.locator("#rest-title").inner_text() == "Approve 2 images?"
+        assert "not current stay as they are: 1 without" in page.locator("#rest-said").inner_text()
+        page.locator("#rest-cancel").click()
         assert not gallery.said
         verdicts = str(page.evaluate("gallery.verdictsCsv()")).encode()
     found = review(dataset, parse_verdicts(verdicts, "verdicts.csv"), "ann")

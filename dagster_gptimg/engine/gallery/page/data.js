@@ -7,6 +7,8 @@
   const arrived = { entries: new Map(), details: new Map() };
   const details = new Map();
 
+  const lastTakes = new Map(); // the number of the last take of each row that has several, from 0
+
   gallery.records = [];
 
   // Called by about.js, with [name, value] pairs.
@@ -61,6 +63,7 @@
     gallery.about.fields.forEach((name, place) => (record[name] = line[place]));
     record.columns = new Map(record.columns);
     record.inputs = new Map(record.inputs);
+    if (record.take) lastTakes.set(gallery.rowKey(record), Math.max(record.take, lastTakes.get(gallery.rowKey(record)) || 0));
     return record;
   }
 
@@ -111,10 +114,15 @@
     }
     return rows.found.get(gallery.rowKey(record)).sort((a, b) => a.take - b.take || a.number - b.number);
   };
-  // Which take of its row a record is; empty for rows that have one.
+  // Which take of its row a record is, counted from 1; empty for rows that have one.
   gallery.takeOf = function (record) {
-    if (!record.take && !record.is_other) return "";
-    return `${record.take ? `take ${record.take}` : "first take"}, ${record.is_other ? "not current" : "current"}`;
+    const last = lastTakes.size ? lastTakes.get(gallery.rowKey(record)) : undefined;
+    return last === undefined ? "" : `take ${record.take + 1} of ${last + 1}`;
+  };
+  // The same, and whether it is the current one.
+  gallery.wholeTakeOf = function (record) {
+    const take = gallery.takeOf(record);
+    return take && `${take}, ${record.is_other ? "not current" : "current"}`;
   };
   gallery.rowKey = (record) => JSON.stringify([record.partition, record.row_id]);
 

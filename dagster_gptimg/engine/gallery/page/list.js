@@ -162,7 +162,7 @@
     }
     const caption = element("div", "caption");
     const name = element("div", "name");
-    name.append(element("bdi", "id", gallery.short(record.row_id, 60)), element("span", "copy", copy(record)));
+    name.append(element("bdi", "id", gallery.short(record.row_id, 60)), element("span", "copy"));
     const prompt = element("div", "prompt", gallery.short(record.prompt, 200));
     prompt.dir = "auto";
     caption.append(name, prompt, element("div", "marks"));
@@ -172,7 +172,7 @@
 
   function copy(record) {
     const index = record.images_wanted > 1 && record.image_index !== null ? `${record.image_index + 1}/${record.images_wanted}` : "";
-    return [index, record.take ? `take ${record.take}` : ""].filter(Boolean).join(" ");
+    return [index, gallery.takeOf(record)].filter(Boolean).join(", ");
   }
 
   function reason(record) {
@@ -184,6 +184,9 @@
   function update(node, record) {
     const { verdict } = gallery.verdictOf(record);
     node.dataset.verdict = verdict || "";
+    const text = copy(record); // other takes of the row may have been loaded since
+    const about = node.querySelector(".copy");
+    if (about.textContent !== text) about.textContent = text;
     const marks = node.querySelector(".marks");
     marks.replaceChildren();
     if (verdict) marks.append(element("span", `mark ${verdict}`, verdict));

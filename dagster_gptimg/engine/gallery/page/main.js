@@ -34,6 +34,8 @@
     choose(true);
     if (about.served) gallery.connect();
     gallery.isLoaded = true;
+    drawTally();
+    if (document.activeElement === document.body) named("list").focus({ preventScroll: true }); // for the keys; a field keeps it
   };
 
   function countFlags() {
@@ -113,7 +115,15 @@
     named("download").textContent = count ? `Download verdicts.csv (${count.toLocaleString()})` : "Download verdicts.csv";
     if (gallery.places()) gallery.refresh(gallery.active());
     gallery.refreshViewer();
+    drawTally();
   };
+
+  function drawTally() {
+    const { approved, rejected, undecided, rest } = gallery.tally();
+    const [yes, no, open] = [approved, rejected, undecided].map((count) => count.toLocaleString());
+    named("tally").textContent = `${yes} approved, ${no} rejected, ${open} undecided`;
+    named("rest-ask").disabled = !rest || !gallery.isLoaded;
+  }
 
   function judge(verdict) {
     if (!gallery.places()) return;
@@ -125,19 +135,13 @@
   function watch() {
     gallery.watchList();
     gallery.watchViewer();
+    gallery.watchRest();
     const list = named("list");
     list.addEventListener("click", (event) => {
       const tile = event.target.closest(".tile");
       if (tile) gallery.open(Number(tile.dataset.place));
     });
-    list.addEventListener("keydown", (event) => {
-      if (event.altKey || event.ctrlKey || event.metaKey) return;
-      if (gallery.moves[event.key]) gallery.activate(gallery.moves[event.key]());
-      else if (event.key === "Enter" || event.key === " ") gallery.open(gallery.active());
-      else if (event.key.toLowerCase() in VERDICTS) judge(VERDICTS[event.key.toLowerCase()]);
-      else return;
-      event.preventDefault();
-    });
+    document.addEventListener("keydown", onKey);
     named("viewer").addEventListener("keydown", onViewerKey);
     named("v-approve").addEventListener("click", () => judge("approved"));
     named("v-reject").addEventListener("click", () => judge("rejected"));
@@ -148,9 +152,14 @@
       isTyped = true; // letters that come before the next frame are one search
       requestAnimationFrame(() => {
         isTyped = false;
-        gallery.state.text = named("search").value;
-        choose();
+        search();
       });
+    });
+    named("search").addEventListener("keydown", (event) => {
+      if (event.isComposing || !["Enter", "ArrowDown", "Escape"].includes(event.key)) return;
+      search(); // what was typed last may not have been looked for yet
+      named("list").focus();
+      event.preventDefault();
     });
     named("sort").addEventListener("change", () => {
       gallery.state.sort = named("sort").value;
@@ -162,12 +171,36 @@
     });
     named("download").addEventListener("click", gallery.download);
     for (const name of ["reset", "reset-too"]) named(name).addEventListener("click", reset);
-    document.addEventListener("keydown", (event) => {
-      if (event.key === "/" && !gallery.isOpen() && !event.target.matches("input, select")) {
-        named("search").focus();
-        event.preventDefault();
-      }
-    });
+  }
+
+  function search() {
+    if (gallery.state.text === named("search").value) return;
+    gallery.state.text = named("search").value;
+    choose();
+  }
+
+  // Whether keys are the list's. Fields and dialogs keep all of theirs, buttons those that press them, and what can be
+  // scrolled with keys is scrolled.
+  function isForList({ target, key }) {
+    if (target === document.body || target === named("list")) return true;
+    return target.matches("header button, header summary, main button") && key !== "Enter" && key !== " ";
+  }
+
+  function onKey(event) {
+    if (event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey || document.querySelector("dialog[open]")) return;
+    const key = event.key.toLowerCase();
+    if (key === "/" && !event.target.matches("input, select")) {
+      named("search").focus();
+      return event.preventDefault();
+    }
+    if (!isForList(event) || !gallery.places()) return;
+    if (gallery.moves[event.key]) gallery.activate(gallery.moves[event.key]());
+    else if (event.key === "Enter" || event.key === " ") event.repeat || gallery.open(gallery.active()); // still held in the search
+    else if (event.shiftKey && key === "a") gallery.askRest();
+    else if (key in VERDICTS) judge(VERDICTS[key]);
+    else return;
+    if (!document.querySelector("dialog[open]")) named("list").focus({ preventScroll: true });
+    event.preventDefault();
   }
 
   function onViewerKey(event) {
@@ -179,7 +212,7 @@
     else if (event.key === "End") gallery.step(Infinity);
     else if (key === "c") gallery.compare();
     else if (key === "t") gallery.nextTake();
-    else if (key in VERDICTS) judge(VERDICTS[key]);
+    else if (key in VERDICTS && !event.shiftKey) judge(VERDICTS[key]); // Shift+A has another meaning in the list
     else return;
     event.preventDefault();
   }

@@ -5,6 +5,7 @@
   const HEADER = ["row_id", "image_index", "sha256", "verdict", "note", "seen"];
   const SAVE_AFTER = 300; // milliseconds
   let given = new Map();
+  const hashes = new Set(); // SHA-256 of all images that have or had a verdict here: the others need no look-up by key
   const mine = new Set(); // keys of all verdicts that were ever only in this page
   let saving = 0;
   let isDownloaded = true;
@@ -15,7 +16,7 @@
 
   // What holds for a record: {verdict, note, isNew}; a verdict is "approved", "rejected", "cleared" or null.
   gallery.verdictOf = function (record) {
-    const own = given.size ? given.get(keyOf(record)) : undefined;
+    const own = hashes.has(record.sha256) ? given.get(keyOf(record)) : undefined;
     if (own && own.verdict) return { verdict: own.verdict === "cleared" ? null : own.verdict, note: own.note, isNew: true };
     return { verdict: record.verdict, note: own ? own.note : record.verdict_note || "", isNew: false };
   };
@@ -23,6 +24,37 @@
   // Give a verdict ("approved", "rejected"), or take it back (null). Return whether the record has an image to judge.
   gallery.judge = function (record, verdict) {
     if (!canBeJudged(record)) return false;
+    give(record, verdict);
+    changed([record]);
+    return true;
+  };
+
+  // Approve all of several records that still have no verdict. Return how many these were.
+  gallery.approveAll = function (records) {
+    const left = records.filter(gallery.isUndecided);
+    for (const record of left) give(record, "approved");
+    if (left.length) changed(left);
+    return left.length;
+  };
+
+  gallery.isUndecided = (record) => canBeJudged(record) && !gallery.verdictOf(record).verdict;
+
+  // Whether an image is one of those that "Approve the rest" approves. Another take than the current one of a row is
+  // approved by itself only: it would become the current one.
+  gallery.isRest = (record) => !record.is_other && gallery.isUndecided(record);
+
+  // How many of the images that are shown are {approved, rejected, undecided}, and how many are the `rest` to approve.
+  gallery.tally = function () {
+    const counts = { approved: 0, rejected: 0, undecided: 0, rest: 0 };
+    for (let place = 0; place < gallery.places(); place++) {
+      const record = gallery.recordAt(place);
+      if (canBeJudged(record)) counts[gallery.verdictOf(record).verdict || "undecided"]++;
+      if (gallery.isRest(record)) counts.rest++;
+    }
+    return counts;
+  };
+
+  function give(record, verdict) {
     const before = given.get(keyOf(record));
     const note = before ? before.note : record.verdict_note || "";
     // A server may have an earlier one that the page does not know of yet: it is told each.
@@ -30,15 +62,15 @@
     else if (verdict === (record.verdict || null) && note === (record.verdict_note || "")) given.delete(keyOf(record));
     else if (verdict === null && !record.verdict) given.delete(keyOf(record));
     else given.set(keyOf(record), { verdict: verdict || "cleared", note, seen: record.verdict_number });
-    changed(record);
-    return true;
-  };
+    hashes.add(record.sha256);
+  }
 
   gallery.note = function (record, note) {
     if (!canBeJudged(record)) return;
     const { verdict } = gallery.verdictOf(record);
     given.set(keyOf(record), { verdict: verdict || (record.verdict ? "cleared" : null), note, seen: record.verdict_number });
-    changed(record, true);
+    hashes.add(record.sha256);
+    changed([record], true);
   };
 
   // The number of images that were judged in this page.
@@ -53,11 +85,11 @@
     saveLater();
   };
 
-  function changed(record, isNote) {
+  function changed(records, isNote) {
     isDownloaded = false;
     saveLater();
     gallery.onVerdict();
-    if (gallery.about.served) gallery.sendSoon(record, isNote);
+    if (gallery.about.served) gallery.sendSoon(records, isNote);
   }
 
   function saveLater() {
@@ -81,6 +113,7 @@
   gallery.loadVerdicts = function () {
     try {
       given = new Map(stored());
+      for (const key of given.keys()) hashes.add(JSON.parse(key)[3]);
     } catch {
       given = new Map();
     }

@@ -88,6 +88,7 @@
   function dialog() {
     const made = element("dialog");
     made.id = "who";
+    made.className = "question";
     made.setAttribute("aria-labelledby", "who-title");
     const title = element("h2", "", "Your name");
     title.id = "who-title";
@@ -119,6 +120,7 @@
       event.preventDefault();
       done();
     });
+    made.addEventListener("close", redraw);
     made.append(title, element("p", "", "It is recorded with each of your verdicts."), label, save);
     return made;
   }
@@ -127,7 +129,11 @@
     named("who-name").value = name;
     named("who").showModal();
     named("who-name").focus();
+    redraw();
   }
+
+  // Whether the name is being asked for: until it is given, or the question is closed, nothing is wrong.
+  const isAsked = () => !name && named("who").open;
 
   function draw() {
     const count = gallery.judged();
@@ -136,13 +142,14 @@
     if (ended) words.push(ended);
     else if (isAway) words.push("The server does not answer.");
     else if (storeIsAway) words.push("The store does not answer: verdicts of others may be missing.");
-    if (count && !name) words.push(`${verdicts} not sent: your name is missing.`);
+    if (count && isAsked()) words.push(`${verdicts} will be recorded with your name.`);
+    else if (count && !name) words.push(`${verdicts} not sent: your name is missing.`);
     else if (count && (ended || isAway || failures)) words.push(`${verdicts} not sent: kept in this page${ended ? "" : ", and sent again"}.`);
     else if (count) words.push(`Sending ${verdicts}.`);
     else if (!words.length) words.push(recorded ? `Your verdicts on record: ${recorded.toLocaleString()}.` : "Verdicts are on record at once.");
     if (told.size) words.push(`${told.size.toLocaleString()} not recorded: judged by somebody else since, or replaced.`);
     if (isOld) words.push("There are new images.");
-    const isTrouble = ended || isAway || storeIsAway || told.size || (count && (failures || !name));
+    const isTrouble = ended || isAway || storeIsAway || told.size || (count && (failures || !name) && !isAsked());
     named("server").dataset.state = isTrouble ? "trouble" : "";
     if (named("server-said").textContent !== words.join(" ")) named("server-said").textContent = words.join(" ");
     named("server-reload").hidden = !isOld;
@@ -157,11 +164,13 @@
     draw();
   }
 
+  const isHeldUp = () => Boolean(ended || isAway || failures || (!name && !isAsked()));
+
   // What a tile says of a verdict that is not on record.
   gallery.stateOf = function (record) {
     const key = gallery.keyOf(record);
     const own = gallery.given().get(key);
-    if (own && own.verdict) return ended || isAway || failures || !name ? "not sent" : "";
+    if (own && own.verdict) return isHeldUp() ? "not sent" : "";
     return told.has(key) ? "yours not recorded" : "";
   };
 
@@ -173,8 +182,9 @@
     let words = "";
     let isTrouble = false;
     if (own && own.verdict) {
-      isTrouble = Boolean(ended || isAway || failures || !name);
-      words = isTrouble ? "Not on record yet: kept in this page." : "Being recorded.";
+      isTrouble = isHeldUp();
+      if (isTrouble) words = name ? "Not on record yet: kept in this page." : "Not on record yet: your name is missing.";
+      else words = name ? "Being recorded." : "It will be recorded with your name.";
     } else if (told.has(key)) {
       words = told.get(key);
       isTrouble = true;
@@ -191,8 +201,8 @@
   // -- to the server
 
   // Send what there is, soon: a note when nothing more is typed, so that each letter is not a verdict of its own.
-  gallery.sendSoon = function (record, isNote) {
-    told.delete(gallery.keyOf(record));
+  gallery.sendSoon = function (records, isNote) {
+    for (const record of records) told.delete(gallery.keyOf(record));
     if (!name && !isNote && !named("who").open) askName();
     later(isNote ? NOTE_AFTER : 0, isNote);
     draw();

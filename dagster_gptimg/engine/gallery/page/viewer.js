@@ -64,7 +64,7 @@
     const parts = [gallery.words(record.status)];
     if (record.partition !== null) parts.push(`partition ${record.partition}`);
     if (record.image_index !== null && record.images_wanted > 1) parts.push(`image ${record.image_index + 1} of ${record.images_wanted}`);
-    if (gallery.takeOf(record)) parts.push(gallery.takeOf(record));
+    if (gallery.takeOf(record)) parts.push(gallery.wholeTakeOf(record));
     if (record.sha256 || record.cost_usd !== null) parts.push(gallery.dollars(record.cost_usd));
     return [...parts, ...record.flags].join(" · ");
   }
@@ -120,7 +120,7 @@
     }
     const caption = element("figcaption");
     const which = record.image_index === null || record.images_wanted === 1 ? "" : `${record.image_index + 1}`;
-    caption.append([which, gallery.takeOf(record)].filter(Boolean).join(", "), element("span", "own"), element("span", "said"));
+    caption.append([which, gallery.wholeTakeOf(record)].filter(Boolean).join(", "), element("span", "own"), element("span", "said"));
     node.append(caption);
     return node;
   }
