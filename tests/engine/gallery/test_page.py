@@ -80,6 +80,7 @@ def test_search_filters_order_and_groups(opened: Opened, shop_page: str) -> None
         page.locator("#group").select_option("column:style")
         assert page.locator(".heading").first.inner_text().startswith(("studio (", "flat lay (", "outdoor ("))
         page.locator("#search").fill("nothing has this")
+        page.evaluate(DRAWN)
         assert page.locator("#nothing").is_visible()
         page.locator("#reset-too").click()
         assert len(gallery.shown()) == 235
