@@ -19,7 +19,6 @@ from dagster_gptimg.base.exit_status import ExitStatus
 from dagster_gptimg.base.version import __version__
 from dagster_gptimg.cli import click_options as given_as
 from dagster_gptimg.cli.dataset_commands import datasets, export, gallery, manifest
-from dagster_gptimg.cli.emulator_notice import say_if_emulated
 from dagster_gptimg.cli.output import say, tell_json
 from dagster_gptimg.cli.review import review
 from dagster_gptimg.errors import GptImgError, StoreError, TemporaryError, UsageError
@@ -182,7 +181,6 @@ def plan(table: str, store: str, dataset: str, models: tuple[str, ...], *, as_js
     With several --model: the cost of the table with each model, and what that model does not take.
     """
     given["model"] = models[0] if models else None
-    say_if_emulated()
     if len(set(models)) > 1:
         from dagster_gptimg.cli.model_comparison import compare
 
