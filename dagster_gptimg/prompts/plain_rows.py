@@ -41,7 +41,7 @@ class PlainRows:
         """`columns`, `inputs` and `ids` are those of the checker."""
         self._spec, self._model, self._columns, self._inputs, self._ids = spec, spec.model, columns, inputs, ids
         self._template = spec.parsed_template()
-        self._known: dict[tuple[object, ...], Mapping[str, Json] | None] = {}
+        self._known: dict[tuple[tuple[str, ...], tuple[object, ...]], Mapping[str, Json] | None] = {}
         self.is_possible = not (spec.limit or spec.row_filter or spec.image_columns or spec.move)
 
     def batch(
@@ -82,16 +82,17 @@ class PlainRows:
         """Return the inputs of rows that have their own; None if one of them has to be looked at by itself."""
         if not self._inputs.are_plain:
             return None
-        taken = [column for column in self._inputs.taken if column in cells]
+        taken = tuple(column for column in self._inputs.taken if column in cells)
         if not all(set(map(type, cells[column])) in _HASHED for column in taken):
             return None
         found: list[Mapping[str, Json]] = []
         for values in zip(*(cells[column] for column in taken), strict=True) if taken else repeat((), count):
-            if values not in self._known:
+            about = taken, values  # another file's rows may have the same values in other columns
+            if about not in self._known:
                 if len(self._known) >= CACHED:
                     self._known.clear()
-                self._known[values] = self._inputs.checked(dict(zip(taken, values, strict=True)))
-            arguments = self._known[values]
+                self._known[about] = self._inputs.checked(dict(zip(taken, values, strict=True)))
+            arguments = self._known[about]
             if arguments is None:
                 return None
             found.append(arguments)

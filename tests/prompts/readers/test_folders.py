@@ -149,6 +149,12 @@ def test_plain_rows_of_several_files_are_checked_in_columns(tmp_path: Path, monk
     assert seen == [True, True], "the first ones of each file have shown its columns"
 
 
+def test_the_same_values_in_other_columns_of_another_file_are_other_inputs(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", "prompt,quality\nx,auto\n")
+    write(tmp_path / "b.csv", "prompt,background\ny,auto\n")
+    assert [dict(row.arguments) for row in rows(f"{tmp_path}/*.csv")] == [{"quality": "auto"}, {"background": "auto"}]
+
+
 def test_a_sensor_sees_that_a_folder_has_changed(tmp_path: Path) -> None:
     write(tmp_path / "a.csv", "prompt\nx\n")
     seen = [version_of(f"{tmp_path}/*.csv"), version_of(str(tmp_path))]
